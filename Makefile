@@ -1,0 +1,76 @@
+# make chat    serve the chat and print its address
+# make test    run all the tests             (ARGS="-k close" runs some of them)
+# make lint    check style and types
+# make autobahn, make bench, make clean
+#
+# Everything is made in .venv; PYTHON chooses the interpreter that it is made from.
+
+PYTHON ?= python3
+VENV := .venv
+BUILD := $(VENV)/build
+PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+# Meson finds cython, meson and ninja on the PATH.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+# With the folders, whose time says that a file came or went.
+SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
+CORE := $(patsubst src/sockwave/core/%.pyx,sockwave.core.%,$(wildcard src/sockwave/core/*.pyx))
+ifneq ($(shell uname -s),Linux)
+CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
+endif
+
+.PHONY: help chat test lint autobahn bench clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+chat: $(VENV)/install.stamp
+	@$(VENV)/bin/python -m sockwave chat $(ARGS)
+
+test: $(VENV)/install.stamp $(VENV)/test.stamp
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/install.stamp $(VENV)/lint.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict src
+	MYPYPATH=src $(VENV)/bin/stubtest --ignore-disjoint-bases \
+		--allowlist .ci/stubtest-allowlist.txt $(CORE)
+	$(VENV)/bin/cython-lint src/sockwave/core
+
+autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
+	$(VENV)/bin/python tests/autobahn/run.py --all
+
+bench: $(VENV)/install.stamp $(VENV)/bench.stamp
+	$(VENV)/bin/python benchmarks/echo.py $(ARGS)
+
+$(VENV)/venv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'sockwave needs Python 3.11 or later, and "$(PYTHON)" is not that.' \
+			'Say which one is: make PYTHON=python3.13 $(MAKECMDGOALS)' >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig; \
+		raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || { \
+		echo 'sockwave is compiled, and "$(PYTHON)" comes without its C headers (Python.h).' \
+			'Debian and Ubuntu have them in python3-dev.' >&2; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || { \
+		echo 'sockwave is compiled, and there is no C compiler here (cc, gcc or clang).' >&2; exit 1; }
+	@echo 'Making $(VENV) ...'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP_INSTALL) --upgrade 'pip>=25.1' # the first that knows dependency groups
+	@touch $@
+
+# The build folder stays, so that only what changed is compiled again.
+$(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
+	@echo 'Installing sockwave (the first time compiles all of its core) ...'
+	@$(PIP_INSTALL) --no-build-isolation --config-settings=build-dir=$(BUILD) .
+	@touch $@
+
+$(VENV)/%.stamp: pyproject.toml $(VENV)/venv.stamp
+	@echo 'Installing what $* needs ...'
+	@$(PIP_INSTALL) --group $*
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,280 @@
+/* A WebSocket echo server in C with epoll that does as little as the protocol allows (RFC 6455,
+ * sections 4.2.2 and 5.2).
+ *
+ * It shows what the kernel costs: per readiness one recv and one send, frames unmasked into one
+ * shared buffer, and nothing else. No UTF-8 check, no limits beyond MESSAGE_LIMIT, no fragments (a
+ * fragmented message ends the connection), no pings.
+ *
+ * Use: floor PORT
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_SIZE (512 << 10) /* bytes asked of the kernel at once */
+#define EVENT_COUNT 256
+#define HEAD_LIMIT 8192           /* bytes of an opening request */
+#define MESSAGE_LIMIT (64u << 20) /* bytes of a message */
+
+typedef struct {
+    uint8_t *data;
+    size_t size, capacity;
+} Buffer;
+
+typedef struct {
+    Buffer partial;    /* a request or frame of which the rest is missing */
+    Buffer backlog;    /* what the kernel did not take at once */
+    size_t backlog_at; /* how much of it has been taken since */
+    int fd;
+    bool is_open; /* the handshake is done */
+} Connection;
+
+static int poller;
+static uint8_t *read_buffer;
+static Buffer out; /* what the current connection will be sent at the end of its turn */
+
+static void reserve(Buffer *b, size_t capacity) {
+    if (capacity <= b->capacity) return;
+    b->data = realloc(b->data, capacity);
+    b->capacity = capacity;
+    if (!b->data) exit(1);
+}
+
+static void append(Buffer *b, const void *data, size_t size) {
+    reserve(b, b->size + size);
+    memcpy(b->data + b->size, data, size);
+    b->size += size;
+}
+
+/* Writes the SHA-1 of at most 119 bytes (FIPS 180-4). */
+static void write_sha1(uint8_t digest[20], const char *text, size_t size) {
+    uint32_t h[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}, w[80];
+    uint8_t blocks[128] = {0};
+    size_t total = size < 56 ? 64 : 128;
+    memcpy(blocks, text, size);
+    blocks[size] = 0x80;
+    blocks[total - 2] = (uint8_t)(size >> 5);
+    blocks[total - 1] = (uint8_t)(size << 3);
+    for (size_t at = 0; at < total; at += 64) {
+        for (int i = 0; i < 16; i++) {
+            uint32_t word;
+            memcpy(&word, blocks + at + 4 * i, 4);
+            w[i] = ntohl(word);
+        }
+        for (int i = 16; i < 80; i++) {
+            uint32_t x = w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16];
+            w[i] = x << 1 | x >> 31;
+        }
+        uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+        for (int i = 0; i < 80; i++) {
+            uint32_t f = i < 20   ? ((b & c) | (~b & d)) + 0x5a827999
+                         : i < 40 ? (b ^ c ^ d) + 0x6ed9eba1
+                         : i < 60 ? ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdc
+                                  : (b ^ c ^ d) + 0xca62c1d6;
+            uint32_t next = (a << 5 | a >> 27) + f + e + w[i];
+            e = d, d = c, c = b << 30 | b >> 2, b = a, a = next;
+        }
+        h[0] += a, h[1] += b, h[2] += c, h[3] += d, h[4] += e;
+    }
+    for (int i = 0; i < 20; i++) digest[i] = (uint8_t)(h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* Writes 28 characters: the base64 of 20 bytes. */
+static void write_base64(char text[28], const uint8_t digest[20]) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (int i = 0, o = 0; i < 20; i += 3, o += 4) {
+        uint32_t x = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 |
+                     (i + 2 < 20 ? digest[i + 2] : 0);
+        for (int k = 0; k < 4; k++) text[o + k] = digits[x >> (18 - 6 * k) & 63];
+    }
+    text[27] = '=';
+}
+
+/* Answers an opening request once it is whole. Returns the bytes used, 0 when more are needed,
+ * -1 to end the connection. */
+static ssize_t answer_request(Connection *c, const uint8_t *data, size_t size) {
+    static const char name[] = "Sec-WebSocket-Key: ";
+    char keyed[60] = "", answer[200];
+    const uint8_t *end = memmem(data, size, "\r\n\r\n", 4);
+    if (!end) return size < HEAD_LIMIT ? 0 : -1;
+    const char *key = memmem(data, (size_t)(end - data), name, sizeof name - 1);
+    if (!key || (const char *)end - key < (ptrdiff_t)(sizeof name - 1) + 24) return -1;
+    memcpy(keyed, key + sizeof name - 1, 24);
+    memcpy(keyed + 24, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11", 36);
+    uint8_t digest[20];
+    char accept[28];
+    write_sha1(digest, keyed, sizeof keyed);
+    write_base64(accept, digest);
+    int length =
+        snprintf(answer, sizeof answer,
+                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Accept: %.28s\r\n\r\n",
+                 accept);
+    append(&out, answer, (size_t)length);
+    c->is_open = true;
+    return end + 4 - data;
+}
+
+static void unmask(uint8_t *to, const uint8_t *from, size_t size, const uint8_t key[4]) {
+    uint32_t k;
+    memcpy(&k, key, 4);
+    uint64_t wide = (uint64_t)k << 32 | k, word;
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        memcpy(&word, from + i, 8);
+        word ^= wide;
+        memcpy(to + i, &word, 8);
+    }
+    for (; i < size; i++) to[i] = from[i] ^ key[i & 3];
+}
+
+/* Echoes one frame once it is whole. Returns as answer_request does; *wanted is the size of the
+ * frame when it is known. */
+static ssize_t echo_frame(const uint8_t *data, size_t size, size_t *wanted) {
+    if (size < 6) return 0;
+    size_t length = data[1] & 127, head_size = 6;
+    if (length == 126) {
+        if (size < 8) return 0;
+        length = (size_t)data[2] << 8 | data[3];
+        head_size = 8;
+    } else if (length == 127) {
+        if (size < 14) return 0;
+        length = 0;
+        for (int i = 0; i < 8; i++) length = length << 8 | data[2 + i];
+        head_size = 14;
+    }
+    if ((data[0] != 0x81 && data[0] != 0x82) || !(data[1] & 128) || length > MESSAGE_LIMIT)
+        return -1;
+    *wanted = head_size + length;
+    if (size < *wanted) return 0;
+    reserve(&out, out.size + *wanted);
+    uint8_t *reply = out.data + out.size;
+    memcpy(reply, data, head_size - 4);
+    reply[1] &= 127;
+    unmask(reply + head_size - 4, data + head_size, length, data + head_size - 4);
+    out.size += head_size - 4 + length;
+    return (ssize_t)*wanted;
+}
+
+static void end_connection(Connection *c) {
+    close(c->fd);
+    free(c->partial.data);
+    free(c->backlog.data);
+    free(c);
+}
+
+static void watch(Connection *c, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = c};
+    epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &event);
+}
+
+/* Sends what is queued; what the kernel does not take becomes the backlog, and nothing is read
+ * while there is one. False: the connection is to end. */
+static bool send_queued(Connection *c) {
+    ssize_t n = send(c->fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN) return false;
+    size_t taken = n < 0 ? 0 : (size_t)n;
+    if (taken == out.size) return true;
+    append(&c->backlog, out.data + taken, out.size - taken);
+    watch(c, EPOLLOUT);
+    return true;
+}
+
+static bool send_backlog(Connection *c) {
+    ssize_t n = send(c->fd, c->backlog.data + c->backlog_at, c->backlog.size - c->backlog_at,
+                     MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) return errno == EAGAIN;
+    c->backlog_at += (size_t)n;
+    if (c->backlog_at < c->backlog.size) return true;
+    c->backlog.size = c->backlog_at = 0;
+    watch(c, EPOLLIN);
+    return true;
+}
+
+/* Serves what has arrived. False: the connection is to end. */
+static bool serve_bytes(Connection *c, const uint8_t *data, size_t size) {
+    size_t at = 0, wanted = 0;
+    while (at < size) {
+        wanted = 0;
+        ssize_t used = c->is_open ? echo_frame(data + at, size - at, &wanted)
+                                  : answer_request(c, data + at, size - at);
+        if (used < 0) return false;
+        if (!used) break;
+        at += (size_t)used;
+    }
+    if (data == c->partial.data) {
+        c->partial.size = size - at;
+        if (at) memmove(c->partial.data, data + at, size - at);
+    } else if (at < size) {
+        reserve(&c->partial, wanted);
+        append(&c->partial, data + at, size - at);
+    }
+    if (c->partial.size) reserve(&c->partial, wanted);
+    return !out.size || send_queued(c);
+}
+
+static bool serve_readable(Connection *c) {
+    uint8_t *to = read_buffer;
+    size_t room = READ_SIZE;
+    if (c->partial.size) { /* into the frame's own buffer, not past its end when that is known */
+        if (c->partial.capacity == c->partial.size) reserve(&c->partial, c->partial.size + 4096);
+        to = c->partial.data + c->partial.size;
+        room = c->partial.capacity - c->partial.size;
+    }
+    ssize_t n = recv(c->fd, to, room, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) return true;
+    if (n <= 0) return false;
+    if (to == read_buffer) return serve_bytes(c, to, (size_t)n);
+    c->partial.size += (size_t)n;
+    return serve_bytes(c, c->partial.data, c->partial.size);
+}
+
+static void accept_connections(int listener) {
+    int fd, one = 1;
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        Connection *c = calloc(1, sizeof *c);
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+        c->fd = fd;
+        epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+    }
+}
+
+int main(int argc, char **argv) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct epoll_event events[EVENT_COUNT], event = {.events = EPOLLIN};
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    address.sin_port = htons((uint16_t)(argc > 1 ? atoi(argv[1]) : 0));
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (argc != 2 || bind(listener, (struct sockaddr *)&address, sizeof address) ||
+        listen(listener, 4096)) {
+        perror("floor PORT");
+        return 1;
+    }
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    read_buffer = malloc(READ_SIZE);
+    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
+    for (;;) {
+        int count = epoll_wait(poller, events, EVENT_COUNT, -1);
+        for (int i = 0; i < count; i++) {
+            Connection *c = events[i].data.ptr;
+            out.size = 0;
+            if (!c)
+                accept_connections(listener);
+            else if (!(events[i].events & EPOLLOUT ? send_backlog(c) : serve_readable(c)))
+                end_connection(c);
+        }
+    }
+}

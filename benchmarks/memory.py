@@ -1,0 +1,126 @@
+"""How much resident memory does an idle connection cost the server?
+
+Each run starts a fresh server, opens and closes a few connections, and takes the difference that
+many more make. What the kernel holds for a socket is not in it.
+"""
+
+import argparse
+import contextlib
+import re
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import harness
+from harness import Bench, BenchmarkError, Peer
+
+WARMUP_COUNT = 200
+"""Connections opened and closed first, so that what a server loads once is not counted."""
+SETTLE_S = 1.0
+"""Seconds between the last handshake and the reading."""
+HOLD_S = 600
+"""Seconds after which the client closes by itself."""
+
+
+def read_rss(pid: int) -> int:
+    """Return the resident memory of a process in bytes, summed by the kernel page by page."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(r"^Rss:\s+(\d+) kB", text, re.MULTILINE)
+    if match is None:
+        raise BenchmarkError(f"no Rss in /proc/{pid}/smaps_rollup")
+    return int(match[1]) << 10
+
+
+def measure(bench: Bench, name: str, peer: Peer, count: int) -> dict[str, int]:
+    """Return the resident memory without and with `count` connections, and their request's size."""
+    with harness.serve(bench, name, peer) as (server, port):
+        hold(bench, server.pid, port, WARMUP_COUNT)
+        time.sleep(SETTLE_S)
+        before = read_rss(server.pid)
+        after, request_size = hold(bench, server.pid, port, count)
+    return {"before_bytes": before, "after_bytes": after, "request_size": request_size}
+
+
+def hold(bench: Bench, pid: int, port: int, count: int) -> tuple[int, int]:
+    """Open connections and close them; returns the memory between, and the request's size."""
+    options = [f"--connections={count}", f"--idle={HOLD_S}"]
+    with harness.start_client(bench, port, *options) as client:
+        assert client.popen.stdin is not None
+        assert client.popen.stdout is not None
+        opened = harness.parse_event(client.popen.stdout.readline(), "open", client)
+        time.sleep(SETTLE_S)
+        resident = read_rss(pid)
+        with contextlib.suppress(BrokenPipeError):
+            client.popen.stdin.close()
+        if client.popen.wait(HOLD_S) != 0:
+            raise BenchmarkError(client.last_words())
+    return resident, int(opened["request_size"])
+
+
+def measure_all(
+    bench: Bench, peers: dict[str, Peer], options: argparse.Namespace
+) -> tuple[dict[str, list[dict[str, int]]], dict[str, str]]:
+    """Measure the peers in turn, again and again; one that fails is dropped with its complaint."""
+    runs: dict[str, list[dict[str, int]]] = {name: [] for name in peers}
+    failures: dict[str, str] = {}
+    for number in range(1, options.runs + 1):
+        for name, peer in peers.items():
+            if name in failures:
+                continue
+            harness.show_progress(f"round {number} of {options.runs}, {name}")
+            try:
+                runs[name].append(measure(bench, name, peer, options.connections))
+            except harness.FAILURES as error:
+                failures[name] = str(error)
+    harness.show_progress("")
+    return {name: own for name, own in runs.items() if name not in failures}, failures
+
+
+def format_row(name: str, peer: Peer, runs: list[dict[str, int]], count: int) -> list[str]:
+    """Format one peer's medians; the request is taken off where the server is known to keep it."""
+    costs = [(run["after_bytes"] - run["before_bytes"]) / count for run in runs]
+    cost = statistics.median(costs)
+    keys = ("before_bytes", "after_bytes")
+    totals = [statistics.median(run[key] for run in runs) for key in keys]
+    return [
+        name,
+        harness.format_spread(costs, cost, 0),
+        f"{cost - runs[0]['request_size']:.0f}" if peer.keeps_request else "-",
+        *(f"{total / 2**20:.1f}" for total in totals),
+    ]
+
+
+def main() -> int:
+    """Measure and print the table; returns 1 if a server failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    harness.add_arguments(parser, peers="sockwave,sockwave-cli,picows,websockets,floor", runs=3)
+    parser.add_argument("--connections", type=int, default=15_000, help="(default %(default)s)")
+    options = parser.parse_args()
+    count = options.connections
+    with harness.prepare(options) as bench:
+        choice = harness.choose_peers(bench, options.peers)
+        machine = harness.describe_machine(bench)
+        harness.print_preface(machine, choice)
+        runs, failures = measure_all(bench, choice.peers, options)
+    size = next((own[0]["request_size"] for own in runs.values()), 0)
+    harness.print_table(
+        f"{count:,} idle connections, each opened by a request of {size} bytes",
+        ["server", "bytes/connection", "less the request", "RSS before, MiB", "RSS with, MiB"],
+        [format_row(name, choice.peers[name], own, count) for name, own in runs.items()],
+        [f"FAILED {name}: {complaint}" for name, complaint in failures.items()],
+    )
+    record = {
+        "machine": machine,
+        "versions": choice.versions,
+        "skipped": choice.skipped,
+        "connections": count,
+        "runs": runs,
+        "failures": failures,
+    }
+    harness.write_results(options.output, "memory", record)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

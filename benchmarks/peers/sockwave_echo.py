@@ -1,0 +1,33 @@
+"""Echo with sockwave, a Python listener in the path.
+
+``--loop run`` is `server.run()`, with the loop that it chooses.
+"""
+
+from serving import parse_arguments, run
+
+import sockwave
+
+
+def create_echo(port: int, engine: str) -> sockwave.Server:
+    server = sockwave.create_server(engine=engine)
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        @conn.on("message")
+        def message(message: str | bytes) -> None:
+            conn.send(message)
+
+    server.listen(port, "127.0.0.1")
+    return server
+
+
+async def main(port: int, engine: str) -> None:
+    await create_echo(port, engine).serve_forever()
+
+
+if __name__ == "__main__":
+    arguments = parse_arguments("run")
+    if arguments.loop == "run":
+        create_echo(arguments.port, arguments.engine).run()
+    else:
+        run(main(arguments.port, arguments.engine), arguments.loop)

@@ -1,0 +1,39 @@
+"""WebSocket servers for Python: every version of the protocol, and HTTP on the same port."""
+
+from importlib.metadata import version
+
+from sockwave.close import CloseCode
+from sockwave.core.connection import Connection
+from sockwave.errors import ConnectionClosed, Refused, SockwaveError
+from sockwave.handshake import Handshake
+from sockwave.http import Headers, Request, RequestHead, Response
+from sockwave.options import Limits
+from sockwave.server import Server, create_server, serve
+from sockwave.states import ReadyState
+from sockwave.stream import Stream
+
+#: Node's name for it.
+createServer = create_server  # noqa: N816
+
+__version__ = version("sockwave")
+
+__all__ = [
+    "CloseCode",
+    "Connection",
+    "ConnectionClosed",
+    "Handshake",
+    "Headers",
+    "Limits",
+    "ReadyState",
+    "Refused",
+    "Request",
+    "RequestHead",
+    "Response",
+    "Server",
+    "SockwaveError",
+    "Stream",
+    "__version__",
+    "createServer",
+    "create_server",
+    "serve",
+]

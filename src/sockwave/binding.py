@@ -1,0 +1,112 @@
+"""Listening sockets: made and bound at once, so that an address in use is said where it was asked for."""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+
+#: Connections that the kernel holds until they are accepted: a burst of clients that come back after a restart.
+ACCEPT_QUEUE_COUNT = 4096
+
+
+def bind_port(port: int, host: str | None) -> list[socket.socket]:
+    """Listen on `port` of `host`, a name or an address; without one on all interfaces. Port 0 picks one, the same for all.
+
+    Raises OSError with the address in its message.
+    """
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
+        raise ValueError(f"port: expected 0 to 65535, given {port!r}")
+    with say_address(f"{host or '*'}:{port}"):
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+            if sockets and not port:
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            try:
+                sockets.append(bind_address(family, address))
+            except OSError as error:
+                # A system may know of IPv6 without having it; one family of "all interfaces" is enough then.
+                if host or not sockets or error.errno != errno.EADDRNOTAVAIL:
+                    raise
+    except BaseException:
+        for made in sockets:
+            made.close()
+        raise
+    return sockets
+
+
+def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
+    """Listen on one Internet address."""
+    with say_address(f"{address[0]}:{address[1]}"), new_socket(family) as made:
+        if sys.platform != "win32":
+            # On Windows the option means something else: to take over an address that is in use.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Small messages leave at once: what belongs together is gathered by us. Accepted sockets inherit it.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(ACCEPT_QUEUE_COUNT)
+    return made
+
+
+def bind_path(path: str) -> socket.socket:
+    """Listen on a Unix socket; one that a server left behind is replaced, one that answers is in use."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system")
+    with say_address(path), new_socket(socket.AF_UNIX) as made:
+        if is_abandoned(path):
+            os.unlink(path)
+        made.bind(path)
+        made.listen(ACCEPT_QUEUE_COUNT)
+    return made
+
+
+def adopt(sock: socket.socket) -> socket.socket:
+    """Listen on a socket that was made and bound elsewhere."""
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock: expected a stream socket, given {sock!r}")
+    sock.setblocking(False)
+    sock.listen(ACCEPT_QUEUE_COUNT)
+    return sock
+
+
+def is_abandoned(path: str) -> bool:
+    """Tell whether `path` is a Unix socket that nobody listens on any more."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(path)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def new_socket(family: int) -> Iterator[socket.socket]:
+    """Make a stream socket that is closed again if what follows fails."""
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        yield made
+    except BaseException:
+        made.close()
+        raise
+
+
+@contextlib.contextmanager
+def say_address(address: str) -> Iterator[None]:
+    """Put the address into the message of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None

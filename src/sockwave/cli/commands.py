@@ -1,0 +1,145 @@
+"""The command line: what it accepts, how a server is run from it, and how its failures are said."""
+
+import argparse
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import sockwave
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, of `sys.argv` by default, and return its exit status; 1 is a failure."""
+    parser = outline()
+    chosen = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = chosen.command
+    return command(chosen)
+
+
+def outline() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="sockwave", description="WebSocket servers, ready to run."
+    )
+    parser.add_argument("--version", action="version", version=f"sockwave {version('sockwave')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    chat = commands.add_parser("chat", help="serve a chat room and its page")
+    add_address(chat, port=8000)
+    chat.set_defaults(command=run_chat, parser=chat)
+
+    echo = commands.add_parser("echo", help="send every message back")
+    add_address(echo, port=9001)
+    echo.add_argument(
+        "--unix", metavar="PATH", type=path_name, help="listen on a Unix socket instead of a port"
+    )
+    echo.add_argument(
+        "--engine", choices=("auto", "epoll", "asyncio"), default="auto", help="default: auto"
+    )
+    echo.add_argument(
+        "--version",
+        metavar="V",
+        default="auto",
+        help="protocol versions accepted, with commas between them: draft75, draft76, hybi-07, "
+        "hybi-08, rfc6455 (default: auto, which is all)",
+    )
+    echo.add_argument(
+        "--max-size",
+        metavar="N",
+        type=positive,
+        help="largest message accepted, in bytes (default: 1048576)",
+    )
+    echo.set_defaults(command=run_echo, parser=echo)
+    return parser
+
+
+def add_address(parser: argparse.ArgumentParser, port: int) -> None:
+    """Add the options that say where to listen, with `port` as the default port."""
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
+    parser.add_argument(
+        "--port", type=port_number, default=port, help=f"default: {port}; 0 picks a free one"
+    )
+
+
+def port_number(text: str) -> int:
+    """Convert a port from the command line, 0 to 65535."""
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a number from 0 to 65535, got {text!r}")
+
+
+def path_name(text: str) -> str:
+    """Take a path from the command line; an empty one would be a socket without a name."""
+    if text:
+        return text
+    raise argparse.ArgumentTypeError("expected a path, got nothing")
+
+
+def positive(text: str) -> int:
+    """Convert a count from the command line, 1 or more."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+
+
+def run_chat(chosen: argparse.Namespace) -> int:
+    """Serve the chat room until a signal ends it."""
+    from sockwave.cli.chat import create_chat
+
+    return serve(create_chat(), chosen, "Chat on http://{}/")
+
+
+def run_echo(chosen: argparse.Namespace) -> int:
+    """Serve the echo until a signal ends it."""
+    from sockwave.cli.echo import create_echo
+
+    options: dict[str, object] = {"engine": chosen.engine}
+    names = [name.strip() for name in chosen.version.split(",")]
+    options["version"] = names if len(names) > 1 else names[0]
+    if chosen.max_size is not None:
+        options["max_size"] = chosen.max_size
+    try:
+        server = create_echo(**options)
+    except (TypeError, ValueError) as error:
+        chosen.parser.error(str(error))
+    return serve(server, chosen, "Echo on ws://{}/")
+
+
+def serve(server: sockwave.Server, chosen: argparse.Namespace, line: str) -> int:
+    """Listen where the options say, print each address in `line`, and run until SIGINT or SIGTERM.
+
+    The status is 1 where the address cannot be had, with one line about it on stderr.
+    """
+    path: str | None = getattr(chosen, "unix", None)
+
+    @server.on("listening")
+    def listening() -> None:
+        for address in server.addresses:
+            print(
+                line.format(spell(*address)) if path is None else f"Echo on unix:{path}", flush=True
+            )
+
+    try:
+        server.listen(chosen.port, chosen.host, path=path)
+    except (OSError, UnicodeError) as error:
+        print(f"{chosen.parser.prog}: {explain(error, chosen)}", file=sys.stderr)
+        return 1
+    server.run()
+    return 0
+
+
+def spell(host: str, port: int) -> str:
+    """Write an address as a URL does: an IPv6 host stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def explain(error: OSError | UnicodeError, chosen: argparse.Namespace) -> str:
+    """Say in words why listening failed, and which option chooses another address."""
+    if isinstance(error, UnicodeError):
+        return f"cannot listen on {chosen.host}: it is no host name"
+    reason = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        option = "--port" if getattr(chosen, "unix", None) is None else "--unix"
+        return f"{reason}; choose another with {option}"
+    return reason

@@ -1,0 +1,81 @@
+"""What carries the bytes: the one small interface between the protocol and whatever brings its bytes."""
+
+from libc.stdint cimport uint8_t
+
+from sockwave.core.emitter cimport Emitter
+from sockwave.core.timers cimport Timed, Wheel
+from sockwave.core.writer cimport Cork
+
+cdef enum:
+    # A receiver may put this many bytes in front of what it is given: a frame header, or a whole control frame, of which the
+    # first part came earlier.
+    HEADROOM_SIZE = 256
+    READ_SIZE = 262144
+    TURN_MESSAGE_COUNT = 4096   # messages that a wake-up may deliver before the application's own tasks get their turn
+
+cdef class Carrier
+
+cdef class Receiver(Emitter):
+    """What stands behind a carrier, takes its bytes and tells what they mean."""
+    cdef int take_bytes(self, uint8_t* data, size_t size) except -1
+    cdef uint8_t* reserve(self, size_t* size) except? NULL
+    cdef int go_on(self) except -1
+    cdef int backlog_rose(self) except -1
+    cdef int backlog_fell(self) except -1
+    cdef int backlog_emptied(self) except -1
+    cpdef object data_received(self, bytes data)
+    cpdef object eof_received(self)
+    cpdef object connection_lost(self, object error)
+    cpdef object deadline_passed(self)
+
+cdef class Engine:
+    """What the carriers of one server in one loop share."""
+    cdef readonly object loop
+    cdef readonly Cork cork
+    cdef readonly Wheel wheel
+    cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
+    cdef object welcome         # called with each new carrier; gives it its receiver
+    cdef object complain        # called with (error, carrier): what no caller could see
+    cdef object tick_handle
+    cdef list departed          # carriers whose receivers are to hear that it is over
+    cdef list postponed         # receivers that have messages left for the next wake-up
+    cdef readonly Py_ssize_t carrier_count
+    cdef public object when_empty       # called when the last carrier is gone; None: nobody waits for it
+    cdef int budget             # messages that this wake-up may still deliver
+
+    cdef int admit(self, Carrier carrier) except -1
+    cdef int depart(self, Carrier carrier, object error) except -1
+    cdef int postpone(self, Carrier carrier) except -1
+    cdef int serve_postponed(self) except -1
+    cdef int say_farewell(self, Carrier carrier, object error) except -1
+    cdef int expect_tick(self) except -1
+    cdef int end_turn(self) except -1
+
+cdef class Carrier(Timed):
+    """Carries one peer's bytes both ways."""
+    cdef readonly Engine engine
+    cdef public Receiver receiver
+    cdef readonly bint is_closing       # nothing more is written; what still arrives is dropped
+    cdef readonly bint is_secure
+    cdef bint lingers       # waits for the peer's end after its own
+    cdef bint is_finished   # everything is written, FIN is sent
+    cdef bint is_paused
+    cdef bint has_ended     # the peer's FIN has come
+    cdef bint is_lost       # the socket is gone
+
+    # What a kind of carrier does beside `put` and `await_writable`:
+    cdef int watch_readable(self, bint on) except -1
+    cdef bint is_flushed(self) noexcept
+    cdef int end_writing(self) except -1        # FIN
+    cdef int drop(self) except -1               # close the socket now
+
+    # What is asked of it:
+    cdef int deliver(self, uint8_t* data, size_t size) except -1
+    cdef int run_ready(self) except -1
+    cdef int end_reading(self) except -1
+    cdef int lose(self, object error) except -1
+    cdef int finish(self, bint linger) except -1
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int end_if_flushed(self) except -1
+    cdef int run(self, int what, uint8_t* data, size_t size) except -1

@@ -1,0 +1,48 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from sockwave.address import Address
+from sockwave.core.emitter import Emitter
+from sockwave.core.timers import Timed, Wheel
+from sockwave.core.writer import Cork
+
+class Receiver(Emitter):
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> None: ...
+    def connection_lost(self, error: OSError | None) -> None: ...
+    def deadline_passed(self) -> None: ...
+
+class Engine:
+    loop: asyncio.AbstractEventLoop
+    cork: Cork
+    wheel: Wheel
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        welcome: Callable[[Carrier], object],
+        complain: Callable[[BaseException, Carrier], object],
+        *,
+        high_water: int,
+        low_water: int,
+        max_backlog: int,
+    ) -> None: ...
+    carrier_count: int
+    when_empty: Callable[[], object] | None
+    def abort_waiting(self) -> None: ...
+    def stop(self) -> None: ...
+
+class Carrier(Timed):
+    engine: Engine
+    receiver: Receiver | None
+    is_closing: bool
+    is_secure: bool
+    protocol: str
+    remote_address: Address
+    local_address: Address
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def drained(self) -> Awaitable[None]: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def set_deadline(self, seconds: float | None) -> None: ...

@@ -1,0 +1,365 @@
+"""What carries the bytes: the one small interface between the protocol and whatever brings its bytes."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdlib cimport free, malloc
+
+from sockwave.core.timers import TICK_S
+
+cdef double LINGER_S = 2.0      # how long a closed connection's last bytes are waited for, so that no RST destroys ours
+
+# What a receiver can be told in a turn of its own.
+cdef enum:
+    BYTES
+    END_OF_STREAM
+    DEADLINE
+    GO_ON
+    READY
+
+
+cdef class Receiver(Emitter):
+    """What stands behind a carrier, takes its bytes and tells what they mean.
+
+    A compiled receiver takes them where they lie (`take_bytes`), one written in Python as bytes objects (`data_received`).
+    """
+
+    cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
+        self.data_received(PyBytes_FromStringAndSize(<char*>data, size))
+        return 0
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL:
+        """Give the place where the next bytes are best put, and its size; NULL for the loop's own buffer."""
+        return NULL
+
+    cdef int go_on(self) except -1:
+        """Go on with the bytes that were left when the wake-up had delivered its fill."""
+        return 0
+
+    cdef int backlog_rose(self) except -1:
+        return 0
+
+    cdef int backlog_fell(self) except -1:
+        return 0
+
+    cdef int backlog_emptied(self) except -1:
+        return 0
+
+    cpdef object data_received(self, bytes data):
+        """Take the next bytes of the peer."""
+
+    cpdef object eof_received(self):
+        """Hear that the peer sends nothing more."""
+
+    cpdef object connection_lost(self, object error):
+        """Hear, last and once, that the carrier is gone; `error` is an OSError, or None after an orderly end."""
+
+    cpdef object deadline_passed(self):
+        """Hear that the time given by `set_deadline` is up."""
+
+
+cdef class Engine:
+    """What the carriers of one server in one loop share."""
+
+    def __cinit__(self, loop, welcome, complain, *, size_t high_water, size_t low_water, size_t max_backlog):
+        self.loop = loop
+        self.welcome = welcome
+        self.complain = complain
+        self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
+        self.wheel = Wheel(loop.time())
+        self.departed = []
+        self.postponed = []
+        self.budget = TURN_MESSAGE_COUNT
+        self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
+        if self.read_buffer is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.read_buffer)
+
+    def _promise_end(self):
+        self.loop.call_soon(self._end_turn)
+
+    cdef int admit(self, Carrier carrier) except -1:
+        """Give a new carrier its receiver."""
+        carrier.engine = self
+        carrier.cork = self.cork
+        self.carrier_count += 1
+        try:
+            self.welcome(carrier)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.complain(error, carrier)
+            carrier.abort()
+        return 0
+
+    cdef int depart(self, Carrier carrier, object error) except -1:
+        self.departed.append((carrier, error))
+        return self.cork.promise()
+
+    cdef int postpone(self, Carrier carrier) except -1:
+        self.postponed.append(carrier)
+        return self.cork.promise()
+
+    cdef int serve_postponed(self) except -1:
+        cdef list postponed = self.postponed
+        cdef Carrier carrier
+        if postponed:
+            self.postponed = []
+            for carrier in postponed:
+                carrier.run(GO_ON, NULL, 0)
+        return 0
+
+    def _end_turn(self):
+        self.end_turn()
+
+    cdef int end_turn(self) except -1:
+        """Do what waits for the end of a turn of the loop: writes, and farewells."""
+        cdef Carrier carrier
+        self.cork.promised = True       # whatever is added meanwhile is done below
+        try:
+            while self.cork.first_dirty is not None or self.departed:
+                self.cork.flush()
+                departed, self.departed = self.departed, []
+                for carrier, error in departed:
+                    self.say_farewell(carrier, error)
+        finally:
+            self.cork.promised = False
+        if self.postponed:
+            self.cork.promised = True
+            self.loop.call_soon(self._next_turn)
+        return 0
+
+    cdef int say_farewell(self, Carrier carrier, object error) except -1:
+        cdef Receiver receiver = carrier.receiver
+        carrier.receiver = None
+        self.cork.has_called_out = True
+        if receiver is not None:
+            try:
+                receiver.connection_lost(error)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as failure:
+                self.complain(failure, carrier)
+        self.carrier_count -= 1
+        if not self.carrier_count and self.when_empty is not None:
+            self.when_empty()
+        return 0
+
+    def _next_turn(self):
+        self.budget = TURN_MESSAGE_COUNT
+        self.serve_postponed()
+        self.end_turn()
+
+    cdef int expect_tick(self) except -1:
+        if self.tick_handle is None:
+            self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+        return 0
+
+    def _tick(self):
+        self.tick_handle = None
+        self.wheel.advance(self.loop.time())
+        if self.wheel.waiting_count:
+            self.expect_tick()
+
+    def abort_waiting(self):
+        """Drop the carriers that wait for a deadline: among them all that are on their way out."""
+        cdef Timed timed
+        for timed in self.wheel.all_waiting():
+            (<Carrier>timed).abort()
+
+    def stop(self):
+        """Let go of the loop."""
+        if self.tick_handle is not None:
+            self.tick_handle.cancel()
+            self.tick_handle = None
+
+
+cdef class Carrier(Timed):
+    """Carries one peer's bytes both ways."""
+
+    cdef int watch_readable(self, bint on) except -1:
+        return 0
+
+    cdef bint is_flushed(self) noexcept:
+        return self.count == 0
+
+    cdef int end_writing(self) except -1:
+        return 0
+
+    cdef int drop(self) except -1:
+        return 0
+
+    cdef int run(self, int what, uint8_t* data, size_t size) except -1:
+        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it raises goes no further."""
+        cdef Receiver receiver = self.receiver      # held: it may end in its own turn
+        if receiver is None:
+            return 0
+        self.take_cork()
+        try:
+            if what == BYTES:
+                receiver.take_bytes(data, size)
+            elif what == END_OF_STREAM:
+                receiver.eof_received()
+            elif what == DEADLINE:
+                receiver.deadline_passed()
+            elif what == GO_ON:
+                receiver.go_on()
+            else:
+                self.peer_is_ready()
+        except (KeyboardInterrupt, SystemExit):
+            self.abort()
+            raise
+        except BaseException as error:
+            self.engine.complain(error, self)
+            self.abort()
+        finally:
+            self.release_cork()
+        if self.is_closing:
+            self.end_if_flushed()
+        return 0
+
+    cdef int run_ready(self) except -1:
+        """Go on writing: the peer takes bytes again."""
+        if self.receiver is not None:
+            return self.run(READY, NULL, 0)
+        return self.peer_is_ready()
+
+    cdef int deliver(self, uint8_t* data, size_t size) except -1:
+        """Hand over bytes of the peer; what comes after our end is dropped."""
+        if not self.is_closing:
+            self.run(BYTES, data, size)
+        return 0
+
+    cdef int end_reading(self) except -1:
+        """The peer has sent its last byte."""
+        self.has_ended = True
+        self.watch_readable(False)
+        if self.is_finished:
+            return self.lose(None)
+        if not self.is_closing:
+            return self.run(END_OF_STREAM, NULL, 0)
+        return 0
+
+    cdef int lose(self, object error) except -1:
+        """Drop the socket; the receiver hears of it at the end of this turn, once."""
+        if self.engine is not None and not self.is_lost:
+            self.is_lost = True
+            self.is_closing = True
+            self.wait_no_more(self.engine.wheel)
+            self.drop()
+            self.is_broken = True
+            self.drop_backlog(False)
+            self.engine.depart(self, error)
+        return 0
+
+    cdef int finish(self, bint linger) except -1:
+        """End in order: everything written leaves, then FIN. With `linger`, what the peer still sends is read and dropped, so
+        that no RST overtakes our last bytes; without, the socket is closed at once, which is right when nothing can come."""
+        if self.is_closing:
+            return 0
+        self.is_closing = True
+        self.lingers = linger
+        if self.cork.holder is not self:
+            self.end_if_flushed()
+        return 0
+
+    cdef int end_if_flushed(self) except -1:
+        if not self.is_flushed() or self.is_finished or self.is_lost:
+            return 0
+        self.is_finished = True
+        if self.has_ended or not self.lingers:
+            return self.lose(None)
+        self.end_writing()
+        self.watch_readable(True)
+        self.set_deadline(LINGER_S)
+        return 0
+
+    cdef int backlog_rose(self) except -1:
+        if self.receiver is not None and not self.is_closing:
+            self.receiver.backlog_rose()
+        return 0
+
+    cdef int backlog_fell(self) except -1:
+        if self.receiver is not None and not self.is_closing:
+            self.receiver.backlog_fell()
+        return 0
+
+    cdef int backlog_emptied(self) except -1:
+        if self.is_closing:
+            return self.end_if_flushed()
+        if self.receiver is not None:
+            self.receiver.backlog_emptied()
+        return 0
+
+    cdef int time_is_up(self) except -1:
+        if self.is_closing:
+            return self.lose(None)
+        return self.run(DEADLINE, NULL, 0)
+
+    cdef int pause(self) except -1:
+        if not self.is_paused:
+            self.is_paused = True
+            if not self.has_ended:
+                self.watch_readable(False)
+        return 0
+
+    cdef int resume(self) except -1:
+        if self.is_paused:
+            self.is_paused = False
+            if not self.has_ended and not self.is_lost:
+                self.watch_readable(True)
+        return 0
+
+    # ---- what receivers written in Python use
+
+    def write(self, data):
+        """Queue bytes-like `data`; it leaves at the end of this turn of the loop. Ignored after `close` and `abort`."""
+        cdef bytes owned = data if type(data) is bytes else bytes(memoryview(data))
+        if not self.is_closing:
+            self.write_bytes(owned, <const uint8_t*>PyBytes_AS_STRING(owned), PyBytes_GET_SIZE(owned))
+
+    def drained(self):
+        """Give an awaitable that is done when the backlog is under the high-water mark."""
+        return self.drain_awaitable()
+
+    def pause_reading(self):
+        """Let the peer's bytes wait in the kernel."""
+        self.pause()
+
+    def resume_reading(self):
+        """Read again."""
+        self.resume()
+
+    def close(self):
+        """Send what is queued, then FIN; read and drop what still comes until the peer ends too, or two seconds long."""
+        self.finish(True)
+
+    def abort(self):
+        """Drop the socket now."""
+        self.lose(None)
+
+    def set_deadline(self, seconds):
+        """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier deadline; None clears it."""
+        cdef Engine engine = self.engine
+        if self.is_lost:
+            return
+        if seconds is None:
+            self.wait_no_more(engine.wheel)
+        else:
+            self.wait_until(engine.wheel, engine.loop.time() + <double>seconds)
+            engine.expect_tick()
+
+    @property
+    def protocol(self):
+        """What the bytes are carried by: "http/1.1", "h2" or "h3"."""
+        return "http/1.1"
+
+    @property
+    def remote_address(self):
+        """The peer: (host, port), or the path of a Unix socket."""
+        return None
+
+    @property
+    def local_address(self):
+        """Our end: (host, port), or the path of a Unix socket."""
+        return None

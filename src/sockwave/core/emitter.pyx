@@ -1,0 +1,236 @@
+"""Named events and their listeners: the one emitter of servers and connections.
+
+A listener is called with as many of its event's arguments as it takes; that is decided once, when it is added.
+"""
+
+import asyncio
+import difflib
+import inspect
+
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+
+cdef extern from "Python.h":
+    # Vectorcall without a tuple or a keyword: nothing is allocated for the arguments.
+    object PyObject_CallNoArgs(object callable)
+    object PyObject_CallOneArg(object callable, object argument)
+    object PyObject_Vectorcall(object callable, PyObject* const* arguments, size_t count, PyObject* names)
+    bint PyCoro_CheckExact(object value)
+    long PyLong_AsLong(object value) except? -1
+
+# How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All codes are small integers,
+# of which CPython keeps one object each.
+cdef enum:
+    ONCE = 1
+    COUNT_SHIFT = 1
+    COUNT_MASK = 3
+    EVENT_SHIFT = 3
+
+# Event name → (event, how many arguments it has).
+SERVER_EVENTS = {
+    "listening": (LISTENING, 0),
+    "connection": (CONNECTION, 1),
+    "request": (REQUEST, 2),
+    "stream": (STREAM, 1),
+    "close": (CLOSED, 1),
+    "error": (ERROR, 2),
+    "readyStateChange": (READY_STATE_CHANGE, 2),
+    "handshake": (HANDSHAKE, 1),
+}
+CONNECTION_EVENTS = {
+    "message": (MESSAGE, 1),
+    "close": (CLOSED, 2),
+    "readyStateChange": (READY_STATE_CHANGE, 1),
+    "ping": (PINGED, 1),
+    "pong": (PONGED, 1),
+    "drain": (DRAIN, 0),
+}
+
+
+cdef int count_taken(object listener, str event, int offered) except -1:
+    """Say how many of the `offered` arguments a listener takes; TypeError when it wants more or other ones."""
+    cdef int positional, required
+    function = getattr(listener, "__func__", listener)
+    code = getattr(function, "__code__", None)
+    if code is not None and not code.co_kwonlyargcount and not hasattr(function, "__wrapped__"):
+        # The usual case, some thirty times as fast as a signature.
+        bound = 1 if function is not listener else 0
+        positional = code.co_argcount - bound
+        required = positional - len(getattr(function, "__defaults__", None) or ())
+        if code.co_flags & inspect.CO_VARARGS:
+            positional = offered
+    else:
+        try:
+            parameters = inspect.signature(listener).parameters.values()
+        except (ValueError, TypeError):
+            return offered      # a built-in that does not tell
+        positional = required = 0
+        for parameter in parameters:
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional = max(positional, offered)
+            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                positional += 1
+                required += parameter.default is parameter.empty
+            elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+                raise TypeError(
+                    f"listener {listener!r} of {event!r} needs the keyword argument {parameter.name!r}, which no event gives"
+                )
+    if required > offered:
+        raise TypeError(f"listener {listener!r} takes {required} arguments, but {event!r} has {offered}")
+    return min(positional, offered)
+
+
+cdef class Emitter:
+    """Something that tells what happens to it, by named events."""
+
+    cdef int add(self, object event, object listener, bint once) except -1:
+        cdef int number, offered
+        number, offered = self._event(event)
+        if not callable(listener):
+            raise TypeError(f"a listener of {event!r} must be callable, not {type(listener).__name__}")
+        code = number << EVENT_SHIFT | count_taken(listener, event, offered) << COUNT_SHIFT | (ONCE if once else 0)
+        self._listeners = (self._listeners or ()) + (listener, code)
+        return 0
+
+    def _event(self, event):
+        cdef dict table = self.event_table()
+        found = table.get(event)
+        if found is None:
+            nearest = difflib.get_close_matches(str(event), table, 1, 0)
+            raise ValueError(f"unknown event {event!r}; did you mean {nearest[0]!r}?")
+        return found
+
+    def on(self, event, listener=None):
+        """Call `listener` at each `event`; without a listener, give a decorator that does so.
+
+        Listeners run in the order in which they were added, with as many of the event's arguments as they take. What an
+        `async def` listener starts becomes a task of its own.
+
+        Raises ValueError for an event that does not exist here, TypeError for a listener that cannot be called with the
+        event's arguments.
+        """
+        if listener is None:
+            return lambda function: (self.on(event, function), function)[1]
+        self.add(event, listener, False)
+        return self
+
+    def once(self, event, listener=None):
+        """Like `on`, for the next `event` only."""
+        if listener is None:
+            return lambda function: (self.once(event, function), function)[1]
+        self.add(event, listener, True)
+        return self
+
+    add_listener = addListener = on
+
+    def off(self, event, listener):
+        """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
+        cdef int number = self._event(event)[0]
+        cdef tuple row = self._listeners or ()
+        cdef Py_ssize_t i
+        for i in range(len(row) - 2, -1, -2):
+            if row[i + 1] >> EVENT_SHIFT == number and row[i] == listener:
+                self._listeners = row[:i] + row[i + 2:]
+                break
+        return self
+
+    remove_listener = removeListener = off
+
+    def listeners(self, event):
+        """List the listeners of `event`, in their order."""
+        cdef int number = self._event(event)[0]
+        cdef tuple row = self._listeners or ()
+        return [row[i] for i in range(0, len(row), 2) if row[i + 1] >> EVENT_SHIFT == number]
+
+    def takers(self, event):
+        """List the listeners of `event` with how many of its arguments each takes, for who calls them by itself."""
+        cdef int number = self._event(event)[0]
+        cdef tuple row = self._listeners or ()
+        cdef Py_ssize_t i
+        found = []
+        for i in range(0, len(row), 2):
+            if row[i + 1] >> EVENT_SHIFT == number:
+                found.append((row[i], row[i + 1] >> COUNT_SHIFT & COUNT_MASK))
+                if row[i + 1] & ONCE:
+                    self.drop_once(row[i], row[i + 1])
+        return found
+
+    cdef bint hears(self, int event) noexcept:
+        cdef Py_ssize_t i
+        if self._listeners is None:
+            return False
+        for i in range(1, PyTuple_GET_SIZE(self._listeners), 2):
+            if PyLong_AsLong(<object>PyTuple_GET_ITEM(self._listeners, i)) >> EVENT_SHIFT == event:
+                return True
+        return False
+
+    cdef int emit(self, int event, object first, object second) except -1:
+        """Call the listeners of `event`, and tell whether there was one.
+
+        What a listener raises goes to `listener_failed`, except what is meant to end the program.
+        """
+        cdef tuple row = self._listeners
+        cdef Py_ssize_t i
+        cdef long code
+        cdef bint heard = False
+        cdef PyObject* arguments[2]
+        if row is None:
+            return 0
+        for i in range(0, PyTuple_GET_SIZE(row), 2):
+            code = PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i + 1))
+            if code >> EVENT_SHIFT != event:
+                continue
+            heard = True
+            listener = <object>PyTuple_GET_ITEM(row, i)
+            if code & ONCE:
+                self.drop_once(listener, code)
+            code = code >> COUNT_SHIFT & COUNT_MASK
+            try:
+                if code == 1:
+                    result = PyObject_CallOneArg(listener, first)
+                elif code == 0:
+                    result = PyObject_CallNoArgs(listener)
+                else:
+                    arguments[0] = <PyObject*>first
+                    arguments[1] = <PyObject*>second
+                    result = PyObject_Vectorcall(listener, arguments, 2, NULL)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                self.listener_failed(error)
+            else:
+                if PyCoro_CheckExact(result):
+                    self.listener_started(result)
+        return heard
+
+    cdef int drop_once(self, object listener, long code) except -1:
+        cdef tuple row = self._listeners
+        cdef Py_ssize_t i
+        for i in range(0, len(row), 2):
+            if row[i] is listener and row[i + 1] == code:
+                self._listeners = row[:i] + row[i + 2:]
+                break
+        return 0
+
+    def emit_event(self, event, first=None, second=None):
+        """Call the listeners of `event` with its arguments, and tell whether there was one."""
+        cdef int number, offered
+        number, offered = self._event(event)
+        return self.emit(number, first, second) == 1
+
+    cdef int forget_listeners(self) except -1:
+        """Drop all listeners, and with them the cycles that their closures form with what they listen to."""
+        self._listeners = None
+        return 0
+
+    cpdef dict event_table(self):
+        """Give event name → (event, how many arguments it has); an emitter that does not say has none."""
+        return {}
+
+    cpdef object listener_failed(self, BaseException error):
+        """Deal with what a listener raised: here, let the one who emitted have it."""
+        raise error
+
+    cpdef object listener_started(self, object coroutine):
+        """Run what an asynchronous listener returned: here, in a task that nobody holds."""
+        asyncio.ensure_future(coroutine)

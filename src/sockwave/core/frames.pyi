@@ -1,0 +1,1 @@
+CONSEQUENCES: dict[int, tuple[int, str]]

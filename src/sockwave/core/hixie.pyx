@@ -1,0 +1,111 @@
+"""The framing of draft-ietf-hybi-00 section 4.2 (draft-76) and draft-hixie-75 section 4.2.
+
+A frame is a type byte and either text up to FF (types below 80) or a length and so many bytes. Only type 00 carries a message;
+all others are skipped, as section 5.3 of draft-76 says ("discard the data"). The length field is the known attack on these
+drafts: its bytes are counted, leading zeros too, and its value is held against the message limit before anything follows.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.string cimport memchr
+
+from sockwave.core.frames cimport CLOSE, CONTINUATION, DRAFT_LENGTH, INVALID_UTF8, MESSAGE_TOO_BIG, TEXT
+from sockwave.core.reader cimport NEEDS_MORE
+
+cdef extern from "utf8.h" nogil:
+    uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
+    enum: UTF8_COMPLETE, UTF8_INVALID
+
+cdef enum:
+    LENGTH_BIT = 0x80           # of a type byte: a length follows; of a length byte: another one follows
+
+
+cdef class HixieReader(Reader):
+    """The reader of a draft-75 or draft-76 connection."""
+
+    def __cinit__(self, size_t max_size, bint has_close):
+        self.has_close = has_close
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL:
+        return NULL
+
+    cdef int next(self, Input* given, Found* found) except? -3:
+        """Find the next message or the close: TEXT, CLOSE, NEEDS_MORE, or VIOLATED."""
+        cdef size_t size
+        cdef int event
+        while given.size:
+            if self.skip_left:
+                size = min(given.size, self.skip_left)
+                given.data += size
+                given.size -= size
+                self.skip_left -= size
+                continue
+            event = self.take_text(given, found) if self.in_frame else self.begin_draft_frame(given, found)
+            if event != CONTINUATION:
+                return event
+        return NEEDS_MORE
+
+    cdef int begin_draft_frame(self, Input* given, Found* found) except? -3:
+        """Read a type byte and, where there is one, the length."""
+        cdef size_t i = 1
+        cdef uint64_t length = 0
+        if not given.data[0] & LENGTH_BIT:
+            self.in_frame = True
+            self.message_opcode = TEXT if given.data[0] == TEXT_FRAME else CONTINUATION
+            self.utf8_state = UTF8_COMPLETE
+            given.data += 1
+            given.size -= 1
+            return CONTINUATION
+        while True:
+            if i > MAX_LENGTH_SIZE:
+                return self.violate(found, DRAFT_LENGTH)
+            if i == given.size:
+                return NEEDS_MORE
+            length = length << 7 | given.data[i] & 0x7F
+            if length > self.max_size:
+                return self.violate(found, DRAFT_LENGTH)
+            i += 1
+            if not given.data[i - 1] & LENGTH_BIT:
+                break
+        found.size = 0
+        # Section 5.3: "If the frame type is 0xFF and the length was 0, then … the /client terminated/ flag is set".
+        if self.has_close and given.data[0] == FRAME_END and length == 0:
+            given.data += i
+            given.size -= i
+            return CLOSE
+        self.skip_left = length
+        given.data += i
+        given.size -= i
+        return CONTINUATION
+
+    cdef int take_text(self, Input* given, Found* found) except? -3:
+        """Read up to the end of a frame without length, as far as it has come."""
+        cdef uint8_t* end = <uint8_t*>memchr(given.data, FRAME_END, given.size)
+        cdef size_t size = given.size if end is NULL else end - given.data
+        cdef const uint8_t* text = given.data
+        if self.message_opcode == TEXT:
+            if size > self.max_size - self.message_size:
+                return self.violate(found, MESSAGE_TOO_BIG)
+            self.utf8_state = utf8_check(self.utf8_state, text, size)
+            if self.utf8_state == UTF8_INVALID or (end is not NULL and self.utf8_state != UTF8_COMPLETE):
+                return self.violate(found, INVALID_UTF8)
+        if end is NULL:
+            given.data += size
+            given.size = 0
+            if self.message_opcode == TEXT:
+                self.append(text, size)
+            return NEEDS_MORE
+        given.data += size + 1
+        given.size -= size + 1
+        self.in_frame = False
+        if self.message_opcode != TEXT:
+            return CONTINUATION
+        self.message_opcode = 0
+        found.assembled = self.message_size != 0
+        if not found.assembled:
+            found.data = text
+            found.size = size
+            return TEXT
+        self.append(text, size)
+        found.data = <const uint8_t*>PyBytes_AS_STRING(<object>self.message)
+        found.size = self.message_size
+        return TEXT

@@ -1,0 +1,4 @@
+class Inbox:
+    size: int
+    is_wanted: bool
+    is_ended: bool

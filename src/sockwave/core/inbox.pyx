@@ -1,0 +1,59 @@
+"""Messages that wait for `async for` and `receive`."""
+
+import asyncio
+from collections import deque
+
+
+cdef class Inbox:
+    """A queue of messages, and of tasks that wait for one. Its limits are the connection's affair."""
+
+    def __cinit__(self):
+        self.messages = deque()
+        self.waiters = deque()
+
+    cdef int want(self) except -1:
+        """Note that the running task takes messages from here."""
+        self.is_wanted = True
+        self.consumer = asyncio.current_task()
+        return 0
+
+    cdef bint is_awaited(self) except -1:
+        """Tell whether somebody waits right now."""
+        return len(self.waiters) > 0
+
+    cdef Py_ssize_t count(self) except -1:
+        return len(self.messages)
+
+    cdef int put(self, object message, size_t size) except -1:
+        self.messages.append((message, size))
+        self.size += size
+        return self.wake()
+
+    cdef int end(self) except -1:
+        """Let everybody know that nothing more will come."""
+        self.is_ended = True
+        while self.waiters:
+            self.wake()
+        return 0
+
+    cdef object take(self):
+        """Take the oldest message; the caller knows that there is one."""
+        cdef size_t size
+        message, size = self.messages.popleft()
+        self.size -= size
+        return message
+
+    cdef object wait(self, object loop):
+        """Give a future that is done when it is worth looking again."""
+        waiter = loop.create_future()
+        self.waiters.append(waiter)
+        return waiter
+
+    cdef int wake(self) except -1:
+        # Whoever was cancelled while it waited has left a dead future behind.
+        while self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+        return 0

@@ -1,0 +1,319 @@
+"""The epoll engine: accept, recv, send and epoll. Every system call of the core stands here."""
+
+import logging
+import math
+import os
+import socket
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.stdint cimport uint16_t, uintptr_t
+from libc.string cimport memcpy, memset
+
+from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Receiver
+from sockwave.core.writer cimport Vector
+
+cdef extern from "poller.h" nogil:
+    enum: POLL_READ, POLL_WRITE, POLL_BROKEN
+    int poller_create()
+    int poller_add(int poller, int fd, uint32_t interest, void* who)
+    int poller_change(int poller, int fd, uint32_t interest, void* who)
+    int poller_remove(int poller, int fd)
+    int poller_wait(int poller, poller_event* events, int count, int timeout_ms)
+    void* poller_who(const poller_event* event)
+    uint32_t poller_what(const poller_event* event)
+    void poller_close(int poller)
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    struct msghdr:
+        void* msg_iov
+        size_t msg_iovlen
+    ssize_t recv(int fd, void* data, size_t size, int flags)
+    ssize_t send_bytes "send"(int fd, const void* data, size_t size, int flags)
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
+    int shutdown(int fd, int how)
+    int getsockname(int fd, sockaddr* address, socklen_t* size)
+    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6
+
+cdef extern from "<unistd.h>" nogil:
+    int close_descriptor "close"(int fd)
+
+ACCEPT_REST_S = 0.1             # without descriptors or memory to accept: how long until the next try
+logger = logging.getLogger("sockwave")
+
+cdef enum:
+    LISTENER_TAG = 1            # set in the epoll's pointer to a Listener; objects lie at even addresses
+
+
+cdef object as_address(const uint8_t* raw):
+    """Give (host, port) for the struct sockaddr of an Internet socket, "" for another."""
+    cdef uint16_t family
+    memcpy(&family, raw, 2)
+    cdef object port = raw[2] << 8 | raw[3]
+    if family == AF_INET:
+        return socket.inet_ntop(socket.AF_INET, PyBytes_FromStringAndSize(<const char*>raw + 4, 4)), port
+    if family == AF_INET6:
+        return socket.inet_ntop(socket.AF_INET6, PyBytes_FromStringAndSize(<const char*>raw + 8, 16)), port
+    return ""
+
+
+cdef class Listener:
+    """A listening socket."""
+
+    def __cinit__(self, socket_):
+        self.socket = socket_
+        self.fd = socket_.fileno()
+        self.is_unix = socket_.family == socket.AF_UNIX
+
+
+cdef class EpollEngine(Engine):
+    """Serves its sockets by an epoll of its own, behind one descriptor that any loop can wait for."""
+
+    def __cinit__(self):
+        self.listeners = {}
+        self.graveyard = []
+        self.poller = poller_create()
+        if self.poller < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def __dealloc__(self):
+        if self.poller >= 0:
+            poller_close(self.poller)
+
+    # ---- in somebody's loop
+
+    def attach(self):
+        """Let the loop wait for this engine's one descriptor."""
+        self.loop.add_reader(self.poller, self.poll)
+
+    def nest(self, int fd):
+        """Become what the loop waits in: `wait` says when `fd`, the epoll of the loop's own descriptors, has something."""
+        self.owns_loop = True
+        if poller_add(self.poller, fd, POLL_READ, NULL) < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def stop(self):
+        """Let go of the loop; the sockets have been closed before."""
+        super().stop()
+        if not self.owns_loop:
+            self.loop.remove_reader(self.poller)
+        self.owns_loop = False
+
+    def _promise_end(self):
+        if not self.owns_loop:      # else the next `wait` begins with it
+            self.loop.call_soon(self._end_turn)
+
+    def poll(self):
+        """Serve what is ready, without waiting."""
+        self.serve(0)
+        if self.position < self.batch_size:
+            self.loop.call_soon(self.poll)
+
+    def wait(self, timeout):
+        """Wait at most `timeout` seconds (None: as long as it takes) and serve what is ready; true when the loop's own
+        descriptors want a look."""
+        cdef int timeout_ms = -1
+        self.cork.has_called_out = False
+        self.end_turn()
+        # What was called may have scheduled something, which the loop did not know of when it chose the timeout.
+        if self.cork.has_called_out or self.postponed or self.position < self.batch_size:
+            timeout_ms = 0
+        elif timeout is not None:
+            timeout_ms = math.ceil(min(max(timeout, 0), 86400) * 1000)
+        self.serve(timeout_ms)
+        return self.is_nested_ready
+
+    cdef int serve(self, int timeout_ms) except -1:
+        """Serve a batch of events, or what the last wake-up has left of one."""
+        cdef poller_event* event
+        cdef int count
+        self.is_nested_ready = False
+        if self.position == self.batch_size:
+            if self.graveyard:
+                self.graveyard.clear()
+            if timeout_ms == 0:
+                count = poller_wait(self.poller, self.batch, BATCH_COUNT, 0)
+            else:
+                with nogil:
+                    count = poller_wait(self.poller, self.batch, BATCH_COUNT, timeout_ms)
+            self.position = 0
+            self.batch_size = max(count, 0)     # EINTR: the loop sees to the signal
+        self.budget = TURN_MESSAGE_COUNT
+        self.cork.promised = True
+        try:
+            self.serve_postponed()
+            while self.position < self.batch_size and self.budget > 0:
+                event = &self.batch[self.position]
+                self.position += 1
+                self.serve_event(poller_who(event), poller_what(event))
+        finally:
+            self.end_turn()
+        return 0
+
+    cdef int serve_event(self, void* who, uint32_t events) except -1:
+        cdef EpollSocket peer
+        if who is NULL:
+            self.is_nested_ready = True
+        elif <uintptr_t>who & LISTENER_TAG:
+            self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
+        else:
+            peer = <EpollSocket>who
+            if events & POLL_WRITE and peer.fd >= 0:
+                peer.set_interest(peer.interest & ~POLL_WRITE)
+                peer.run_ready()
+            if events & (POLL_READ | POLL_BROKEN) and peer.fd >= 0:
+                if peer.interest & POLL_READ:
+                    peer.readable()
+                elif events & POLL_BROKEN:
+                    peer.lose(None)
+        return 0
+
+    # ---- listening
+
+    async def listen(self, socket_):
+        """Accept connections on a listening socket."""
+        cdef Listener listener = Listener(socket_)
+        self.listeners[listener.fd] = listener
+        self.accept_again(listener)
+
+    def accept_again(self, Listener listener):
+        """Take up accepting."""
+        if listener.fd in self.listeners:
+            if poller_add(self.poller, listener.fd, POLL_READ, <void*>(<uintptr_t><void*>listener | LISTENER_TAG)) < 0:
+                raise OSError(errno, os.strerror(errno))
+
+    def stop_listening(self):
+        """Close the listening sockets."""
+        for listener in self.listeners.values():
+            poller_remove(self.poller, (<Listener>listener).fd)
+            listener.socket.close()
+            self.graveyard.append(listener)
+        self.listeners = {}
+
+    cdef int accept(self, Listener listener) except -1:
+        cdef uint8_t address[ADDRESS_SIZE + 100]
+        cdef socklen_t size
+        cdef int i, fd
+        for i in range(ACCEPT_COUNT):
+            if listener.fd not in self.listeners:
+                return 0            # a listener's listener has closed the server
+            size = sizeof(address)
+            memset(address, 0, ADDRESS_SIZE)
+            fd = accept4(listener.fd, <sockaddr*>address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.welcome_socket(fd, listener, address)
+            elif errno == EAGAIN:
+                return 0
+            elif errno != ECONNABORTED and errno != EINTR:
+                return self.rest_from_accepting(listener, errno)
+        return 0
+
+    cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
+        cdef EpollSocket peer = EpollSocket.__new__(EpollSocket)
+        peer.fd = fd
+        peer.is_unix = listener.is_unix
+        memcpy(peer.address, address, ADDRESS_SIZE)
+        peer.interest = POLL_READ
+        if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
+            return self.rest_from_accepting(listener, errno)
+        Py_INCREF(peer)             # the epoll's reference, until `drop`
+        return self.admit(peer)
+
+    cdef int rest_from_accepting(self, Listener listener, int error) except -1:
+        # Without descriptors the listening socket stays readable: to wait for it would be to spin.
+        logger.error("cannot accept: %s; trying again in %s s", os.strerror(error), ACCEPT_REST_S)
+        poller_remove(self.poller, listener.fd)
+        self.loop.call_later(ACCEPT_REST_S, self.accept_again, listener)
+        return 0
+
+
+cdef class EpollSocket(Carrier):
+    """A TCP or Unix socket in the engine's epoll."""
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_descriptor(self.fd)
+
+    cdef int set_interest(self, uint32_t interest) except -1:
+        if interest != self.interest and self.fd >= 0:
+            self.interest = interest
+            poller_change((<EpollEngine>self.engine).poller, self.fd, interest, <void*>self)
+        return 0
+
+    cdef int watch_readable(self, bint on) except -1:
+        return self.set_interest(self.interest | POLL_READ if on else self.interest & ~POLL_READ)
+
+    cdef int await_writable(self) except -1:
+        return self.set_interest(self.interest | POLL_WRITE)
+
+    cdef int readable(self) except -1:
+        cdef Receiver receiver = self.receiver
+        cdef uint8_t* place = NULL
+        cdef size_t size = 0
+        cdef ssize_t count
+        if receiver is not None and not self.is_closing:
+            place = receiver.reserve(&size)
+        if place is NULL:
+            place = self.engine.read_buffer + HEADROOM_SIZE
+            size = READ_SIZE
+        count = recv(self.fd, place, size, 0)
+        if count > 0:
+            self.deliver(place, count)
+        elif count == 0:
+            self.end_reading()
+        elif errno != EAGAIN and errno != EINTR:
+            self.lose(OSError(errno, os.strerror(errno)))
+        return 0
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        cdef msghdr message
+        cdef ssize_t taken
+        if self.fd < 0:
+            return -1
+        if count == 1:
+            taken = send_bytes(self.fd, vectors.base, vectors.size, MSG_NOSIGNAL)
+        else:
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = <void*>vectors
+            message.msg_iovlen = count
+            taken = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        if taken < 0:
+            return 0 if errno == EAGAIN or errno == EINTR else -1
+        return taken
+
+    cdef int end_writing(self) except -1:
+        shutdown(self.fd, SHUT_WR)
+        return 0
+
+    cdef int drop(self) except -1:
+        cdef EpollEngine engine = <EpollEngine>self.engine
+        if self.fd >= 0:
+            close_descriptor(self.fd)       # which takes it out of the epoll
+            self.fd = -1
+            if engine.position < engine.batch_size:
+                engine.graveyard.append(self)
+            Py_DECREF(self)
+        return 0
+
+    @property
+    def remote_address(self):
+        return "" if self.is_unix else as_address(self.address)
+
+    @property
+    def local_address(self):
+        cdef uint8_t address[ADDRESS_SIZE + 100]
+        cdef socklen_t size = sizeof(address)
+        memset(address, 0, sizeof(address))
+        if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:
+            return None
+        if self.is_unix:
+            return (<const char*>address + 2).decode("utf-8", "surrogateescape")
+        return as_address(address)

@@ -1,0 +1,54 @@
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5), with UTF-8 checked and limits held as the bytes arrive."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from sockwave.core.frames cimport Header, Violation
+
+# What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG: nothing whole yet, or a violation.
+cdef enum:
+    NEEDS_MORE = -1
+    VIOLATED = -2
+
+# The bytes to read, from where reading stopped. They belong to the caller, who lets them be changed (unmasked).
+cdef struct Input:
+    uint8_t* data
+    size_t size
+
+# What was found. `data` lies in the input or, where `assembled` says so, in the reader's own message, until the next call.
+cdef struct Found:
+    const uint8_t* data
+    size_t size
+    Violation violation
+    bint assembled
+
+cdef class Reader:
+    """One connection's reader. Idle, it holds no buffer."""
+    cdef readonly size_t max_size
+    cdef PyObject* message      # a bytes object in the making, nobody else's yet: the fragments so far
+    cdef size_t message_size
+    cdef uint64_t frame_left    # payload bytes of the current data frame that have not come yet
+    cdef uint8_t* held          # input that could not be read yet: half a header, half a control frame, or all since a pause
+    cdef size_t held_size
+    cdef uint32_t fragment_count
+    cdef uint32_t mask          # for the next payload byte
+    cdef uint8_t message_opcode # 0: not inside a message
+    cdef uint8_t utf8_state
+    cdef bint frame_fin         # the current data frame is the last of its message
+
+    cdef int next(self, Input* given, Found* found) except? -3
+    cdef int unmask_whole(self, Input* given, const Header* header, Found* found) noexcept
+    cdef int begin_frame(self, const Header* header, Found* found) except? -3
+    cdef int take_payload(self, Input* given, Found* found) except? -3
+    cdef int end_message(self, Found* found) noexcept
+    cdef int violate(self, Found* found, Violation violation) noexcept
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL
+    cdef int append(self, const uint8_t* data, size_t size) except -1
+    cdef int make_room(self, size_t size) except -1
+    cdef bytes take_message(self)
+    cdef int forget_message(self) noexcept
+
+    cdef int hold(self, const Input* given) except -1
+    cdef uint8_t* prepend_held(self, uint8_t* data) noexcept
+    cdef uint8_t* take_held(self, size_t* size) noexcept

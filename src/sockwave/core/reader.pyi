@@ -1,0 +1,3 @@
+class Reader:
+    max_size: int
+    def __init__(self, max_size: int) -> None: ...

@@ -1,0 +1,239 @@
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5), with UTF-8 checked and limits held as the bytes arrive.
+
+The caller gives bytes and asks for what is `next` in them, until nothing whole is left. A message that lies whole in the input
+is found where it lies; one that comes in pieces is assembled in one growing buffer, which becomes the bytes object that the
+listener gets.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
+
+from sockwave.core.frames cimport (
+    BINARY, CLOSE, CONTINUATION, INVALID_UTF8, MESSAGE_TOO_BIG, NO_VIOLATION, TEXT, TOO_MANY_FRAGMENTS, check_close, check_header,
+    is_control, parse_header,
+)
+
+cdef extern from "mask.h" nogil:
+    void mask_payload(uint8_t* data, size_t size, uint32_t key)
+    uint32_t mask_rotate(uint32_t key, size_t count)
+
+cdef extern from "utf8.h" nogil:
+    uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
+    enum: UTF8_COMPLETE, UTF8_INVALID
+
+cdef extern from "Python.h":
+    int _PyBytes_Resize(PyObject** bytes, Py_ssize_t size) except -1
+
+cdef enum:
+    # A budget for fragments that grows with the bytes received: it stops floods of tiny and of empty fragments, and lets honest
+    # traffic through (a 64 byte fragment pays for itself twice).
+    FREE_FRAGMENT_COUNT = 1024
+    FRAGMENT_PRICE_SIZE = 32
+    DIRECT_READ_SIZE = 65536    # what is missing of a frame must be this much before the socket is read straight into the message
+    FIRST_ROOM_SIZE = 4096
+    READ_ROOM_SIZE = 262144
+
+
+cdef class Reader:
+    """One connection's reader. Idle, it holds no buffer."""
+
+    def __cinit__(self, size_t max_size):
+        self.max_size = max_size
+
+    def __dealloc__(self):
+        self.forget_message()
+        free(self.held)
+
+    cdef int next(self, Input* given, Found* found) except? -3:
+        """Find the next message or control frame: its opcode, NEEDS_MORE, or VIOLATED."""
+        cdef Header header
+        cdef int event
+        while True:
+            if self.frame_left:
+                event = self.take_payload(given, found)
+                if event != CONTINUATION:
+                    return event
+                continue
+            if not parse_header(given.data, given.size, &header):
+                return NEEDS_MORE
+            found.violation = check_header(&header, 0, self.message_opcode != 0)
+            if found.violation != NO_VIOLATION:
+                return VIOLATED
+            if not header.complete:
+                return NEEDS_MORE
+            if is_control(header.opcode):
+                if given.size < header.size + header.length:
+                    return NEEDS_MORE
+                self.unmask_whole(given, &header, found)
+                if header.opcode == CLOSE:
+                    found.violation = check_close(found.data, found.size)
+                    if found.violation != NO_VIOLATION:
+                        return VIOLATED
+                return header.opcode
+            # Compared so that no sum can overflow. The message is refused at the header, before any of its bytes is read.
+            if header.length > self.max_size - self.message_size:
+                return self.violate(found, MESSAGE_TOO_BIG)
+            if not self.message_opcode and header.fin and header.length <= given.size - header.size:
+                self.unmask_whole(given, &header, found)
+                return header.opcode
+            given.data += header.size
+            given.size -= header.size
+            event = self.begin_frame(&header, found)
+            if event != CONTINUATION:
+                return event
+
+    cdef int unmask_whole(self, Input* given, const Header* header, Found* found) noexcept:
+        """Find the payload where it lies in the input, all of it."""
+        found.data = given.data + header.size
+        found.size = <size_t>header.length
+        found.assembled = False
+        mask_payload(given.data + header.size, found.size, header.mask)
+        given.data += header.size + found.size
+        given.size -= header.size + found.size
+        return 0
+
+    cdef int begin_frame(self, const Header* header, Found* found) except? -3:
+        """Go into a data frame that is assembled; CONTINUATION when there is more to find."""
+        if header.opcode != CONTINUATION:
+            self.message_opcode = header.opcode
+            self.utf8_state = UTF8_COMPLETE
+        self.fragment_count += 1
+        if self.fragment_count > FREE_FRAGMENT_COUNT + self.message_size / FRAGMENT_PRICE_SIZE:
+            return self.violate(found, TOO_MANY_FRAGMENTS)
+        self.frame_left = header.length
+        self.frame_fin = header.fin
+        self.mask = header.mask
+        if header.length == 0 and header.fin:
+            return self.end_message(found)
+        return CONTINUATION
+
+    cdef int take_payload(self, Input* given, Found* found) except? -3:
+        """Add what has come of the current frame to the message; CONTINUATION when there is more to find."""
+        cdef size_t size = min(given.size, self.frame_left)
+        cdef uint8_t* piece
+        if size == 0:
+            return NEEDS_MORE
+        self.append(given.data, size)
+        piece = <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size - size
+        mask_payload(piece, size, self.mask)
+        self.mask = mask_rotate(self.mask, size)
+        if self.message_opcode == TEXT:
+            # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in fact, a
+            # valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." Here: at the first wrong byte.
+            self.utf8_state = utf8_check(self.utf8_state, piece, size)
+            if self.utf8_state == UTF8_INVALID:
+                return self.violate(found, INVALID_UTF8)
+        given.data += size
+        given.size -= size
+        self.frame_left -= size
+        if self.frame_left:
+            return NEEDS_MORE
+        return self.end_message(found) if self.frame_fin else CONTINUATION
+
+    cdef int end_message(self, Found* found) noexcept:
+        cdef int opcode = self.message_opcode
+        if opcode == TEXT and self.utf8_state != UTF8_COMPLETE:
+            return self.violate(found, INVALID_UTF8)
+        found.assembled = True
+        found.size = self.message_size
+        found.data = NULL
+        if self.message is not NULL:
+            found.data = <const uint8_t*>PyBytes_AS_STRING(<object>self.message)
+        self.message_opcode = 0
+        self.fragment_count = 0
+        return opcode
+
+    cdef int violate(self, Found* found, Violation violation) noexcept:
+        found.violation = violation
+        return VIOLATED
+
+    # ---- the message in the making
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL:
+        """Give the place behind the message so far, when so much of a frame is missing that reading straight into it pays."""
+        if self.frame_left < DIRECT_READ_SIZE or self.held_size:
+            return NULL
+        self.make_room(min(self.frame_left, max(<size_t>READ_ROOM_SIZE, self.message_size)))
+        size[0] = min(PyBytes_GET_SIZE(<object>self.message) - self.message_size, self.frame_left)
+        return <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size
+
+    cdef int append(self, const uint8_t* data, size_t size) except -1:
+        cdef uint8_t* end
+        if self.message is not NULL:
+            end = <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size
+            if data == end:         # it was read straight into its place
+                self.message_size += size
+                return 0
+        self.make_room(size)
+        memcpy(PyBytes_AS_STRING(<object>self.message) + self.message_size, data, size)
+        self.message_size += size
+        return 0
+
+    cdef int make_room(self, size_t size) except -1:
+        """Have room for `size` more bytes. It grows with what has been received, whatever a header announces."""
+        cdef size_t room
+        if self.message is NULL:
+            room = max(size, min(<size_t>FIRST_ROOM_SIZE, self.frame_left))
+            message = PyBytes_FromStringAndSize(NULL, room)
+            Py_INCREF(message)
+            self.message = <PyObject*>message
+            self.message_size = 0
+        elif self.message_size + size > <size_t>PyBytes_GET_SIZE(<object>self.message):
+            room = 2 * self.message_size
+            if self.frame_fin:      # no more than what is announced will come
+                room = min(room, self.message_size + self.frame_left)
+            room = max(room, self.message_size + size)
+            _PyBytes_Resize(&self.message, room)
+        return 0
+
+    cdef bytes take_message(self):
+        """Give the assembled message away, as it is."""
+        cdef bytes message
+        if self.message is NULL:
+            return b""
+        if <size_t>PyBytes_GET_SIZE(<object>self.message) != self.message_size:
+            _PyBytes_Resize(&self.message, self.message_size)
+        message = <bytes>self.message
+        self.forget_message()
+        return message
+
+    cdef int forget_message(self) noexcept:
+        if self.message is not NULL:
+            Py_DECREF(<object>self.message)
+        self.message = NULL
+        self.message_size = 0
+        return 0
+
+    # ---- input that waits
+
+    cdef int hold(self, const Input* given) except -1:
+        """Keep what could not be read, behind what is kept already."""
+        cdef uint8_t* grown
+        if given.size == 0:
+            return 0
+        grown = <uint8_t*>realloc(self.held, self.held_size + given.size)
+        if grown is NULL:
+            raise MemoryError
+        self.held = grown
+        memcpy(self.held + self.held_size, given.data, given.size)
+        self.held_size += given.size
+        return 0
+
+    cdef uint8_t* prepend_held(self, uint8_t* data) noexcept:
+        """Move the little that is kept in front of `data`, and give the new beginning."""
+        memcpy(data - self.held_size, self.held, self.held_size)
+        data -= self.held_size
+        free(self.held)
+        self.held = NULL
+        self.held_size = 0
+        return data
+
+    cdef uint8_t* take_held(self, size_t* size) noexcept:
+        """Give away what is kept; the caller frees it."""
+        cdef uint8_t* held = self.held
+        size[0] = self.held_size
+        self.held = NULL
+        self.held_size = 0
+        return held

@@ -1,0 +1,142 @@
+"""The asyncio engine: the same core behind ordinary asyncio transports.
+
+For loops that own their sockets, and for systems without epoll.
+"""
+
+import asyncio
+import socket
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBUF_WRITE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+
+from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Receiver
+from sockwave.core.writer cimport Vector
+
+
+cdef class AsyncioEngine(Engine):
+    """Serves transports of whatever loop it runs in."""
+
+    def __cinit__(self):
+        self.servers = []
+
+    def attach(self):
+        """Nothing to do: each transport is its own loop's affair."""
+
+    async def listen(self, socket_):
+        """Accept connections on a listening socket."""
+        if socket_.family == getattr(socket, "AF_UNIX", None):
+            create = self.loop.create_unix_server
+        else:
+            create = self.loop.create_server
+        self.servers.append(await create(lambda: TransportProtocol(self), sock=socket_))
+
+    def stop_listening(self):
+        """Close the listening sockets."""
+        for server in self.servers:
+            server.close()
+        self.servers = []
+
+
+cdef class TransportCarrier(Carrier):
+    """A peer behind an asyncio transport."""
+
+    def __cinit__(self, AsyncioEngine engine):
+        self.engine = engine
+        self.cork = engine.cork
+
+    # ---- what the transport calls
+
+    def connection_made(self, transport):
+        self.transport = transport
+        # The backlog is kept in one place, and that is the writer's: the transport is not to queue.
+        transport.set_write_buffer_limits(0)
+        self.engine.admit(self)
+
+    def get_buffer(self, size_hint):
+        cdef Receiver receiver = self.receiver
+        cdef size_t size = 0
+        self.place = NULL
+        if receiver is not None and not self.is_closing:
+            self.place = receiver.reserve(&size)
+        if self.place is NULL:
+            self.place = self.engine.read_buffer + HEADROOM_SIZE
+            size = READ_SIZE
+        return PyMemoryView_FromMemory(<char*>self.place, size, PyBUF_WRITE)
+
+    def buffer_updated(self, size_t size):
+        self.engine.budget = TURN_MESSAGE_COUNT
+        self.deliver(self.place, size)
+
+    def eof_received(self):
+        self.end_reading()
+        return True             # the transport stays open for what we still have to say
+
+    def pause_writing(self):
+        self.is_write_paused = True
+
+    def resume_writing(self):
+        self.is_write_paused = False
+        self.run_ready()
+
+    def connection_lost(self, error):
+        self.lose(error)
+
+    # ---- what the carrier does
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        cdef Py_ssize_t taken = 0
+        cdef size_t start, size
+        cdef int i
+        if self.is_lost or self.transport.is_closing():
+            return -1
+        for i in range(count):
+            start = 0
+            while start < vectors[i].size:
+                if self.is_write_paused:
+                    return taken
+                size = min(vectors[i].size - start, <size_t>WRITE_SIZE)
+                self.transport.write(PyBytes_FromStringAndSize(<const char*>vectors[i].base + start, size))
+                start += size
+                taken += size
+        return taken
+
+    cdef bint is_flushed(self) noexcept:
+        return self.count == 0 and not self.is_write_paused
+
+    cdef int watch_readable(self, bint on) except -1:
+        if self.transport.is_closing() or self.has_ended:
+            return 0
+        if on:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+        return 0
+
+    cdef int end_writing(self) except -1:
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+        return 0
+
+    cdef int drop(self) except -1:
+        if self.transport is not None:
+            self.transport.abort()
+        return 0
+
+    @property
+    def remote_address(self):
+        return self._address("peername")
+
+    @property
+    def local_address(self):
+        return self._address("sockname")
+
+    def _address(self, end):
+        address = self.transport.get_extra_info(end)
+        return address[:2] if isinstance(address, tuple) else address or ""
+
+
+class TransportProtocol(TransportCarrier, asyncio.BufferedProtocol):
+    """What a transport takes for its protocol: asyncio looks for the type, to know that it has a buffer of its own."""
+
+    __slots__ = ()

@@ -1,0 +1,76 @@
+"""Messages → bytes: the cork, the backlog and back-pressure, in this one place. No socket is seen from here."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t
+
+cdef struct Vector:             # laid out like the struct iovec of POSIX
+    void* base
+    size_t size
+
+# A stretch of bytes that waits for the peer. A broadcast to a thousand connections is a thousand segments and one owner.
+cdef struct Segment:
+    PyObject* owner             # keeps `data` alive: a bytes or a str
+    const uint8_t* data
+    size_t size
+    bint continues              # belongs to the same frame as the segment before
+
+cdef class Writer
+
+cdef class Cork:
+    """The write buffer that the connections of a loop share, and those of them that have something to send."""
+    cdef uint8_t* buffer
+    cdef size_t used
+    cdef Writer holder          # whose bytes are in the buffer: the connection whose turn it is
+    cdef Writer first_dirty, last_dirty     # a chain of those to flush at the end of this turn of the loop
+    cdef object schedule        # called when there is something to do at the end of the turn and nobody has promised to
+    cdef bint promised
+    cdef bint has_called_out    # something of the application's was called, or woken
+    cdef readonly size_t high_water, low_water, max_backlog
+
+    cdef int link(self, Writer writer) except -1
+    cdef int promise(self) except -1
+    cdef int flush(self) except -1
+
+cdef class Writer:
+    """What is written to one peer. A carrier is a writer that knows how to put bytes on its way."""
+    cdef Cork cork
+    cdef Segment* segments
+    cdef uint32_t first, count, capacity
+    cdef uint32_t tail_room     # how many bytes can still be added to the last segment's owner
+    cdef readonly size_t backlog_size
+    cdef Writer next_dirty
+    cdef bint is_dirty, is_blocked, is_broken, wants_drain
+    cdef list waiters           # the futures of those who wait for the backlog to fall, if any
+
+    # What a carrier does:
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept     # bytes taken; -1: the peer is gone
+    cdef int await_writable(self) except -1                                 # call `flush` when it takes bytes again
+    cdef int backlog_rose(self) except -1                                   # the backlog is over the high-water mark
+    cdef int backlog_fell(self) except -1                                   # … and under the low-water mark again
+    cdef int backlog_emptied(self) except -1
+
+    # What is asked of it. Bytes are taken in whole; what the peer cannot take yet is the backlog.
+    cdef int write_frame(self, uint8_t first_byte, object owner, const uint8_t* data, size_t size) except -1
+    cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1
+    cdef int share(self, bytes frame) except -1
+    cdef int take_cork(self) except -1
+    cdef int release_cork(self) except -1
+    cdef int flush(self) except -1
+    cdef int peer_is_ready(self) except -1
+    cdef int drop_backlog(self, bint keep_started) except -1
+    cdef object drain_awaitable(self)
+
+    cdef bint fits_cork(self, size_t size) except -1
+    cdef uint8_t* room(self, size_t size) except NULL
+    cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1
+    cdef int queued(self) except -1
+    cdef int settle_cork(self, size_t taken) except -1
+    cdef int advance(self, size_t taken) noexcept
+    cdef bint is_overfull(self, size_t size) noexcept
+    cdef int block(self) except -1
+    cdef int measure_backlog(self) except -1
+    cdef int release_waiters(self) except -1
+
+cdef object payload_of(object message, const uint8_t** data, size_t* size, int* opcode)
+cdef bytes frame_of(uint8_t first_byte, const uint8_t* data, size_t size)
+cdef bytes draft_frame_of(const uint8_t* data, size_t size)

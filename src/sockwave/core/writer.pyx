@@ -1,0 +1,410 @@
+"""Messages → bytes: the cork, the backlog and back-pressure, in this one place. No socket is seen from here.
+
+What a connection writes during its own turn is copied into the cork that all connections of the loop share, and leaves in one
+write at the end of that turn. What is written to it at other times is queued as segments, and leaves in one write at the end of
+the turn of the loop. What the peer does not take stays queued: the backlog.
+"""
+
+import asyncio
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.unicode cimport PyUnicode_Check
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
+
+from sockwave.core.frames cimport BINARY, MAX_HEADER_SIZE, TEXT, header_size, write_header
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+cdef enum:
+    CORK_SIZE = 262144          # a turn's replies to a full read buffer of small messages
+    CORKABLE_SIZE = 8192        # a larger message is cheaper to hand to the kernel from where it lies than to copy
+    CHUNK_SIZE = 479            # with the header of a bytes object 512: the largest block that CPython's own allocator serves
+    MAX_CHUNK_SIZE = 65503      # chunks double up to here
+    MAX_VECTORS = 64            # more than the kernel gains from in one call
+
+
+cdef class Done:
+    """An awaitable that is done: what `send` gives in the usual case."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration
+
+
+DONE = Done()
+
+
+cdef class Cork:
+    """The write buffer that the connections of a loop share, and those of them that have something to send."""
+
+    def __cinit__(self, schedule, size_t high_water, size_t low_water, size_t max_backlog):
+        self.buffer = <uint8_t*>malloc(CORK_SIZE)
+        if self.buffer is NULL:
+            raise MemoryError
+        self.schedule = schedule
+        self.high_water = high_water
+        self.low_water = low_water
+        self.max_backlog = max_backlog
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    cdef int link(self, Writer writer) except -1:
+        if self.first_dirty is None:
+            self.first_dirty = writer
+        else:
+            self.last_dirty.next_dirty = writer
+        self.last_dirty = writer
+        return self.promise()
+
+    cdef int promise(self) except -1:
+        """See to it that this turn's end is looked after."""
+        if not self.promised:
+            self.promised = True
+            self.schedule()
+        return 0
+
+    cdef int flush(self) except -1:
+        """Send what was queued in this turn of the loop: one write for a connection."""
+        cdef Writer writer
+        while self.first_dirty is not None:
+            writer = self.first_dirty
+            self.first_dirty = writer.next_dirty
+            writer.next_dirty = None
+            writer.is_dirty = False
+            writer.flush()
+        self.last_dirty = None
+        return 0
+
+
+cdef class Writer:
+    """What is written to one peer. A carrier is a writer that knows how to put bytes on their way."""
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.first, self.first + self.count):
+            Py_DECREF(<object>self.segments[i].owner)
+        free(self.segments)
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        return -1
+
+    cdef int await_writable(self) except -1:
+        return 0
+
+    cdef int backlog_rose(self) except -1:
+        return 0
+
+    cdef int backlog_fell(self) except -1:
+        return 0
+
+    cdef int backlog_emptied(self) except -1:
+        return 0
+
+    cdef int take_cork(self) except -1:
+        """Begin this connection's turn: what it writes from now on is gathered in the cork."""
+        self.cork.holder = self
+        self.cork.used = 0
+        return 0
+
+    cdef int release_cork(self) except -1:
+        """End the turn: what was gathered leaves in one write."""
+        cdef Vector vector
+        cdef Py_ssize_t taken
+        if self.cork.used:
+            vector.base = self.cork.buffer
+            vector.size = self.cork.used
+            taken = self.put(&vector, 1)
+            if taken < 0:
+                self.is_broken = True
+                self.cork.used = 0
+            elif <size_t>taken < self.cork.used:
+                self.settle_cork(taken)
+                self.block()
+            self.cork.used = 0
+        self.cork.holder = None
+        if self.count and not self.is_blocked:
+            self.flush()
+        return 0
+
+    cdef int settle_cork(self, size_t taken) except -1:
+        """Turn what is in the cork, behind the `taken` bytes, into the first segment of the queue."""
+        cdef size_t rest = self.cork.used - taken
+        self.cork.used = 0
+        if rest:
+            memcpy(self.room(rest), self.cork.buffer + taken, rest)
+        return 0
+
+    cdef bint fits_cork(self, size_t size) except -1:
+        """Say whether `size` bytes go into the cork; where they do not, put what is there at the head of the queue."""
+        if self.cork.holder is not self or self.count:
+            return False
+        if size <= CORKABLE_SIZE and self.cork.used + size <= CORK_SIZE:
+            return True
+        self.settle_cork(0)
+        return False
+
+    cdef int write_frame(self, uint8_t first_byte, object owner, const uint8_t* data, size_t size) except -1:
+        """Write one frame; `owner` keeps `data` alive and unchanged for as long as it is referred to."""
+        cdef uint8_t* out
+        cdef size_t head
+        if self.is_broken:
+            return 0
+        if self.fits_cork(size + MAX_HEADER_SIZE):
+            out = self.cork.buffer + self.cork.used
+            head = write_header(out, first_byte, size)
+            memcpy(out + head, data, size)
+            self.cork.used += head + size
+            return 0
+        head = header_size(size)
+        if size <= CORKABLE_SIZE:
+            out = self.room(head + size)
+            memcpy(out + head, data, size)
+        else:
+            out = self.room(head)
+            self.append(owner, data, size, True)
+        write_header(out, first_byte, size)
+        return self.queued()
+
+    cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1:
+        """Write bytes as they are."""
+        if self.is_broken or not size:
+            return 0
+        if self.fits_cork(size):
+            memcpy(self.cork.buffer + self.cork.used, data, size)
+            self.cork.used += size
+            return 0
+        if size <= CORKABLE_SIZE:
+            memcpy(self.room(size), data, size)
+        else:
+            self.append(owner, data, size, False)
+        return self.queued()
+
+    cdef int share(self, bytes frame) except -1:
+        """Write a frame that many writers hold: a reference, never a copy, except into the cork."""
+        cdef size_t size = PyBytes_GET_SIZE(frame)
+        if self.is_broken:
+            return 0
+        if self.fits_cork(size):
+            memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
+            self.cork.used += size
+            return 0
+        self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
+        return self.queued()
+
+    cdef bint is_overfull(self, size_t size) noexcept:
+        """Say whether `size` more bytes are too many. Whoever waits for the high-water mark is never refused."""
+        return self.backlog_size > self.cork.high_water and size > self.cork.max_backlog - min(
+            self.backlog_size, self.cork.max_backlog
+        )
+
+    cdef int queued(self) except -1:
+        """See to it that what was queued leaves: at the end of the turn, or now if it has become much."""
+        if self.is_blocked:
+            self.measure_backlog()
+        elif self.backlog_size > self.cork.high_water:
+            self.flush()
+        elif not self.is_dirty and self.cork.holder is not self:
+            self.is_dirty = True
+            self.cork.link(self)
+        return 0
+
+    cdef uint8_t* room(self, size_t size) except NULL:
+        """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
+        cdef Segment* last
+        cdef size_t capacity = CHUNK_SIZE
+        cdef uint8_t* place
+        if self.count:
+            last = &self.segments[self.first + self.count - 1]
+            if size <= self.tail_room:
+                place = <uint8_t*>last.data + last.size
+                last.size += size
+                self.backlog_size += size
+                self.tail_room -= <uint32_t>size
+                return place
+            capacity = min(max(2 * last.size, CHUNK_SIZE), MAX_CHUNK_SIZE)
+        capacity = max(capacity, size)
+        chunk = PyBytes_FromStringAndSize(NULL, capacity)
+        place = <uint8_t*>PyBytes_AS_STRING(chunk)
+        self.append(chunk, place, size, False)
+        self.tail_room = <uint32_t>(capacity - size)
+        return place
+
+    cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1:
+        cdef Segment* last
+        cdef Segment* grown
+        cdef uint32_t capacity
+        if self.first and self.first + self.count == self.capacity:
+            memmove(self.segments, self.segments + self.first, self.count * sizeof(Segment))
+            self.first = 0
+        if self.count == self.capacity:
+            capacity = 2 * self.capacity if self.capacity else 2
+            grown = <Segment*>realloc(self.segments, capacity * sizeof(Segment))
+            if grown is NULL:
+                raise MemoryError
+            self.segments = grown
+            self.capacity = capacity
+        last = &self.segments[self.first + self.count]
+        Py_INCREF(owner)
+        last.owner = <PyObject*>owner
+        last.data = data
+        last.size = size
+        last.continues = continues
+        self.count += 1
+        self.backlog_size += size
+        self.tail_room = 0
+        return 0
+
+    cdef int flush(self) except -1:
+        """Put as much of the queue on its way as the carrier takes."""
+        cdef Vector vectors[MAX_VECTORS]
+        cdef Py_ssize_t taken
+        cdef size_t offered
+        cdef int i, gathered
+        while self.count and not self.is_blocked and not self.is_broken:
+            offered = 0
+            gathered = min(self.count, MAX_VECTORS)
+            for i in range(gathered):
+                vectors[i].base = <void*>self.segments[self.first + i].data
+                vectors[i].size = self.segments[self.first + i].size
+                offered += vectors[i].size
+            taken = self.put(vectors, gathered)
+            if taken < 0:
+                self.is_broken = True
+                self.drop_backlog(False)
+                return 0
+            self.advance(taken)
+            if <size_t>taken < offered:
+                self.block()
+        if self.count == 0:
+            self.backlog_emptied()
+        return 0
+
+    cdef int block(self) except -1:
+        self.is_blocked = True
+        self.await_writable()
+        return self.measure_backlog()
+
+    cdef int measure_backlog(self) except -1:
+        if self.backlog_size > self.cork.high_water and not self.wants_drain:
+            self.wants_drain = True
+            self.backlog_rose()
+        return 0
+
+    cdef int peer_is_ready(self) except -1:
+        """Go on after the carrier was blocked, and tell those who wait."""
+        self.is_blocked = False
+        self.flush()
+        if self.wants_drain and self.backlog_size <= self.cork.low_water:
+            self.wants_drain = False
+            self.release_waiters()
+            self.backlog_fell()
+        return 0
+
+    cdef int advance(self, size_t taken) noexcept:
+        """Forget the first `taken` bytes of the queue."""
+        cdef Segment* segment
+        self.backlog_size -= taken
+        while self.count:
+            segment = &self.segments[self.first]
+            if taken < segment.size:
+                segment.data += taken
+                segment.size -= taken
+                return 0
+            taken -= segment.size
+            self.first += 1
+            self.count -= 1
+            Py_DECREF(<object>segment.owner)
+        free(self.segments)
+        self.segments = NULL
+        self.first = self.capacity = self.tail_room = 0
+        return 0
+
+    cdef int drop_backlog(self, bint keep_started) except -1:
+        """Forget the queue, or what is in it behind the segment whose first bytes may be on the wire already."""
+        cdef uint32_t kept = 0
+        cdef uint32_t i
+        if keep_started and self.count:
+            kept = 1
+            while kept < self.count and self.segments[self.first + kept].continues:
+                kept += 1
+        for i in range(self.first + kept, self.first + self.count):
+            self.backlog_size -= self.segments[i].size
+            Py_DECREF(<object>self.segments[i].owner)
+        self.count = kept
+        self.tail_room = 0
+        if not kept:
+            self.advance(0)
+            self.release_waiters()
+        return 0
+
+    cdef object drain_awaitable(self):
+        """Give an awaitable that is done when the backlog is under the high-water mark."""
+        if self.backlog_size <= self.cork.high_water:
+            return DONE
+        # A future for each: whoever is cancelled while it waits cancels what it waits for.
+        waiter = asyncio.get_running_loop().create_future()
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(waiter)
+        return waiter
+
+    cdef int release_waiters(self) except -1:
+        waiters = self.waiters
+        self.waiters = None
+        if waiters:
+            self.cork.has_called_out = True
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        return 0
+
+
+cdef object payload_of(object message, const uint8_t** data, size_t* size, int* opcode):
+    """Find the bytes of a message and give the object that keeps them: str is text, bytes-like is binary.
+
+    Raises TypeError for anything else, ValueError for a str that UTF-8 has no form for (a lone surrogate).
+    """
+    cdef Py_ssize_t length
+    if PyUnicode_Check(message):
+        data[0] = <const uint8_t*>PyUnicode_AsUTF8AndSize(message, &length)
+        size[0] = length
+        opcode[0] = TEXT
+        return message
+    if not PyBytes_Check(message):
+        try:
+            message = bytes(memoryview(message))    # a copy: what the application can change must not change on its way
+        except TypeError:
+            raise TypeError(f"a message is a str (text) or bytes-like (binary), not {type(message).__name__}") from None
+    data[0] = <const uint8_t*>PyBytes_AS_STRING(message)
+    size[0] = PyBytes_GET_SIZE(message)
+    opcode[0] = BINARY
+    return message
+
+
+cdef bytes frame_of(uint8_t first_byte, const uint8_t* data, size_t size):
+    """Make a frame (RFC 6455, section 5.2) that can be shared."""
+    cdef size_t head = header_size(size)
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, head + size)
+    cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(frame)
+    write_header(out, first_byte, size)
+    memcpy(out + head, data, size)
+    return frame
+
+
+cdef bytes draft_frame_of(const uint8_t* data, size_t size):
+    """Make a text frame of draft-75 and draft-76 that can be shared."""
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, size + 2)
+    cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(frame)
+    out[0] = 0x00
+    memcpy(out + 1, data, size)
+    out[size + 1] = 0xFF
+    return frame

@@ -1,0 +1,54 @@
+"""What may stand in a header field that we send: RFC 9110, sections 5.1, 5.5 and 5.6.2."""
+
+from collections.abc import Iterable, Mapping
+
+#: RFC 9110, 5.6.2: tchar. The deletion table of `bytes.translate`.
+TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# RFC 9110, 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". The
+# other C0 and C1 controls go with them: some readers take 0x0B, 0x0C, 0x1C-0x1E or 0x85 for the end
+# of a line. TAB alone is a field's own white space.
+_CONTROLS = dict.fromkeys((*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0)))
+
+HeaderPairs = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `text` is an RFC 9110 token."""
+    return bool(text) and text.isascii() and not text.encode().translate(None, TOKEN_BYTES)
+
+
+def has_controls(text: str) -> bool:
+    """Tell whether `text` holds a C0 or C1 control character or DEL; TAB does not count."""
+    return len(text.translate(_CONTROLS)) != len(text)
+
+
+def check_header(name: str, value: str) -> tuple[str, str]:
+    """Return the pair; raise TypeError or ValueError when it may not stand in a header block."""
+    if not isinstance(name, str):
+        raise TypeError(f"header name: expected str, given {type(name).__name__}")
+    if not is_token(name):
+        raise ValueError(f"header name: expected a token (RFC 9110, 5.6.2), given {name!r}")
+    if not isinstance(value, str):
+        raise TypeError(f"header {name}: expected a str value, given {type(value).__name__}")
+    if has_controls(value):
+        raise ValueError(f"header {name}: expected no control characters, given {value!r}")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"header {name}: expected Latin-1 characters, given {value!r}") from None
+    return name, value
+
+
+def check_headers(headers: HeaderPairs) -> tuple[tuple[str, str], ...]:
+    """Return all pairs of a mapping or an iterable of pairs, each checked by `check_header`."""
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, (Mapping, Iterable)):
+        raise TypeError(
+            f"headers: expected a mapping or pairs of str, given {type(headers).__name__}"
+        )
+    checked = []
+    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"headers: expected (name, value) pairs, given {pair!r}")
+        checked.append(check_header(*pair))
+    return tuple(checked)

@@ -1,0 +1,123 @@
+"""The opening handshake, from request to answer and without a socket: RFC 6455, section 4.2.
+
+`identify`, `check` and `choose_subprotocol` come first, in this order, and raise `Refused` for what
+the peer did wrong; then the application may refuse; `answer` comes last.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sockwave.errors import Refused
+from sockwave.handshake import hixie75, hixie76, rfc6455
+from sockwave.handshake.hook import Handshake
+from sockwave.handshake.origin import check_origin, read_origin
+from sockwave.handshake.request import check_request
+from sockwave.handshake.subprotocol import choose_subprotocol, read_subprotocols
+from sockwave.options import Options
+
+if TYPE_CHECKING:
+    from sockwave.http import RequestHead
+
+__all__ = [
+    "KEY3_SIZE",
+    "Handshake",
+    "answer",
+    "check",
+    "choose_subprotocol",
+    "identify",
+    "read_origin",
+    "read_subprotocols",
+]
+
+KEY3_SIZE = hixie76.KEY3_SIZE
+
+# The values of Sec-WebSocket-Version, the preferred one first.
+_VERSION_NUMBERS = {"13": "rfc6455", "8": "hybi-08", "7": "hybi-07"}
+
+# A version as RFC 6455, 4.3, writes it: 0 to 255, without leading zeros.
+_WELL_FORMED_NUMBERS = frozenset(str(number) for number in range(256))
+
+_UNSPOKEN = "this version of the protocol is not spoken here\n"
+
+
+def identify(head: "RequestHead", options: Options | None = None) -> str:
+    """Return the canonical name of the version that the request speaks.
+
+    Refuses a version number that is unknown with 426, and a malformed one, or the keys of several
+    versions, with 400. `options` tell which versions the refusal names; None stands for all.
+    """
+    headers = head.headers
+    numbers = headers.get_all("sec-websocket-version")
+    if "sec-websocket-key1" in headers or "sec-websocket-key2" in headers:
+        if numbers or "sec-websocket-key" in headers:
+            raise Refused(400, "expected the keys of one version only\n")
+        # hybi-02 and -03 kept the keys, changed the frames, and said so here.
+        if headers.get("sec-websocket-draft", "0") != "0":
+            raise _refuse_version(426, _UNSPOKEN, options)
+        return "draft76"
+    if len(numbers) == 1:
+        version = _VERSION_NUMBERS.get(numbers[0])
+        if version is not None:
+            return version
+        if numbers[0] in _WELL_FORMED_NUMBERS:
+            raise _refuse_version(426, _UNSPOKEN, options)
+    if numbers or "sec-websocket-key" in headers:
+        raise _refuse_version(
+            400, "expected exactly one Sec-WebSocket-Version: a number\n", options
+        )
+    return "draft75"
+
+
+def check(head: "RequestHead", version: str, options: Options, *, secure: bool = False) -> None:
+    """Refuse a request that cannot become a connection of `version`, or may not.
+
+    `secure` says whether TLS carries it, which "same-origin" has to know.
+    """
+    check_request(head)
+    if version not in options.version:
+        if version in ("draft75", "draft76"):
+            raise Refused(400, _UNSPOKEN)
+        raise _refuse_version(426, _UNSPOKEN, options)
+    if version == "draft76":
+        hixie76.check(head)
+    elif version == "draft75":
+        hixie75.check(head)
+    else:
+        rfc6455.check(head)
+    check_origin(head, version, options, secure)
+
+
+def answer(
+    head: "RequestHead",
+    version: str,
+    options: Options,
+    *,
+    key3: bytes | None = None,
+    secure: bool = False,
+    subprotocol: str | None = None,
+    extra_headers: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """Return the whole 101 response for a request that `check` let pass.
+
+    `key3` are the eight bytes behind the header block, for draft 76 alone.
+    """
+    if version == "draft76":
+        if key3 is None or len(key3) != KEY3_SIZE:
+            raise ValueError(f"key3: expected {KEY3_SIZE} bytes, given {key3!r}")
+        return hixie76.answer(head, subprotocol, extra_headers, secure, key3)
+    if version == "draft75":
+        return hixie75.answer(head, subprotocol, extra_headers, secure)
+    return rfc6455.answer(head, subprotocol, extra_headers)
+
+
+def _refuse_version(status: int, sentence: str, options: Options | None) -> Refused:
+    """Return the refusal that names the versions that would be accepted: RFC 6455, 4.4."""
+    accepted = ", ".join(
+        number
+        for number, name in _VERSION_NUMBERS.items()
+        if options is None or name in options.version
+    )
+    headers = [("Upgrade", "websocket")]  # RFC 9110, 15.5.22: 426 "MUST send an Upgrade"
+    if accepted:
+        headers.append(("Sec-WebSocket-Version", accepted))
+    return Refused(status, sentence, headers)

@@ -1,0 +1,95 @@
+"""The handshake of draft-hixie-thewebsocketprotocol-76 (hybi-00), sections 1.3 and 5."""
+
+from collections.abc import Sequence
+from hashlib import md5
+from typing import TYPE_CHECKING
+
+from sockwave.errors import Refused
+from sockwave.handshake.hixie75 import check_location, write_fields, write_location
+
+if TYPE_CHECKING:
+    from sockwave.http import RequestHead
+
+#: The bytes that follow the header block, outside of any body that HTTP knows of.
+KEY3_SIZE = 8
+
+_HEAD = (
+    "HTTP/1.1 101 WebSocket Protocol Handshake\r\n"
+    "Upgrade: WebSocket\r\n"
+    "Connection: Upgrade\r\n"
+)  # fmt: skip
+
+_NON_DIGITS = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)
+
+# No quotient of more digits fits 32 bits, as a header block has room for fewer than 10^10 spaces.
+_DIGIT_COUNT = 20
+
+# A proxy takes the eight bytes for the start of the next request: what it would do with them is a
+# way to smuggle one. Whoever adds one of these to a request has read it as HTTP.
+_PROXY_HEADERS = frozenset(
+    {
+        "via",
+        "forwarded",
+        "x-real-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "cdn-loop",
+        "proxy-connection",
+    }
+)
+
+
+def read_number(key: str) -> int:
+    """Return the number that a key stands for; refuse one that stands for none."""
+    digits = key.encode("latin-1").translate(None, _NON_DIGITS)
+    spaces = key.count(" ")
+    if digits and spaces:
+        significant = digits.lstrip(b"0")
+        if len(significant) <= _DIGIT_COUNT:  # int() of thousands of digits costs their square
+            number, remainder = divmod(int(significant or b"0"), spaces)
+            if not remainder and number <= 0xFFFFFFFF:
+                return number
+    raise Refused(400, "expected keys whose digits are a 32 bit multiple of their spaces\n")
+
+
+def read_numbers(head: "RequestHead") -> tuple[int, int]:
+    """Return the numbers of both keys; refuse a key that is missing, repeated or malformed."""
+    firsts = head.headers.get_all("sec-websocket-key1")
+    seconds = head.headers.get_all("sec-websocket-key2")
+    if len(firsts) != 1 or len(seconds) != 1:
+        raise Refused(400, "expected exactly one Sec-WebSocket-Key1 and one Sec-WebSocket-Key2\n")
+    return read_number(firsts[0]), read_number(seconds[0])
+
+
+def check(head: "RequestHead") -> None:
+    """Refuse what cannot be answered; the eight bytes need not have come yet."""
+    headers = head.headers
+    if "transfer-encoding" in headers or (
+        "content-length" in headers and headers.get_all("content-length") != ["8"]
+    ):
+        raise Refused(400, "expected no body but the eight bytes of the third key\n")
+    for name in map(str.lower, headers):
+        if name in _PROXY_HEADERS or name.startswith("x-forwarded-"):
+            raise Refused(400, "expected no proxy: it cannot know of the third key\n")
+    check_location(head)
+    read_numbers(head)
+
+
+def sign(number1: int, number2: int, key3: bytes) -> bytes:
+    """Return the 16 bytes that prove to the client that its three keys were read."""
+    challenge = number1.to_bytes(4, "big") + number2.to_bytes(4, "big") + key3
+    return md5(challenge, usedforsecurity=False).digest()
+
+
+def answer(
+    head: "RequestHead",
+    subprotocol: str | None,
+    extra_headers: Sequence[tuple[str, str]],
+    secure: bool,
+    key3: bytes,
+) -> bytes:
+    """Return the 101 response and the signature for a request that has been checked."""
+    origin = head.headers.get("origin")
+    location = write_location(head, secure)
+    fields = write_fields("Sec-", location, origin, subprotocol, extra_headers)
+    return (_HEAD + fields + "\r\n").encode("latin-1") + sign(*read_numbers(head), key3)

@@ -1,0 +1,84 @@
+"""What the application may do to an opening handshake: RFC 6455, section 4.2.2."""
+
+from typing import TYPE_CHECKING, NoReturn
+
+from sockwave.errors import Refused
+from sockwave.fields import HeaderPairs, check_header
+from sockwave.handshake.subprotocol import check_chosen, read_subprotocols
+
+if TYPE_CHECKING:
+    from sockwave.core.connection import Connection
+    from sockwave.http import RequestHead
+
+# RFC 9110, 7.6.1: these are about the one hop, which the 101 response ends; and a 101 response has
+# no body that could be framed.
+_HOP_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+class Handshake:
+    """One opening handshake, as `authorize` and the listeners of `handshake` get it.
+
+    It has been checked and will be answered with 101 unless one of them refuses it. `connection` is
+    not open yet, but its `data` may be filled.
+    """
+
+    __slots__ = ("_headers", "_subprotocol", "connection", "request", "version")
+
+    def __init__(
+        self,
+        request: "RequestHead",
+        connection: "Connection",
+        version: str,
+        subprotocol: str | None = None,
+    ) -> None:
+        self.request = request
+        self.connection = connection
+        self.version = version
+        self._subprotocol = subprotocol
+        self._headers: list[tuple[str, str]] = []
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol of the answer; may be set to one that the client offered, or to None."""
+        return self._subprotocol
+
+    @subprotocol.setter
+    def subprotocol(self, name: str | None) -> None:
+        if name is not None:
+            check_chosen(name, read_subprotocols(self.request))
+        self._subprotocol = name
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The pairs that `add_header` was given."""
+        return tuple(self._headers)
+
+    def add_header(self, name: str, value: str) -> None:
+        """Add a header to the 101 response; a name may be added repeatedly.
+
+        Raises TypeError or ValueError for what cannot stand in a header block, and ValueError for a
+        header that belongs to the handshake itself.
+        """
+        check_header(name, value)
+        folded = name.lower()
+        if folded in _HOP_HEADERS or folded.startswith(("sec-websocket-", "websocket-")):
+            raise ValueError(f"header {name}: expected none that belongs to the handshake itself")
+        self._headers.append((name, value))
+
+    def refuse(
+        self, status: int = 403, body: str | bytes = "", headers: HeaderPairs = ()
+    ) -> NoReturn:
+        """Raise `Refused`, which answers the request with `status` and closes its connection."""
+        raise Refused(status, body, headers)

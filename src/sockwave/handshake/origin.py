@@ -1,0 +1,58 @@
+"""Who may connect: RFC 6454's origin, which browsers alone tell truly (RFC 6455, section 10.2)."""
+
+import re
+from typing import TYPE_CHECKING
+
+from sockwave.errors import Refused
+from sockwave.options import Options, fold_origin
+
+if TYPE_CHECKING:
+    from sockwave.http import RequestHead
+
+
+def read_origin(head: "RequestHead", version: str) -> str | None:
+    """Return the origin as it was sent, or None; refuse one that is repeated or not ASCII.
+
+    hybi-07 and hybi-08 send it in Sec-WebSocket-Origin.
+    """
+    get_all = head.headers.get_all
+    origins = get_all("origin")
+    if version == "hybi-08" or version == "hybi-07":
+        others = get_all("sec-websocket-origin")
+        origins = others if others == origins else [*origins, *others]
+    if not origins:
+        return None
+    origin = origins[0]
+    if len(origins) > 1:
+        raise Refused(400, "expected at most one origin\n")
+    if not origin.isascii() or not origin.isprintable():
+        raise Refused(400, "expected an origin in ASCII\n")
+    return origin
+
+
+def check_origin(head: "RequestHead", version: str, options: Options, secure: bool) -> None:
+    """Refuse a stranger with 403, and a malformed origin with 400."""
+    origin = read_origin(head, version)
+    policy = options.origin
+    if policy != "*" and not _is_accepted(head, origin, policy, secure):
+        raise Refused(403, "this origin may not connect\n")
+
+
+def _is_accepted(head: "RequestHead", origin: str | None, policy: object, secure: bool) -> bool:
+    """Tell whether `policy` accepts `origin`; only a callable is asked about a missing one."""
+    if callable(policy):
+        accepted = policy(origin)
+        if not isinstance(accepted, bool):
+            raise TypeError(
+                f"origin: expected the function to return bool, given {type(accepted).__name__}"
+            )
+        return accepted
+    if origin is None:
+        return False
+    folded = fold_origin(origin)
+    if policy == "same-origin":
+        scheme = "https" if secure else "http"
+        return folded == fold_origin(f"{scheme}://{head.headers['host']}")
+    if isinstance(policy, re.Pattern):
+        return policy.fullmatch(folded) is not None
+    return isinstance(policy, frozenset) and folded in policy

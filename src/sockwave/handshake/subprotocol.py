@@ -1,0 +1,62 @@
+"""What the connection will be used for: RFC 6455, sections 1.9 and 4.2.2, item /subprotocol/."""
+
+from typing import TYPE_CHECKING
+
+from sockwave.errors import Refused
+from sockwave.fields import is_token
+from sockwave.handshake.request import split_list
+from sockwave.options import Options
+
+if TYPE_CHECKING:
+    from sockwave.http import RequestHead
+
+
+def read_subprotocols(head: "RequestHead") -> list[str]:
+    """Return the subprotocols that the client offers, in its order, each once.
+
+    Refuses names that are not tokens. The drafts of 2010 join several with spaces, and draft 75
+    calls the header WebSocket-Protocol.
+    """
+    headers = head.headers
+    offers = headers.get_all("sec-websocket-protocol")
+    if not offers:
+        if "sec-websocket-version" in headers:
+            return []
+        offers = headers.get_all("websocket-protocol")
+        if not offers:
+            return []
+    names = split_list(offers, "Sec-WebSocket-Protocol")
+    if "sec-websocket-version" not in headers:
+        names = [name for element in names for name in element.split(" ") if name]
+    elif not all(map(is_token, names)):
+        raise Refused(400, "expected tokens in Sec-WebSocket-Protocol\n")
+    return list(dict.fromkeys(names))
+
+
+def choose_subprotocol(head: "RequestHead", options: Options) -> str | None:
+    """Return the first of ours that the client offered, or None.
+
+    Raises ValueError when the application's function returns one that was not offered.
+    """
+    offered = read_subprotocols(head)
+    choice = options.subprotocol
+    if callable(choice):
+        chosen = choice(offered.copy(), head)
+        if chosen is not None:
+            check_chosen(chosen, offered)
+        return chosen
+    if offered:
+        for name in choice:
+            if name in offered:
+                return name
+    return None
+
+
+def check_chosen(chosen: str, offered: list[str]) -> None:
+    """Raise TypeError or ValueError unless the application chose one of those offered."""
+    if not isinstance(chosen, str):
+        raise TypeError(f"subprotocol: expected str or None, given {type(chosen).__name__}")
+    # RFC 6455, 4.1: a client that is told "a subprotocol that was not present in the client's
+    # handshake" "MUST _Fail the WebSocket Connection_".
+    if chosen not in offered:
+        raise ValueError(f"subprotocol: expected one of those offered {offered}, given {chosen!r}")

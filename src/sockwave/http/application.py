@@ -1,0 +1,28 @@
+"""What an HTTP connection asks of the server that it belongs to."""
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from sockwave.http.head import RequestHead
+from sockwave.http.request import Request
+from sockwave.http.response import Response
+from sockwave.options import Limits
+
+if TYPE_CHECKING:
+    from sockwave.http.connection import HttpConnection
+
+
+class Application(Protocol):
+    """Who answers the requests of a connection."""
+
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+
+    def handle_request(self, request: Request, response: Response) -> None:
+        """Answer a request, now or later."""
+
+    def handle_upgrade(self, connection: "HttpConnection", head: RequestHead, rest: bytes) -> None:
+        """Take over the carrier, which is given another receiver before this returns.
+
+        `rest` is what has arrived behind the head.
+        """

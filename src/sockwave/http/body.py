@@ -1,0 +1,226 @@
+"""Where the body of a request ends, and what is in it: RFC 9112, sections 6 and 7."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from httptools import HttpParserError, HttpRequestParser
+
+from sockwave.errors import Refused
+from sockwave.http.head import RequestHead
+from sockwave.options import Limits
+
+# 16 digits say any size; behind them only extensions could stand, and nobody uses those.
+_SIZE_LINE_SIZE = 256
+
+# Chunks are counted, as a limit in bytes alone would let tiny ones cost far more than they carry.
+# Rows of text pass at any length, a body that comes byte by byte up to about 4,000 of them.
+_FREE_CHUNKS = 4096
+_CHUNK_SIZE_EXPECTED = 16
+
+_HEX_DIGITS = b"0123456789ABCDEFabcdef"
+
+# What a parser has to be told before it can be given chunks.
+_CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Decoder(Protocol):
+    """What takes the bytes of one body off the front of the connection's input."""
+
+    done: bool
+
+    def feed(self, data: bytearray) -> bytes:
+        """Remove what belongs to the body from the front of `data`, and return its content.
+
+        Raises Refused when the body is malformed or over a limit.
+        """
+
+
+def create_decoder(head: RequestHead, limits: Limits) -> Decoder | None:
+    """Return the decoder for the body of a request, None if it has no body; Refused if too big."""
+    # RFC 9112, 6.3: "If this is a request message and none of the above are true, then the message
+    # body length is zero".
+    headers = head.headers
+    if "transfer-encoding" in headers:
+        return ChunkedDecoder(limits)
+    length = int(headers.get("content-length", "0"))
+    if length == 0:
+        return None
+    if limits.body_size is not None and length > limits.body_size:
+        raise refuse_body(limits.body_size)
+    return LengthDecoder(length)
+
+
+def refuse_body(body_size: int) -> Refused:
+    """Return the refusal of a body of more than `body_size` bytes."""
+    return Refused(413, f"a body of more than {body_size} bytes\n")
+
+
+def _take(data: bytearray, size: int) -> bytes:
+    """Remove up to `size` bytes from the front of `data`, and return them."""
+    with memoryview(data) as view:
+        taken = bytes(view[:size])
+    del data[:size]
+    return taken
+
+
+class LengthDecoder:
+    """A body whose length is known from its Content-Length."""
+
+    __slots__ = ("_left_size", "done")
+
+    def __init__(self, length: int) -> None:
+        self._left_size = length
+        self.done = length == 0
+
+    def feed(self, data: bytearray) -> bytes:
+        """Remove what belongs to the body from the front of `data`, and return it."""
+        taken = _take(data, self._left_size)
+        self._left_size -= len(taken)
+        self.done = self._left_size == 0
+        return taken
+
+
+class _Outcome:
+    """What the parser says that it has read."""
+
+    __slots__ = ("ended", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.ended = False
+
+    def on_body(self, piece: bytes) -> None:
+        """Take content from the parser."""
+        self.pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        """Take note that the parser sees the end of the body."""
+        self.ended = True
+
+
+class ChunkedDecoder:
+    """A body in chunks.
+
+    It is cut at the borders of lines and chunks here, so that its end is known to the byte, and
+    read by llhttp; the two have to agree.
+    """
+
+    __slots__ = (
+        "_chunk_count",
+        "_content_size",
+        "_left_size",
+        "_limits",
+        "_outcome",
+        "_parser",
+        "_scanned_size",
+        "_step",
+        "_trailer_count",
+        "_trailer_size",
+        "done",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.done = False
+        self._limits = limits
+        self._step: Callable[[ChunkedDecoder, bytearray], bool] = ChunkedDecoder._read_size_line
+        self._left_size = 0
+        self._scanned_size = 0
+        self._chunk_count = 0
+        self._content_size = 0
+        self._trailer_count = 0
+        self._trailer_size = 0
+        self._outcome = _Outcome()
+        self._parser = HttpRequestParser(self._outcome)
+        self._parser.feed_data(_CHUNKED_HEAD)
+
+    def feed(self, data: bytearray) -> bytes:
+        """Remove what belongs to the body from the front of `data`, and return its content.
+
+        Raises Refused when the body is malformed or over a limit; trailers are read and dropped.
+        """
+        try:
+            while not self.done and self._step(self, data):
+                pass
+        except HttpParserError as error:
+            raise Refused(400, f"malformed chunked body: {error}\n") from None
+        if self._outcome.ended != self.done:
+            raise Refused(400, "malformed chunked body: its end is ambiguous\n")
+        content = b"".join(self._outcome.pieces)
+        self._outcome.pieces.clear()
+        return content
+
+    def _take_line(self, data: bytearray, limit: int) -> bytes | None:
+        """Remove one line from the front of `data` and parse it; None until it is whole."""
+        # A line feed alone ends it too, for the parser to refuse it: it would else be waited for.
+        end = data.find(b"\n", self._scanned_size)
+        size = end + 1 if end >= 0 else len(data)
+        if size > limit:
+            raise Refused(400, f"malformed chunked body: a line of more than {limit} bytes\n")
+        if end < 0:
+            self._scanned_size = size
+            return None
+        self._scanned_size = 0
+        line = _take(data, size)
+        self._parser.feed_data(line)
+        return line
+
+    def _read_size_line(self, data: bytearray) -> bool:
+        """Read the line before a chunk; False when more input is needed."""
+        line = self._take_line(data, _SIZE_LINE_SIZE)
+        if line is None:
+            return False
+        # RFC 9112, 7.1.1: "A recipient MUST ignore unrecognized chunk extensions."
+        digits = line[:-2].partition(b";")[0]
+        if not digits or digits.translate(None, _HEX_DIGITS):
+            raise Refused(400, "malformed chunked body: expected the size of a chunk\n")
+        self._left_size = int(digits, 16)
+        if self._left_size == 0:
+            self._step = ChunkedDecoder._read_trailer
+            return True
+        self._content_size += self._left_size
+        body_size = self._limits.body_size
+        if body_size is not None and self._content_size > body_size:
+            raise refuse_body(body_size)
+        self._chunk_count += 1
+        if self._chunk_count > _FREE_CHUNKS + self._content_size // _CHUNK_SIZE_EXPECTED:
+            raise Refused(400, f"too many chunks for {self._content_size} bytes\n")
+        self._step = ChunkedDecoder._read_content
+        return True
+
+    def _read_content(self, data: bytearray) -> bool:
+        """Read the content of a chunk; False when more input is needed."""
+        piece = _take(data, self._left_size)
+        self._left_size -= len(piece)
+        self._parser.feed_data(piece)
+        if self._left_size:
+            return False
+        self._left_size = 2
+        self._step = ChunkedDecoder._read_content_end
+        return True
+
+    def _read_content_end(self, data: bytearray) -> bool:
+        """Read the CRLF behind a chunk; False when more input is needed."""
+        piece = _take(data, self._left_size)
+        self._left_size -= len(piece)
+        self._parser.feed_data(piece)
+        if self._left_size:
+            return False
+        self._step = ChunkedDecoder._read_size_line
+        return True
+
+    def _read_trailer(self, data: bytearray) -> bool:
+        """Read one line behind the last chunk; False when more input is needed."""
+        # RFC 9112, 7.1.2: "a recipient MAY [...] discard" them; and 6.5.1 of RFC 9110 forbids to
+        # merge framing or routing fields into the header, so none is merged.
+        left_size = self._limits.header_block_size - self._trailer_size
+        line = self._take_line(data, left_size)
+        if line is None:
+            return False
+        self._trailer_size += len(line)
+        if line == b"\r\n":
+            self.done = True
+            return True
+        self._trailer_count += 1
+        if self._trailer_count > self._limits.header_count:
+            raise Refused(431, f"more than {self._limits.header_count} trailer fields\n")
+        return True

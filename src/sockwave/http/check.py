@@ -1,0 +1,142 @@
+"""What a request head must be before anyone acts on it: RFC 9112, sections 2.2, 3, 5 and 6."""
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from sockwave.errors import Refused
+from sockwave.http.head import RequestHead
+from sockwave.http.headers import Headers
+from sockwave.options import Limits
+
+# RFC 3986, 3.2.2 and 3.2.3: the host and port of an authority, without the user information that
+# RFC 9110, 4.2.4 forbids. The deletion table of `bytes.translate`.
+_HOST_BYTES = b"-._~!$&'()*+,;=%:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+# 64 bits have at most 20 digits; the rest would only be leading zeros.
+_LENGTH_DIGITS = 20
+
+
+def parse_head(raw: bytes, limits: Limits) -> RequestHead:
+    """Parse the head of a request, from its first byte to the empty line that ends it.
+
+    Raises Refused for what is malformed, ambiguous or over a limit.
+    """
+    if not raw.endswith(b"\r\n\r\n"):
+        raise Refused(400, "malformed request: expected an empty line at its end\n")
+    line_size = raw.find(b"\r\n")
+    if line_size > limits.request_line_size:
+        raise refuse_line(limits)
+    if len(raw) - line_size - 2 > limits.header_block_size:
+        raise refuse_block(limits)
+    lines = raw[:-4].decode("latin-1").split("\r\n")
+    parts = _split_line(lines.pop(0))
+    if len(lines) > limits.header_count:
+        raise Refused(431, f"more than {limits.header_count} header fields\n")
+    _run_parser(raw)
+    if "" in lines:
+        raise Refused(400, "malformed request: expected one head\n")
+    headers = Headers.parse(lines)
+    head = RequestHead(raw, parts, headers)
+    _check_host(head, headers)
+    if parts[1][0] != "/" or "#" in parts[1]:
+        _check_target(head)
+    if "transfer-encoding" in headers or "content-length" in headers:
+        _check_framing(head, lines)
+    return head
+
+
+def _run_parser(raw: bytes) -> None:
+    """Have llhttp, in its strict mode, read the whole head; raise Refused if it does not like it.
+
+    That rules out what Python's own splitting lets pass: bare CR and LF, NUL and other control
+    characters, folded lines, white space before a colon, names that are no tokens.
+    """
+    try:
+        HttpRequestParser(None).feed_data(raw)
+    except HttpParserUpgrade:
+        pass
+    except HttpParserError as error:
+        raise Refused(400, f"malformed request: {error}\n") from None
+
+
+def refuse_line(limits: Limits) -> Refused:
+    """Return the refusal of a request line that is too long."""
+    return Refused(414, f"a request line of more than {limits.request_line_size} bytes\n")
+
+
+def refuse_block(limits: Limits) -> Refused:
+    """Return the refusal of a header block that is too long."""
+    return Refused(431, f"header fields of more than {limits.header_block_size} bytes\n")
+
+
+def _split_line(line: str) -> tuple[str, str, str]:
+    """Return method, target and protocol; raise Refused for any other number of words."""
+    # RFC 9112, 3: "a single space (SP) separates them". Readers that take more white space than
+    # that see another target than those that do not.
+    parts = line.split(" ")
+    if len(parts) != 3 or not parts[1]:
+        raise Refused(400, "malformed request line: expected method, target and HTTP/1.1\n")
+    method, target, protocol = parts
+    if protocol not in ("HTTP/1.1", "HTTP/1.0"):
+        if len(protocol) == 8 and protocol.startswith("HTTP/") and protocol[6] == ".":
+            raise Refused(505, "expected HTTP/1.1 or HTTP/1.0\n")
+        raise Refused(400, "malformed request line: expected HTTP/1.1 as the protocol\n")
+    return method, target, protocol
+
+
+def _check_host(head: RequestHead, headers: Headers) -> None:
+    """Raise Refused unless there is exactly one well-formed Host; HTTP/1.0 may have none."""
+    # RFC 9112, 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1
+    # request message that lacks a Host header field and to any request message that contains more
+    # than one Host header field line or a Host header field with an invalid field value."
+    host = headers.get("host")
+    if host is None:
+        if head.http_version == "1.1":
+            raise Refused(400, "expected a Host header field\n")
+    elif not host or host.encode("latin-1").translate(None, _HOST_BYTES):
+        raise Refused(400, "malformed Host header field\n")
+    elif len(headers.get_all("host")) > 1:
+        raise Refused(400, "expected one Host header field, given several\n")
+
+
+def _check_target(head: RequestHead) -> None:
+    """Raise Refused for a target that is neither a path nor one of its rarer forms."""
+    method, target = head.method, head.target
+    if method == "CONNECT":
+        raise Refused(501, "CONNECT is not implemented\n")
+    if "#" in target:
+        raise Refused(400, "malformed target: it holds a fragment\n")
+    if target[0] == "/" or (target == "*" and method == "OPTIONS"):
+        return
+    # RFC 9112, 3.2.2: absolute-form has to be accepted, and its authority counts instead of Host.
+    # Two names for one request mislead whoever reads the other one, so they have to agree.
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise Refused(400, "malformed target: expected a path\n")
+    authority = rest.partition("/")[0].partition("?")[0]
+    host = head.headers.get("host")
+    if not authority or (host is not None and host.lower() != authority.lower()):
+        raise Refused(400, "expected the same host in the target and in the Host header field\n")
+
+
+def _check_framing(head: RequestHead, lines: list[str]) -> None:
+    """Raise Refused unless all readers must agree on where the body ends (RFC 9112, 6.1-6.3)."""
+    codings, lengths = [], []
+    for line in lines:
+        name, value = line.split(":", 1)
+        name = name.lower()
+        if name == "transfer-encoding":
+            codings.append(value)
+        elif name == "content-length":
+            lengths.append(value)
+    if len(codings) + len(lengths) > 1:
+        raise Refused(400, "expected one Content-Length or Transfer-Encoding, given more\n")
+    if codings:
+        if head.http_version == "1.0":
+            raise Refused(400, "expected no Transfer-Encoding in HTTP/1.0\n")
+        # White space beyond the usual single space has hidden this field from other readers.
+        if codings[0].removeprefix(" ").lower() != "chunked":
+            raise Refused(400, "expected chunked as the Transfer-Encoding\n")
+    else:
+        digits = lengths[0].removeprefix(" ")
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= _LENGTH_DIGITS):
+            raise Refused(400, "malformed Content-Length: expected digits\n")

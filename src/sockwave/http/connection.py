@@ -1,0 +1,331 @@
+"""One HTTP/1.1 connection, until it ends or becomes a WebSocket: RFC 9112, section 9."""
+
+import asyncio
+import enum
+from collections.abc import Awaitable
+from typing import Any
+
+from sockwave.core.carrier import Carrier, Receiver
+from sockwave.errors import Refused
+from sockwave.http.application import Application
+from sockwave.http.check import parse_head
+from sockwave.http.exchange import Exchange
+from sockwave.http.head import RequestHead
+from sockwave.http.patience import Patience, Wait
+from sockwave.http.scanner import HeadScanner
+from sockwave.http.serialize import serialize_response
+
+
+class Phase(enum.Enum):
+    """Where a connection stands; it only moves downwards."""
+
+    OPEN = enum.auto()  #: requests are read and answered
+    UPGRADED = enum.auto()  #: the carrier belongs to the application
+    DRAINING = enum.auto()  #: the last answer is on its way, what arrives is dropped
+    ENDED = enum.auto()  #: the carrier has been told to close
+
+
+class HttpConnection(Receiver):
+    """The receiver of a carrier from accept on.
+
+    Requests are answered in order: the next one is begun when the answer before it is finished, and
+    waits unparsed until then.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_advancing",
+        "_closing",
+        "_eof",
+        "_exchange",
+        "_input",
+        "_lost",
+        "_patience",
+        "_paused",
+        "_phase",
+        "_postponed",
+        "_scanner",
+        "_tasks",
+        "application",
+        "carrier",
+        "limits",
+        "loop",
+    )
+
+    def __init__(self, carrier: Carrier, application: Application) -> None:
+        self.carrier = carrier
+        self.application = application
+        self.limits = application.limits
+        self.loop = application.loop
+        self._input = bytearray()
+        self._scanner = HeadScanner(self.limits)
+        self._phase = Phase.OPEN
+        self._exchange: Exchange | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._advancing = False
+        self._postponed = False
+        self._paused = False
+        self._closing = False
+        self._eof = False
+        self._lost = False
+        # From accept to the first head, whatever comes meanwhile.
+        self._patience = Patience(carrier, self.limits)
+
+    @property
+    def remote_address(self) -> Any:
+        """The peer: `(host, port)`, or the path of a Unix socket."""
+        return self.carrier.remote_address
+
+    # ---- what the carrier tells ----
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+        if self._phase is Phase.OPEN:
+            self._input += data
+            self._advance()
+
+    def eof_received(self) -> None:
+        """Answer what has been asked whole: the peer may still be reading."""
+        if self._phase is Phase.OPEN:
+            self._eof = True
+            if self._exchange is not None and not self._exchange.is_received:
+                self._refuse(Refused(400, "the body ended early\n"))
+            else:
+                self._settle()
+
+    def deadline_passed(self) -> None:
+        """End a connection that has kept us waiting."""
+        if self._phase in (Phase.UPGRADED, Phase.ENDED):
+            return
+        exchange = self._exchange
+        if self._phase is Phase.DRAINING or self._patience.wait is Wait.EXCHANGE:
+            if exchange is not None and exchange.awaits_body and not self._paused:
+                self._refuse(Refused(408, "the body took too long\n"))
+            elif self._patience.is_over(half_closed=self._eof):
+                self.abort()
+        elif self._patience.wait is Wait.HEAD and self._input:
+            self._refuse(Refused(408, "the request took too long\n"))
+        else:
+            self._end()
+
+    def connection_lost(self, error: OSError | None) -> None:
+        """Cancel everything that works for a peer that is gone."""
+        self._lost = True
+        self._leave(Phase.ENDED)
+        for task in list(self._tasks):
+            task.cancel()
+
+    # ---- what the server asks for ----
+
+    def close(self) -> None:
+        """End the connection: at once, or with the answer that is being given."""
+        self._closing = True
+        if self._phase is Phase.OPEN and self._exchange is None:
+            self._end()
+
+    def hold(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection goes."""
+        if self._lost:
+            task.cancel()
+        else:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    # ---- what an exchange asks for ----
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+        self._patience.written_size += len(data)
+        self.carrier.write(data)
+
+    def drained(self) -> Awaitable[None]:
+        """Return what is done when the backlog is under the high-water mark."""
+        return self.carrier.drained()
+
+    def is_last(self) -> bool:
+        """Tell whether the connection ends with the present exchange."""
+        return self._closing or (self._eof and not self._input)
+
+    def go_on(self, *, close: bool) -> None:
+        """Go on after a whole response, or end."""
+        if close:
+            self._end()
+        else:
+            self._advance()
+
+    def resume(self) -> None:
+        """Read on, if reading has been paused."""
+        if self._paused:
+            self._settle()
+
+    def expect_body(self) -> None:
+        """Begin to count the time that the peer takes for the next bytes of the body."""
+        self._patience.begin(Wait.EXCHANGE)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._leave(Phase.ENDED)
+        self.carrier.abort()
+
+    # ---- requests ----
+
+    def _advance(self) -> None:
+        """Take from the input what can be taken now; at most a few requests in one turn."""
+        if self._advancing or self._postponed:
+            return
+        self._advancing = True
+        try:
+            for _ in range(self.limits.pipelined_count):
+                if not self._step():
+                    break
+            else:
+                self._postponed = True
+                self.loop.call_soon(self._go_on_postponed)
+        except Refused as refused:
+            self._refuse(refused)
+        finally:
+            self._advancing = False
+        self._settle()
+
+    def _step(self) -> bool:
+        """Begin the next request, after the rest of the one before; False if that has to wait."""
+        if self._exchange is not None:
+            self._exchange.receive(self._input)
+            if not self._exchange.is_over:
+                return False
+            self._exchange = None
+        if self._phase is not Phase.OPEN:
+            return False
+        if self._input and self.carrier.backlog_size > self.limits.high_water:
+            self._postponed = True
+            self.hold(self.loop.create_task(self._go_on_drained()))
+            return False
+        raw = self._scanner.cut(self._input)
+        if raw is None:
+            return False
+        head = parse_head(raw, self.limits)
+        if wants_websocket(head):
+            self._hand_over(head)
+        else:
+            self._begin(head)
+        return True
+
+    def _go_on_postponed(self) -> None:
+        """Go on with requests that have been left for later."""
+        self._postponed = False
+        if self._phase is Phase.OPEN:
+            self._advance()
+
+    async def _go_on_drained(self) -> None:
+        """Go on when the peer has read the answers to its earlier requests."""
+        await self.carrier.drained()
+        self._go_on_postponed()
+
+    def _begin(self, head: RequestHead) -> None:
+        """Have one request answered; raises Refused."""
+        self._exchange = exchange = Exchange(self, head)
+        exchange.receive(self._input)
+        response = exchange.response
+        assert response is not None
+        try:
+            self.application.handle_request(exchange.request, response)
+        except Exception as error:
+            response.fail(error)
+            self._report("a request was not handled", error)
+
+    def _hand_over(self, head: RequestHead) -> None:
+        """Leave the carrier to the application, for a WebSocket."""
+        rest = bytes(self._input)
+        self._patience.change(Wait.HEAD)
+        if self._paused:
+            self._paused = False
+            self.carrier.resume_reading()
+        self._leave(Phase.UPGRADED)
+        try:
+            self.application.handle_upgrade(self, head, rest)
+        except Exception as error:
+            self.carrier.abort()
+            self._report("an upgrade was not handled", error)
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer what is being read with an error, and end; nothing behind it is read."""
+        exchange = self._exchange
+        response = None if exchange is None else exchange.response
+        if response is not None and response.headers_sent:
+            self.abort()
+            return
+        if exchange is None or response is not None:
+            self.write(serialize_response(refused.status, refused.headers, refused.body))
+        # Else a body went wrong behind its answer, and cannot be answered once more.
+        self._end()
+
+    # ---- flow, time and end ----
+
+    def _settle(self) -> None:
+        """Bring reading and the deadline in line with what is being waited for."""
+        if self._phase is not Phase.OPEN:
+            return
+        busy = self._exchange is not None or self._postponed
+        if self._eof and not busy:
+            self._end()
+            return
+        if busy:
+            self._patience.change(Wait.EXCHANGE)
+        elif self._input:
+            self._patience.change(Wait.HEAD)
+        elif self._patience.wait is Wait.EXCHANGE:
+            self._patience.begin(Wait.NEXT)
+        full = busy and self._is_full()
+        if full and not self._paused:
+            self.carrier.pause_reading()
+        elif self._paused and not full:
+            self.carrier.resume_reading()
+        self._paused = full
+
+    def _is_full(self) -> bool:
+        """Tell whether enough has arrived that nobody has taken yet."""
+        if self._exchange is not None and not self._exchange.is_received:
+            return self._exchange.is_full
+        if len(self._input) >= self.limits.header_block_size:
+            return True
+        return self._input.count(b"\r\n\r\n") >= self.limits.pipelined_count
+
+    def _end(self) -> None:
+        """Close the carrier when the peer has taken nearly everything that was written to it."""
+        self._leave(Phase.DRAINING)
+        self._patience.begin(Wait.EXCHANGE)
+        if self.carrier.backlog_size > self.limits.high_water:
+            self.hold(self.loop.create_task(self._close_drained()))
+        else:
+            self._close_carrier()
+
+    async def _close_drained(self) -> None:
+        """Close the carrier behind a large answer."""
+        await self.carrier.drained()
+        self._patience.begin(Wait.EXCHANGE)
+        self._close_carrier()
+
+    def _close_carrier(self) -> None:
+        self._leave(Phase.ENDED)
+        self.carrier.close()
+
+    def _leave(self, phase: Phase) -> None:
+        """Be done with requests."""
+        self._phase = phase
+        self._input.clear()
+        if self._exchange is not None:
+            self._exchange.fail()
+            self._exchange = None
+
+    def _report(self, sentence: str, error: Exception) -> None:
+        """Tell the loop of an error that the application has let through."""
+        self.loop.call_exception_handler({"message": sentence, "exception": error})
+
+
+def wants_websocket(head: RequestHead) -> bool:
+    """Tell whether the peer wants to go on with WebSocket; how, is judged by the handshake."""
+    # RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field", as for any other word.
+    upgrade = head.headers.get("upgrade")
+    if upgrade is None:
+        return False
+    return upgrade.lower() == "websocket" or "websocket" in head.headers.get_tokens("upgrade")

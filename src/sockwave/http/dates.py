@@ -1,0 +1,32 @@
+"""Dates as they stand in header fields: RFC 9110, section 5.6.7."""
+
+import calendar
+import time
+from email.utils import formatdate, parsedate_tz
+
+_now = (-1, "")
+
+
+def format_date(seconds: float) -> str:
+    """Return a time in seconds since the epoch as an IMF-fixdate."""
+    return formatdate(int(seconds), usegmt=True)
+
+
+def format_now() -> str:
+    """Return the present time as an IMF-fixdate, which is made once in a second."""
+    global _now  # noqa: PLW0603 - one cached value for the process, replaced whole
+    second = int(time.time())
+    if _now[0] != second:
+        _now = (second, format_date(second))
+    return _now[1]
+
+
+def parse_date(text: str) -> float | None:
+    """Return any of the three date formats in seconds since the epoch, None for anything else."""
+    try:
+        parsed = parsedate_tz(text)
+        if parsed is None:
+            return None
+        return calendar.timegm((*parsed[:6], 0, 0, 0)) - (parsed[9] or 0)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,183 @@
+"""One request and its response on an HTTP/1.1 connection: RFC 9112, sections 6 and 9.3."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from sockwave.errors import Refused
+from sockwave.http.body import create_decoder
+from sockwave.http.head import RequestHead
+from sockwave.http.request import Request
+from sockwave.http.response import Response
+from sockwave.http.stream import BodyStream
+from sockwave.options import Limits
+
+
+class Connection(Protocol):
+    """What an exchange happens on."""
+
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def remote_address(self) -> Any:
+        """The peer: `(host, port)`, or the path of a Unix socket."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+
+    def drained(self) -> Awaitable[None]:
+        """Return what is done when the backlog is under the high-water mark."""
+
+    def is_last(self) -> bool:
+        """Tell whether the connection ends with the present exchange."""
+
+    def go_on(self, *, close: bool) -> None:
+        """Take note that the response is whole; `close` says that the connection has to end."""
+
+    def resume(self) -> None:
+        """Take note that there is room again for more of the body."""
+
+    def expect_body(self) -> None:
+        """Begin to count the time that the peer takes for the next bytes of the body."""
+
+    def abort(self) -> None:
+        """Drop the connection."""
+
+    def hold(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection goes."""
+
+
+class Exchange:
+    """A request whose head has been accepted, what arrives of its body, and its response.
+
+    It is over when the body has arrived and the response is whole; of a body that comes later than
+    the response, the rest is read and dropped. Raises Refused for a body that is not welcome.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_continue_owed",
+        "_decoder",
+        "_stream",
+        "loop",
+        "request",
+        "response",
+    )
+
+    response: Response | None
+
+    def __init__(self, connection: Connection, head: RequestHead) -> None:
+        self.loop = connection.loop
+        self._connection = connection
+        self._decoder = create_decoder(head, connection.limits)
+        # Whether the peer holds back its body until it is told to go on.
+        self._continue_owed = expects_continue(head) and self._decoder is not None
+        self._stream = BodyStream(self, ended=self._decoder is None)
+        self.request = Request(head, self._stream, connection.remote_address)
+        self.response = Response(self.request, self)
+
+    # ---- what the connection asks for ----
+
+    @property
+    def is_received(self) -> bool:
+        """Whether the body has arrived, or there is none."""
+        return self._decoder is None
+
+    @property
+    def awaits_body(self) -> bool:
+        """Whether the peer owes bytes of the body; not while it waits to be told to go on."""
+        return self._decoder is not None and not self._continue_owed
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next request can be begun."""
+        return self._decoder is None and self.response is None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as much of the body waits here as may."""
+        return self._stream.size >= self._connection.limits.high_water
+
+    def receive(self, data: bytearray) -> None:
+        """Take the body's part from the front of `data`; raises Refused."""
+        if self._decoder is None or not data:
+            return
+        self._continue_owed = False
+        self._connection.expect_body()
+        content = self._decoder.feed(data)
+        if self.response is not None:
+            self._stream.feed(content)
+        if self._decoder.done:
+            self._decoder = None
+            self._stream.end()
+
+    def fail(self) -> None:
+        """Give up: what is still written is dropped, whoever waits for the body is cancelled."""
+        self._stream.fail()
+        if self.response is not None:
+            self.response.detach()
+            self.response = None
+
+    # ---- what the body stream asks for ----
+
+    def body_wanted(self) -> None:
+        """Tell a peer that waits for it that its body is welcome: RFC 9110, 10.1.1."""
+        if self._continue_owed:
+            self._continue_owed = False
+            self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._connection.expect_body()
+
+    def body_taken(self) -> None:
+        """Let the peer send more."""
+        self._connection.resume()
+
+    # ---- what the response asks for ----
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+        self._connection.write(data)
+
+    def drained(self) -> Awaitable[None]:
+        """Return what is done when the backlog is under the high-water mark."""
+        return self._connection.drained()
+
+    def must_close(self) -> bool:
+        """Tell whether the connection has to end with this response."""
+        if not self.is_received and (
+            self._continue_owed or self._connection.limits.body_size is None
+        ):
+            # The peer may or may not send the rest, or the rest has no bound: it is not waited for.
+            return True
+        return self._connection.is_last() or not keeps_alive(self.request)
+
+    def finish(self, *, close: bool) -> None:
+        """Take note that the response is whole; `close` says that its head promised the end."""
+        self.fail()
+        self._connection.go_on(close=close)
+
+    def abort(self) -> None:
+        """Drop the connection, as the response cannot be finished."""
+        self._connection.abort()
+
+    def hold(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection goes."""
+        self._connection.hold(task)
+
+
+def keeps_alive(head: RequestHead) -> bool:
+    """Tell whether the peer wants the connection to go on after the answer: RFC 9112, 9.3."""
+    options = head.headers.get_tokens("connection")
+    return "close" not in options and (head.http_version == "1.1" or "keep-alive" in options)
+
+
+def expects_continue(head: RequestHead) -> bool:
+    """Tell whether the peer waits for a 100 before it sends its body; Refused for what else."""
+    # RFC 9110, 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request
+    # MUST ignore that expectation."
+    expectations = head.headers.get_tokens("expect")
+    if not expectations or head.http_version == "1.0":
+        return False
+    if expectations != ["100-continue"]:
+        raise Refused(417, "expected 100-continue as the only expectation\n")
+    return True

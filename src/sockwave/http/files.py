@@ -1,0 +1,157 @@
+"""One file as a response, or a range of it: RFC 9110, sections 8.8, 13 and 14."""
+
+import asyncio
+import mimetypes
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, BinaryIO
+
+from sockwave.http.dates import format_date, parse_date
+from sockwave.http.head import RequestHead
+
+if TYPE_CHECKING:
+    from sockwave.http.response import Response
+
+# A file up to this size is read at once: it is less than a backlog may hold anyway.
+INLINE_SIZE = 64 * 1024
+
+# One read of a bigger file: large enough to keep the disk busy, small enough for many readers.
+_PIECE_SIZE = 256 * 1024
+
+# A FIFO would block the open until somebody writes; with O_NONBLOCK it is opened, and refused.
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+
+# The table of the standard library, without what this machine's files would add, and with what
+# its older versions lack.
+_TYPES = mimetypes.MimeTypes()
+for _suffix, _type in {
+    ".avif": "image/avif",
+    ".js": "text/javascript",
+    ".md": "text/markdown",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+}.items():
+    _TYPES.add_type(_type, _suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """What of a file answers a request: `size` bytes from `start` on."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    start: int
+    size: int
+
+
+def guess_type(name: str) -> str:
+    """Return the media type that the name of a file tells, text with its charset."""
+    # A path, not a URL, which `guess_type` of the standard library would look for.
+    kind, encoding = _TYPES.guess_type("file/" + PurePath(name).name)
+    if encoding is not None:
+        return {"gzip": "application/gzip"}.get(encoding, "application/octet-stream")
+    if kind is None:
+        return "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file; OSError if that fails, ValueError if it is anything else."""
+    file = open(  # noqa: SIM115 - the caller's to close
+        path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)
+    )
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError(f"path: expected a regular file, given {os.fspath(path)!r}")
+    return file
+
+
+def choose_part(request: RequestHead, status: int, file: BinaryIO, name: str) -> FilePart:
+    """Decide what of the file to send: all, a range, or nothing because it is known or not there.
+
+    Conditions and ranges count for a status of 200 alone.
+    """
+    found = os.fstat(file.fileno())
+    size, modified = found.st_size, format_date(found.st_mtime)
+    headers = [("Content-Type", guess_type(name)), ("Last-Modified", modified)]
+    if status != 200 or request.method not in ("GET", "HEAD"):
+        return _part(status, headers, 0, size)
+    if _is_known(request, int(found.st_mtime)):
+        return FilePart(304, headers[1:], 0, 0)
+    headers.append(("Accept-Ranges", "bytes"))
+    # RFC 9110, 14.2: "A server MUST ignore a Range header field received with a request method that
+    # is unrecognized or for which range handling is not defined", which is all but GET.
+    wanted = request.headers.get("range")
+    if wanted is None or request.method != "GET":
+        return _part(200, headers, 0, size)
+    # RFC 9110, 13.1.5: without an exact match the condition is false, and all is sent.
+    if request.headers.get("if-range", modified) != modified:
+        return _part(200, headers, 0, size)
+    chosen = parse_range(wanted, size)
+    if chosen is None:
+        return _part(200, headers, 0, size)
+    start, end = chosen
+    if start >= end:
+        return _part(416, [("Content-Range", f"bytes */{size}")], 0, 0)
+    headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
+    return _part(206, headers, start, end - start)
+
+
+def _part(status: int, headers: list[tuple[str, str]], start: int, size: int) -> FilePart:
+    """Return a part that has a length."""
+    return FilePart(status, [*headers, ("Content-Length", str(size))], start, size)
+
+
+def _is_known(request: RequestHead, modified: int) -> bool:
+    """Tell whether the peer says that it has this version of the file."""
+    # RFC 9110, 13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an
+    # If-None-Match header field", which we send no tags for.
+    headers = request.headers
+    since = headers.get("if-modified-since")
+    if since is None or "if-none-match" in headers:
+        return False
+    date = parse_date(since)
+    return date is not None and modified <= date
+
+
+def parse_range(text: str, size: int) -> tuple[int, int] | None:
+    """Return start and end of the one range asked for, None to send all.
+
+    An empty range cannot be satisfied. Several ranges, other units and whatever is malformed are
+    as if there was no such field (RFC 9110, 14.2).
+    """
+    unit, separator, value = text.partition("=")
+    first, dash, last = (part.strip(" \t") for part in value.partition("-"))
+    if unit.strip(" \t").lower() != "bytes" or not separator or not dash:
+        return None
+    for digits in (first, last):
+        # More digits than any file's size has; a number that long costs time to read.
+        if digits and not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
+            return None
+    if first:
+        start, end = int(first), int(last) + 1 if last else size
+        return None if last and end <= start else (start, min(end, size))
+    if last:
+        return max(size - int(last), 0), size
+    return None
+
+
+async def stream_file(response: "Response", file: BinaryIO, size: int) -> None:
+    """Send so many bytes from where the file stands, as fast as the peer takes them, and end.
+
+    A file that gets shorter meanwhile raises OSError.
+    """
+    loop = asyncio.get_running_loop()
+    while size:
+        piece = await loop.run_in_executor(None, file.read, min(size, _PIECE_SIZE))
+        if not piece:
+            raise OSError(f"the file has become {size} bytes shorter while it was sent")
+        size -= len(piece)
+        await response.write(piece)
+    response.end()

@@ -1,0 +1,83 @@
+"""The header fields of one message, looked up without regard to case: RFC 9110, section 5."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self, TypeVar, overload
+
+_D = TypeVar("_D")
+
+
+class Headers:
+    """Header fields in the order in which they stand; a name may be there several times.
+
+    Values are str, decoded from Latin-1, without the white space around them. `headers[name]` is
+    the first value of that name, or KeyError. Iteration gives every name once, as it was first
+    spelled; `len` counts these names.
+    """
+
+    __slots__ = ("_first", "_pairs")
+
+    _pairs: Sequence[Sequence[str]]
+    _first: dict[str, str]
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._index(list(pairs))
+
+    @classmethod
+    def parse(cls, lines: Iterable[str]) -> Self:
+        """Read field lines without their line ends; ValueError for one that has no colon."""
+        headers = cls.__new__(cls)
+        headers._index([line.split(":", 1) for line in lines])
+        return headers
+
+    def _index(self, pairs: Sequence[Sequence[str]]) -> None:
+        """Take the pairs, and remember the first value of every name."""
+        self._pairs = pairs
+        self._first = {name.lower(): value.strip(" \t") for name, value in pairs}
+        if len(self._first) != len(pairs):
+            self._first = {name.lower(): value.strip(" \t") for name, value in reversed(pairs)}
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name.lower()]
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+    @overload
+    def get(self, name: str, default: _D) -> str | _D: ...
+    def get(self, name: str, default: object = None) -> object:
+        """Return the first value of that name, or `default`."""
+        return self._first.get(name.lower(), default)
+
+    def get_all(self, name: str) -> list[str]:
+        """Return all values of that name in order, an empty list if there is none."""
+        name = name.lower()
+        if name not in self._first:
+            return []
+        if len(self._first) == len(self._pairs):
+            return [self._first[name]]
+        return [value for given, value in self.items() if given.lower() == name]
+
+    def get_tokens(self, name: str) -> list[str]:
+        """Return the members of a comma-separated list, in lower case, over all its lines."""
+        # RFC 9110, 5.6.1.2: "a recipient MUST parse and ignore a reasonable number of empty list
+        # elements".
+        values = ",".join(self.get_all(name)).lower().split(",")
+        return [token for value in values if (token := value.strip(" \t"))]
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return all pairs, repeated names included, as they were spelled."""
+        return [(name, value.strip(" \t")) for name, value in self._pairs]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._first
+
+    def __iter__(self) -> Iterator[str]:
+        names: dict[str, str] = {}
+        for name, _ in self._pairs:
+            names.setdefault(name.lower(), name)
+        return iter(names.values())
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __repr__(self) -> str:
+        return f"Headers({self.items()!r})"

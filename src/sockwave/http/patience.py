@@ -1,0 +1,59 @@
+"""How long a peer is waited for: RFC 9112, section 9.5."""
+
+import enum
+
+from sockwave.core.carrier import Carrier
+from sockwave.options import Limits
+
+
+class Wait(enum.Enum):
+    """What the deadline is for."""
+
+    HEAD = enum.auto()  #: the end of a request head, from accept or from its first byte
+    NEXT = enum.auto()  #: the next request
+    EXCHANGE = enum.auto()  #: any movement of a body or an answer
+
+
+class Patience:
+    """Sets the deadline of a carrier, and knows what it stands for."""
+
+    __slots__ = ("_carrier", "_limits", "_moved_size", "wait", "written_size")
+
+    def __init__(self, carrier: Carrier, limits: Limits) -> None:
+        self._carrier = carrier
+        self._limits = limits
+        #: How many bytes were given to the carrier.
+        self.written_size = 0
+        self._moved_size = -1
+        self.begin(Wait.HEAD)
+
+    def begin(self, wait: Wait) -> None:
+        """Set the deadline anew."""
+        self.wait = wait
+        self._moved_size = -1
+        if wait is Wait.HEAD:
+            timeout = self._limits.handshake_timeout
+        elif wait is Wait.NEXT:
+            timeout = self._limits.keep_alive_timeout
+        else:
+            timeout = self._limits.body_timeout
+        self._carrier.set_deadline(timeout)
+
+    def change(self, wait: Wait) -> None:
+        """Set the deadline if it is for something else than before; else it stays where it is."""
+        if wait is not self.wait:
+            self.begin(wait)
+
+    def is_over(self, *, half_closed: bool) -> bool:
+        """Tell, at a deadline, whether an answer has been stuck since the one before.
+
+        It is stuck when the peer takes no more of it; if it has ended its own side, which may mean
+        that it is gone, also when there is nothing to take. If not, the deadline is set anew.
+        """
+        backlog_size = self._carrier.backlog_size
+        moved_size = self.written_size - backlog_size
+        if moved_size == self._moved_size and (backlog_size or half_closed):
+            return True
+        self.begin(self.wait)
+        self._moved_size = moved_size
+        return False

@@ -1,0 +1,54 @@
+"""A request that does not upgrade, as the application sees it: RFC 9110, section 6."""
+
+from typing import Any, Self
+
+from sockwave.http.head import RequestHead
+from sockwave.http.stream import BodyStream
+
+
+class Request(RequestHead):
+    """A request: its head, its body, and whom it is from.
+
+    The body is read by `await request.body()` or by `async for chunk in request`, not by both. If
+    the peer vanishes before it is whole, or it is refused, whoever waits for it is cancelled.
+    """
+
+    __slots__ = ("_content", "_stream", "_streamed", "remote_address")
+
+    def __init__(self, head: RequestHead, stream: BodyStream, remote_address: Any) -> None:
+        super().__init__(head.raw, head._line, head._headers)
+        #: `(host, port)`, or the path of a Unix socket.
+        self.remote_address = remote_address
+        self._stream = stream
+        self._streamed = False
+        self._content: bytes | None = None
+
+    async def body(self) -> bytes:
+        """Return the whole body, at most `body_size` bytes; called again, the same body again.
+
+        Raises RuntimeError when it is being read otherwise.
+        """
+        if self._content is None:
+            self._claim()
+            pieces = []
+            while piece := await self._stream.read():
+                pieces.append(piece)
+            self._content = b"".join(pieces)
+        return self._content
+
+    def __aiter__(self) -> Self:
+        """Give the body in pieces as they arrive; the peer has to wait while none is taken."""
+        self._claim()
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._stream.read()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    def _claim(self) -> None:
+        """Make the caller the one who reads the body."""
+        if self._streamed:
+            raise RuntimeError("body: expected to be read once, given a second reader")
+        self._streamed = True

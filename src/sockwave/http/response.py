@@ -1,0 +1,302 @@
+"""The answer to one request, written by the application: RFC 9112, sections 6 and 7.1."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from sockwave.errors import Refused
+from sockwave.http.dates import format_now
+from sockwave.http.files import INLINE_SIZE, choose_part, open_file, stream_file
+from sockwave.http.request import Request
+from sockwave.http.serialize import (
+    BODILESS_STATUSES,
+    Data,
+    ResponseHeaders,
+    check_reason,
+    encode_data,
+    expand_headers,
+    serialize_head,
+)
+
+if TYPE_CHECKING:
+    from sockwave.http.exchange import Exchange
+
+
+class Response:
+    """The response to one request: `write_head`, any number of `write`, and one `end`.
+
+    What the application does wrong raises at once and puts nothing on the wire. When the peer is
+    gone, what is still written is dropped, and whoever awaits it is cancelled.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_close",
+        "_ended",
+        "_exchange",
+        "_given_size",
+        "_head_given",
+        "_loop",
+        "_options",
+        "_pairs",
+        "_promised_size",
+        "_reason",
+        "_request",
+        "_skips_body",
+        "headers_sent",
+        "status",
+    )
+
+    def __init__(self, request: Request, exchange: "Exchange") -> None:
+        #: The status of the head that was written, 200 until then.
+        self.status = 200
+        #: Whether the head is on its way: with the first `write`, or with `end`.
+        self.headers_sent = False
+        self._request = request
+        self._exchange: Exchange | None = exchange
+        self._loop = exchange.loop
+        self._reason: str | None = None
+        self._pairs: list[tuple[str, str]] = []
+        self._options: list[str] = []
+        self._head_given = False
+        self._ended = False
+        self._skips_body = False
+        self._chunked = False
+        self._close = False
+        # The Content-Length that the application has promised, and what it has written of that.
+        self._promised_size: int | None = None
+        self._given_size = 0
+
+    def write_head(
+        self, status: int, headers: ResponseHeaders | None = None, reason: str | None = None
+    ) -> Self:
+        """Set the head: once, before anything is written; it leaves with the first data.
+
+        `status` is 200 to 599. Header values are str or int, or a list for repeated fields. Framing
+        is the server's: a Content-Length is held to, a Transfer-Encoding raises ValueError.
+        """
+        if self._head_given or self.headers_sent or self._ended:
+            raise RuntimeError("write_head: expected once, before write and end")
+        self._set_head(status, expand_headers(headers), reason)
+        self._head_given = True
+        return self
+
+    def _set_head(self, status: int, pairs: list[tuple[str, str]], reason: str | None) -> None:
+        """Check and keep what the head will be made of."""
+        if not isinstance(status, int) or isinstance(status, bool):
+            raise TypeError(f"status: expected int, given {type(status).__name__}")
+        if not 200 <= status <= 599:
+            raise ValueError(f"status: expected 200 to 599, given {int(status)}")
+        if reason is not None:
+            check_reason(reason)
+        kept, options, length = [], [], None
+        for name, value in pairs:
+            match name.lower():
+                case "transfer-encoding":
+                    raise ValueError(
+                        f"Transfer-Encoding: expected none, as framing is the server's, given {value!r}"
+                    )
+                case "content-length":
+                    if not (value.isascii() and value.isdigit()) or length is not None:
+                        raise ValueError(f"Content-Length: expected one number, given {value!r}")
+                    length = int(value)
+                case "connection":
+                    options += [option.strip() for option in value.split(",") if option.strip()]
+                case _:
+                    kept.append((name, value))
+        self.status, self._reason = int(status), reason
+        self._pairs, self._options, self._promised_size = kept, options, length
+
+    def write(self, data: Data) -> Awaitable[None]:
+        """Send a part of the body; awaiting it waits while the backlog is over the high-water mark.
+
+        The first call sends the head, which `write(b"")` does alone. For HEAD, and for 204 and 304,
+        the data are dropped. Raises RuntimeError after `end`, ValueError past a Content-Length.
+        """
+        payload = encode_data(data)
+        self._check_open("write")
+        if self._exchange is None:
+            return self._cancelled()
+        self._count(len(payload))
+        head = b"" if self.headers_sent else self._start(None)
+        framed = self._frame(payload)
+        if head or framed:
+            self._exchange.write(head + framed)
+        return self._exchange.drained()
+
+    def end(self, data: Data = b"") -> Awaitable[None]:
+        """Send the last part of the body, and finish the response.
+
+        Without a `write` before, the body has a Content-Length. Raises RuntimeError when called
+        twice, and ValueError when a promised Content-Length is not met: then a response that is
+        partly sent cannot be saved, and the connection is dropped.
+        """
+        payload = encode_data(data)
+        self._check_open("end")
+        exchange = self._exchange
+        if exchange is None:
+            self._ended = True
+            return self._cancelled()
+        self._count(len(payload), last=True)
+        head = b"" if self.headers_sent else self._start(len(payload))
+        framed = self._frame(payload)
+        exchange.write(head + framed + (b"0\r\n\r\n" if self._chunked else b""))
+        self._ended = True
+        self._exchange = None
+        exchange.finish(close=self._close)
+        return exchange.drained()
+
+    def send_file(
+        self, path: str | os.PathLike[str], headers: ResponseHeaders | None = None
+    ) -> Awaitable[None]:
+        """Send one file as the whole response; awaiting it waits until all of it is queued.
+
+        Its type is guessed from its name; `headers`, or an earlier `write_head`, add to the head
+        and go before what the file says. Conditional requests (If-Modified-Since) and those for one
+        range are answered as such, but for a status other than 200. A big file is read piece by
+        piece as the peer takes it. Raises OSError if it cannot be opened, ValueError if it is not a
+        regular file.
+        """
+        self._check_open("send_file")
+        if self.headers_sent:
+            raise RuntimeError("send_file: expected before write")
+        pairs = self._pairs + expand_headers(headers)
+        names = {name.lower() for name, _ in pairs}
+        if self._promised_size is not None or "content-length" in names:
+            raise ValueError("Content-Length: expected none, as the file has its own")
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open_file(path))
+            part = choose_part(self._request, self.status, file, os.fspath(path))
+            pairs += [pair for pair in part.headers if pair[0].lower() not in names]
+            pairs += [("Connection", option) for option in self._options]
+            self._set_head(part.status, pairs, self._reason if part.status == self.status else None)
+            self._head_given = True
+            if self._request.method == "HEAD" or part.size == 0:
+                return self.end()
+            file.seek(part.start)
+            if part.size <= INLINE_SIZE:
+                return self.end(file.read(part.size))
+            if self._exchange is None:
+                return self._cancelled()
+            stack.pop_all()
+            task = self._loop.create_task(stream_file(self, file, part.size))
+            task.add_done_callback(lambda _: self._end_file(file))
+            self._exchange.hold(task)
+            return task
+
+    def _end_file(self, file: BinaryIO) -> None:
+        """Close a file; if it was not sent to its end, the response has failed."""
+        file.close()
+        self.fail()
+
+    def fail(self, error: BaseException | None = None) -> None:
+        """End the response because the application failed; nothing happens if it has ended.
+
+        Before the head is sent the peer gets 500, or what a `Refused` says; after that the
+        connection is dropped, as the peer would take what it has for the whole.
+        """
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self.headers_sent:
+            self.detach()
+            exchange.abort()
+            return
+        body = b"internal server error\n"
+        headers: list[tuple[str, str]] = []
+        status = 500
+        if isinstance(error, Refused):
+            status, body, headers = error.status, error.body, list(error.headers)
+        if body and not any(name.lower() == "content-type" for name, _ in headers):
+            headers.append(("Content-Type", "text/plain; charset=utf-8"))
+        self._set_head(status, headers, None)
+        self._close = True
+        self.end(body)
+
+    def hold(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task that works on this response, and cancel it when the connection goes."""
+        if self._exchange is None:
+            task.cancel()
+        else:
+            self._exchange.hold(task)
+
+    def detach(self) -> None:
+        """Let go of the connection, which answers nothing any more: what follows is dropped."""
+        self._exchange = None
+
+    def _check_open(self, verb: str) -> None:
+        if self._ended:
+            raise RuntimeError(f"{verb}: expected before the end of the response")
+
+    def _cancelled(self) -> Awaitable[None]:
+        """Return a future that cancels whoever awaits it, and is silent otherwise."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        future.cancel()
+        return future
+
+    def _count(self, size: int, *, last: bool = False) -> None:
+        """Hold the application to the Content-Length that it has promised."""
+        if self._promised_size is None or not self._has_body():
+            return
+        size += self._given_size
+        if size > self._promised_size or (last and size < self._promised_size):
+            if last and self.headers_sent:
+                self.fail()
+            raise ValueError(f"Content-Length: expected {self._promised_size} bytes, given {size}")
+        self._given_size = size
+
+    def _has_body(self) -> bool:
+        return self._request.method != "HEAD" and self.status not in BODILESS_STATUSES
+
+    def _start(self, length: int | None) -> bytes:
+        """Choose the framing, and return the head; `length` is that of a body known as a whole."""
+        assert self._exchange is not None
+        pairs, options = self._pairs, self._options
+        names = {name.lower() for name, _ in pairs}
+        if "date" not in names:
+            pairs.append(("Date", format_now()))
+        keeps_alive = self._frame_body(length)
+        lowered = [option.lower() for option in options]
+        if "upgrade" in names and "upgrade" not in lowered:
+            # RFC 9110, 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+            options.append("Upgrade")
+        if not keeps_alive or "close" in lowered or self._exchange.must_close():
+            self._close = True
+        if self._close and "close" not in lowered:
+            options[:] = [option for option in options if option.lower() != "keep-alive"]
+            options.append("close")
+        elif (
+            not self._close and self._request.http_version == "1.0" and "keep-alive" not in lowered
+        ):
+            options.append("keep-alive")
+        if options:
+            pairs.append(("Connection", ", ".join(options)))
+        self.headers_sent = True
+        return serialize_head(self.status, self._reason, pairs)
+
+    def _frame_body(self, length: int | None) -> bool:
+        """Add the field that frames the body; False if the end of the connection has to end it."""
+        self._skips_body = not self._has_body()
+        if self.status == 204:
+            return True  # RFC 9110, 8.6: "A server MUST NOT send a Content-Length" with it.
+        if self._promised_size is not None:
+            self._pairs.append(("Content-Length", str(self._promised_size)))
+        elif self.status == 304:
+            pass
+        elif length is not None:
+            self._pairs.append(("Content-Length", str(length)))
+        elif self._request.http_version == "1.1":
+            self._pairs.append(("Transfer-Encoding", "chunked"))
+            self._chunked = not self._skips_body
+        else:
+            return self._skips_body
+        return True
+
+    def _frame(self, payload: bytes) -> bytes:
+        """Return a part of the body as it goes on the wire."""
+        if self._skips_body or not payload:
+            return b""
+        # RFC 9112, 7.1: a chunk of no bytes would be the last one.
+        return b"%x\r\n%b\r\n" % (len(payload), payload) if self._chunked else payload

@@ -1,0 +1,143 @@
+"""One opening handshake, from the request that asked for it to the open connection or the refusal."""
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING
+
+from sockwave import handshake
+from sockwave.core.carrier import Carrier
+from sockwave.core.connection import Connection
+from sockwave.errors import Refused
+from sockwave.http import RequestHead, serialize_response
+from sockwave.states import ReadyState
+
+if TYPE_CHECKING:
+    from sockwave.server import Server
+
+
+class Opening:
+    """What stands beside a connection until it is open.
+
+    The protocol's own rules come first, then the last eight bytes of a draft-76 client, then what the application says.
+    """
+
+    __slots__ = ("carrier", "connection", "head", "key3", "server", "subprotocol", "task", "version")
+
+    connection: Connection
+
+    def __init__(self, server: "Server", carrier: Carrier, head: RequestHead) -> None:
+        self.server = server
+        self.carrier = carrier
+        self.head = head
+        self.key3: bytes | None = None
+        self.subprotocol: str | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, rest: bytes) -> None:
+        """Judge the request; `rest` came behind it, and is looked at by nobody before the connection is open."""
+        options = self.server.options
+        try:
+            self.version = handshake.identify(self.head, options)
+            handshake.check(self.head, self.version, options, secure=self.carrier.is_secure)
+            self.subprotocol = handshake.choose_subprotocol(self.head, options)
+        except Refused as refused:
+            self.refuse(refused)
+            return
+        except Exception as error:  # the application's own: an origin or subprotocol function
+            self.fail(error, None)
+            return
+        self.connection = Connection(self.server.hub, self.carrier, self.version, self.head.raw)
+        self.server.openings.add(self)
+        self.connection._begin(self, rest)
+        if self.version == "draft76":
+            self.connection._enter(ReadyState.WAITING)
+            self.more_received()
+        else:
+            self.decide()
+
+    def decide(self) -> None:
+        """Ask the application, where it wants to be asked."""
+        self.connection._enter(ReadyState.HANDSHAKING)
+        if self.carrier.is_closing:
+            return
+        hooks = self.server.takers("handshake")
+        if self.server.options.authorize is not None:
+            hooks.insert(0, (self.server.options.authorize, 1))
+        if hooks:
+            self.carrier.pause_reading()
+            offer = handshake.Handshake(self.head, self.connection, self.version, self.subprotocol)
+            self.task = self.server.loop.create_task(self.ask(hooks, offer))
+        else:
+            self.accept(())
+
+    async def ask(self, hooks: list[tuple[object, int]], offer: handshake.Handshake) -> None:
+        """Let each hook see the handshake, in their order."""
+        try:
+            for hook, count in hooks:
+                verdict = hook(*(offer,)[:count])  # type: ignore[operator]
+                if inspect.isawaitable(verdict):
+                    verdict = await verdict
+                if verdict is False:
+                    offer.refuse()
+        except Refused as refused:
+            self.refuse(refused)
+        except Exception as error:
+            self.fail(error, self.connection)
+        else:
+            self.subprotocol = offer.subprotocol
+            self.accept(offer.headers)
+
+    def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Answer with 101."""
+        if self.carrier.is_closing:
+            return
+        answer = handshake.answer(
+            self.head,
+            self.version,
+            self.server.options,
+            key3=self.key3,
+            secure=self.carrier.is_secure,
+            subprotocol=self.subprotocol,
+            extra_headers=headers,
+        )
+        self.server.openings.discard(self)
+        self.connection._open(answer, self.subprotocol)
+
+    def refuse(self, refused: Refused) -> None:
+        """Answer with another status; what came behind the request is never read."""
+        self.carrier.write(serialize_response(refused.status, refused.headers, refused.body))
+        self.carrier.close()
+
+    def give_up(self) -> None:
+        """Refuse, because the server closes."""
+        if self.task is not None:
+            self.task.cancel()
+        self.refuse(Refused(503, "the server is going away\n"))
+
+    def fail(self, error: BaseException, connection: Connection | None) -> None:
+        """Answer for an application that could not."""
+        self.refuse(Refused(500, "internal server error\n"))
+        self.server.report(error, connection)
+
+    # ---- what the connection tells
+
+    def more_received(self) -> None:
+        """Look for the last eight bytes of a draft-76 handshake."""
+        if self.version == "draft76" and self.key3 is None:
+            self.key3 = self.connection._take(handshake.KEY3_SIZE)
+            if self.key3 is not None:
+                self.decide()
+
+    def deadline_passed(self) -> None:
+        """End a handshake that took too long: the client's fault, or the application's."""
+        if self.task is None:
+            self.refuse(Refused(408, "the handshake took too long\n"))
+        else:
+            self.task.cancel()
+            self.refuse(Refused(503, "the handshake was not decided in time\n"))
+
+    def connection_lost(self) -> None:
+        """Stop: there is nobody left to answer."""
+        self.server.openings.discard(self)
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()

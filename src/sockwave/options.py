@@ -1,0 +1,301 @@
+"""What `create_server` is told, checked once; the version names are those of RFC 6455's drafts."""
+
+import difflib
+import inspect
+import math
+import re
+import select
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from sockwave.fields import is_token
+
+if TYPE_CHECKING:
+    from sockwave.handshake.hook import Handshake
+    from sockwave.http import RequestHead
+
+OriginOption: TypeAlias = str | Iterable[str] | re.Pattern[str] | Callable[[str | None], bool]
+SubprotocolOption: TypeAlias = (
+    str | Iterable[str] | Callable[[list[str], "RequestHead"], str | None] | None
+)
+Authorize: TypeAlias = Callable[["Handshake"], bool | Awaitable[bool | None] | None]
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+ENGINES = ("auto", "epoll", "asyncio")
+
+#: The canonical names, the oldest first.
+VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
+
+# hybi-09 to -12 kept the version number 8, hybi-13 to -17 the number 13 that the RFC has.
+_VERSION_NAMES = {
+    **{name: name for name in VERSIONS},
+    "hybi-00": "draft76",
+    **{f"hybi-{number:02}": "hybi-08" for number in range(9, 13)},
+    **{f"hybi-{number}": "rfc6455" for number in range(13, 18)},
+}
+
+# Deadlines are counted in ticks; more than a year is a mistake in the unit.
+_LONGEST_TIME = 366 * 24 * 3600.0
+
+
+def _time(default: float) -> Any:
+    """Declare a limit in seconds, where None means no limit."""
+    return field(default=default, metadata={"kind": float, "unlimited": True})
+
+
+def _size(default: int, *, least: int = 1, unlimited: bool = False) -> Any:
+    """Declare a limit in bytes or items; `unlimited` says that None may stand for no limit."""
+    return field(default=default, metadata={"kind": int, "least": least, "unlimited": unlimited})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of everything one peer may take; times in seconds, sizes in bytes, counts in items.
+
+    Raises TypeError or ValueError naming the option, what was expected and what was given.
+    """
+
+    #: From accept to the end of the opening request, TLS included: a slow writer cannot hold a
+    #: socket longer by sending a byte now and then.
+    handshake_timeout: float | None = _time(10.0)
+    #: Longer targets than this are refused by most of the web's proxies too.
+    request_line_size: int = _size(8192)
+    #: Browsers send 10 to 20; each one costs a look-up.
+    header_count: int = _size(100)
+    #: Four cookies of the largest size that browsers store, and room for the rest.
+    header_block_size: int = _size(32 * 1024)
+    #: A body is held in memory when the application asks for all of it. 0 refuses every body.
+    body_size: int | None = _size(1 << 20, least=0, unlimited=True)
+    #: Without any byte of a body that is owed: the peer has gone, or it stalls on purpose.
+    body_timeout: float | None = _time(20.0)
+    #: Between two requests: long enough for a page and what it loads, short for a silent socket.
+    keep_alive_timeout: float | None = _time(15.0)
+    #: Requests that wait for the answers before theirs; then the socket is not read any more.
+    pipelined_count: int = _size(16)
+    #: Of a frame and of a message, checked at the frame's header before anything is allocated.
+    max_size: int | None = _size(1 << 20, unlimited=True)
+    #: Messages that the application has not yet received; then the socket is not read any more.
+    queue_count: int = _size(16)
+    #: The same in bytes: two of the largest messages by default.
+    queue_size: int = _size(2 << 20)
+    #: Of the backlog: from here on `send` waits.
+    high_water: int = _size(64 * 1024)
+    #: Of the backlog: from here on `send` waits no more, and `drain` is emitted.
+    low_water: int = _size(16 * 1024)
+    #: Of the backlog: a peer that is this far behind is closed, so that it costs nobody else.
+    max_backlog: int | None = _size(1 << 20, unlimited=True)
+    #: For the peer's close frame and its FIN after our close frame.
+    close_timeout: float | None = _time(10.0)
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            _check_limit(limit, getattr(self, limit.name))
+        if self.low_water > self.high_water:
+            raise ValueError(
+                f"low_water: expected at most high_water ({self.high_water}), "
+                f"given {self.low_water}"
+            )
+        if self.max_backlog is not None and self.max_backlog < self.high_water:
+            raise ValueError(
+                f"max_backlog: expected at least high_water ({self.high_water}), "
+                f"given {self.max_backlog}"
+            )
+
+
+def _check_limit(limit: Field[Any], value: object) -> None:
+    """Raise TypeError or ValueError when `value` is not what the declaration of `limit` allows."""
+    kind, unlimited = limit.metadata["kind"], limit.metadata["unlimited"]
+    if value is None and unlimited:
+        return
+    or_none = " or None" if unlimited else ""
+    if kind is float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise TypeError(
+                f"{limit.name}: expected seconds as int or float{or_none}, "
+                f"given {type(value).__name__}"
+            )
+        if not math.isfinite(value) or not 0 < value <= _LONGEST_TIME:
+            raise ValueError(
+                f"{limit.name}: expected more than 0 and at most {_LONGEST_TIME:.0f} "
+                f"seconds{or_none}, given {value}"
+            )
+    else:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{limit.name}: expected int{or_none}, given {type(value).__name__}")
+        if not limit.metadata["least"] <= value <= sys.maxsize:
+            raise ValueError(
+                f"{limit.name}: expected at least {limit.metadata['least']} and at most "
+                f"{sys.maxsize}{or_none}, given {value}"
+            )
+
+
+LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
+OPTION_NAMES = frozenset({"version", "origin", "subprotocol", "engine", "authorize"}) | LIMIT_NAMES
+
+
+class Options:
+    """The options of one server, checked and brought into the form in which they are used.
+
+    Takes what `create_server` takes, each of `Limits` by its own name. Raises TypeError for an
+    unknown name or a wrong type and ValueError for a wrong value.
+    """
+
+    __slots__ = ("authorize", "engine", "limits", "origin", "subprotocol", "version")
+
+    version: frozenset[str]
+    origin: str | frozenset[str] | re.Pattern[str] | Callable[[str | None], bool]
+    subprotocol: tuple[str, ...] | Callable[[list[str], "RequestHead"], str | None]
+    engine: str
+    authorize: Authorize | None
+    limits: Limits
+
+    def __init__(
+        self,
+        *,
+        version: str | Iterable[str] = "auto",
+        origin: OriginOption = "*",
+        subprotocol: SubprotocolOption = None,
+        engine: str = "auto",
+        authorize: Authorize | None = None,
+        **limits: Any,
+    ) -> None:
+        for name in limits:
+            if name not in LIMIT_NAMES:
+                raise TypeError(_describe_unknown(name))
+        self.version = normalize_version(version)
+        self.origin = normalize_origin(origin)
+        self.subprotocol = normalize_subprotocol(subprotocol)
+        self.engine = check_engine(engine)
+        if authorize is not None and not callable(authorize):
+            raise TypeError(
+                f"authorize: expected a function or None, given {type(authorize).__name__}"
+            )
+        self.authorize = authorize
+        high_water = limits.get("high_water")
+        if isinstance(high_water, int) and "low_water" not in limits:
+            limits["low_water"] = max(high_water // 4, 1)
+        self.limits = Limits(**limits)
+
+
+def _describe_unknown(name: str) -> str:
+    """Return the sentence for an option that does not exist."""
+    nearest = difflib.get_close_matches(name.lower(), OPTION_NAMES, n=1, cutoff=0.5)
+    if nearest:
+        return f"unknown option {name!r}; did you mean {nearest[0]!r}?"
+    return f"unknown option {name!r}; the options are {', '.join(sorted(OPTION_NAMES))}"
+
+
+def _collect_names(option: str, value: object) -> tuple[str, ...]:
+    """Return one str or an iterable of str as a tuple; raise TypeError for anything else."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (bytes, bytearray, memoryview)) or not isinstance(value, Iterable):
+        raise TypeError(f"{option}: expected str or a list of str, given {type(value).__name__}")
+    names = tuple(value)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{option}: expected a list of str, given {name!r} in it")
+    if not names:
+        raise ValueError(f"{option}: expected at least one name, given an empty list")
+    return names
+
+
+def _check_plain(option: str, function: Function) -> Function:
+    """Return a function that answers at once; a coroutine would be taken for its answer."""
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{option}: expected a plain function, given an async one; see authorize")
+    return function
+
+
+def normalize_version(version: str | Iterable[str]) -> frozenset[str]:
+    """Return the canonical names that `version` stands for; "auto" stands for all of them."""
+    accepted: set[str] = set()
+    for name in _collect_names("version", version):
+        if name == "auto":
+            accepted.update(VERSIONS)
+        elif name in _VERSION_NAMES:
+            accepted.add(_VERSION_NAMES[name])
+        else:
+            raise ValueError(
+                f"version: expected 'auto' or one of {', '.join(_VERSION_NAMES)}, given {name!r}"
+            )
+    return frozenset(accepted)
+
+
+def normalize_origin(
+    origin: OriginOption,
+) -> str | frozenset[str] | re.Pattern[str] | Callable[[str | None], bool]:
+    """Return "*", "same-origin", a set of origins, a pattern of str, or a callable."""
+    if isinstance(origin, re.Pattern):
+        if not isinstance(origin.pattern, str):
+            raise TypeError("origin: expected a pattern of str, given one of bytes")
+        return origin
+    if callable(origin):
+        return _check_plain("origin", origin)
+    names = _collect_names("origin", origin)
+    if names in (("*",), ("same-origin",)):
+        return names[0]
+    accepted = set()
+    for name in names:
+        if name in ("*", "same-origin"):
+            raise ValueError(f"origin: expected {name!r} alone, given it in a list")
+        accepted.add(_check_origin(name))
+    return frozenset(accepted)
+
+
+def _check_origin(origin: str) -> str:
+    """Return one origin as browsers write it: scheme and host in lower case, no default port."""
+    if origin == "null":
+        return origin
+    scheme, separator, host = origin.partition("://")
+    if (
+        not separator
+        or not scheme
+        or not host
+        or any(character in "/?#@" or character <= " " for character in host)
+        or not origin.isascii()
+    ):
+        raise ValueError(
+            "origin: expected '*', 'same-origin', 'null' or scheme://host[:port] in ASCII, "
+            f"given {origin!r}"
+        )
+    return fold_origin(origin)
+
+
+def fold_origin(origin: str) -> str:
+    """Return `origin` in lower case and without the default port of http or https."""
+    origin = origin.lower()
+    if origin.startswith("http://") and origin.endswith(":80"):
+        return origin[:-3]
+    if origin.startswith("https://") and origin.endswith(":443"):
+        return origin[:-4]
+    return origin
+
+
+def normalize_subprotocol(
+    subprotocol: SubprotocolOption,
+) -> tuple[str, ...] | Callable[[list[str], "RequestHead"], str | None]:
+    """Return the names in order of preference, none for None, or the callable."""
+    if subprotocol is None:
+        return ()
+    if callable(subprotocol):
+        return _check_plain("subprotocol", subprotocol)
+    names = _collect_names("subprotocol", subprotocol)
+    for name in names:
+        if not is_token(name):
+            raise ValueError(f"subprotocol: expected tokens (RFC 6455, 4.1), given {name!r}")
+    return names
+
+
+def check_engine(engine: str) -> str:
+    """Return the name of the engine; raise when it is none or does not run on this system."""
+    if not isinstance(engine, str):
+        raise TypeError(f"engine: expected str, given {type(engine).__name__}")
+    if engine not in ENGINES:
+        raise ValueError(f"engine: expected 'auto', 'epoll' or 'asyncio', given {engine!r}")
+    if engine == "epoll" and not hasattr(select, "epoll"):
+        raise ValueError("engine: expected 'auto' or 'asyncio' on a system without epoll")
+    return engine

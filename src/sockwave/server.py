@@ -1,0 +1,458 @@
+"""The server: its options and events, where it listens, and how it runs and ends."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sockwave import binding
+from sockwave.address import address_of
+from sockwave.close import CloseCode, check_close
+from sockwave.core.carrier import Carrier
+from sockwave.core.connection import Connection, Hub
+from sockwave.core.emitter import SERVER_EVENTS, Emitter
+from sockwave.core.transport import AsyncioEngine
+from sockwave.core.writer import DONE
+from sockwave.errors import ConnectionClosed, Refused, SockwaveError
+from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.opening import Opening
+from sockwave.options import Limits, Options
+from sockwave.stream import Stream
+
+if TYPE_CHECKING or sys.platform == "linux":
+    from sockwave.core.loop import EpollEngine
+    from sockwave.selector import CoreSelector
+
+logger = logging.getLogger("sockwave")
+
+#: How long `close` waits for the closing handshakes by default, in seconds.
+DRAIN_S = 10.0
+
+
+class Server(Emitter):
+    """A WebSocket server, which is an HTTP server too.
+
+    `create_server` and the class take the same options; see `sockwave.options`.
+    """
+
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    hub: Hub
+
+    def __init__(self, **options: Any) -> None:
+        self.options = Options(**options)
+        self.limits = self.options.limits
+        self.openings: set[Opening] = set()
+        self._visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
+        self._sockets: list[socket.socket] = []
+        self._addresses: list[Any] = []
+        self._hub: Hub | None = None
+        self._selector: CoreSelector | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._is_closing = False
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._is_reporting = False
+        self._answering: Response | None = None
+
+    # ---- where it listens
+
+    def listen(
+        self,
+        port: int = 0,
+        host: str | None = None,
+        *,
+        path: str | None = None,
+        sock: socket.socket | None = None,
+    ) -> Self:
+        """Listen on `port` of `host`, at once; it may be called several times, for several addresses.
+
+        Without a host it is all interfaces, and port 0 picks a port: see `addresses`. `path` is that of a Unix socket,
+        `sock` a socket made elsewhere. Connections are accepted once the server runs.
+
+        Raises OSError, with the address in its message, when it cannot be had.
+        """
+        if self._is_closing:
+            raise SockwaveError("the server has been closed: expected a new one to listen")
+        if sock is not None:
+            made = [binding.adopt(sock)]
+        elif path is not None:
+            made = [binding.bind_path(path)]
+        else:
+            made = binding.bind_port(port, host)
+        self._addresses += [address_of(one) for one in made]
+        if self._hub is None:
+            self._sockets += made
+        else:
+            self.hub.hold(self._accept_on(made))
+        return self
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens: (host, port) pairs, or the paths of Unix sockets."""
+        return list(self._addresses)
+
+    # ---- running
+
+    def run(self) -> None:
+        """Run in a loop of its own until SIGINT or SIGTERM closes the server, or `close` does."""
+        with asyncio.Runner(loop_factory=self._make_loop) as runner:
+            runner.run(self._run())
+
+    def _make_loop(self) -> asyncio.AbstractEventLoop:
+        if sys.platform == "linux" and self.options.engine != "asyncio":
+            self._selector = CoreSelector()
+            return asyncio.SelectorEventLoop(self._selector)
+        return asyncio.new_event_loop()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        caught = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Not every system has them, and only the main thread may ask for them.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._interrupt)
+                caught.append(number)
+        try:
+            await self.serve_forever()
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+    def _interrupt(self) -> None:
+        """Close at the first signal, drop everything at the second."""
+        if self._is_closing:
+            self._abort_rest()
+        self.close()
+
+    async def serve_forever(self) -> None:
+        """Run in the present loop until the server is closed; when cancelled, close it."""
+        await self.start()
+        assert self._ended is not None
+        try:
+            await asyncio.shield(self._ended)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+
+    async def start(self) -> None:
+        """Accept connections from now on; nothing happens when it does so already.
+
+        Raises SockwaveError when there is no address to listen on, or the server has been closed.
+        """
+        if self._hub is not None:
+            return
+        if self._is_closing:
+            raise SockwaveError("the server has been closed: expected a new one to run")
+        if not self._sockets:
+            raise SockwaveError("there is nothing to serve: expected a call of listen() before")
+        self.loop = asyncio.get_running_loop()
+        self._ended = self.loop.create_future()
+        engine = self._make_engine()
+        self._hub = self.hub = Hub(self, engine, self.limits)
+        made, self._sockets = self._sockets, []
+        await self._accept_on(made)
+
+    def _make_engine(self) -> "EpollEngine | AsyncioEngine":
+        kind: type[EpollEngine] | type[AsyncioEngine] = AsyncioEngine
+        if sys.platform == "linux" and self.options.engine != "asyncio" and can_watch(self.loop):
+            kind = EpollEngine
+        elif self.options.engine == "epoll":
+            raise SockwaveError("engine: expected a system and a loop with epoll for 'epoll'")
+        max_backlog = self.limits.max_backlog
+        engine = kind(
+            self.loop,
+            self._welcome,
+            self._complain,
+            high_water=self.limits.high_water,
+            low_water=self.limits.low_water,
+            max_backlog=sys.maxsize if max_backlog is None else max_backlog,
+        )
+        if self._selector is not None and not isinstance(engine, AsyncioEngine):
+            self._selector.attach(engine)
+        else:
+            engine.attach()
+        return engine
+
+    async def _accept_on(self, sockets: list[socket.socket]) -> None:
+        engine = self.hub.engine
+        assert isinstance(engine, AsyncioEngine) or sys.platform == "linux"
+        for one in sockets:
+            await engine.listen(one)
+        if self._is_closing:
+            engine.stop_listening()
+        else:
+            self.emit_event("listening")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # ---- ending
+
+    def close(
+        self, code: int = 1001, reason: str = "", drain: float | None = DRAIN_S
+    ) -> Awaitable[None]:
+        """Stop accepting, close every connection with `code`, and after `drain` seconds abort what is left.
+
+        Returns what is done when all are gone; it need not be awaited. With `drain` None there is no limit but each
+        connection's own. A second call changes nothing.
+
+        Raises TypeError or ValueError for a code or reason that cannot be sent.
+        """
+        check_close(code, reason)
+        if drain is not None and not drain >= 0:
+            raise ValueError(f"drain: expected 0 or more seconds, given {drain}")
+        if not self._is_closing:
+            self._is_closing = True
+            self._addresses = []
+            if self._hub is None:
+                self._close_unstarted()
+            else:
+                self._drain(code, reason, drain)
+        return DONE if self._ended is None else self._ended
+
+    def _close_unstarted(self) -> None:
+        """Close a server that never ran."""
+        for one in self._sockets:
+            one.close()
+        self._sockets = []
+        self.emit_event("close", None)
+
+    def _drain(self, code: int, reason: str, seconds: float | None) -> None:
+        """Say goodbye to everybody."""
+        engine = self.hub.engine
+        engine.stop_listening()
+        for connection in list(self.hub.connections.values()):
+            connection.close(code, reason)
+        for visitor in list(self._visitors):
+            visitor.close()
+        for opening in list(self.openings):
+            opening.give_up()
+        if seconds is not None:
+            self._drain_timer = self.loop.call_later(seconds, self._abort_rest)
+        engine.when_empty = self._finish
+        if not engine.carrier_count:
+            self.loop.call_soon(self._finish)
+
+    def _abort_rest(self) -> None:
+        """Drop whoever is still there."""
+        for connection in list(self.hub.connections.values()):
+            connection.abort()
+        for visitor in list(self._visitors):
+            visitor.abort()
+        for opening in list(self.openings):
+            opening.carrier.abort()
+        self.hub.engine.abort_waiting()
+
+    def _finish(self) -> None:
+        """Come to the end: nobody is there any more."""
+        assert self._ended is not None
+        if self._ended.done():
+            return
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        self.hub.engine.when_empty = None
+        if self._selector is not None:
+            self._selector.detach()
+        self.hub.engine.stop()
+        self._ended.set_result(None)
+        self.emit_event("close", None)
+
+    # ---- everybody
+
+    @property
+    def connections(self) -> "Connections":
+        """A live view of the connected clients: sized, iterable, and by `id` with `connections[id]`."""
+        return Connections({} if self._hub is None else self._hub.connections)
+
+    def broadcast(self, message: str | bytes | bytearray | memoryview) -> int:
+        """Send a str (text) or bytes-like (binary) to every connected client, and give how many it was queued for.
+
+        It is framed once, and leaves in one write per connection with all else of this turn of the loop. Clients of the
+        drafts get no binary.
+        """
+        if self._hub is None:
+            if not isinstance(message, str):
+                memoryview(message)
+            return 0
+        return self._hub.broadcast(message)
+
+    # ---- what carriers, requests and connections ask for
+
+    def _welcome(self, carrier: Carrier) -> None:
+        """Begin a new connection: as HTTP, whatever becomes of it."""
+        visitor = HttpConnection(carrier, self)
+        carrier.receiver = visitor
+        self._visitors.add(visitor)
+        if self.listeners("stream"):
+            self.emit_event("stream", Stream(carrier))
+
+    def _complain(self, error: BaseException, carrier: Carrier) -> None:
+        """Deal with what a receiver raised; its carrier is dropped."""
+        receiver = carrier.receiver
+        self.report(error, receiver if isinstance(receiver, Connection) else None)
+
+    def handle_request(self, request: Request, response: Response) -> None:
+        """Let the listeners of `request` answer."""
+        previous, self._answering = self._answering, response
+        try:
+            if not self.emit_event("request", request, response):
+                response.write_head(426, UPGRADE_HEADERS)
+                response.end("this is a WebSocket server: expected a request to upgrade\n")
+        finally:
+            self._answering = previous
+
+    def handle_upgrade(self, connection: HttpConnection, head: RequestHead, rest: bytes) -> None:
+        """Let a request become a WebSocket connection."""
+        self._visitors.discard(connection)
+        Opening(self, connection.carrier, head).begin(rest)
+
+    def make_request(self, raw: bytes) -> RequestHead:
+        """Give the opening request of a connection, from the bytes that it keeps."""
+        return RequestHead(raw)
+
+    # ---- listeners that fail, and listeners that take their time
+
+    def event_table(self) -> dict[str, tuple[int, int]]:
+        """Give the events of a server."""
+        return SERVER_EVENTS
+
+    def listener_failed(self, error: BaseException) -> None:
+        """Answer for a listener of the server."""
+        if self._answering is not None:
+            self._answering.fail(error)
+            if not isinstance(error, Refused):
+                self.report(error, None)
+        else:
+            self.listener_failed_for(error, None if self._hub is None else self._hub.current)
+
+    def listener_failed_for(self, error: BaseException, connection: Connection | None) -> None:
+        """Tell of an error in the application, and close the connection that it happened on."""
+        self.report(error, connection)
+        if connection is not None:
+            connection.close(CloseCode.INTERNAL_ERROR)
+
+    def report(self, error: BaseException, connection: Connection | None) -> None:
+        """Emit `error`; log it where nobody listens, or where the listener fails itself."""
+        if self.listeners("error") and not self._is_reporting:
+            self._is_reporting = True
+            try:
+                self.emit_event("error", error, connection)
+            finally:
+                self._is_reporting = False
+        else:
+            logger.error("error in %s", connection or "the server", exc_info=error)
+
+    def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Run an asynchronous listener of the server as a task, which its connection or its request holds."""
+        if self._answering is not None:
+            self._answering.hold(self.loop.create_task(self._answer(coroutine, self._answering)))
+        elif self._hub is None:
+            coroutine.close()
+            raise SockwaveError("the server does not run: expected no asynchronous listener to be called")
+        else:
+            self._hub.hold(coroutine, self._hub.current)
+
+    async def _answer(self, coroutine: Coroutine[Any, Any, object], response: Response) -> None:
+        """Answer a request by an asynchronous listener."""
+        try:
+            await coroutine
+        except Exception as error:
+            response.fail(error)
+            if not isinstance(error, Refused):
+                self.report(error, None)
+
+    # ---- a handler for each connection
+
+    def handle_with(self, handler: "Handler") -> None:
+        """Run `handler(conn)` as a task for each connection, and close the connection when it returns."""
+
+        @self.on("connection")
+        def connected(connection: Connection) -> None:
+            connection.expect_handler()
+            self.hub.hold(self._handle(handler, connection))
+
+    async def _handle(self, handler: "Handler", connection: Connection) -> None:
+        try:
+            await handler(connection)
+        except ConnectionClosed:
+            pass        # the peer has gone while the handler was talking to it: how most of them end
+        except Exception as error:
+            self.listener_failed_for(error, connection)
+        connection.close()
+
+
+Handler = Callable[[Connection], Coroutine[Any, Any, object]]
+
+# RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
+UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
+
+
+class Connections(Mapping[int, Connection]):
+    """The connected clients: sized, iterable in the order in which they connected, and by their `id`."""
+
+    def __init__(self, connections: dict[int, Connection]) -> None:
+        self._connections = connections
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Connection]:  # type: ignore[override]
+        return iter(list(self._connections.values()))
+
+    def __contains__(self, connection: object) -> bool:
+        if isinstance(connection, Connection):
+            return self._connections.get(connection.id) is connection
+        return connection in self._connections
+
+    def __getitem__(self, id: int) -> Connection:
+        return self._connections[id]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} connections>"
+
+
+def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether a loop can wait for a descriptor."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
+
+
+def create_server(**options: Any) -> Server:
+    """Create a server; `listen` and one of `run`, `serve_forever` and `async with` make it serve.
+
+    The options are those of `sockwave.options.Options`. Raises TypeError for an unknown one, with the nearest name, TypeError or
+    ValueError for a wrong value.
+    """
+    return Server(**options)
+
+
+def serve(
+    handler: Handler,
+    host: str | None = None,
+    port: int = 0,
+    *,
+    path: str | None = None,
+    sock: socket.socket | None = None,
+    **options: Any,
+) -> Server:
+    """Create a server that listens, and runs `handler(conn)` for each connection: `async with serve(…) as server`.
+
+    The connection is closed when its handler returns, and with 1011 when it raises.
+    """
+    server = Server(**options)
+    server.handle_with(handler)
+    return server.listen(port, host, path=path, sock=sock)

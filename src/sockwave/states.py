@@ -1,0 +1,14 @@
+"""The states of a connection, as an application sees them."""
+
+from enum import IntEnum
+
+
+class ReadyState(IntEnum):
+    """Where a connection stands between its opening request and its end."""
+
+    UNKNOWN = 0  #: no request has been read yet
+    OPENING = 1  #: the opening request has been read
+    WAITING = 2  #: a draft-76 client owes the last eight bytes of its handshake
+    HANDSHAKING = 3  #: the answer is being decided
+    CONNECTED = 4  #: the connection can send and receive
+    CLOSED = 5  #: it is over

@@ -1,0 +1,147 @@
+"""Run Autobahn's cases against `python -m sockwave echo`, once for each engine (RFC 6455).
+
+    python tests/autobahn/run.py --sections 1-7,10      the cases of the test suite
+    python tests/autobahn/run.py --all                  9.* as well: sizes and times
+
+Exits with 0 only if every case is OK; cases in `INFORMATIONAL` may report just that.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import re
+import sys
+from collections.abc import AsyncIterator, Sequence
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+import kosoku
+
+if TYPE_CHECKING:
+    from kosoku._kosoku import CaseResult
+
+# The suite gives these to every server: RFC 6455 leaves open what they probe.
+INFORMATIONAL = ("7.1.6", "7.13.*")
+
+# 12 and 13 are permessage-deflate, which the echo server does not offer.
+ALL_SECTIONS = (1, 2, 3, 4, 5, 6, 7, 9, 10)
+
+# Section 9 echoes messages of up to 16 MiB.
+MAX_SIZE = 16 * 2**20
+
+START_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 10
+
+
+def parse_sections(text: str) -> tuple[int, ...]:
+    """Read "1-7,10" as (1, 2, ..., 7, 10); ValueError for anything else."""
+    sections: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        sections.extend(range(int(first), int(last or first) + 1))
+    return tuple(sections)
+
+
+@contextlib.asynccontextmanager
+async def run_echo_server(engine: str) -> AsyncIterator[str]:
+    """Start the echo server in a process of its own and give its host:port."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-u", "-m", "sockwave", "echo"),
+        *("--host", "127.0.0.1", "--port", "0"),
+        *("--engine", engine, "--max-size", str(MAX_SIZE)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            line = (await process.stdout.readline()).decode()
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        if found is None:
+            raise RuntimeError(f"the echo server should print its address, and printed {line!r}")
+        yield f"127.0.0.1:{found[1]}"
+        if process.returncode is not None:
+            raise RuntimeError(f"the echo server ended early, with status {process.returncode}")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def run_cases(address: str, patterns: Sequence[str]) -> "list[CaseResult]":
+    """Run the cases matching the patterns, and give the result of each, passed or not."""
+    try:
+        return list(await kosoku.run_fuzzingclient(address, list(patterns)))
+    except kosoku.FailureError as failure:
+        return list(failure.results)
+
+
+def judge(result: "CaseResult") -> str:
+    """Give the worse of a case's two verdicts, on its messages and on its close."""
+    verdicts = {result.behavior.value, result.behavior_close.value}
+    if verdicts == {"OK"}:
+        return "OK"
+    for verdict in ("INFORMATIONAL", "NON-STRICT"):
+        if verdicts <= {"OK", verdict}:
+            return verdict
+    return "FAILED"
+
+
+def report(title: str, results: "Sequence[CaseResult]") -> bool:
+    """Print the totals and each case that is not as it should be; True if there is none."""
+    verdicts = {result.case_id: judge(result) for result in results}
+    totals = {
+        verdict: sum(found == verdict for found in verdicts.values())
+        for verdict in ("OK", "INFORMATIONAL", "NON-STRICT", "FAILED")
+    }
+    expected = len(results) - totals["INFORMATIONAL"]
+    wrong = 0
+    for result in results:
+        verdict = verdicts[result.case_id]
+        allowed = any(fnmatch(result.case_id, pattern) for pattern in INFORMATIONAL)
+        if verdict == "OK" or (verdict == "INFORMATIONAL" and allowed):
+            continue
+        wrong += 1
+        print(f"  {result.case_id} {verdict}: {result.result} {result.result_close}")
+    print(
+        f"{title}: {totals['OK']}/{expected} OK, {totals['INFORMATIONAL']} INFORMATIONAL, "
+        f"{totals['NON-STRICT']} NON-STRICT, {totals['FAILED']} FAILED",
+        flush=True,
+    )
+    return bool(results) and not wrong
+
+
+async def run(engines: Sequence[str], patterns: Sequence[str], address: str | None) -> bool:
+    """Run the cases on each engine, or against the server at an address; True if all is well."""
+    if address is not None:
+        return report(address, await run_cases(address, patterns))
+    passed = True
+    for engine in engines:
+        async with run_echo_server(engine) as started:
+            passed &= report(engine, await run_cases(started, patterns))
+    return passed
+
+
+def main() -> int:
+    """Read the command line and run; the exit status is 0 if every case is as it should be."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--sections", type=parse_sections, default=parse_sections("1-7,10"))
+    which.add_argument("--all", action="store_true", help="every section, 9.* too")
+    which.add_argument("--case", action="append", help="a case or a pattern, as 6.4.*; repeatable")
+    parser.add_argument("--engine", action="append", choices=["epoll", "asyncio"])
+    parser.add_argument("--address", help="host:port of an echo server that runs already")
+    arguments = parser.parse_args()
+
+    default_engines = ["epoll", "asyncio"] if sys.platform == "linux" else ["asyncio"]
+    sections = ALL_SECTIONS if arguments.all else arguments.sections
+    patterns = arguments.case or [f"{section}.*" for section in sections]
+    passed = asyncio.run(run(arguments.engine or default_engines, patterns, arguments.address))
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

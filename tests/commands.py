@@ -1,0 +1,70 @@
+"""The commands as people run them: processes, what they print, and how they end."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Iterator
+
+import pytest
+
+ADDRESS = re.compile(r"(?:Chat|Echo) on (\S+)\n")
+PATIENCE_S = 20
+
+Process = subprocess.Popen[str]
+
+
+@contextlib.contextmanager
+def started(*command: str) -> Iterator[Process]:
+    """Run a Python command for the length of a block, with its output in pipes."""
+    with subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def serving(*arguments: str) -> Iterator[tuple[Process, str]]:
+    """Run a serving command, and give it with the address that it printed."""
+    with started("-m", "sockwave", *arguments) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        printed = ADDRESS.fullmatch(line)
+        if printed is None:
+            process.kill()
+            pytest.fail(f"no address in {line!r}: {process.communicate()[1]}")
+        yield process, printed[1]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "sockwave", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str]:
+    """Send a signal, and give the exit status and what was said on stderr."""
+    process.send_signal(number)
+    errors = process.communicate(timeout=PATIENCE_S)[1]
+    return process.returncode, errors
+
+
+def port_of(url: str) -> int:
+    port = urllib.parse.urlsplit(url).port
+    assert port
+    return port

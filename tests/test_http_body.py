@@ -1,0 +1,234 @@
+"""Where a body ends and what is in it (RFC 9112, sections 6 and 7), without a socket."""
+
+import time
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sockwave import Refused
+from sockwave.http import parse_head
+from sockwave.http.body import ChunkedDecoder, create_decoder
+from sockwave.options import Limits
+
+h11 = pytest.importorskip("h11")
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+BEHIND = b"GET /behind HTTP/1.1\r\n"
+
+
+def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    places = [0, *sorted({cut for cut in cuts if 0 < cut < len(data)}), len(data)]
+    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+
+
+def decode(pieces: Iterable[bytes], **limits: int) -> tuple[bytes, bytes] | None:
+    """Give the content and what stands behind the body; None while it is not whole."""
+    decoder = ChunkedDecoder(Limits(**limits))
+    data, content = bytearray(), b""
+    for piece in pieces:
+        data += piece
+        if not decoder.done:
+            content += decoder.feed(data)
+    return (content, bytes(data)) if decoder.done else None
+
+
+WELL_FORMED = {
+    "empty": (b"0\r\n\r\n", b""),
+    "one chunk": (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+    "two chunks": (b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", b"hello!"),
+    "hexadecimal size": (b"1a\r\n" + b"x" * 26 + b"\r\n0\r\n\r\n", b"x" * 26),
+    "upper-case size": (b"1A\r\n" + b"x" * 26 + b"\r\n0\r\n\r\n", b"x" * 26),
+    "leading zeros": (b"0005\r\nhello\r\n000\r\n\r\n", b"hello"),
+    "content like a chunk": (b"7\r\n0\r\n\r\nab\r\n0\r\n\r\n", b"0\r\n\r\nab"),
+    "extension": (b"5;a=b\r\nhello\r\n0;c\r\n\r\n", b"hello"),
+    "quoted extension": (b'5;a="b;c"\r\nhello\r\n0\r\n\r\n', b"hello"),
+    "trailer": (b"0\r\nA: b\r\nC: d\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize(("raw", "content"), WELL_FORMED.values(), ids=WELL_FORMED.keys())
+def test_chunked_body_is_decoded_and_ends_where_it_ends(raw: bytes, content: bytes) -> None:
+    assert decode([raw]) == (content, b"")
+    assert decode([raw + BEHIND]) == (content, BEHIND)
+    assert decode(split(raw, range(len(raw)))) == (content, b"")
+    for size in range(len(raw)):
+        assert decode([raw[:size]]) is None
+
+
+MALFORMED = {
+    "no size": b"\r\nhello\r\n0\r\n\r\n",
+    "size with prefix": b"0x5\r\nhello\r\n0\r\n\r\n",
+    "size with sign": b"+5\r\nhello\r\n0\r\n\r\n",
+    "negative size": b"-5\r\nhello\r\n0\r\n\r\n",
+    "size with underscore": b"0_5\r\nhello\r\n0\r\n\r\n",
+    "space before the size": b" 5\r\nhello\r\n0\r\n\r\n",
+    "space behind the size": b"5 \r\nhello\r\n0\r\n\r\n",
+    "space before the extension": b"5 ;a\r\nhello\r\n0\r\n\r\n",
+    "non-ASCII size": b"\xb2\r\nhe\r\n0\r\n\r\n",
+    "bare LF behind the size": b"5\nhello\r\n0\r\n\r\n",
+    "bare CR behind the size": b"5\rhello\r\n0\r\n\r\n",
+    "bare LF in the extension": b"5;a\nhello\r\n0\r\n\r\n",
+    "bare CR in the extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+    "NUL in the extension": b"5;a\0\r\nhello\r\n0\r\n\r\n",
+    "size beyond 64 bits": b"10000000000000000\r\n",
+    "content too long": b"5\r\nhelloX\r\n0\r\n\r\n",
+    "content without CRLF": b"5\r\nhello0\r\n\r\n",
+    "content with LF behind": b"5\r\nhello\n0\r\n\r\n",
+    "content with CR X behind": b"5\r\nhello\rX0\r\n\r\n",
+    "LF at the end": b"0\r\n\n",
+    "trailer with space before colon": b"0\r\nA : b\r\n\r\n",
+    "trailer without name": b"0\r\n: b\r\n\r\n",
+    "trailer without colon": b"0\r\nA\r\n\r\n",
+    "folded trailer": b"0\r\nA: b\r\n c\r\n\r\n",
+    "bare LF in a trailer": b"0\r\nA: b\nC: d\r\n\r\n",
+    "bare CR in a trailer": b"0\r\nA: b\rC: d\r\n\r\n",
+    "NUL in a trailer": b"0\r\nA: \0\r\n\r\n",
+    "trailer Content-Length": b"0\r\nContent-Length: 5\r\n\r\n",
+    "trailer Transfer-Encoding": b"0\r\nTransfer-Encoding: gzip\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_chunked_body_is_refused_with_400(raw: bytes) -> None:
+    for pieces in ([raw], [raw + BEHIND], split(raw, range(len(raw)))):
+        with pytest.raises(Refused) as caught:
+            decode(pieces, body_size=2**63 - 1)
+        assert caught.value.status == 400
+
+
+def test_endless_size_line_is_refused() -> None:
+    for raw in (b"0" * 300, b"5;" + b"a" * 300, b"5" + b" " * 300):
+        for pieces in ([raw], split(raw, range(len(raw)))):
+            with pytest.raises(Refused) as caught:
+                decode(pieces)
+            assert caught.value.status == 400
+
+
+def test_body_at_its_limit_is_accepted_and_one_byte_more_is_413() -> None:
+    assert decode([b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"], body_size=10)
+    for raw in (b"5\r\nhello\r\n6\r\n", b"b\r\n", b"7fffffffffffffff\r\n"):
+        with pytest.raises(Refused) as caught:
+            decode([raw], body_size=10)
+        assert caught.value.status == 413
+
+
+def test_trailers_are_limited() -> None:
+    field = b"A: b\r\n"
+    assert decode([b"0\r\n" + field * 100 + b"\r\n"], header_count=100)
+    with pytest.raises(Refused) as caught:
+        decode([b"0\r\n" + field * 101 + b"\r\n"], header_count=100)
+    assert caught.value.status == 431
+    with pytest.raises(Refused):
+        decode([b"0\r\nA: " + b"x" * 100_000], header_block_size=1000)
+    with pytest.raises(Refused):
+        decode([b"0\r\n" + (b"A: " + b"x" * 95 + b"\r\n") * 11], header_block_size=1000)
+
+
+def test_flood_of_tiny_chunks_is_refused() -> None:
+    assert decode([b"1\r\nx\r\n" * 4000 + b"0\r\n\r\n"])
+    assert decode([b"10\r\n" + b"x" * 16 + b"\r\n"] * 20_000 + [b"0\r\n\r\n"])
+    with pytest.raises(Refused) as caught:
+        decode([b"1\r\nx\r\n" * 5000])
+    assert caught.value.status == 400
+
+
+def test_decoding_takes_time_in_proportion_to_the_input() -> None:
+    def measure(count: int) -> float:
+        raw = b"0\r\n" + b"A: b\r\n" * count
+        pieces = split(raw, range(len(raw)))
+        start = time.perf_counter()
+        assert decode(pieces, header_count=10**9, header_block_size=10**9) is None
+        return time.perf_counter() - start
+
+    small = min(measure(3000) for _ in range(3))
+    large = min(measure(12_000) for _ in range(3))
+    assert large < 4 * 2.5 * small
+
+
+@pytest.mark.parametrize(
+    ("field", "length"), [("A: b", None), ("Content-Length: 0", None), ("Content-Length: 005", 5)]
+)
+def test_length_of_a_body_is_its_content_length(field: str, length: int | None) -> None:
+    head = parse_head(f"POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n".encode(), Limits())
+    decoder = create_decoder(head, Limits())
+    if length is None:
+        assert decoder is None
+        return
+    assert decoder is not None
+    data = bytearray(b"abc")
+    assert decoder.feed(data) == b"abc"
+    assert not decoder.done
+    data += b"defg"
+    assert decoder.feed(data) == b"de"
+    assert decoder.done
+    assert data == b"fg"
+
+
+def test_content_length_at_the_limit_is_accepted_and_one_more_is_413() -> None:
+    head = parse_head(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", Limits())
+    assert create_decoder(head, Limits(body_size=11))
+    assert create_decoder(head, Limits(body_size=None))
+    with pytest.raises(Refused) as caught:
+        create_decoder(head, Limits(body_size=10))
+    assert caught.value.status == 413
+
+
+# ---- against another implementation ----
+
+
+def read_by_h11(raw: bytes) -> tuple[bytes, bytes] | None:
+    """Give the content and what stands behind the body, None if h11 refuses or waits for more."""
+    peer = h11.Connection(h11.SERVER)
+    peer.receive_data(HEAD + raw)
+    content = b""
+    try:
+        while True:
+            event = peer.next_event()
+            if isinstance(event, h11.Data):
+                content += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                return content, peer.trailing_data[0]
+            elif event is h11.NEED_DATA:
+                return None
+    except h11.RemoteProtocolError:
+        return None
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=6),
+    st.sampled_from([b"", b";a", b";a=b;c", b';a="b"']),
+    st.booleans(),
+    st.binary(max_size=20),
+    st.lists(st.integers(0, 300)),
+)
+def test_any_chunked_body_arrives_whole_however_it_is_cut(
+    chunks: list[bytes], extension: bytes, upper: bool, behind: bytes, cuts: list[int]
+) -> None:
+    raw = b""
+    for chunk in chunks:
+        size = b"%X" % len(chunk) if upper else b"%x" % len(chunk)
+        raw += size + extension + b"\r\n" + chunk + b"\r\n"
+    raw += b"0\r\n\r\n"
+    assert decode(split(raw + behind, cuts)) == (b"".join(chunks), behind)
+
+
+@given(
+    st.binary(max_size=4) | st.sampled_from([b"\r", b"\n", b"0", b";", b" ", b"\r\n", b"0\r\n\r\n"]),
+    st.integers(0, 40),
+    st.integers(0, 4),
+    st.lists(st.integers(0, 60)),
+)
+@example(b"", 0, 0, [])
+def test_what_is_accepted_of_a_damaged_body_is_what_h11_reads(
+    junk: bytes, start: int, size: int, cuts: list[int]
+) -> None:
+    raw = b"5;a=b\r\nhello\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\nGET"
+    raw = raw[:start] + junk + raw[start + size :]
+    try:
+        found = decode(split(raw, cuts))
+    except Refused:
+        return
+    if found is not None:
+        assert found == read_by_h11(raw)

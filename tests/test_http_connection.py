@@ -1,0 +1,652 @@
+"""An HTTP/1.1 connection on the wire: order, persistence, refusals, limits and deadlines."""
+
+import asyncio
+import contextlib
+import itertools
+from typing import Any
+
+import pytest
+from http_wire import receive_answer, receive_refusal
+from wire import Wire, wait_until
+
+import sockwave
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+
+
+def get(target: str, *fields: str, version: str = "1.1") -> bytes:
+    return "\r\n".join([f"GET {target} HTTP/{version}", "Host: a", *fields, "", ""]).encode()
+
+
+class Recorder:
+    """Requests as they come, answered with their target and body."""
+
+    def __init__(self, server: sockwave.Server) -> None:
+        self.targets: list[str] = []
+        server.on("request", self.answer)
+
+    async def answer(self, request: sockwave.Request, response: sockwave.Response) -> None:
+        self.targets.append(request.target)
+        body = await request.body()
+        response.end(request.target.encode() + b" " + body)
+
+
+# ---- persistence and order ----
+
+
+async def test_connection_carries_one_request_after_another(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        for i in range(5):
+            wire.write(get(f"/{i}"))
+            answer = await receive_answer(wire)
+            assert (answer.status, answer.body) == (200, b"/%d " % i)
+            assert "connection" not in answer.headers
+
+
+async def test_pipelined_requests_are_answered_in_order(start_server: Any) -> None:
+    server = await start_server()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await asyncio.sleep(0.03 if req.target == "/0" else 0)
+        res.end(req.target)
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(b"".join(get(f"/{i}") for i in range(40)))
+        for i in range(40):
+            assert (await receive_answer(wire)).body == b"/%d" % i
+
+
+async def test_pipelined_requests_with_bodies_are_told_apart(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(
+            POST.replace(b"/ ", b"/1 ")
+            + b"Content-Length: 31\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
+            + POST.replace(b"/ ", b"/2 ")
+            + b"Transfer-Encoding: chunked\r\n\r\n6\r\nGET / \r\n0\r\nA: b\r\n\r\n"
+            + get("/3")
+        )
+        assert (await receive_answer(wire)).body == b"/1 GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
+        assert (await receive_answer(wire)).body == b"/2 GET / "
+        assert (await receive_answer(wire)).body == b"/3 "
+
+
+CONVERSATION = (
+    b"\r\n"
+    + POST
+    + b"Content-Length: 5\r\n\r\nhello"
+    + POST
+    + b"Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\n\r\n"
+    + get("/last", "Connection: close")
+)
+CONVERSATION_BODIES = [b"/ hello", b"/ abc", b"/last "]
+
+
+async def test_requests_are_understood_byte_by_byte(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        await wire.write_slowly(CONVERSATION)
+        for body in CONVERSATION_BODIES:
+            assert (await receive_answer(wire)).body == body
+        await wire.receive_end()
+
+
+async def test_requests_are_understood_wherever_they_are_cut(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    for step in (2, 3, 7, 31):
+        async with await Wire.open(server.addresses[0]) as wire:
+            await wire.write_pieces(CONVERSATION, range(0, len(CONVERSATION), step))
+            for body in CONVERSATION_BODIES:
+                assert (await receive_answer(wire)).body == body
+            await wire.receive_end()
+
+
+@pytest.mark.parametrize(
+    "fields", [["Connection: close"], ["Connection: x, Close"]], ids=["close", "list"]
+)
+async def test_connection_ends_when_the_client_asks_for_it(
+    start_server: Any, fields: list[str]
+) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/1", *fields) + get("/2"))
+        answer = await receive_answer(wire)
+        assert (answer.body, answer.headers["connection"]) == (b"/1 ", "close")
+        await wire.receive_end()
+
+
+async def test_http_1_0_ends_after_one_response_unless_asked_otherwise(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/1", "Connection: Keep-Alive", version="1.0"))
+        answer = await receive_answer(wire)
+        assert (answer.body, answer.headers["connection"]) == (b"/1 ", "keep-alive")
+        wire.write(b"GET /2 HTTP/1.0\r\n\r\n")
+        answer = await receive_answer(wire)
+        assert (answer.body, answer.headers["connection"]) == (b"/2 ", "close")
+        await wire.receive_end()
+
+
+async def test_request_without_a_listener_gets_426(start_server: Any) -> None:
+    server = await start_server()
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(GET)
+        answer = await receive_answer(wire)
+        assert answer.status == 426
+        assert answer.headers["upgrade"] == "websocket"
+        assert "upgrade" in answer.headers["connection"].lower()
+
+
+async def test_request_that_upgrades_to_something_else_is_an_ordinary_one(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/", "Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings"))
+        assert (await receive_answer(wire)).body == b"/ "
+
+
+async def test_websocket_can_be_opened_behind_pipelined_requests(start_server: Any) -> None:
+    server = await start_server()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await asyncio.sleep(0.02)
+        res.end(req.target)
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        conn.send("welcome")
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(
+            get("/1")
+            + get("/2")
+            + get(
+                "/3",
+                "Upgrade: websocket",
+                "Connection: Upgrade",
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                "Sec-WebSocket-Version: 13",
+            )
+        )
+        assert (await receive_answer(wire)).body == b"/1"
+        assert (await receive_answer(wire)).body == b"/2"
+        assert (await wire.receive_head()).status == 101
+        assert await wire.receive_message() == "welcome"
+
+
+async def test_client_that_has_ended_its_side_still_gets_its_answers(start_server: Any) -> None:
+    server = await start_server()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await asyncio.sleep(0.02)
+        res.end(req.target)
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/1") + get("/2"))
+        wire.write_eof()
+        assert (await receive_answer(wire)).body == b"/1"
+        assert (await receive_answer(wire)).body == b"/2"
+        await wire.receive_end()
+
+
+async def test_client_that_ends_without_a_request_is_let_go(start_server: Any) -> None:
+    server = await start_server()
+    for raw in (b"", b"\r\n", b"GET / HTT"):
+        async with await Wire.open(server.addresses[0]) as wire:
+            wire.write(raw)
+            wire.write_eof()
+            await wire.receive_end()
+
+
+# ---- refusals ----
+
+BEHIND = get("/smuggled")
+
+SMUGGLING = {
+    "CL and TE": POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "CL twice": POST + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n",
+    "CL list": POST + b"Content-Length: 0, 0\r\n\r\n",
+    "CL with sign": POST + b"Content-Length: +0\r\n\r\n",
+    "CL with space": POST + b"Content-Length:  0\r\n\r\n",
+    "TE unknown": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "TE list": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "TE in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "obs-fold": POST + b"A: b\r\n c\r\n\r\n",
+    "space before colon": POST + b"Content-Length : 0\r\n\r\n",
+    "bare LF": b"GET / HTTP/1.1\nHost: a\n\n",
+    "bare LF in a field": POST + b"A: b\nContent-Length: 0\r\n\r\n",
+    "bare CR": POST + b"A: b\rContent-Length: 0\r\n\r\n",
+    "NUL": POST + b"A: \0\r\n\r\n",
+    "two Hosts": POST + b"Host: b\r\n\r\n",
+    "no Host": b"GET / HTTP/1.1\r\n\r\n",
+    "empty name": POST + b": a\r\n\r\n",
+    "chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n",
+    "chunk extension": POST + b"Transfer-Encoding: chunked\r\n\r\n0;a\nb\r\n\r\n",
+    "chunk without CRLF": POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\naXX0\r\n\r\n",
+    "trailer": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA : b\r\n\r\n",
+    "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "many empty lines": b"\r\n" * 10,
+}
+
+
+@pytest.mark.parametrize("raw", SMUGGLING.values(), ids=SMUGGLING.keys())
+async def test_ambiguous_request_is_refused_and_nothing_behind_it_is_read(
+    start_server: Any, raw: bytes
+) -> None:
+    server = await start_server()
+    targets = []
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        targets.append(req.target)
+        res.end(await req.body())
+
+    for slowly in (False, True):
+        async with await Wire.open(server.addresses[0]) as wire:
+            if slowly:
+                with contextlib.suppress(ConnectionError):
+                    await wire.write_pieces(raw + BEHIND, range(0, len(raw), 3))
+            else:
+                wire.write(raw + BEHIND)
+            answer = await receive_refusal(wire, 400)
+            assert answer.body.endswith(b"\n")
+    assert "/smuggled" not in targets
+
+
+async def test_refusal_comes_behind_the_answers_that_are_owed(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/1") + b"GET / HTTP/1.1\r\n\r\n" + get("/2"))
+        assert (await receive_answer(wire)).body == b"/1 "
+        await receive_refusal(wire, 400)
+
+
+async def test_refused_request_hurts_nobody_else(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with (
+        await Wire.open(server.addresses[0]) as good,
+        await Wire.open(server.addresses[0]) as bad,
+    ):
+        good.write(get("/1"))
+        bad.write(b"\0")
+        await receive_refusal(bad, 400)
+        assert (await receive_answer(good)).body == b"/1 "
+        good.write(get("/2"))
+        assert (await receive_answer(good)).body == b"/2 "
+
+
+async def test_unknown_expectation_is_refused_with_417(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/", "Expect: a-miracle"))
+        await receive_refusal(wire, 417)
+
+
+# ---- limits ----
+
+
+async def test_request_line_over_its_limit_is_414(start_server: Any) -> None:
+    server = await start_server(request_line_size=200)
+    Recorder(server)
+    fit = "/" + "a" * (200 - len("GET / HTTP/1.1"))
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get(fit))
+        assert (await receive_answer(wire)).status == 200
+        wire.write(get(fit + "a"))
+        await receive_refusal(wire, 414)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(b"GET /" + b"a" * 200)
+        await receive_refusal(wire, 414)
+
+
+async def test_header_block_over_its_limit_is_431(start_server: Any) -> None:
+    server = await start_server(header_block_size=1000)
+    Recorder(server)
+    room = 1000 - len("Host: a\r\nA: \r\n\r\n")
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/", "A: " + "x" * room))
+        assert (await receive_answer(wire)).status == 200
+        wire.write(get("/", "A: " + "x" * (room + 1)))
+        await receive_refusal(wire, 431)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(GET[:-2] + b"A: " + b"x" * 1000)
+        await receive_refusal(wire, 431)
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, 101, 2000, 100_000])
+async def test_header_count_over_its_limit_is_431(start_server: Any, count: int) -> None:
+    server = await start_server(header_block_size=1 << 20)
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/", *["A: b"] * (count - 1), version="1.1"))
+        if count <= 100:
+            assert (await receive_answer(wire)).status == 200
+        else:
+            await receive_refusal(wire, 431)
+
+
+async def test_body_over_its_limit_is_413(start_server: Any) -> None:
+    server = await start_server(body_size=10)
+    recorder = Recorder(server)
+    for length in (b"Content-Length: 10\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
+        chunked = b"chunked" in length
+        async with await Wire.open(server.addresses[0]) as wire:
+            wire.write(POST + length + (b"a\r\n0123456789\r\n0\r\n\r\n" if chunked else b"0" * 10))
+            assert (await receive_answer(wire)).status == 200
+            if chunked:
+                wire.write(POST + length + b"a\r\n0123456789\r\n")
+                wire.write(b"1\r\n")
+            else:
+                wire.write(POST + length.replace(b"10", b"11"))
+            await receive_refusal(wire, 413)
+    assert recorder.targets.count("/") in (2, 3)
+
+
+async def test_body_that_is_refused_ends_the_one_who_waits_for_it(start_server: Any) -> None:
+    server = await start_server(body_size=10)
+    ended = asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        try:
+            await req.body()
+            res.end("never")
+        finally:
+            ended.set()
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await wire.receive_nothing(0.05)
+        wire.write(b"6\r\n")
+        await receive_refusal(wire, 413)
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_flood_of_pipelined_requests_is_not_read_ahead(start_server: Any) -> None:
+    server = await start_server()
+    waiting: list[sockwave.Response] = []
+    server.on("request", lambda req, res: waiting.append(res))
+    async with await Wire.open(server.addresses[0]) as wire:
+        flood = GET * 400_000
+        wire.write(flood)
+        await wait_until(lambda: waiting, "the first request")
+        # The server's and the kernel's buffers take some; the rest stays with the client.
+        await asyncio.sleep(0.2)
+        assert wire.writer.transport.get_write_buffer_size() > 1_000_000
+        assert len(waiting) == 1
+        wire.reset()
+
+
+async def test_flood_of_answered_requests_waits_for_the_reader(start_server: Any) -> None:
+    server = await start_server()
+    count = itertools.count()
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        next(count)
+        res.end("x" * 20_000)
+
+    wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)
+    async with wire:
+        wire.writer.transport.pause_reading()
+        wire.write(GET * 20_000)
+        await asyncio.sleep(0.3)
+        first = next(count)
+        await asyncio.sleep(0.2)
+        assert next(count) == first + 1
+        assert first < 2000
+        wire.reset()
+
+
+async def test_slow_reading_listener_slows_the_sender(start_server: Any) -> None:
+    server = await start_server(body_size=64 << 20)
+    go_on = asyncio.Event()
+    sizes = []
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await go_on.wait()
+        async for chunk in req:
+            sizes.append(len(chunk))
+        res.end(str(sum(sizes)))
+
+    size = 32 << 20
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
+        await asyncio.sleep(0.2)
+        assert wire.writer.transport.get_write_buffer_size() > 1 << 20
+        go_on.set()
+        assert (await receive_answer(wire)).body == b"%d" % size
+    assert len(sizes) > 10
+
+
+# ---- deadlines ----
+
+
+async def test_slow_first_head_is_408_counted_from_accept(start_server: Any) -> None:
+    server = await start_server(handshake_timeout=0.5)
+    async with await Wire.open(server.addresses[0]) as wire:
+
+        async def drip() -> None:
+            with contextlib.suppress(ConnectionError):
+                for byte in GET * 10:
+                    wire.write(bytes([byte]))
+                    await asyncio.sleep(0.1)
+
+        dripping = asyncio.create_task(drip())
+        await receive_refusal(wire, 408)
+        dripping.cancel()
+
+
+async def test_silent_connection_is_closed_without_a_word(start_server: Any) -> None:
+    server = await start_server(handshake_timeout=0.3)
+    async with await Wire.open(server.addresses[0]) as wire:
+        await wire.receive_end()
+
+
+async def test_idle_connection_is_closed_without_a_word(start_server: Any) -> None:
+    server = await start_server(keep_alive_timeout=0.3)
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/"))
+        await receive_answer(wire)
+        await wire.receive_end()
+
+
+async def test_slow_later_head_is_408(start_server: Any) -> None:
+    server = await start_server(handshake_timeout=0.4)
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/"))
+        await receive_answer(wire)
+        await asyncio.sleep(0.6)
+        wire.write(b"GET / HT")
+        await receive_refusal(wire, 408)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+async def test_stalled_body_is_408(start_server: Any, framing: str) -> None:
+    server = await start_server(body_timeout=0.4)
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + framing.encode() + b"\r\n\r\n1\r\na")
+        await receive_refusal(wire, 408)
+
+
+async def test_body_may_take_its_time_while_it_moves(start_server: Any) -> None:
+    server = await start_server(body_timeout=0.6)
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 6\r\n\r\n")
+        for _ in range(6):
+            await asyncio.sleep(0.2)
+            wire.write(b"x")
+        assert (await receive_answer(wire)).body == b"/ xxxxxx"
+
+
+async def test_listener_may_take_its_time(start_server: Any) -> None:
+    server = await start_server(body_timeout=0.2, keep_alive_timeout=0.2, handshake_timeout=0.2)
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await asyncio.sleep(1)
+        res.end(await req.body())
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 5\r\n\r\nhello")
+        assert (await receive_answer(wire)).body == b"hello"
+
+
+async def test_client_that_does_not_take_its_answer_is_dropped(start_server: Any) -> None:
+    server = await start_server(body_timeout=0.4)
+    ended = asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        try:
+            while True:
+                await res.write(bytes(100_000))
+        finally:
+            ended.set()
+
+    wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)
+    async with wire:
+        wire.writer.transport.pause_reading()
+        wire.write(GET)
+        await asyncio.wait_for(ended.wait(), 10)
+        wire.reset()
+
+
+# ---- the end of a body ----
+
+
+async def test_unread_body_is_dropped_and_the_connection_goes_on(start_server: Any) -> None:
+    server = await start_server()
+    server.on("request", lambda req, res: res.end(req.target))
+    for framing in ("Content-Length: 8", "Transfer-Encoding: chunked"):
+        async with await Wire.open(server.addresses[0]) as wire:
+            wire.write(POST + framing.encode() + b"\r\n\r\n")
+            assert (await receive_answer(wire)).body == b"/"
+            wire.write(b"3\r\nabc\r\n" if "chunked" in framing else b"01234567")
+            if "chunked" in framing:
+                wire.write(b"0\r\n\r\n")
+            wire.write(get("/next"))
+            assert (await receive_answer(wire)).body == b"/next"
+
+
+async def test_unread_body_that_goes_wrong_ends_the_connection_in_silence(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+    server.on("request", lambda req, res: res.end(req.target))
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert (await receive_answer(wire)).body == b"/"
+        wire.write(b"junk\r\n" + get("/next"))
+        await wire.receive_end()
+
+
+async def test_continue_is_sent_when_the_listener_asks_for_the_body(start_server: Any) -> None:
+    server = await start_server()
+    go_on = asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await go_on.wait()
+        res.end(await req.body())
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        await wire.receive_nothing()
+        go_on.set()
+        assert (await receive_answer(wire)).status == 100
+        wire.write(b"hello")
+        assert (await receive_answer(wire)).body == b"hello"
+        wire.write(GET)
+        assert (await receive_answer(wire)).status == 200
+
+
+async def test_continue_is_left_out_when_the_body_is_there(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello")
+        answer = await receive_answer(wire)
+        assert (answer.status, answer.body) == (200, b"/ hello")
+
+
+async def test_connection_ends_when_a_body_was_expected_and_not_asked_for(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        res.write_head(403)
+        res.end("no")
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        answer = await receive_answer(wire)
+        assert (answer.status, answer.headers["connection"]) == (403, "close")
+        await wire.receive_end()
+
+
+async def test_client_that_vanishes_in_its_body_ends_the_one_who_waits(start_server: Any) -> None:
+    server = await start_server()
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        started.set()
+        try:
+            await req.body()
+        finally:
+            ended.set()
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 5\r\n\r\nhel")
+        await asyncio.wait_for(started.wait(), 10)
+        wire.reset()
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_body_that_ends_early_is_400(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 5\r\n\r\nhel")
+        wire.write_eof()
+        await receive_refusal(wire, 400)
+
+
+async def test_large_last_answer_arrives_whole_at_a_slow_reader(start_server: Any) -> None:
+    server = await start_server(body_timeout=0.5)
+    size = 3_000_000
+    server.on("request", lambda req, res: res.end(bytes(size)))
+    wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)
+    async with wire:
+        wire.write(get("/", "Connection: close"))
+        head = await wire.receive_head()
+        assert head.headers["connection"] == "close"
+        received = 0
+        while received < 200_000:
+            received += len(await wire.receive(10_000))
+            await asyncio.sleep(0.05)
+        assert received + len(await wire.receive_rest()) == size

@@ -1,0 +1,333 @@
+"""A raw WebSocket client for the tests: it sends any bytes, and lets no wrong frame of ours pass.
+
+Frames are built and read by the reference codec (RFC 6455, section 5), the drafts' likewise.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import reference
+from reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+
+# Far above what a loaded machine needs: a test that waits this long has failed.
+PATIENCE_S = 10.0
+
+# How long silence must last before it counts as silence.
+SILENCE_S = 0.15
+
+# The example of RFC 6455, section 1.3.
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+# The example of PROTOCOLS for draft 76.
+KEY1, KEY2, KEY3 = "4 @1  46546xW%0l 1 5", "12998 5 Y3 1  .P00", b"^n:ds[4U"
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+def build_request(headers: Headers, *, target: str = "/", method: str = "GET") -> bytes:
+    """Give the head of a request with these headers and no others."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in pairs)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def upgrade_headers(version: int = 13) -> dict[str, str]:
+    """Give the headers of an ordinary opening handshake (RFC 6455, section 4.1; hybi-07, -08)."""
+    return {
+        "Host": "example.com",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": KEY,
+        "Sec-WebSocket-Version": str(version),
+    }
+
+
+def hixie_headers(draft: int) -> dict[str, str]:
+    """Give the headers of an opening handshake of draft 75 or 76."""
+    headers = {
+        "Upgrade": "WebSocket",
+        "Connection": "Upgrade",
+        "Host": "example.com",
+        "Origin": "http://example.com",
+    }
+    if draft == 76:
+        headers |= {"Sec-WebSocket-Key1": KEY1, "Sec-WebSocket-Key2": KEY2}
+    return headers
+
+
+class Head:
+    """The head of a response: `status`, `reason`, `headers` (lower-case names), `raw`."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        first, *lines = raw.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+        found = re.fullmatch(r"HTTP/1\.1 (\d{3}) ([^\r\n]*)", first)
+        assert found, f"not a status line: {first!r}"
+        self.status, self.reason = int(found[1]), found[2]
+        self.headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+        }
+
+
+class Reader(asyncio.StreamReader):
+    """A stream that tells whether the server's FIN has come, whatever is still to be read."""
+
+    has_ended = False
+
+    def feed_eof(self) -> None:
+        self.has_ended = True
+        super().feed_eof()
+
+
+class Wire:
+    """One TCP connection to the server under test."""
+
+    def __init__(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.head = Head(b"HTTP/1.1 100 Nothing Yet\r\n\r\n")
+
+    @classmethod
+    async def open(cls, address: Any, *, receive_buffer_size: int | None = None) -> Self:
+        """Connect to a (host, port), or to the path of a Unix socket, and send nothing."""
+        family = socket.AF_UNIX if isinstance(address, str | Path) else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        if receive_buffer_size is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_size)
+        target = str(address) if family == socket.AF_UNIX else tuple(address)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_connect(sock, target)
+        except BaseException:
+            sock.close()
+            raise
+        if family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reader = Reader(limit=2**20)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+    @classmethod
+    async def connect(
+        cls,
+        address: Any,
+        *,
+        version: int = 13,
+        target: str = "/",
+        headers: Headers = (),
+        behind: bytes = b"",
+        receive_buffer_size: int | None = None,
+    ) -> Self:
+        """Connect and shake hands; `behind` leaves in one segment with the request."""
+        wire = await cls.open(address, receive_buffer_size=receive_buffer_size)
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        request = build_request([*upgrade_headers(version).items(), *pairs], target=target)
+        wire.write(request + behind)
+        head = await wire.receive_head()
+        assert head.status == 101, head.raw
+        assert head.headers["sec-websocket-accept"] == reference.accept_value(KEY)
+        return wire
+
+    @classmethod
+    async def connect_hixie(
+        cls, address: Any, draft: int, *, target: str = "/", behind: bytes = b""
+    ) -> Self:
+        """Connect and shake hands as a client of draft 75 or 76 would."""
+        wire = await cls.open(address)
+        request = build_request(hixie_headers(draft), target=target)
+        wire.write(request + (KEY3 if draft == 76 else b"") + behind)
+        head = await wire.receive_head()
+        assert head.status == 101, head.raw
+        if draft == 76:
+            assert await wire.receive(16) == reference.answer_76(KEY1, KEY2, KEY3)
+        return wire
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # ---- sending ----
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.writer.write(data)
+
+    async def write_slowly(self, data: bytes) -> None:
+        """Send bytes one by one, each in a segment of its own that the server has time to read."""
+        await self.write_pieces(data, range(len(data)))
+
+    async def write_pieces(self, data: bytes, cuts: Iterable[int]) -> None:
+        """Send bytes cut at the given places; none after the server's FIN, which RST follows."""
+        places = [0, *sorted(cut for cut in set(cuts) if 0 < cut < len(data)), len(data)]
+        for start, end in itertools.pairwise(places):
+            if self.reader.has_ended:
+                break
+            self.writer.write(data[start:end])
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    def write_frame(
+        self, opcode: int, payload: bytes | str = b"", *, fin: bool = True, rsv: int = 0
+    ) -> None:
+        """Send one masked frame."""
+        data = payload.encode() if isinstance(payload, str) else payload
+        self.write(reference.serialize(Frame(opcode, data, fin, rsv)))
+
+    def send(self, message: str | bytes) -> None:
+        """Send one message in one frame."""
+        self.write_frame(TEXT if isinstance(message, str) else BINARY, message)
+
+    def write_close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Send a close frame; `None` sends one without a body."""
+        self.write_frame(CLOSE, b"" if code is None else reference.close_payload(code, reason))
+
+    def write_eof(self) -> None:
+        """Send FIN, and go on reading."""
+        self.writer.write_eof()
+
+    async def drain(self) -> None:
+        """Wait until the kernel has taken nearly everything that was written."""
+        await self.writer.drain()
+
+    # ---- receiving ----
+
+    async def receive(self, size: int) -> bytes:
+        """Read exactly so many bytes."""
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.reader.readexactly(size)
+
+    async def receive_head(self) -> Head:
+        """Read the head of a response, and keep it as `head`."""
+        async with asyncio.timeout(PATIENCE_S):
+            self.head = Head(await self.reader.readuntil(b"\r\n\r\n"))
+        return self.head
+
+    async def receive_frame(self) -> Frame:
+        """Read one frame of the server, holding it to section 5: no mask, shortest length."""
+        data = await self.receive(2)
+        while (found := reference.parse_header(data, from_client=False)) is None:
+            data += await self.receive(1)
+        frame, length, _, _ = found
+        # What this server sends is never fragmented, and no extension is negotiated.
+        assert frame.fin, f"a fragment: {frame}"
+        assert frame.opcode != CONTINUATION, f"a continuation: {frame}"
+        return Frame(frame.opcode, await self.receive(length))
+
+    async def receive_message(self) -> str | bytes:
+        """Read one message, which must be the next frame."""
+        frame = await self.receive_frame()
+        assert frame.opcode in (TEXT, BINARY), f"a message expected, got {frame}"
+        return frame.payload.decode() if frame.opcode == TEXT else frame.payload
+
+    async def receive_pong(self) -> bytes:
+        """Read one pong, which must be the next frame."""
+        frame = await self.receive_frame()
+        assert frame.opcode == PONG, f"a pong expected, got {frame}"
+        return frame.payload
+
+    async def receive_ping(self) -> bytes:
+        """Read one ping, which must be the next frame."""
+        frame = await self.receive_frame()
+        assert frame.opcode == PING, f"a ping expected, got {frame}"
+        return frame.payload
+
+    async def receive_close(self) -> tuple[int, str]:
+        """Read a close frame, which must be the next: its code (1005 without one) and reason."""
+        frame = await self.receive_frame()
+        assert frame.opcode == CLOSE, f"a close expected, got {frame}"
+        _, code, reason = reference.parse_close(frame.payload)
+        return code, reason
+
+    async def receive_rest(self) -> bytes:
+        """Read until the server's FIN; ConnectionError if it resets instead."""
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.reader.read()
+
+    async def receive_frames_until_close(self) -> list[Frame]:
+        """Read frames up to and with the close frame."""
+        frames = [await self.receive_frame()]
+        while frames[-1].opcode != CLOSE:
+            frames.append(await self.receive_frame())
+        return frames
+
+    async def receive_end(self) -> None:
+        """Wait until the server drops the connection; whatever still comes is an error."""
+        with contextlib.suppress(ConnectionError):
+            rest = await self.receive_rest()
+            assert rest == b"", f"the end expected, got {rest[:100]!r}"
+
+    async def receive_nothing(self, seconds: float = SILENCE_S) -> None:
+        """Check that the server neither sends nor closes for a while."""
+        try:
+            async with asyncio.timeout(seconds):
+                data = await self.reader.read(100)
+        except TimeoutError:
+            return
+        raise AssertionError(f"silence expected, got {data!r}" if data else "the server hung up")
+
+    # ---- the end ----
+
+    async def expect_failure(self, *codes: int) -> None:
+        """Check that the server fails the connection with one of these codes, and hangs up."""
+        code, _ = await self.receive_close()
+        assert code in codes, f"close code {codes} expected, got {code}"
+        self.write_close(code)
+        await self.receive_end()
+
+    async def shake_close(self, code: int = 1000) -> None:
+        """Close the connection as a well-behaved client does."""
+        self.write_close(code)
+        assert (await self.receive_close())[0] == code
+        await self.receive_end()
+
+    async def close(self) -> None:
+        """Drop the connection without ado."""
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+    def reset(self) -> None:
+        """Drop the connection with RST."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+async def wait_until(condition: Any, what: str = "") -> None:
+    """Wait until the condition, a function, is true; TimeoutError after `PATIENCE_S`."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain: {what or condition}") from None
+
+
+def count_descriptors() -> int:
+    """Count this process's open descriptors."""
+    return len(os.listdir("/dev/fd"))
+
+
+def measure_resident_size() -> int:
+    """Give this process's resident memory, in bytes (Linux alone)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
