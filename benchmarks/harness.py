@@ -240,8 +240,9 @@ class Process:
                     stream.close()
 
     def last_words(self) -> str:
-        """Return the end of what it wrote to its log."""
-        return self.log.read_text(errors="replace").strip()[-2000:] or "(it said nothing)"
+        """Return the last three lines of its log."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return "\n".join(lines[-3:]) or "(it said nothing)"
 
 
 @contextlib.contextmanager

@@ -60,6 +60,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str]:
     """Send a signal, and give the exit status and what was said on stderr."""
     process.send_signal(number)
+    return wait(process)
+
+
+def wait(process: Process) -> tuple[int, str]:
+    """Wait for the end, and give the exit status and what was said on stderr."""
     errors = process.communicate(timeout=PATIENCE_S)[1]
     return process.returncode, errors
 

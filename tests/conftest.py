@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from wire import Wire
 
 import sockwave
 
@@ -69,6 +70,7 @@ async def start_server(engine: str, error_log: ErrorLog) -> AsyncIterator[StartS
             return server
 
         yield start
+        await Wire.close_all()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, port_of, run, serving, stop
+from commands import PATIENCE_S, port_of, run, serving, stop, wait
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
@@ -36,7 +36,7 @@ def test_stopping_tells_the_clients_that_the_server_goes_away() -> None:
             client.recv(PATIENCE_S)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
-        assert stop(process) == (0, "")
+        assert wait(process) == (0, "")
 
 
 def test_host_chooses_the_address_and_an_ipv6_address_is_printed_as_a_url() -> None:

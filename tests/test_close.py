@@ -1,3 +1,5 @@
+"""Close codes and the payload of a close frame (RFC 6455, sections 5.5.1 and 7.4)."""
+
 from typing import Any
 
 import pytest

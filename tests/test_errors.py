@@ -1,3 +1,5 @@
+"""The exceptions, and what a refusal may hold (RFC 9110, section 5)."""
+
 import pickle
 from http import HTTPStatus
 from typing import Any

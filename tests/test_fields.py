@@ -1,3 +1,5 @@
+"""What may stand in a header field that we send (RFC 9110, sections 5.1, 5.5 and 5.6.2)."""
+
 import string
 
 import pytest

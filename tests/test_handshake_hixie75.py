@@ -1,3 +1,5 @@
+"""The answer of draft 75, and what both drafts echo (draft-hixie-…-75, section 5)."""
+
 import pytest
 from opening import open_handshake, parse, refuse
 from wire import hixie_headers

@@ -1,3 +1,5 @@
+"""Keys and answer of draft 76 (draft-hixie-…-76, sections 1.3 and 5)."""
+
 import contextlib
 from random import Random
 

@@ -1,3 +1,5 @@
+"""What a hook may do to a handshake, without a server."""
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+"""Who may connect (RFC 6455, section 10.2)."""
+
 import re
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""What every version asks of the opening request (RFC 6455, section 4.2.1)."""
+
 import contextlib
 
 import pytest

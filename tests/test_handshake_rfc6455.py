@@ -1,3 +1,5 @@
+"""Key and answer of RFC 6455, section 4.2, and of hybi-07 and -08."""
+
 import base64
 
 import pytest

@@ -1,3 +1,5 @@
+"""Which subprotocol is chosen (RFC 6455, section 1.9)."""
+
 from typing import Any
 
 import pytest

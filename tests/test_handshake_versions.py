@@ -1,3 +1,5 @@
+"""What tells the versions of the protocol apart (RFC 6455, section 4.4)."""
+
 from typing import Any
 
 import pytest

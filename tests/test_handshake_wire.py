@@ -1,5 +1,6 @@
+"""The opening handshake through real sockets: answers, refusals, hooks, errors."""
+
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -158,25 +159,25 @@ async def test_draft_76_that_stalls_before_its_last_byte_ends_at_the_deadline(
     server = await start_server(handshake_timeout=0.3)
     heard = record(server, "connection", "handshake", "error")
     wire = await Wire.open(server.addresses[0])
-    began = time.monotonic()
     wire.write(build_request(hixie_headers(76)) + KEY3[:count])
     rest = await wire.receive_rest()
-    assert time.monotonic() - began >= 0.3
     assert b" 101 " not in rest
     assert not heard
     await wire.close()
 
 
 async def test_bytes_do_not_put_the_deadline_off(start_server: StartServer) -> None:
-    server = await start_server(handshake_timeout=0.4)
+    server = await start_server(handshake_timeout=0.2)
     wire = await Wire.open(server.addresses[0])
     wire.write(build_request(hixie_headers(76)))
     ended = asyncio.create_task(wire.receive_rest())
-    dripped = 0
-    while not ended.done() and dripped < 7:
-        wire.write(KEY3[dripped : dripped + 1])
-        dripped += 1
+    for octet in KEY3[:7]:
+        wire.write(bytes([octet]))
         await asyncio.wait([ended], timeout=0.1)
+        if ended.done():
+            break
+    # A deadline that each byte put off would still be running.
+    assert ended.done()
     assert b" 101 " not in await ended
     await wire.close()
 

@@ -1,5 +1,6 @@
 """Where a body ends and what is in it (RFC 9112, sections 6 and 7), without a socket."""
 
+import itertools
 import time
 from collections.abc import Iterable
 
@@ -20,7 +21,7 @@ BEHIND = b"GET /behind HTTP/1.1\r\n"
 
 def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     places = [0, *sorted({cut for cut in cuts if 0 < cut < len(data)}), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 def decode(pieces: Iterable[bytes], **limits: int) -> tuple[bytes, bytes] | None:
@@ -215,7 +216,8 @@ def test_any_chunked_body_arrives_whole_however_it_is_cut(
 
 
 @given(
-    st.binary(max_size=4) | st.sampled_from([b"\r", b"\n", b"0", b";", b" ", b"\r\n", b"0\r\n\r\n"]),
+    st.binary(max_size=4)
+    | st.sampled_from([b"\r", b"\n", b"0", b";", b" ", b"\r\n", b"0\r\n\r\n"]),
     st.integers(0, 40),
     st.integers(0, 4),
     st.lists(st.integers(0, 60)),

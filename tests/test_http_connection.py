@@ -266,6 +266,23 @@ async def test_ambiguous_request_is_refused_and_nothing_behind_it_is_read(
     assert "/smuggled" not in targets
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1\r\nA: b\rC", b"\n", b"GET / HTTP/1.1\r\n\n"],
+)
+async def test_wrong_line_end_is_refused_before_the_head_is_whole(
+    start_server: Any, raw: bytes
+) -> None:
+    server = await start_server()
+    for slowly in (False, True):
+        async with await Wire.open(server.addresses[0]) as wire:
+            if slowly:
+                await wire.write_slowly(raw)
+            else:
+                wire.write(raw)
+            await receive_refusal(wire, 400)
+
+
 async def test_refusal_comes_behind_the_answers_that_are_owed(start_server: Any) -> None:
     server = await start_server()
     Recorder(server)
@@ -391,6 +408,7 @@ async def test_flood_of_pipelined_requests_is_not_read_ahead(start_server: Any) 
         assert wire.writer.transport.get_write_buffer_size() > 1_000_000
         assert len(waiting) == 1
         wire.reset()
+        waiting[0].end()
 
 
 async def test_flood_of_answered_requests_waits_for_the_reader(start_server: Any) -> None:
@@ -414,6 +432,67 @@ async def test_flood_of_answered_requests_waits_for_the_reader(start_server: Any
         wire.reset()
 
 
+async def test_trickle_of_requests_waits_for_the_reader(start_server: Any) -> None:
+    server = await start_server()
+    server.on("request", lambda req, res: res.end(bytes(2_000_000)))
+    wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)
+    async with wire:
+        wire.writer.transport.pause_reading()
+        wire.write(GET * 3)
+        # Few enough for the server to read on at first, while the answers wait.
+        for _ in range(200):
+            await asyncio.sleep(0.002)
+            wire.write(b"A: " + b"x" * 100_000 + b"\r\n")
+        assert wire.writer.transport.get_write_buffer_size() > 1_000_000
+        wire.reset()
+
+
+async def test_server_that_closes_lets_the_running_answer_end(start_server: Any) -> None:
+    server = await start_server()
+    go_on = asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        if req.target == "/slow":
+            await go_on.wait()
+        res.end(req.target)
+
+    async with (
+        await Wire.open(server.addresses[0]) as busy,
+        await Wire.open(server.addresses[0]) as idle,
+    ):
+        idle.write(get("/"))
+        await receive_answer(idle)
+        busy.write(get("/slow") + get("/never"))
+        await busy.receive_nothing(0.05)
+        closing = asyncio.ensure_future(server.close())
+        await idle.receive_end()
+        await idle.close()
+        go_on.set()
+        answer = await receive_answer(busy)
+        assert (answer.body, answer.headers["connection"]) == (b"/slow", "close")
+        await busy.receive_end()
+        await busy.close()
+        await asyncio.wait_for(closing, 10)
+
+
+async def test_client_that_has_ended_its_side_gets_no_websocket(start_server: Any) -> None:
+    server = await start_server()
+    server.on("request", lambda req, res: asyncio.get_running_loop().call_later(0.1, res.end))
+    upgrade = get(
+        "/",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    )
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(GET + upgrade)
+        wire.write_eof()
+        assert (await receive_answer(wire)).status == 200
+        await wire.receive_end()
+
+
 async def test_slow_reading_listener_slows_the_sender(start_server: Any) -> None:
     server = await start_server(body_size=64 << 20)
     go_on = asyncio.Event()
@@ -422,8 +501,7 @@ async def test_slow_reading_listener_slows_the_sender(start_server: Any) -> None
     @server.on("request")
     async def request(req: sockwave.Request, res: sockwave.Response) -> None:
         await go_on.wait()
-        async for chunk in req:
-            sizes.append(len(chunk))
+        sizes.extend([len(chunk) async for chunk in req])
         res.end(str(sum(sizes)))
 
     size = 32 << 20

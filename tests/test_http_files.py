@@ -30,6 +30,11 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def fill(path: Path, data: bytes) -> None:
+    """Replace the content of the file."""
+    path.write_bytes(data)
+
+
 def get(*fields: str, method: str = "GET", version: str = "1.1") -> bytes:
     return "\r\n".join([f"{method} / HTTP/{version}", "Host: a", *fields, "", ""]).encode()
 
@@ -64,7 +69,7 @@ async def test_head_of_a_file_is_that_of_the_whole(start_server: Any, path: Path
 
 
 async def test_empty_file_is_an_empty_body(start_server: Any, path: Path) -> None:
-    path.write_bytes(b"")
+    fill(path, b"")
     async with await serve(start_server, path) as wire:
         answer = await ask(wire)
         assert (answer.status, answer.headers["content-length"]) == (200, "0")
@@ -192,7 +197,7 @@ async def test_large_file_is_streamed_and_the_connection_goes_on(
     start_server: Any, path: Path
 ) -> None:
     data = os.urandom(1 << 16) * 80
-    path.write_bytes(data)
+    fill(path, data)
     before = count_descriptors()
     async with await serve(start_server, path) as wire:
         for _ in range(3):
@@ -206,7 +211,7 @@ async def test_large_file_is_streamed_and_the_connection_goes_on(
 async def test_large_file_for_http_1_0_is_framed_by_its_length(
     start_server: Any, path: Path
 ) -> None:
-    path.write_bytes(bytes(300_000))
+    fill(path, bytes(300_000))
     async with await serve(start_server, path) as wire:
         wire.write(get(version="1.0"))
         answer = await receive_answer(wire)
@@ -225,14 +230,14 @@ async def test_sending_a_file_can_be_awaited(start_server: Any, path: Path) -> N
 
     async with await Wire.open(server.addresses[0]) as wire:
         assert (await ask(wire)).body == DATA
-        path.write_bytes(bytes(1_000_000))
+        fill(path, bytes(1_000_000))
         assert (await ask(wire)).body == bytes(1_000_000)
         await wait_until(lambda: len(sent) == 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the descriptors in /proc")
 async def test_file_is_closed_when_the_client_vanishes(start_server: Any, path: Path) -> None:
-    path.write_bytes(bytes(50_000_000))
+    fill(path, bytes(50_000_000))
 
     def count_open() -> int:
         links = [f"/dev/fd/{name}" for name in os.listdir("/dev/fd")]
@@ -251,10 +256,10 @@ async def test_file_that_shrinks_while_it_is_sent_drops_the_connection(
     start_server: Any, path: Path
 ) -> None:
     size = 50_000_000
-    path.write_bytes(bytes(size))
+    fill(path, bytes(size))
     server = await start_server()
     errors: list[BaseException] = []
-    server.on("error", lambda error: errors.append(error))
+    server.on("error", errors.append)
 
     @server.on("request")
     async def request(req: sockwave.Request, res: sockwave.Response) -> None:
@@ -308,7 +313,7 @@ async def test_missing_file_is_a_500_when_nobody_catches_it(
 ) -> None:
     server = await start_server()
     errors: list[BaseException] = []
-    server.on("error", lambda error: errors.append(error))
+    server.on("error", errors.append)
     server.on("request", lambda req, res: res.send_file(tmp_path / "none"))
     async with await Wire.open(server.addresses[0]) as wire:
         assert (await ask(wire)).status == 500

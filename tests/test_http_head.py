@@ -148,6 +148,8 @@ def test_headers_can_be_made_of_pairs() -> None:
 def test_list_fields_give_their_tokens_over_all_lines() -> None:
     headers = parse(head("Connection: Keep-Alive, ,UPGRADE", "Connection: x")).headers
     assert headers.get_tokens("connection") == ["keep-alive", "upgrade", "x"]
+    assert headers.get_tokens("none") == []
+    assert parse(head("A: " + "," * 30_000 + "b")).headers.get_tokens("a") == []
 
 
 @pytest.mark.parametrize(
@@ -351,18 +353,15 @@ def test_every_byte_in_every_place_is_accepted_or_refused(place: str) -> None:
             "value": head(b"A: b" + one + b"c"),
             "host": head(b"Host: a" + one + b"b", host=None),
         }[place]
-        try:
-            request = parse(raw)
-        except Refused as refused:
-            assert refused.status in (400, 505)
-        else:
+        request = accepts(raw)
+        if request is not None:
             accepted.add(byte)
             assert request.headers.items()
             assert request.path
             assert dict(request.params) is not None
             assert isinstance(request.cookies, dict)
     visible = set(range(0x21, 0x7F))
-    assert accepted == {
+    expected = {
         "method": {ord("E")},
         "target": visible - {ord("#")},
         "protocol": {ord("0"), ord("1")},
@@ -370,7 +369,8 @@ def test_every_byte_in_every_place_is_accepted_or_refused(place: str) -> None:
         "name": visible - set(b'"(),/;<=>?@[\\]{}'),
         "value": {0x09, 0x20} | visible | set(range(0x80, 0x100)),
         "host": visible - set(b'"#/<>?@\\^`{|}'),
-    }[place]
+    }
+    assert accepted == expected[place]
 
 
 # ---- against another implementation ----
@@ -407,7 +407,9 @@ METHODS = st.sampled_from([b"GET", b"POST", b"OPTIONS", b"get", b"BREW", b"G T",
 TARGETS = st.sampled_from(
     [b"/", b"/a?b#c", b"*", b"http://example.com/", b"http://x/", b"a", b"", b"/ ", b"/\xff", b"//"]
 )
-PROTOCOLS = st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"HTTP/1.1 ", b"X"])
+PROTOCOLS = st.sampled_from(
+    [b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"HTTP/1.1 ", b"X"]
+)
 ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\r\r\n", b"\n\r"])
 
 

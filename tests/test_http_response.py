@@ -3,6 +3,7 @@
 import asyncio
 import email.utils
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -398,7 +399,7 @@ async def test_more_or_less_than_the_promised_length_raises(start_server: Any) -
 async def test_listener_that_raises_is_answered_with_500(start_server: Any) -> None:
     server = await start_server()
     errors: list[BaseException] = []
-    server.on("error", lambda error: errors.append(error))
+    server.on("error", errors.append)
 
     @server.on("request")
     async def request(req: sockwave.Request, res: sockwave.Response) -> None:
@@ -423,7 +424,7 @@ async def test_listener_that_raises_amid_its_answer_drops_the_connection(
 ) -> None:
     server = await start_server()
     errors: list[BaseException] = []
-    server.on("error", lambda error: errors.append(error))
+    server.on("error", errors.append)
 
     @server.on("request")
     def request(req: sockwave.Request, res: sockwave.Response) -> None:
@@ -440,7 +441,7 @@ async def test_listener_that_raises_amid_its_answer_drops_the_connection(
 async def test_listener_that_raises_behind_its_answer_changes_nothing(start_server: Any) -> None:
     server = await start_server()
     errors: list[BaseException] = []
-    server.on("error", lambda error: errors.append(error))
+    server.on("error", errors.append)
 
     @server.on("request")
     def request(req: sockwave.Request, res: sockwave.Response) -> None:
@@ -533,6 +534,71 @@ async def test_body_can_be_read_in_pieces(start_server: Any) -> None:
         wire.write(b"2\r\nlo\r\n0\r\n\r\n" + get())
         assert (await receive_answer(wire)).body == b"hello"
         assert (await receive_answer(wire)).body == b""
+
+
+async def test_body_can_still_be_read_behind_the_response(start_server: Any) -> None:
+    bodies = []
+
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        res.write_head(202)
+        res.end()
+        bodies.append(await req.body())
+
+    for fields in ((), ("Connection: close",)):
+        async with await open_wire(start_server, request) as wire:
+            wire.write(get("/", "Content-Length: 5", *fields, method="POST") + b"hello")
+            answer = await receive_answer(wire)
+            assert answer.status == 202
+            if fields:
+                await wire.receive_end()
+    assert bodies == [b"hello"] * 2
+
+
+async def test_body_that_is_being_read_is_waited_for_behind_the_response(
+    start_server: Any,
+) -> None:
+    bodies = []
+
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        reading = asyncio.ensure_future(req.body())
+        await asyncio.sleep(0)
+        res.end("early")
+        bodies.append(await reading)
+
+    for fields in ((), ("Connection: close",)):
+        async with await open_wire(start_server, request) as wire:
+            wire.write(get("/", "Content-Length: 5", *fields, method="POST"))
+            assert (await receive_answer(wire)).body == b"early"
+            wire.write(b"hello")
+            if fields:
+                await wire.receive_end()
+            else:
+                wire.write(get("/", "Content-Length: 1", method="POST") + b"x")
+                assert (await receive_answer(wire)).body == b"early"
+    await wait_until(lambda: len(bodies) == 3)
+    assert bodies == [b"hello", b"x", b"hello"]
+
+
+async def test_body_in_tiny_segments_takes_no_more_memory_than_it_has_bytes(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+    kept: list[sockwave.Request] = []
+    server.on("request", lambda req, res: kept.append(req))
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/", "Content-Length: 40000", method="POST"))
+        await wait_until(lambda: kept, "the request")
+        tracemalloc.start()
+        try:
+            for _ in range(20_000):
+                wire.write(b"xy")
+                await asyncio.sleep(0)
+            await asyncio.wait_for(kept[0].body(), 10)
+            # As many objects as segments would take about a megabyte.
+            assert tracemalloc.get_traced_memory()[1] < 500_000
+        finally:
+            tracemalloc.stop()
+        wire.reset()
 
 
 async def test_request_knows_whom_it_is_from(start_server: Any) -> None:

@@ -946,8 +946,8 @@ async def test_wrong_of_a_peer_ends_that_connection_alone_and_raises_nowhere(
     assert code in (1002, 1007, 1009)
     bad.write_close(code)
     await bad.receive_end()
-    await wait_until(lambda: ends)
     await bad.close()
+    await wait_until(lambda: ends)
     for wire, _ in others:
         wire.send("unharmed")
         assert await wire.receive_message() == "unharmed"

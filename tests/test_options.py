@@ -1,3 +1,5 @@
+"""Every option of the server: defaults, ranges, and what is said of a wrong one."""
+
 import dataclasses
 import re
 import select

@@ -278,6 +278,7 @@ async def test_random_sends_are_the_frames_of_the_oracle(
     assert await wire.receive(len(expected)) == expected
     wire.write_close(3001)
     await wire.receive_end()
+    await wire.close()
 
 
 # ---- ping and pong -------------------------------------------------------------------------------

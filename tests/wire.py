@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import reference
 from reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
@@ -92,10 +92,13 @@ class Reader(asyncio.StreamReader):
 class Wire:
     """One TCP connection to the server under test."""
 
+    opened: ClassVar[list["Wire"]] = []
+
     def __init__(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
         self.head = Head(b"HTTP/1.1 100 Nothing Yet\r\n\r\n")
+        self.opened.append(self)
 
     @classmethod
     async def open(cls, address: Any, *, receive_buffer_size: int | None = None) -> Self:
@@ -304,6 +307,14 @@ class Wire:
         self.writer.close()
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
+        if self in self.opened:
+            self.opened.remove(self)
+
+    @classmethod
+    async def close_all(cls) -> None:
+        """Drop the connections that a test has left open."""
+        for wire in list(cls.opened):
+            await wire.close()
 
     def reset(self) -> None:
         """Drop the connection with RST."""

@@ -4,7 +4,6 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
 import sockwave
 
@@ -14,7 +13,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = outline()
     chosen = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = chosen.command
-    return command(chosen)
+    try:
+        return command(chosen)
+    except KeyboardInterrupt:  # too early or too late for the server, which takes it as its end
+        return 0
 
 
 def outline() -> argparse.ArgumentParser:
@@ -22,7 +24,8 @@ def outline() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sockwave", description="WebSocket servers, ready to run."
     )
-    parser.add_argument("--version", action="version", version=f"sockwave {version('sockwave')}")
+    version = f"sockwave {sockwave.__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     chat = commands.add_parser("chat", help="serve a chat room and its page")

@@ -135,6 +135,7 @@ cdef class Connection(Receiver):
 
     def __cinit__(self, Hub hub, Carrier line, str version, bytes head):
         global connection_count
+        cdef HixieReader draft_reader
         connection_count += 1
         self.id = connection_count
         self.hub = hub
@@ -143,7 +144,9 @@ cdef class Connection(Receiver):
         self.version_index = VERSIONS.index(version)
         self.round_trip_s = -1
         if self.is_draft():
-            self.reader = HixieReader(hub.max_size, self.version_index == DRAFT76)
+            draft_reader = HixieReader(hub.max_size)
+            draft_reader.has_close = self.version_index == DRAFT76
+            self.reader = draft_reader
         else:
             self.reader = Reader(hub.max_size)
 

@@ -22,9 +22,6 @@ cdef enum:
 cdef class HixieReader(Reader):
     """The reader of a draft-75 or draft-76 connection."""
 
-    def __cinit__(self, size_t max_size, bint has_close):
-        self.has_close = has_close
-
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
         return NULL
 

@@ -147,8 +147,9 @@ class HttpConnection(Receiver):
         return self._closing or (self._eof and not self._input)
 
     def go_on(self, *, close: bool) -> None:
-        """Go on after a whole response, or end."""
-        if close:
+        """Go on after a whole response, or end; but a body that somebody reads is waited for."""
+        self._closing = self._closing or close
+        if self._closing and self._exchange is not None and not self._exchange.is_read:
             self._end()
         else:
             self._advance()
@@ -171,7 +172,10 @@ class HttpConnection(Receiver):
 
     def _advance(self) -> None:
         """Take from the input what can be taken now; at most a few requests in one turn."""
-        if self._advancing or self._postponed:
+        if self._advancing:
+            return
+        if self._postponed:
+            self._settle()
             return
         self._advancing = True
         try:
@@ -194,6 +198,8 @@ class HttpConnection(Receiver):
             if not self._exchange.is_over:
                 return False
             self._exchange = None
+            if self._closing:
+                self._end()
         if self._phase is not Phase.OPEN:
             return False
         if self._input and self.carrier.backlog_size > self.limits.high_water:
@@ -204,10 +210,12 @@ class HttpConnection(Receiver):
         if raw is None:
             return False
         head = parse_head(raw, self.limits)
-        if wants_websocket(head):
-            self._hand_over(head)
-        else:
+        if not wants_websocket(head):
             self._begin(head)
+        elif self._eof:
+            self._end()  # a conversation with half a connection would end as it begins
+        else:
+            self._hand_over(head)
         return True
 
     def _go_on_postponed(self) -> None:

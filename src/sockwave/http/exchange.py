@@ -51,8 +51,9 @@ class Connection(Protocol):
 class Exchange:
     """A request whose head has been accepted, what arrives of its body, and its response.
 
-    It is over when the body has arrived and the response is whole; of a body that comes later than
-    the response, the rest is read and dropped. Raises Refused for a body that is not welcome.
+    It is over when the body has arrived and the response is whole. What nobody has begun to read of
+    the body when the response ends is dropped as it arrives. Raises Refused for a body that is not
+    welcome.
     """
 
     __slots__ = (
@@ -73,7 +74,7 @@ class Exchange:
         self._decoder = create_decoder(head, connection.limits)
         # Whether the peer holds back its body until it is told to go on.
         self._continue_owed = expects_continue(head) and self._decoder is not None
-        self._stream = BodyStream(self, ended=self._decoder is None)
+        self._stream = BodyStream(None if self._decoder is None else self)
         self.request = Request(head, self._stream, connection.remote_address)
         self.response = Response(self.request, self)
 
@@ -95,6 +96,11 @@ class Exchange:
         return self._decoder is None and self.response is None
 
     @property
+    def is_read(self) -> bool:
+        """Whether somebody reads the body, and has not seen its end."""
+        return self._decoder is not None and self._stream.claimed
+
+    @property
     def is_full(self) -> bool:
         """Whether as much of the body waits here as may."""
         return self._stream.size >= self._connection.limits.high_water
@@ -106,8 +112,7 @@ class Exchange:
         self._continue_owed = False
         self._connection.expect_body()
         content = self._decoder.feed(data)
-        if self.response is not None:
-            self._stream.feed(content)
+        self._stream.feed(content)
         if self._decoder.done:
             self._decoder = None
             self._stream.end()
@@ -153,7 +158,9 @@ class Exchange:
 
     def finish(self, *, close: bool) -> None:
         """Take note that the response is whole; `close` says that its head promised the end."""
-        self.fail()
+        self.response = None
+        if not self._stream.claimed:
+            self._stream.fail()
         self._connection.go_on(close=close)
 
     def abort(self) -> None:

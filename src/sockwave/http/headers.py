@@ -5,6 +5,9 @@ from typing import Self, TypeVar, overload
 
 _D = TypeVar("_D")
 
+# Honest lists hold a handful of elements; a block of commas shall not become as many objects.
+_LIST_COUNT = 100
+
 
 class Headers:
     """Header fields in the order in which they stand; a name may be there several times.
@@ -57,10 +60,13 @@ class Headers:
         return [value for given, value in self.items() if given.lower() == name]
 
     def get_tokens(self, name: str) -> list[str]:
-        """Return the members of a comma-separated list, in lower case, over all its lines."""
+        """Return the elements of a comma-separated list over all its lines, in lower case.
+
+        Only the first hundred elements are looked at.
+        """
         # RFC 9110, 5.6.1.2: "a recipient MUST parse and ignore a reasonable number of empty list
         # elements".
-        values = ",".join(self.get_all(name)).lower().split(",")
+        values = ",".join(self.get_all(name)).lower().split(",", _LIST_COUNT)[:_LIST_COUNT]
         return [token for value in values if (token := value.strip(" \t"))]
 
     def items(self) -> list[tuple[str, str]]:

@@ -9,31 +9,32 @@ from sockwave.http.stream import BodyStream
 class Request(RequestHead):
     """A request: its head, its body, and whom it is from.
 
-    The body is read by `await request.body()` or by `async for chunk in request`, not by both. If
-    the peer vanishes before it is whole, or it is refused, whoever waits for it is cancelled.
+    The body is read by `await request.body()` or by `async for chunk in request`, not by both, and
+    either way it has at most `body_size` bytes. If the peer vanishes before it is whole, or it is
+    refused, whoever waits for it is cancelled; so is who begins to read when the response has
+    ended, unless it had arrived by then.
     """
 
-    __slots__ = ("_content", "_stream", "_streamed", "remote_address")
+    __slots__ = ("_content", "_stream", "remote_address")
 
     def __init__(self, head: RequestHead, stream: BodyStream, remote_address: Any) -> None:
         super().__init__(head.raw, head._line, head._headers)
         #: `(host, port)`, or the path of a Unix socket.
         self.remote_address = remote_address
         self._stream = stream
-        self._streamed = False
         self._content: bytes | None = None
 
     async def body(self) -> bytes:
-        """Return the whole body, at most `body_size` bytes; called again, the same body again.
+        """Return the whole body; called again, the same body again.
 
         Raises RuntimeError when it is being read otherwise.
         """
         if self._content is None:
             self._claim()
-            pieces = []
+            content = bytearray()
             while piece := await self._stream.read():
-                pieces.append(piece)
-            self._content = b"".join(pieces)
+                content += piece
+            self._content = bytes(content)
         return self._content
 
     def __aiter__(self) -> Self:
@@ -49,6 +50,6 @@ class Request(RequestHead):
 
     def _claim(self) -> None:
         """Make the caller the one who reads the body."""
-        if self._streamed:
+        if self._stream.claimed:
             raise RuntimeError("body: expected to be read once, given a second reader")
-        self._streamed = True
+        self._stream.claimed = True

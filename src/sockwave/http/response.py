@@ -96,7 +96,7 @@ class Response:
             match name.lower():
                 case "transfer-encoding":
                     raise ValueError(
-                        f"Transfer-Encoding: expected none, as framing is the server's, given {value!r}"
+                        f"Transfer-Encoding: expected none, as it is the server's, given {value!r}"
                     )
                 case "content-length":
                     if not (value.isascii() and value.isdigit()) or length is not None:

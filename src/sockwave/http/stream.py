@@ -1,7 +1,6 @@
 """The content of a request on its way from the connection to whoever reads it."""
 
 import asyncio
-from collections import deque
 from typing import Protocol
 
 
@@ -14,61 +13,65 @@ class Source(Protocol):
         """Take note that somebody waits for the body."""
 
     def body_taken(self) -> None:
-        """Take note that the stream holds less than before."""
+        """Take note that the stream has been emptied."""
 
 
 class BodyStream:
-    """A queue of pieces with one reader; the connection stops reading while it is full.
+    """One growing buffer with one reader; the connection stops reading while it is full.
 
     When the peer is gone before the end, the reader is cancelled: that is nothing it could have
-    done better, and nothing it can do.
+    done better, and nothing it can do. `source` is None for a request without a body.
     """
 
-    __slots__ = ("_ended", "_failed", "_pieces", "_source", "_waiter", "size")
+    __slots__ = ("_data", "_failed", "_source", "_waiter", "claimed")
 
-    def __init__(self, source: Source, *, ended: bool) -> None:
-        self.size = 0
+    def __init__(self, source: Source | None) -> None:
+        #: Whether somebody reads the body, or has begun to.
+        self.claimed = False
+        self._data = bytearray()
+        # None when nothing more comes.
         self._source = source
-        self._pieces: deque[bytes] = deque()
-        self._ended = ended
         self._failed = False
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def size(self) -> int:
+        """How many bytes wait for the reader."""
+        return len(self._data)
+
     def feed(self, piece: bytes) -> None:
         """Add a piece of the body."""
-        if piece:
-            self._pieces.append(piece)
-            self.size += len(piece)
+        if piece and not self._failed:
+            self._data += piece
             self._wake()
 
     def end(self) -> None:
         """Say that the body is whole."""
-        self._ended = True
+        self._source = None
         self._wake()
 
     def fail(self) -> None:
         """Drop a body that is not whole, and cancel its reader, now or when it comes."""
-        if not self._ended:
+        if self._source is not None:
+            self._source = None
             self._failed = True
-            self.clear()
+            self._data.clear()
             if self._waiter is not None:
                 self._waiter.cancel()
-
-    def clear(self) -> None:
-        """Drop what nobody has read."""
-        self._pieces.clear()
-        self.size = 0
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def read(self) -> bytes:
-        """Return the next piece, b"" at the end; RuntimeError for a second reader."""
-        while not self._pieces:
+        """Return what there is of the body, once there is any, and b"" at its end.
+
+        Raises RuntimeError for a second reader.
+        """
+        while not self._data:
             if self._failed:
                 raise asyncio.CancelledError
-            if self._ended:
+            if self._source is None:
                 return b""
             if self._waiter is not None:
                 raise RuntimeError("body: expected one reader, given a second one")
@@ -78,7 +81,8 @@ class BodyStream:
                 await self._waiter
             finally:
                 self._waiter = None
-        piece = self._pieces.popleft()
-        self.size -= len(piece)
-        self._source.body_taken()
+        piece = bytes(self._data)
+        self._data.clear()
+        if self._source is not None:
+            self._source.body_taken()
         return piece
