@@ -391,7 +391,6 @@ async def test_ready_state_goes_down_in_order(start_server: StartServer) -> None
     states: list[int] = []
     server.on("readyStateChange", lambda conn, state: states.append(int(state)))
     wire, conn = await connect_both(server)
-    assert conn.ready_state == sockwave.ReadyState.CONNECTED
     wire.write_close()
     await wire.receive_close()
     await wire.receive_end()

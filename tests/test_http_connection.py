@@ -330,6 +330,9 @@ async def test_request_line_over_its_limit_is_414(start_server: Any) -> None:
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(b"GET /" + b"a" * 200)
         await receive_refusal(wire, 414)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get(fit + "a")[:-2])
+        await receive_refusal(wire, 414)
 
 
 async def test_header_block_over_its_limit_is_431(start_server: Any) -> None:
@@ -375,24 +378,21 @@ async def test_body_over_its_limit_is_413(start_server: Any) -> None:
     assert recorder.targets.count("/") in (2, 3)
 
 
-async def test_body_that_is_refused_ends_the_one_who_waits_for_it(start_server: Any) -> None:
+async def test_body_that_is_refused_ends_whoever_waits_for_it(start_server: Any) -> None:
     server = await start_server(body_size=10)
-    ended = asyncio.Event()
+    tasks: list[asyncio.Task[bytes]] = []
 
     @server.on("request")
-    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
-        try:
-            await req.body()
-            res.end("never")
-        finally:
-            ended.set()
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        # A task of the application's own, which no connection holds.
+        tasks.append(asyncio.ensure_future(req.body()))
 
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         await wire.receive_nothing(0.05)
         wire.write(b"6\r\n")
         await receive_refusal(wire, 413)
-    await asyncio.wait_for(ended.wait(), 10)
+    await wait_until(tasks[0].cancelled, "the end of the reader")
 
 
 async def test_flood_of_pipelined_requests_is_not_read_ahead(start_server: Any) -> None:
@@ -669,6 +669,17 @@ async def test_continue_is_left_out_when_the_body_is_there(start_server: Any) ->
         assert (answer.status, answer.body) == (200, b"/ hello")
 
 
+async def test_continue_is_left_out_when_the_body_is_on_its_way(start_server: Any) -> None:
+    server = await start_server()
+    Recorder(server)
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhel")
+        await wire.receive_nothing(0.05)
+        wire.write(b"lo")
+        answer = await receive_answer(wire)
+        assert (answer.status, answer.body) == (200, b"/ hello")
+
+
 async def test_connection_ends_when_a_body_was_expected_and_not_asked_for(
     start_server: Any,
 ) -> None:
@@ -705,6 +716,26 @@ async def test_client_that_vanishes_in_its_body_ends_the_one_who_waits(start_ser
         await asyncio.wait_for(ended.wait(), 10)
 
 
+async def test_listener_is_cancelled_when_its_client_vanishes(start_server: Any) -> None:
+    server = await start_server()
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        started.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            ended.set()
+            raise
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(GET)
+        await asyncio.wait_for(started.wait(), 10)
+        wire.reset()
+        await asyncio.wait_for(ended.wait(), 10)
+
+
 async def test_body_that_ends_early_is_400(start_server: Any) -> None:
     server = await start_server()
     Recorder(server)
@@ -716,7 +747,7 @@ async def test_body_that_ends_early_is_400(start_server: Any) -> None:
 
 async def test_large_last_answer_arrives_whole_at_a_slow_reader(start_server: Any) -> None:
     server = await start_server(body_timeout=0.5)
-    size = 3_000_000
+    size = 20_000_000
     server.on("request", lambda req, res: res.end(bytes(size)))
     wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)
     async with wire:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sockwave import Refused
 from sockwave.http import Headers, RequestHead, parse_head
-from sockwave.http.exchange import expects_continue, keeps_alive
+from sockwave.http.semantics import expects_continue, keeps_alive
 from sockwave.options import Limits
 
 h11 = pytest.importorskip("h11")

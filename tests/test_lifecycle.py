@@ -18,7 +18,14 @@ import pytest
 import reference
 from conftest import ErrorLog, StartServer, echo
 from reference import BINARY, INTERNAL_ERROR, PING, PONG, TEXT, Frame
-from wire import Wire, build_request, count_descriptors, measure_resident_size, wait_until
+from wire import (
+    Wire,
+    build_request,
+    count_descriptors,
+    measure_resident_size,
+    upgrade_headers,
+    wait_until,
+)
 
 import sockwave
 from sockwave import ReadyState
@@ -230,8 +237,8 @@ async def test_connection_tells_who_and_where(start_server: StartServer) -> None
     assert conn.version == "rfc6455"
     assert conn.carrier == "http/1.1"
     assert conn.subprotocol is None
-    assert tuple(conn.remote_address) == wire.writer.get_extra_info("sockname")
-    assert tuple(conn.local_address) == tuple(server.addresses[0])
+    assert conn.remote_address == wire.writer.get_extra_info("sockname")
+    assert conn.local_address == server.addresses[0]
     assert conn.request.path == "/"
     assert conn.latency is None
     assert conn.close_code is None
@@ -602,6 +609,43 @@ async def test_async_listener_that_raises_is_an_error_like_any_other(
     await wire.close()
 
 
+async def test_async_connection_listener_that_raises_costs_its_connection(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    errors: list[tuple[BaseException, object]] = []
+    server.on("error", lambda error, conn: errors.append((error, conn)))
+    accepted: list[sockwave.Connection] = []
+
+    @server.on("connection")
+    async def connected(conn: sockwave.Connection) -> None:
+        accepted.append(conn)
+        async for _ in conn:
+            raise RuntimeError("deliberate")
+
+    wire = await Wire.connect(server.addresses[0])
+    wire.send("go")
+    await wire.expect_failure(INTERNAL_ERROR)
+    assert [(str(error), culprit) for error, culprit in errors] == [("deliberate", accepted[0])]
+    await wire.close()
+
+
+async def test_handler_of_serve_that_raises_costs_its_connection(
+    engine: str, error_log: ErrorLog
+) -> None:
+    async def handler(conn: sockwave.Connection) -> None:
+        if await conn.receive() == "raise":
+            raise RuntimeError("deliberate")
+
+    async with sockwave.serve(handler, "127.0.0.1", 0, engine=engine) as server:
+        for word, code in (("raise", INTERNAL_ERROR), ("return", 1000), ("raise", INTERNAL_ERROR)):
+            wire = await Wire.connect(server.addresses[0])
+            wire.send(word)
+            await wire.expect_failure(code)
+            await wire.close()
+    assert [str(error) for error in error_log.take()] == ["deliberate"] * 2
+
+
 # ---- messages to take ----------------------------------------------------------------------------
 
 
@@ -827,7 +871,7 @@ async def test_wrong_broadcast_raises_whoever_listens(start_server: StartServer)
 
 @pytest.mark.parametrize("wrong", [1.5, 5, None, True, ["list"], {"a": 1}, object()], ids=repr)
 async def test_sending_a_wrong_type_raises_and_sends_nothing(
-    start_server: StartServer, wrong: object
+    start_server: StartServer, wrong: Any
 ) -> None:
     server = await start_server()
     wire, conn = await connect_both(server)
@@ -1054,7 +1098,10 @@ async def provoke(
             return listen(conn)
         return conn.once(event, lambda: listen(conn))
 
-    wire = await Wire.connect(server.addresses[0])
+    wire = await Wire.open(server.addresses[0])
+    wire.write(build_request(upgrade_headers()))
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        await wire.receive_head()
     await wait_until(lambda: accepted)
     conn = accepted[0]
     if event in ("message", "ping", "pong"):
@@ -1068,7 +1115,7 @@ async def provoke(
         wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while not acted:
-                await wire.receive(100_000)
+                await wire.receive_frame()
     elif event in ("close", "readyStateChange"):
         await wire.shake_close()
     await wait_until(lambda: acted)
@@ -1097,14 +1144,8 @@ async def test_listener_that_raises_costs_its_connection_and_no_other(
 
     wire, conn = await provoke(server, event, act)
     if event not in ("close", "readyStateChange"):
-        if event == "drain":
-            tail = reference.serialize(
-                Frame(reference.CLOSE, reference.close_payload(INTERNAL_ERROR)), None
-            )[2:]
-            async with asyncio.timeout(10):
-                await wire.reader.readuntil(tail)
-        else:
-            assert (await wire.receive_close())[0] == INTERNAL_ERROR
+        *_, last = await wire.receive_frames_until_close()
+        assert last.payload[:2] == reference.close_payload(INTERNAL_ERROR)
         wire.write_close(INTERNAL_ERROR)
         await drain_wire(wire)
     await wait_until(lambda: conn.ready_state == ReadyState.CLOSED)

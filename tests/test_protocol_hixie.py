@@ -471,6 +471,21 @@ async def test_bytes_cannot_be_sent_to_a_draft(
     await wire.close()
 
 
+@DRAFTS
+async def test_wrong_messages_to_a_draft_raise_and_send_nothing(
+    start_server: StartServer, draft: int
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server, draft)
+    with pytest.raises(TypeError, match="float"):
+        conn.send(1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="surrogate"):
+        conn.send("\ud800")
+    conn.send("right")
+    assert await wire.receive(7) == serialize_hixie("right")
+    await wire.close()
+
+
 async def test_broadcast_of_bytes_skips_the_drafts(start_server: StartServer) -> None:
     server = await start_server()
     old75, _ = await connect_both(server, 75)

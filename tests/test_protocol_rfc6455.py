@@ -2,6 +2,7 @@
 
 import array
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import reference
@@ -168,7 +169,7 @@ class Text(str):
 
 
 # What may be sent, made anew for each test, and the bytes that must arrive.
-BYTES_LIKE: dict[str, tuple[Callable[[], object], bytes]] = {
+BYTES_LIKE: dict[str, tuple[Callable[[], Any], bytes]] = {
     "bytes": (lambda: b"\x00\xff", b"\x00\xff"),
     "bytearray": (lambda: bytearray(b"mutable"), b"mutable"),
     "memoryview": (lambda: memoryview(b"viewed"), b"viewed"),
@@ -189,7 +190,7 @@ BYTES_LIKE: dict[str, tuple[Callable[[], object], bytes]] = {
 
 @pytest.mark.parametrize("case", BYTES_LIKE.values(), ids=list(BYTES_LIKE))
 async def test_bytes_like_objects_are_sent_byte_for_byte(
-    start_server: StartServer, case: tuple[Callable[[], object], bytes]
+    start_server: StartServer, case: tuple[Callable[[], Any], bytes]
 ) -> None:
     make, expected = case
     server = await start_server()
@@ -268,9 +269,10 @@ async def test_random_sends_are_the_frames_of_the_oracle(
     expected = b""
     for message in messages:
         conn.send(message)
-        text = isinstance(message, str)
-        payload = message.encode() if text else message
-        expected += reference.serialize(Frame(TEXT if text else BINARY, payload), None)
+        if isinstance(message, str):
+            expected += reference.serialize(Frame(TEXT, message.encode()), None)
+        else:
+            expected += reference.serialize(Frame(BINARY, message), None)
     conn.close(3001, "that was all")
     expected += reference.serialize(
         Frame(CLOSE, reference.close_payload(3001, "that was all")), None

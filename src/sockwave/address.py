@@ -3,7 +3,7 @@
 import socket
 from typing import Any, TypeAlias
 
-#: (host, port); the path of a Unix socket, "" where it has none; None when it is not known any more.
+#: (host, port); the path of a Unix socket, "" where it has none; None when it is known no more.
 Address: TypeAlias = tuple[Any, ...] | str | None
 
 

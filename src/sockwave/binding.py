@@ -1,4 +1,4 @@
-"""Listening sockets: made and bound at once, so that an address in use is said where it was asked for."""
+"""Listening sockets: bound at once, so that an address in use is said where it was asked for."""
 
 import contextlib
 import errno
@@ -8,12 +8,15 @@ import stat
 import sys
 from collections.abc import Iterator
 
-#: Connections that the kernel holds until they are accepted: a burst of clients that come back after a restart.
+#: Connections that the kernel holds until they are accepted: a burst of clients that come back
+#: after a restart.
 ACCEPT_QUEUE_COUNT = 4096
 
 
 def bind_port(port: int, host: str | None) -> list[socket.socket]:
-    """Listen on `port` of `host`, a name or an address; without one on all interfaces. Port 0 picks one, the same for all.
+    """Listen on `port` of `host`, a name or an address; without one on all interfaces.
+
+    Port 0 picks one, the same for all addresses.
 
     Raises OSError with the address in its message.
     """
@@ -25,13 +28,12 @@ def bind_port(port: int, host: str | None) -> list[socket.socket]:
         )
     sockets: list[socket.socket] = []
     try:
-        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
-            if sockets and not port:
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+        for family, (name, number, *rest) in dict.fromkeys((one[0], one[4]) for one in found):
+            picked = sockets[0].getsockname()[1] if sockets else number
             try:
-                sockets.append(bind_address(family, address))
+                sockets.append(bind_address(family, (name, picked, *rest)))
             except OSError as error:
-                # A system may know of IPv6 without having it; one family of "all interfaces" is enough then.
+                # A system may know of IPv6 without having it: one family is enough then.
                 if host or not sockets or error.errno != errno.EADDRNOTAVAIL:
                     raise
     except BaseException:
@@ -47,7 +49,7 @@ def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
         if sys.platform != "win32":
             # On Windows the option means something else: to take over an address that is in use.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Small messages leave at once: what belongs together is gathered by us. Accepted sockets inherit it.
+        # Small messages leave at once: what belongs together is gathered by us. It is inherited.
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -57,15 +59,23 @@ def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
 
 
 def bind_path(path: str) -> socket.socket:
-    """Listen on a Unix socket; one that a server left behind is replaced, one that answers is in use."""
+    """Listen on a Unix socket; one that a server left behind is replaced, one in use is not."""
     if not hasattr(socket, "AF_UNIX"):
-        raise OSError(errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system")
+        raise OSError(
+            errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system"
+        )
     with say_address(path), new_socket(socket.AF_UNIX) as made:
         if is_abandoned(path):
             os.unlink(path)
         made.bind(path)
         made.listen(ACCEPT_QUEUE_COUNT)
     return made
+
+
+def remove_path(made: socket.socket) -> None:
+    """Remove the name of a Unix socket that `bind_path` has made."""
+    with contextlib.suppress(OSError):
+        os.unlink(made.getsockname())
 
 
 def adopt(sock: socket.socket) -> socket.socket:
@@ -109,4 +119,6 @@ def say_address(address: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+        raise OSError(
+            error.errno, f"cannot listen on {address}: {error.strerror or error}"
+        ) from None

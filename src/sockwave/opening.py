@@ -1,8 +1,9 @@
-"""One opening handshake, from the request that asked for it to the open connection or the refusal."""
+"""One opening handshake, from the request to the open connection or the refusal."""
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from sockwave import handshake
 from sockwave.core.carrier import Carrier
@@ -14,14 +15,27 @@ from sockwave.states import ReadyState
 if TYPE_CHECKING:
     from sockwave.server import Server
 
+#: A function of the application's, and whether it takes the handshake.
+Hook: TypeAlias = tuple[Callable[..., object], int]
+
 
 class Opening:
     """What stands beside a connection until it is open.
 
-    The protocol's own rules come first, then the last eight bytes of a draft-76 client, then what the application says.
+    The protocol's own rules come first, then the last eight bytes of a draft-76 client, then what
+    the application says.
     """
 
-    __slots__ = ("carrier", "connection", "head", "key3", "server", "subprotocol", "task", "version")
+    __slots__ = (
+        "carrier",
+        "connection",
+        "head",
+        "key3",
+        "server",
+        "subprotocol",
+        "task",
+        "version",
+    )
 
     connection: Connection
 
@@ -34,7 +48,7 @@ class Opening:
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, rest: bytes) -> None:
-        """Judge the request; `rest` came behind it, and is looked at by nobody before the connection is open."""
+        """Judge the request; `rest` came behind it, and is kept unread until then."""
         options = self.server.options
         try:
             self.version = handshake.identify(self.head, options)
@@ -70,15 +84,19 @@ class Opening:
         else:
             self.accept(())
 
-    async def ask(self, hooks: list[tuple[object, int]], offer: handshake.Handshake) -> None:
+    async def ask(self, hooks: list[Hook], offer: handshake.Handshake) -> None:
         """Let each hook see the handshake, in their order."""
         try:
             for hook, count in hooks:
-                verdict = hook(*(offer,)[:count])  # type: ignore[operator]
+                verdict = hook(*(offer,)[:count])
                 if inspect.isawaitable(verdict):
                     verdict = await verdict
                 if verdict is False:
                     offer.refuse()
+                if verdict is not None and verdict is not True:
+                    raise TypeError(
+                        f"a handshake hook: expected True, False or None, given {verdict!r}"
+                    )
         except Refused as refused:
             self.refuse(refused)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The selector of a loop that is ours: it waits in the core's epoll, which the loop's own descriptors are nested in."""
+"""The selector of a loop that is ours: it waits in the core's epoll, with the loop's own nested."""
 
 import selectors
 from typing import TYPE_CHECKING

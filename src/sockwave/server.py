@@ -5,31 +5,36 @@ import contextlib
 import logging
 import signal
 import socket
-import sys
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sockwave import binding
 from sockwave.address import address_of
 from sockwave.close import CloseCode, check_close
+from sockwave.connections import Connections
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection, Hub
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
-from sockwave.core.transport import AsyncioEngine
 from sockwave.core.writer import DONE
+from sockwave.engine import Engine, create_engine, create_loop
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.opening import Opening
 from sockwave.options import Limits, Options
 from sockwave.stream import Stream
 
-if TYPE_CHECKING or sys.platform == "linux":
-    from sockwave.core.loop import EpollEngine
+if TYPE_CHECKING:
     from sockwave.selector import CoreSelector
 
 logger = logging.getLogger("sockwave")
+
+#: What `serve` runs for each connection.
+Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
+
+# RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
+UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
 
 #: How long `close` waits for the closing handshakes by default, in seconds.
 DRAIN_S = 10.0
@@ -44,13 +49,15 @@ class Server(Emitter):
     limits: Limits
     loop: asyncio.AbstractEventLoop
     hub: Hub
+    _engine: Engine
 
     def __init__(self, **options: Any) -> None:
         self.options = Options(**options)
         self.limits = self.options.limits
         self.openings: set[Opening] = set()
         self._visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []  # bound, but not yet accepted on
+        self._names: list[socket.socket] = []  # Unix sockets, whose names are ours to remove
         self._addresses: list[Any] = []
         self._hub: Hub | None = None
         self._selector: CoreSelector | None = None
@@ -70,10 +77,11 @@ class Server(Emitter):
         path: str | None = None,
         sock: socket.socket | None = None,
     ) -> Self:
-        """Listen on `port` of `host`, at once; it may be called several times, for several addresses.
+        """Listen on `port` of `host`, at once; may be called several times, for several addresses.
 
-        Without a host it is all interfaces, and port 0 picks a port: see `addresses`. `path` is that of a Unix socket,
-        `sock` a socket made elsewhere. Connections are accepted once the server runs.
+        Without a host it is all interfaces, and port 0 picks a port: see `addresses`. `path` is
+        that of a Unix socket, `sock` a socket made elsewhere. Connections are accepted once the
+        server runs.
 
         Raises OSError, with the address in its message, when it cannot be had.
         """
@@ -83,6 +91,7 @@ class Server(Emitter):
             made = [binding.adopt(sock)]
         elif path is not None:
             made = [binding.bind_path(path)]
+            self._names += made
         else:
             made = binding.bind_port(port, host)
         self._addresses += [address_of(one) for one in made]
@@ -101,14 +110,9 @@ class Server(Emitter):
 
     def run(self) -> None:
         """Run in a loop of its own until SIGINT or SIGTERM closes the server, or `close` does."""
-        with asyncio.Runner(loop_factory=self._make_loop) as runner:
+        loop, self._selector = create_loop(self.options)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(self._run())
-
-    def _make_loop(self) -> asyncio.AbstractEventLoop:
-        if sys.platform == "linux" and self.options.engine != "asyncio":
-            self._selector = CoreSelector()
-            return asyncio.SelectorEventLoop(self._selector)
-        return asyncio.new_event_loop()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -153,39 +157,18 @@ class Server(Emitter):
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
         self.loop = asyncio.get_running_loop()
         self._ended = self.loop.create_future()
-        engine = self._make_engine()
-        self._hub = self.hub = Hub(self, engine, self.limits)
+        self._engine = create_engine(
+            self.options, self.loop, self._selector, self._welcome, self._complain
+        )
+        self._hub = self.hub = Hub(self, self._engine, self.limits)
         made, self._sockets = self._sockets, []
         await self._accept_on(made)
 
-    def _make_engine(self) -> "EpollEngine | AsyncioEngine":
-        kind: type[EpollEngine] | type[AsyncioEngine] = AsyncioEngine
-        if sys.platform == "linux" and self.options.engine != "asyncio" and can_watch(self.loop):
-            kind = EpollEngine
-        elif self.options.engine == "epoll":
-            raise SockwaveError("engine: expected a system and a loop with epoll for 'epoll'")
-        max_backlog = self.limits.max_backlog
-        engine = kind(
-            self.loop,
-            self._welcome,
-            self._complain,
-            high_water=self.limits.high_water,
-            low_water=self.limits.low_water,
-            max_backlog=sys.maxsize if max_backlog is None else max_backlog,
-        )
-        if self._selector is not None and not isinstance(engine, AsyncioEngine):
-            self._selector.attach(engine)
-        else:
-            engine.attach()
-        return engine
-
     async def _accept_on(self, sockets: list[socket.socket]) -> None:
-        engine = self.hub.engine
-        assert isinstance(engine, AsyncioEngine) or sys.platform == "linux"
         for one in sockets:
-            await engine.listen(one)
+            await self._engine.listen(one)
         if self._is_closing:
-            engine.stop_listening()
+            self._engine.stop_listening()
         else:
             self.emit_event("listening")
 
@@ -206,10 +189,10 @@ class Server(Emitter):
     def close(
         self, code: int = 1001, reason: str = "", drain: float | None = DRAIN_S
     ) -> Awaitable[None]:
-        """Stop accepting, close every connection with `code`, and after `drain` seconds abort what is left.
+        """Stop accepting, close all connections with `code`, abort the rest after `drain` seconds.
 
-        Returns what is done when all are gone; it need not be awaited. With `drain` None there is no limit but each
-        connection's own. A second call changes nothing.
+        Returns what is done when all are gone; it need not be awaited. With `drain` None there is
+        no limit but each connection's own. A second call changes nothing.
 
         Raises TypeError or ValueError for a code or reason that cannot be sent.
         """
@@ -219,6 +202,8 @@ class Server(Emitter):
         if not self._is_closing:
             self._is_closing = True
             self._addresses = []
+            for one in self._names:
+                binding.remove_path(one)
             if self._hub is None:
                 self._close_unstarted()
             else:
@@ -234,7 +219,7 @@ class Server(Emitter):
 
     def _drain(self, code: int, reason: str, seconds: float | None) -> None:
         """Say goodbye to everybody."""
-        engine = self.hub.engine
+        engine = self._engine
         engine.stop_listening()
         for connection in list(self.hub.connections.values()):
             connection.close(code, reason)
@@ -256,7 +241,7 @@ class Server(Emitter):
             visitor.abort()
         for opening in list(self.openings):
             opening.carrier.abort()
-        self.hub.engine.abort_waiting()
+        self._engine.abort_waiting()
 
     def _finish(self) -> None:
         """Come to the end: nobody is there any more."""
@@ -265,31 +250,30 @@ class Server(Emitter):
             return
         if self._drain_timer is not None:
             self._drain_timer.cancel()
-        self.hub.engine.when_empty = None
+        self._engine.when_empty = None
         if self._selector is not None:
             self._selector.detach()
-        self.hub.engine.stop()
+        self._engine.stop()
         self._ended.set_result(None)
         self.emit_event("close", None)
 
     # ---- everybody
 
     @property
-    def connections(self) -> "Connections":
-        """A live view of the connected clients: sized, iterable, and by `id` with `connections[id]`."""
+    def connections(self) -> Connections:
+        """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
         return Connections({} if self._hub is None else self._hub.connections)
 
     def broadcast(self, message: str | bytes | bytearray | memoryview) -> int:
-        """Send a str (text) or bytes-like (binary) to every connected client, and give how many it was queued for.
+        """Send a str (text) or bytes-like (binary) to every connected client.
 
-        It is framed once, and leaves in one write per connection with all else of this turn of the loop. Clients of the
-        drafts get no binary.
+        Returns how many it was queued for. It is framed once, and leaves in one write per
+        connection with all else of this turn of the loop. Clients of the drafts get no binary.
+
+        Raises TypeError for anything else, ValueError for a str with a lone surrogate.
         """
-        if self._hub is None:
-            if not isinstance(message, str):
-                memoryview(message)
-            return 0
-        return self._hub.broadcast(message)
+        hub = self._hub or Hub(self, None, self.limits)
+        return hub.broadcast(message)
 
     # ---- what carriers, requests and connections ask for
 
@@ -358,12 +342,12 @@ class Server(Emitter):
             logger.error("error in %s", connection or "the server", exc_info=error)
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Run an asynchronous listener of the server as a task, which its connection or its request holds."""
+        """Run an asynchronous listener as a task, held by its connection or its request."""
         if self._answering is not None:
             self._answering.hold(self.loop.create_task(self._answer(coroutine, self._answering)))
         elif self._hub is None:
             coroutine.close()
-            raise SockwaveError("the server does not run: expected no asynchronous listener to be called")
+            raise SockwaveError("the server does not run: expected no asynchronous listener")
         else:
             self._hub.hold(coroutine, self._hub.current)
 
@@ -378,64 +362,29 @@ class Server(Emitter):
 
     # ---- a handler for each connection
 
-    def handle_with(self, handler: "Handler") -> None:
-        """Run `handler(conn)` as a task for each connection, and close the connection when it returns."""
+    def handle_with(self, handler: Handler) -> None:
+        """Run `handler(conn)` as a task for each connection, which ends with it."""
 
         @self.on("connection")
         def connected(connection: Connection) -> None:
             connection.expect_handler()
             self.hub.hold(self._handle(handler, connection))
 
-    async def _handle(self, handler: "Handler", connection: Connection) -> None:
+    async def _handle(self, handler: Handler, connection: Connection) -> None:
         try:
             await handler(connection)
         except ConnectionClosed:
-            pass        # the peer has gone while the handler was talking to it: how most of them end
+            pass  # the peer has gone while the handler was talking to it: how most of them end
         except Exception as error:
             self.listener_failed_for(error, connection)
         connection.close()
 
 
-Handler = Callable[[Connection], Coroutine[Any, Any, object]]
-
-# RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
-UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
-
-
-class Connections(Mapping[int, Connection]):
-    """The connected clients: sized, iterable in the order in which they connected, and by their `id`."""
-
-    def __init__(self, connections: dict[int, Connection]) -> None:
-        self._connections = connections
-
-    def __len__(self) -> int:
-        return len(self._connections)
-
-    def __iter__(self) -> Iterator[Connection]:  # type: ignore[override]
-        return iter(list(self._connections.values()))
-
-    def __contains__(self, connection: object) -> bool:
-        if isinstance(connection, Connection):
-            return self._connections.get(connection.id) is connection
-        return connection in self._connections
-
-    def __getitem__(self, id: int) -> Connection:
-        return self._connections[id]
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} connections>"
-
-
-def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether a loop can wait for a descriptor."""
-    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader
-
-
 def create_server(**options: Any) -> Server:
     """Create a server; `listen` and one of `run`, `serve_forever` and `async with` make it serve.
 
-    The options are those of `sockwave.options.Options`. Raises TypeError for an unknown one, with the nearest name, TypeError or
-    ValueError for a wrong value.
+    The options are those of `sockwave.options.Options`. Raises TypeError for an unknown one, with
+    the nearest name, TypeError or ValueError for a wrong value.
     """
     return Server(**options)
 
@@ -449,9 +398,10 @@ def serve(
     sock: socket.socket | None = None,
     **options: Any,
 ) -> Server:
-    """Create a server that listens, and runs `handler(conn)` for each connection: `async with serve(…) as server`.
+    """Create a server that listens and runs `handler` as a task for each connection.
 
-    The connection is closed when its handler returns, and with 1011 when it raises.
+    It is used as `async with serve(…) as server`. A connection is closed when its handler returns,
+    with 1011 when it raises.
     """
     server = Server(**options)
     server.handle_with(handler)

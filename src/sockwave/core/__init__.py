@@ -1,1 +1,1 @@
-"""The compiled core: it knows the protocol, and of the system only what `loop` and `transport` tell it."""
+"""The compiled core: it knows the protocol; of the system only `loop` and `transport` know."""

@@ -1,4 +1,5 @@
-"""What carries the bytes: the one small interface between the protocol and whatever brings its bytes."""
+"""What carries the bytes: the one small interface between the protocol and whatever brings its
+bytes."""
 
 from libc.stdint cimport uint8_t
 
@@ -7,11 +8,12 @@ from sockwave.core.timers cimport Timed, Wheel
 from sockwave.core.writer cimport Cork
 
 cdef enum:
-    # A receiver may put this many bytes in front of what it is given: a frame header, or a whole control frame, of which the
-    # first part came earlier.
+    # A receiver may put this many bytes in front of what it is given: a frame header, or a whole
+    # control frame, of which the first part came earlier.
     HEADROOM_SIZE = 256
     READ_SIZE = 262144
-    TURN_MESSAGE_COUNT = 4096   # messages that a wake-up may deliver before the application's own tasks get their turn
+    # Messages that a wake-up may deliver before the application's own tasks get their turn.
+    TURN_MESSAGE_COUNT = 4096
 
 cdef class Carrier
 
@@ -40,7 +42,7 @@ cdef class Engine:
     cdef list departed          # carriers whose receivers are to hear that it is over
     cdef list postponed         # receivers that have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count
-    cdef public object when_empty       # called when the last carrier is gone; None: nobody waits for it
+    cdef public object when_empty   # called when the last carrier is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
 
     cdef int admit(self, Carrier carrier) except -1

@@ -1,10 +1,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 from sockwave.address import Address
 from sockwave.core.emitter import Emitter
 from sockwave.core.timers import Timed, Wheel
 from sockwave.core.writer import Cork
+
+TICK_S: float
 
 class Receiver(Emitter):
     def data_received(self, data: bytes) -> None: ...
@@ -16,8 +19,8 @@ class Engine:
     loop: asyncio.AbstractEventLoop
     cork: Cork
     wheel: Wheel
-    def __init__(
-        self,
+    def __new__(
+        cls,
         loop: asyncio.AbstractEventLoop,
         welcome: Callable[[Carrier], object],
         complain: Callable[[BaseException, Carrier], object],
@@ -25,7 +28,7 @@ class Engine:
         high_water: int,
         low_water: int,
         max_backlog: int,
-    ) -> None: ...
+    ) -> Self: ...
     carrier_count: int
     when_empty: Callable[[], object] | None
     def abort_waiting(self) -> None: ...

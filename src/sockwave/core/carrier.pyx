@@ -1,11 +1,13 @@
-"""What carries the bytes: the one small interface between the protocol and whatever brings its bytes."""
+"""What carries the bytes: the one small interface between the protocol and whatever brings its
+bytes."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 
 from sockwave.core.timers import TICK_S
 
-cdef double LINGER_S = 2.0      # how long a closed connection's last bytes are waited for, so that no RST destroys ours
+# How long a closed connection's last bytes are waited for, so that no RST destroys ours.
+cdef double LINGER_S = 2.0
 
 # What a receiver can be told in a turn of its own.
 cdef enum:
@@ -19,7 +21,8 @@ cdef enum:
 cdef class Receiver(Emitter):
     """What stands behind a carrier, takes its bytes and tells what they mean.
 
-    A compiled receiver takes them where they lie (`take_bytes`), one written in Python as bytes objects (`data_received`).
+    A compiled receiver takes them where they lie (`take_bytes`), one written in Python as bytes
+    objects (`data_received`).
     """
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
@@ -27,7 +30,8 @@ cdef class Receiver(Emitter):
         return 0
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
-        """Give the place where the next bytes are best put, and its size; NULL for the loop's own buffer."""
+        """Give the place where the next bytes are best put, and its size;
+        NULL for the loop's own buffer."""
         return NULL
 
     cdef int go_on(self) except -1:
@@ -50,7 +54,8 @@ cdef class Receiver(Emitter):
         """Hear that the peer sends nothing more."""
 
     cpdef object connection_lost(self, object error):
-        """Hear, last and once, that the carrier is gone; `error` is an OSError, or None after an orderly end."""
+        """Hear, last and once, that the carrier is gone; `error` is an OSError,
+        or None after an orderly end."""
 
     cpdef object deadline_passed(self):
         """Hear that the time given by `set_deadline` is up."""
@@ -59,7 +64,10 @@ cdef class Receiver(Emitter):
 cdef class Engine:
     """What the carriers of one server in one loop share."""
 
-    def __cinit__(self, loop, welcome, complain, *, size_t high_water, size_t low_water, size_t max_backlog):
+    def __cinit__(
+        self, loop, welcome, complain, *,
+        size_t high_water, size_t low_water, size_t max_backlog,
+    ):
         self.loop = loop
         self.welcome = welcome
         self.complain = complain
@@ -190,7 +198,8 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int run(self, int what, uint8_t* data, size_t size) except -1:
-        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it raises goes no further."""
+        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it
+        raises goes no further."""
         cdef Receiver receiver = self.receiver      # held: it may end in its own turn
         if receiver is None:
             return 0
@@ -253,8 +262,9 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int finish(self, bint linger) except -1:
-        """End in order: everything written leaves, then FIN. With `linger`, what the peer still sends is read and dropped, so
-        that no RST overtakes our last bytes; without, the socket is closed at once, which is right when nothing can come."""
+        """End in order: everything written leaves, then FIN. With `linger`, what the peer still
+        sends is read and dropped, so that no RST overtakes our last bytes; without, the socket is
+        closed at once, which is right when nothing can come."""
         if self.is_closing:
             return 0
         self.is_closing = True
@@ -271,7 +281,9 @@ cdef class Carrier(Timed):
             return self.lose(None)
         self.end_writing()
         self.watch_readable(True)
-        self.set_deadline(LINGER_S)
+        when = self.engine.loop.time() + LINGER_S
+        if not self.due or self.due > self.engine.wheel.tick_at(when):
+            self.set_deadline(LINGER_S)
         return 0
 
     cdef int backlog_rose(self) except -1:
@@ -313,10 +325,13 @@ cdef class Carrier(Timed):
     # ---- what receivers written in Python use
 
     def write(self, data):
-        """Queue bytes-like `data`; it leaves at the end of this turn of the loop. Ignored after `close` and `abort`."""
+        """Queue bytes-like `data`; it leaves at the end of this turn of the loop.
+        Ignored after `close` and `abort`."""
         cdef bytes owned = data if type(data) is bytes else bytes(memoryview(data))
         if not self.is_closing:
-            self.write_bytes(owned, <const uint8_t*>PyBytes_AS_STRING(owned), PyBytes_GET_SIZE(owned))
+            self.write_bytes(
+                owned, <const uint8_t*>PyBytes_AS_STRING(owned), PyBytes_GET_SIZE(owned)
+            )
 
     def drained(self):
         """Give an awaitable that is done when the backlog is under the high-water mark."""
@@ -331,7 +346,8 @@ cdef class Carrier(Timed):
         self.resume()
 
     def close(self):
-        """Send what is queued, then FIN; read and drop what still comes until the peer ends too, or two seconds long."""
+        """Send what is queued, then FIN; read and drop what still comes until the peer ends too,
+        or two seconds long."""
         self.finish(True)
 
     def abort(self):
@@ -339,7 +355,8 @@ cdef class Carrier(Timed):
         self.lose(None)
 
     def set_deadline(self, seconds):
-        """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier deadline; None clears it."""
+        """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier
+        deadline; None clears it."""
         cdef Engine engine = self.engine
         if self.is_lost:
             return

@@ -1,6 +1,7 @@
 """Named events and their listeners: the one emitter of servers and connections."""
 
-# The events of both. An emitter says in `event_table` which of them are its own, and with how many arguments.
+# The events of both. An emitter says in `event_table` which of them are its own,
+# and with how many arguments.
 cdef enum Event:
     LISTENING
     CONNECTION
@@ -16,13 +17,15 @@ cdef enum Event:
     DRAIN
 
 cdef class Emitter:
-    # (listener, code, listener, code, …) in the order of addition; replaced, never changed, so that an emission in progress
-    # keeps the row it started with. A code says the event, how many arguments the listener takes, and whether it is for once.
+    # (listener, code, listener, code, …) in the order of addition; replaced, never changed, so that
+    # an emission in progress keeps the row it started with. A code says the event, how many
+    # arguments the listener takes, and whether it is for once.
     cdef tuple _listeners
 
     cdef bint hears(self, int event) noexcept
     cdef int emit(self, int event, object first, object second) except -1
     cdef int add(self, object event, object listener, bint once) except -1
+    cdef int caught(self) except -1
     cdef int drop_once(self, object listener, long code) except -1
     cdef int forget_listeners(self) except -1
 

@@ -1,6 +1,7 @@
 """Named events and their listeners: the one emitter of servers and connections.
 
-A listener is called with as many of its event's arguments as it takes; that is decided once, when it is added.
+A listener is called with as many of its event's arguments as it takes; that is decided once,
+when it is added.
 """
 
 import asyncio
@@ -8,18 +9,27 @@ import difflib
 import inspect
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
 cdef extern from "Python.h":
     # Vectorcall without a tuple or a keyword: nothing is allocated for the arguments.
-    object PyObject_CallNoArgs(object callable)
-    object PyObject_CallOneArg(object callable, object argument)
-    object PyObject_Vectorcall(object callable, PyObject* const* arguments, size_t count, PyObject* names)
-    bint PyCoro_CheckExact(object value)
+    PyObject* PyObject_CallNoArgs(object callable)
+    PyObject* PyObject_CallOneArg(object callable, object argument)
+    PyObject* PyObject_Vectorcall(
+        object callable, PyObject* const* arguments, size_t count, PyObject* names
+    )
+    bint PyCoro_CheckExact(PyObject* value)
     long PyLong_AsLong(object value) except? -1
 
-# How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All codes are small integers,
-# of which CPython keeps one object each.
+cdef extern from *:
+    """
+    static int sockwave_raise_pending(void) { return -1; }
+    """
+    int raise_pending "sockwave_raise_pending" () except -1
+
+# How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
+# codes are small integers, of which CPython keeps one object each.
 cdef enum:
     ONCE = 1
     COUNT_SHIFT = 1
@@ -48,7 +58,8 @@ CONNECTION_EVENTS = {
 
 
 cdef int count_taken(object listener, str event, int offered) except -1:
-    """Say how many of the `offered` arguments a listener takes; TypeError when it wants more or other ones."""
+    """Say how many of the `offered` arguments a listener takes;
+    TypeError when it wants more or other ones."""
     cdef int positional, required
     function = getattr(listener, "__func__", listener)
     code = getattr(function, "__code__", None)
@@ -73,10 +84,13 @@ cdef int count_taken(object listener, str event, int offered) except -1:
                 required += parameter.default is parameter.empty
             elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
                 raise TypeError(
-                    f"listener {listener!r} of {event!r} needs the keyword argument {parameter.name!r}, which no event gives"
+                    f"listener {listener!r} of {event!r} needs the keyword argument "
+                    f"{parameter.name!r}, which no event gives"
                 )
     if required > offered:
-        raise TypeError(f"listener {listener!r} takes {required} arguments, but {event!r} has {offered}")
+        raise TypeError(
+            f"listener {listener!r} takes {required} arguments, but {event!r} has {offered}"
+        )
     return min(positional, offered)
 
 
@@ -87,8 +101,14 @@ cdef class Emitter:
         cdef int number, offered
         number, offered = self._event(event)
         if not callable(listener):
-            raise TypeError(f"a listener of {event!r} must be callable, not {type(listener).__name__}")
-        code = number << EVENT_SHIFT | count_taken(listener, event, offered) << COUNT_SHIFT | (ONCE if once else 0)
+            raise TypeError(
+                f"a listener of {event!r} must be callable, not {type(listener).__name__}"
+            )
+        code = (
+            number << EVENT_SHIFT
+            | count_taken(listener, event, offered) << COUNT_SHIFT
+            | (ONCE if once else 0)
+        )
         self._listeners = (self._listeners or ()) + (listener, code)
         return 0
 
@@ -103,11 +123,11 @@ cdef class Emitter:
     def on(self, event, listener=None):
         """Call `listener` at each `event`; without a listener, give a decorator that does so.
 
-        Listeners run in the order in which they were added, with as many of the event's arguments as they take. What an
-        `async def` listener starts becomes a task of its own.
+        Listeners run in the order in which they were added, with as many of the event's arguments
+        as they take. What an `async def` listener starts becomes a task of its own.
 
-        Raises ValueError for an event that does not exist here, TypeError for a listener that cannot be called with the
-        event's arguments.
+        Raises ValueError for an event that does not exist here, TypeError for a listener that
+        cannot be called with the event's arguments.
         """
         if listener is None:
             return lambda function: (self.on(event, function), function)[1]
@@ -143,7 +163,8 @@ cdef class Emitter:
         return [row[i] for i in range(0, len(row), 2) if row[i + 1] >> EVENT_SHIFT == number]
 
     def takers(self, event):
-        """List the listeners of `event` with how many of its arguments each takes, for who calls them by itself."""
+        """List the listeners of `event` with how many of its arguments each takes,
+        for who calls them by itself."""
         cdef int number = self._event(event)[0]
         cdef tuple row = self._listeners or ()
         cdef Py_ssize_t i
@@ -174,6 +195,7 @@ cdef class Emitter:
         cdef long code
         cdef bint heard = False
         cdef PyObject* arguments[2]
+        cdef PyObject* result
         if row is None:
             return 0
         for i in range(0, PyTuple_GET_SIZE(row), 2):
@@ -185,23 +207,32 @@ cdef class Emitter:
             if code & ONCE:
                 self.drop_once(listener, code)
             code = code >> COUNT_SHIFT & COUNT_MASK
-            try:
-                if code == 1:
-                    result = PyObject_CallOneArg(listener, first)
-                elif code == 0:
-                    result = PyObject_CallNoArgs(listener)
-                else:
-                    arguments[0] = <PyObject*>first
-                    arguments[1] = <PyObject*>second
-                    result = PyObject_Vectorcall(listener, arguments, 2, NULL)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self.listener_failed(error)
+            # By hand, not by `try`: that costs as much as the call of a small listener.
+            if code == 1:
+                result = PyObject_CallOneArg(listener, first)
+            elif code == 0:
+                result = PyObject_CallNoArgs(listener)
+            else:
+                arguments[0] = <PyObject*>first
+                arguments[1] = <PyObject*>second
+                result = PyObject_Vectorcall(listener, arguments, 2, NULL)
+            if result is NULL:
+                self.caught()
             else:
                 if PyCoro_CheckExact(result):
-                    self.listener_started(result)
+                    self.listener_started(<object>result)
+                Py_DECREF(<object>result)
         return heard
+
+    cdef int caught(self) except -1:
+        """Deal with the exception that a listener has left behind."""
+        try:
+            raise_pending()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.listener_failed(error)
+        return 0
 
     cdef int drop_once(self, object listener, long code) except -1:
         cdef tuple row = self._listeners
@@ -214,17 +245,18 @@ cdef class Emitter:
 
     def emit_event(self, event, first=None, second=None):
         """Call the listeners of `event` with its arguments, and tell whether there was one."""
-        cdef int number, offered
-        number, offered = self._event(event)
+        cdef int number = self._event(event)[0]
         return self.emit(number, first, second) == 1
 
     cdef int forget_listeners(self) except -1:
-        """Drop all listeners, and with them the cycles that their closures form with what they listen to."""
+        """Drop all listeners, and with them the cycles that their closures form with what they
+        listen to."""
         self._listeners = None
         return 0
 
     cpdef dict event_table(self):
-        """Give event name → (event, how many arguments it has); an emitter that does not say has none."""
+        """Give event name → (event, how many arguments it has);
+        an emitter that does not say has none."""
         return {}
 
     cpdef object listener_failed(self, BaseException error):

@@ -14,7 +14,8 @@ cdef enum:
     MAX_HEADER_SIZE = 14        # two bytes, a 64-bit length, a mask
     MAX_CONTROL_SIZE = 125      # 5.5: the payload of a control frame
 
-# What a peer can do wrong. `violation_code` and `violation_reason` are the only place that says what follows.
+# What a peer can do wrong. `violation_code` and `violation_reason` are the only place that says
+# what follows.
 cdef enum Violation:
     NO_VIOLATION
     RESERVED_BITS
@@ -47,7 +48,9 @@ cdef struct Header:
     bint complete               # false: only the first two bytes have been read
 
 cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcept nogil
-cdef Violation check_header(const Header* header, uint8_t allowed_reserved, bint in_message) noexcept nogil
+cdef Violation check_header(
+    const Header* header, uint8_t allowed_reserved, bint in_message
+) noexcept nogil
 cdef Violation check_close(const uint8_t* payload, size_t size) noexcept nogil
 cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noexcept nogil
 cdef size_t header_size(uint64_t length) noexcept nogil

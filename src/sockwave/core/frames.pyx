@@ -52,15 +52,19 @@ cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcep
     return True
 
 
-cdef Violation check_header(const Header* header, uint8_t allowed_reserved, bint in_message) noexcept nogil:
-    """Name the first rule that a client's header breaks; of an incomplete one, what its first two bytes show."""
+cdef Violation check_header(
+    const Header* header, uint8_t allowed_reserved, bint in_message
+) noexcept nogil:
+    """Name the first rule that a client's header breaks; of an incomplete one,
+    what its first two bytes show."""
     # 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
     if header.reserved & ~allowed_reserved:
         return RESERVED_BITS
     if is_control(header.opcode):
         if header.opcode > PONG:
             return UNKNOWN_OPCODE
-        # 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+        # 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
+        # fragmented."
         if header.short_length > MAX_CONTROL_SIZE:
             return LONG_CONTROL_FRAME
         if not header.fin:
@@ -69,7 +73,8 @@ cdef Violation check_header(const Header* header, uint8_t allowed_reserved, bint
         if header.reserved:
             return RESERVED_BITS
     elif header.opcode > BINARY:
-        # 5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
+        # 5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket
+        # Connection_."
         return UNKNOWN_OPCODE
     elif header.opcode == CONTINUATION:
         if not in_message:
@@ -104,8 +109,10 @@ cdef Violation check_close(const uint8_t* payload, size_t size) noexcept nogil:
     if size == 1:
         return CLOSE_PAYLOAD_SIZE
     code = payload[0] << 8 | payload[1]
-    # 7.4.1: 1004 is reserved; 1005, 1006 and 1015 "MUST NOT be set as a status code in a Close control frame".
-    # 7.4.2: 0-999 are not used; 1000-2999 are for the protocol and its registry, which ends at 1014.
+    # 7.4.1: 1004 is reserved; 1005, 1006 and 1015 "MUST NOT be set as a status code in a Close
+    # control frame".
+    # 7.4.2: 0-999 are not used; 1000-2999 are for the protocol and its registry,
+    # which ends at 1014.
     if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
         return CLOSE_CODE
     if utf8_check(UTF8_COMPLETE, payload + 2, size - 2) != UTF8_COMPLETE:
@@ -119,7 +126,8 @@ cdef size_t header_size(uint64_t length) noexcept nogil:
 
 
 cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noexcept nogil:
-    """Write the header of an unmasked frame (5.1: "A server MUST NOT mask any frames") and give its size."""
+    """Write the header of an unmasked frame (5.1: "A server MUST NOT mask any frames")
+    and give its size."""
     cdef int i
     out[0] = first_byte
     if length < LENGTH_16:
@@ -136,7 +144,8 @@ cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noex
     return 10
 
 
-# Violation → close code (section 7.4.1) and the sentence that stands in the close frame and in the log.
+# Violation → close code (section 7.4.1) and the sentence that stands in the close frame
+# and in the log.
 CONSEQUENCES = {
     RESERVED_BITS: (1002, "reserved bits are set"),
     UNKNOWN_OPCODE: (1002, "unknown opcode"),

@@ -5,9 +5,11 @@ from libc.stdint cimport uint8_t, uint64_t
 from sockwave.core.reader cimport Found, Input, Reader
 
 cdef enum:
-    TEXT_FRAME = 0x00           # text up to the next FRAME_END; other types below 0x80 look the same and are skipped
+    # Text up to the next FRAME_END; other types below 0x80 look the same and are skipped.
+    TEXT_FRAME = 0x00
     FRAME_END = 0xFF
-    MAX_LENGTH_SIZE = 5         # bytes of a length in groups of seven bits, beyond which nobody is honest
+    # Bytes of a length in groups of seven bits, beyond which nobody is honest.
+    MAX_LENGTH_SIZE = 5
 
 cdef class HixieReader(Reader):
     """The reader of a draft-75 or draft-76 connection."""

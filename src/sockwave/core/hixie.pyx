@@ -1,14 +1,17 @@
 """The framing of draft-ietf-hybi-00 section 4.2 (draft-76) and draft-hixie-75 section 4.2.
 
-A frame is a type byte and either text up to FF (types below 80) or a length and so many bytes. Only type 00 carries a message;
-all others are skipped, as section 5.3 of draft-76 says ("discard the data"). The length field is the known attack on these
-drafts: its bytes are counted, leading zeros too, and its value is held against the message limit before anything follows.
+A frame is a type byte and either text up to FF (types below 80) or a length and so many bytes. Only
+type 00 carries a message; all others are skipped, as section 5.3 of draft-76 says ("discard the
+data"). The length field is the known attack on these drafts: its bytes are counted, leading zeros
+too, and its value is held against the message limit before anything follows.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memchr
 
-from sockwave.core.frames cimport CLOSE, CONTINUATION, DRAFT_LENGTH, INVALID_UTF8, MESSAGE_TOO_BIG, TEXT
+from sockwave.core.frames cimport (
+    CLOSE, CONTINUATION, DRAFT_LENGTH, INVALID_UTF8, MESSAGE_TOO_BIG, TEXT,
+)
 from sockwave.core.reader cimport NEEDS_MORE
 
 cdef extern from "utf8.h" nogil:
@@ -16,7 +19,8 @@ cdef extern from "utf8.h" nogil:
     enum: UTF8_COMPLETE, UTF8_INVALID
 
 cdef enum:
-    LENGTH_BIT = 0x80           # of a type byte: a length follows; of a length byte: another one follows
+    # Of a type byte: a length follows; of a length byte: another one follows.
+    LENGTH_BIT = 0x80
 
 
 cdef class HixieReader(Reader):
@@ -36,7 +40,10 @@ cdef class HixieReader(Reader):
                 given.size -= size
                 self.skip_left -= size
                 continue
-            event = self.take_text(given, found) if self.in_frame else self.begin_draft_frame(given, found)
+            if self.in_frame:
+                event = self.take_text(given, found)
+            else:
+                event = self.begin_draft_frame(given, found)
             if event != CONTINUATION:
                 return event
         return NEEDS_MORE
@@ -64,7 +71,8 @@ cdef class HixieReader(Reader):
             if not given.data[i - 1] & LENGTH_BIT:
                 break
         found.size = 0
-        # Section 5.3: "If the frame type is 0xFF and the length was 0, then … the /client terminated/ flag is set".
+        # Section 5.3: "If the frame type is 0xFF and the length was 0, then … the /client
+        # terminated/ flag is set".
         if self.has_close and given.data[0] == FRAME_END and length == 0:
             given.data += i
             given.size -= i
@@ -83,7 +91,9 @@ cdef class HixieReader(Reader):
             if size > self.max_size - self.message_size:
                 return self.violate(found, MESSAGE_TOO_BIG)
             self.utf8_state = utf8_check(self.utf8_state, text, size)
-            if self.utf8_state == UTF8_INVALID or (end is not NULL and self.utf8_state != UTF8_COMPLETE):
+            if self.utf8_state == UTF8_INVALID or (
+                end is not NULL and self.utf8_state != UTF8_COMPLETE
+            ):
                 return self.violate(found, INVALID_UTF8)
         if end is NULL:
             given.data += size

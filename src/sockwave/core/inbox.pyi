@@ -1,4 +1,8 @@
+import asyncio
+from typing import Any
+
 class Inbox:
     size: int
     is_wanted: bool
     is_ended: bool
+    consumer: asyncio.Task[Any] | None

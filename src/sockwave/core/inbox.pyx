@@ -5,7 +5,8 @@ from collections import deque
 
 
 cdef class Inbox:
-    """A queue of messages, and of tasks that wait for one. Its limits are the connection's affair."""
+    """A queue of messages, and of tasks that wait for one.
+    Its limits are the connection's affair."""
 
     def __cinit__(self):
         self.messages = deque()

@@ -20,10 +20,12 @@ cdef class Listener:
     cdef int fd
 
 cdef class EpollEngine(Engine):
-    """Serves its sockets by an epoll of its own, behind one descriptor that any loop can wait for."""
+    """Serves its sockets by an epoll of its own,
+    behind one descriptor that any loop can wait for."""
     cdef int poller
     cdef poller_event batch[BATCH_COUNT]
-    cdef int batch_size, position       # what the last wait found, and how much of it has been dealt with
+    # What the last wait found, and how much of it has been dealt with.
+    cdef int batch_size, position
     cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
     cdef bint owns_loop                 # the loop waits in `wait`
     cdef dict listeners                 # fd → Listener

@@ -43,11 +43,13 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
 
-ACCEPT_REST_S = 0.1             # without descriptors or memory to accept: how long until the next try
+# Without descriptors or memory to accept: how long until the next try.
+ACCEPT_REST_S = 0.1
 logger = logging.getLogger("sockwave")
 
 cdef enum:
-    LISTENER_TAG = 1            # set in the epoll's pointer to a Listener; objects lie at even addresses
+    # Set in the epoll's pointer to a Listener; objects lie at even addresses.
+    LISTENER_TAG = 1
 
 
 cdef object as_address(const uint8_t* raw):
@@ -56,9 +58,11 @@ cdef object as_address(const uint8_t* raw):
     memcpy(&family, raw, 2)
     cdef object port = raw[2] << 8 | raw[3]
     if family == AF_INET:
-        return socket.inet_ntop(socket.AF_INET, PyBytes_FromStringAndSize(<const char*>raw + 4, 4)), port
+        packed = PyBytes_FromStringAndSize(<const char*>raw + 4, 4)
+        return socket.inet_ntop(socket.AF_INET, packed), port
     if family == AF_INET6:
-        return socket.inet_ntop(socket.AF_INET6, PyBytes_FromStringAndSize(<const char*>raw + 8, 16)), port
+        packed = PyBytes_FromStringAndSize(<const char*>raw + 8, 16)
+        return socket.inet_ntop(socket.AF_INET6, packed), port
     return ""
 
 
@@ -72,7 +76,8 @@ cdef class Listener:
 
 
 cdef class EpollEngine(Engine):
-    """Serves its sockets by an epoll of its own, behind one descriptor that any loop can wait for."""
+    """Serves its sockets by an epoll of its own,
+    behind one descriptor that any loop can wait for."""
 
     def __cinit__(self):
         self.listeners = {}
@@ -92,7 +97,8 @@ cdef class EpollEngine(Engine):
         self.loop.add_reader(self.poller, self.poll)
 
     def nest(self, int fd):
-        """Become what the loop waits in: `wait` says when `fd`, the epoll of the loop's own descriptors, has something."""
+        """Become what the loop waits in: `wait` says when `fd`, the epoll of the loop's own
+        descriptors, has something."""
         self.owns_loop = True
         if poller_add(self.poller, fd, POLL_READ, NULL) < 0:
             raise OSError(errno, os.strerror(errno))
@@ -115,12 +121,13 @@ cdef class EpollEngine(Engine):
             self.loop.call_soon(self.poll)
 
     def wait(self, timeout):
-        """Wait at most `timeout` seconds (None: as long as it takes) and serve what is ready; true when the loop's own
-        descriptors want a look."""
+        """Wait at most `timeout` seconds (None: as long as it takes) and serve what is ready; true
+        when the loop's own descriptors want a look."""
         cdef int timeout_ms = -1
         self.cork.has_called_out = False
         self.end_turn()
-        # What was called may have scheduled something, which the loop did not know of when it chose the timeout.
+        # What was called may have scheduled something,
+        # which the loop did not know of when it chose the timeout.
         if self.cork.has_called_out or self.postponed or self.position < self.batch_size:
             timeout_ms = 0
         elif timeout is not None:
@@ -183,8 +190,9 @@ cdef class EpollEngine(Engine):
 
     def accept_again(self, Listener listener):
         """Take up accepting."""
+        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
         if listener.fd in self.listeners:
-            if poller_add(self.poller, listener.fd, POLL_READ, <void*>(<uintptr_t><void*>listener | LISTENER_TAG)) < 0:
+            if poller_add(self.poller, listener.fd, POLL_READ, who) < 0:
                 raise OSError(errno, os.strerror(errno))
 
     def stop_listening(self):
@@ -198,8 +206,8 @@ cdef class EpollEngine(Engine):
     cdef int accept(self, Listener listener) except -1:
         cdef uint8_t address[ADDRESS_SIZE + 100]
         cdef socklen_t size
-        cdef int i, fd
-        for i in range(ACCEPT_COUNT):
+        cdef int _attempt, fd
+        for _attempt in range(ACCEPT_COUNT):
             if listener.fd not in self.listeners:
                 return 0            # a listener's listener has closed the server
             size = sizeof(address)

@@ -1,7 +1,7 @@
 /* RFC 6455 section 5.3: removes the client's mask, in place.
  *
- * `key` holds the four masking bytes as they lie in memory. A payload that arrives in pieces is unmasked piece by piece:
- * mask_rotate gives the key for the byte behind a piece. */
+ * `key` holds the four masking bytes as they lie in memory. A payload that arrives in pieces is
+ * unmasked piece by piece: mask_rotate gives the key for the byte behind a piece. */
 #ifndef SOCKWAVE_MASK_H
 #define SOCKWAVE_MASK_H
 
@@ -9,14 +9,16 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Function multiversioning needs ifunc, which musl and compilers other than GCC and Clang on x86-64 lack. */
+/* Function multiversioning needs ifunc,
+ * which musl and compilers other than GCC and Clang on x86-64 lack. */
 #if defined(__x86_64__) && defined(__GLIBC__) && (defined(__GNUC__) || defined(__clang__))
 #define SOCKWAVE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define SOCKWAVE_CLONES
 #endif
 
-/* From here on a vector loop pays for the call; below, eight bytes at a time is as fast and is inlined. */
+/* From here on a vector loop pays for the call;
+ * below, eight bytes at a time is as fast and is inlined. */
 #define MASK_VECTOR_SIZE 128
 
 SOCKWAVE_CLONES static void mask_vectors(uint8_t *data, size_t size, uint64_t key)

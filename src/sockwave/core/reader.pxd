@@ -1,21 +1,25 @@
-"""Frames → messages (RFC 6455 sections 5.4 and 5.5), with UTF-8 checked and limits held as the bytes arrive."""
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5),
+with UTF-8 checked and limits held as the bytes arrive."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.core.frames cimport Header, Violation
 
-# What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG: nothing whole yet, or a violation.
+# What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG:
+# nothing whole yet, or a violation.
 cdef enum:
     NEEDS_MORE = -1
     VIOLATED = -2
 
-# The bytes to read, from where reading stopped. They belong to the caller, who lets them be changed (unmasked).
+# The bytes to read, from where reading stopped. They belong to the caller,
+# who lets them be changed (unmasked).
 cdef struct Input:
     uint8_t* data
     size_t size
 
-# What was found. `data` lies in the input or, where `assembled` says so, in the reader's own message, until the next call.
+# What was found. `data` lies in the input or, where `assembled` says so, in the reader's own
+# message, until the next call.
 cdef struct Found:
     const uint8_t* data
     size_t size
@@ -25,14 +29,16 @@ cdef struct Found:
 cdef class Reader:
     """One connection's reader. Idle, it holds no buffer."""
     cdef readonly size_t max_size
-    cdef PyObject* message      # a bytes object in the making, nobody else's yet: the fragments so far
+    # A bytes object in the making, nobody else's yet: the fragments so far.
+    cdef PyObject* message
     cdef size_t message_size
     cdef uint64_t frame_left    # payload bytes of the current data frame that have not come yet
-    cdef uint8_t* held          # input that could not be read yet: half a header, half a control frame, or all since a pause
+    # Input that could not be read yet: half a header, half a control frame, or all since a pause.
+    cdef uint8_t* held
     cdef size_t held_size
     cdef uint32_t fragment_count
     cdef uint32_t mask          # for the next payload byte
-    cdef uint8_t message_opcode # 0: not inside a message
+    cdef uint8_t message_opcode     # 0: not inside a message
     cdef uint8_t utf8_state
     cdef bint frame_fin         # the current data frame is the last of its message
 
@@ -51,4 +57,5 @@ cdef class Reader:
 
     cdef int hold(self, const Input* given) except -1
     cdef uint8_t* prepend_held(self, uint8_t* data) noexcept
+    cdef int forget_held(self) noexcept
     cdef uint8_t* take_held(self, size_t* size) noexcept

@@ -1,3 +1,5 @@
+from typing import Self
+
 class Reader:
     max_size: int
-    def __init__(self, max_size: int) -> None: ...
+    def __new__(cls, max_size: int) -> Self: ...

@@ -1,18 +1,19 @@
-"""Frames → messages (RFC 6455 sections 5.4 and 5.5), with UTF-8 checked and limits held as the bytes arrive.
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5),
+with UTF-8 checked and limits held as the bytes arrive.
 
-The caller gives bytes and asks for what is `next` in them, until nothing whole is left. A message that lies whole in the input
-is found where it lies; one that comes in pieces is assembled in one growing buffer, which becomes the bytes object that the
-listener gets.
+The caller gives bytes and asks for what is `next` in them, until nothing whole is left. A message
+that lies whole in the input is found where it lies; one that comes in pieces is assembled in one
+growing buffer, which becomes the bytes object that the listener gets.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from sockwave.core.frames cimport (
-    BINARY, CLOSE, CONTINUATION, INVALID_UTF8, MESSAGE_TOO_BIG, NO_VIOLATION, TEXT, TOO_MANY_FRAGMENTS, check_close, check_header,
-    is_control, parse_header,
+    CLOSE, CONTINUATION, INVALID_UTF8, MESSAGE_TOO_BIG, NO_VIOLATION, TEXT, TOO_MANY_FRAGMENTS,
+    check_close, check_header, is_control, parse_header,
 )
 
 cdef extern from "mask.h" nogil:
@@ -27,11 +28,13 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject** bytes, Py_ssize_t size) except -1
 
 cdef enum:
-    # A budget for fragments that grows with the bytes received: it stops floods of tiny and of empty fragments, and lets honest
-    # traffic through (a 64 byte fragment pays for itself twice).
+    # A budget for fragments that grows with the bytes received: it stops floods of tiny and of
+    # empty fragments, and lets honest traffic through (a 64 byte fragment pays for itself twice).
     FREE_FRAGMENT_COUNT = 1024
     FRAGMENT_PRICE_SIZE = 32
-    DIRECT_READ_SIZE = 65536    # what is missing of a frame must be this much before the socket is read straight into the message
+    # What is missing of a frame must be this much before the socket is read straight into the
+    # message.
+    DIRECT_READ_SIZE = 65536
     FIRST_ROOM_SIZE = 4096
     READ_ROOM_SIZE = 262144
 
@@ -72,7 +75,8 @@ cdef class Reader:
                     if found.violation != NO_VIOLATION:
                         return VIOLATED
                 return header.opcode
-            # Compared so that no sum can overflow. The message is refused at the header, before any of its bytes is read.
+            # Compared so that no sum can overflow. The message is refused at the header,
+            # before any of its bytes is read.
             if header.length > self.max_size - self.message_size:
                 return self.violate(found, MESSAGE_TOO_BIG)
             if not self.message_opcode and header.fin and header.length <= given.size - header.size:
@@ -110,7 +114,8 @@ cdef class Reader:
         return CONTINUATION
 
     cdef int take_payload(self, Input* given, Found* found) except? -3:
-        """Add what has come of the current frame to the message; CONTINUATION when there is more to find."""
+        """Add what has come of the current frame to the message;
+        CONTINUATION when there is more to find."""
         cdef size_t size = min(given.size, self.frame_left)
         cdef uint8_t* piece
         if size == 0:
@@ -120,8 +125,9 @@ cdef class Reader:
         mask_payload(piece, size, self.mask)
         self.mask = mask_rotate(self.mask, size)
         if self.message_opcode == TEXT:
-            # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in fact, a
-            # valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." Here: at the first wrong byte.
+            # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
+            # stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
+            # Connection_." Here: at the first wrong byte.
             self.utf8_state = utf8_check(self.utf8_state, piece, size)
             if self.utf8_state == UTF8_INVALID:
                 return self.violate(found, INVALID_UTF8)
@@ -152,7 +158,8 @@ cdef class Reader:
     # ---- the message in the making
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
-        """Give the place behind the message so far, when so much of a frame is missing that reading straight into it pays."""
+        """Give the place behind the message so far, when so much of a frame is missing that reading
+        straight into it pays."""
         if self.frame_left < DIRECT_READ_SIZE or self.held_size:
             return NULL
         self.make_room(min(self.frame_left, max(<size_t>READ_ROOM_SIZE, self.message_size)))
@@ -172,7 +179,8 @@ cdef class Reader:
         return 0
 
     cdef int make_room(self, size_t size) except -1:
-        """Have room for `size` more bytes. It grows with what has been received, whatever a header announces."""
+        """Have room for `size` more bytes. It grows with what has been received,
+        whatever a header announces."""
         cdef size_t room
         if self.message is NULL:
             room = max(size, min(<size_t>FIRST_ROOM_SIZE, self.frame_left))
@@ -229,6 +237,12 @@ cdef class Reader:
         self.held = NULL
         self.held_size = 0
         return data
+
+    cdef int forget_held(self) noexcept:
+        free(self.held)
+        self.held = NULL
+        self.held_size = 0
+        return 0
 
     cdef uint8_t* take_held(self, size_t* size) noexcept:
         """Give away what is kept; the caller frees it."""

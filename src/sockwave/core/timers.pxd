@@ -7,7 +7,8 @@ from sockwave.core.writer cimport Writer
 cdef enum:
     SLOT_COUNT = 256
 
-# A place in a ring of things that wait in the same slot; a slot's own place is where its ring begins and ends.
+# A place in a ring of things that wait in the same slot;
+# a slot's own place is where its ring begins and ends.
 cdef struct Place:
     Place* previous
     Place* next
@@ -22,6 +23,7 @@ cdef class Wheel:
 
     cdef int turn_slot(self, Place* slot, uint64_t last) except -1
     cdef list all_waiting(self)
+    cdef uint64_t tick_at(self, double when) noexcept
     cpdef int advance(self, double now) except -1
 
 cdef class Timed(Writer):

@@ -1,3 +1,5 @@
+from typing import Self
+
 from sockwave.core.writer import Writer
 
 TICK_S: float
@@ -5,7 +7,7 @@ TICK_S: float
 class Wheel:
     now: float
     waiting_count: int
-    def __init__(self, now: float) -> None: ...
+    def __new__(cls, now: float) -> Self: ...
     def advance(self, now: float) -> int: ...
 
 class Timed(Writer): ...

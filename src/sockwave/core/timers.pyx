@@ -1,7 +1,7 @@
 """Deadlines: one coarse wheel for a loop, and no timer object for a connection.
 
-A deadline is a place in one of the wheel's rings; to set, move and clear it takes a few pointers and no memory. It passes at
-the first tick behind it, so at most two ticks late and never early.
+A deadline is a place in one of the wheel's rings; to set, move and clear it takes a few pointers
+and no memory. It passes at the first tick behind it, so at most two ticks late and never early.
 """
 
 from libc.math cimport ceil, floor
@@ -35,6 +35,10 @@ cdef class Wheel:
             tick += 1
         return 0
 
+    cdef uint64_t tick_at(self, double when) noexcept:
+        """Give the first tick behind a time, in seconds on the loop's clock."""
+        return max(<uint64_t>ceil(when / tick_s), self.tick + 1)
+
     cdef list all_waiting(self):
         """List everything that has a deadline."""
         cdef list found = []
@@ -48,8 +52,8 @@ cdef class Wheel:
         return found
 
     cdef int turn_slot(self, Place* slot, uint64_t last) except -1:
-        # First all that are due are taken off the ring, into a list that holds them: a deadline's consequences may move or end
-        # any of the others.
+        # First all that are due are taken off the ring, into a list that holds them: a deadline's
+        # consequences may move or end any of the others.
         cdef Place* place = slot.next
         cdef Timed timed
         cdef list due = []
@@ -74,7 +78,7 @@ cdef class Timed(Writer):
         """Set the deadline, in seconds on the loop's clock, in place of an earlier one."""
         cdef Place* slot
         self.wait_no_more(wheel)
-        self.due = max(<uint64_t>ceil(when / tick_s), wheel.tick + 1)
+        self.due = wheel.tick_at(when)
         slot = &wheel.slots[self.due % SLOT_COUNT]
         self.place.timed = <void*>self
         self.place.previous = slot.previous

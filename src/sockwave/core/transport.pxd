@@ -5,7 +5,8 @@ from libc.stdint cimport uint8_t
 from sockwave.core.carrier cimport Carrier, Engine
 
 cdef enum:
-    WRITE_SIZE = 65536          # given to a transport at once: what it may hold beside our own backlog
+    # Given to a transport at once: what it may hold beside our own backlog.
+    WRITE_SIZE = 65536
 
 cdef class AsyncioEngine(Engine):
     """Serves transports of whatever loop it runs in."""

@@ -6,8 +6,8 @@ For loops that own their sockets, and for systems without epoll.
 import asyncio
 import socket
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_WRITE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Receiver
@@ -77,6 +77,11 @@ cdef class TransportCarrier(Carrier):
 
     def resume_writing(self):
         self.is_write_paused = False
+        # Not at once: the transport calls this in the middle of its own affairs, which a listener
+        # that ends the connection would bring out of step.
+        self.engine.loop.call_soon(self._go_on_writing)
+
+    def _go_on_writing(self):
         self.run_ready()
 
     def connection_lost(self, error):
@@ -96,7 +101,9 @@ cdef class TransportCarrier(Carrier):
                 if self.is_write_paused:
                     return taken
                 size = min(vectors[i].size - start, <size_t>WRITE_SIZE)
-                self.transport.write(PyBytes_FromStringAndSize(<const char*>vectors[i].base + start, size))
+                self.transport.write(
+                    PyBytes_FromStringAndSize(<const char*>vectors[i].base + start, size)
+                )
                 start += size
                 taken += size
         return taken
@@ -137,6 +144,7 @@ cdef class TransportCarrier(Carrier):
 
 
 class TransportProtocol(TransportCarrier, asyncio.BufferedProtocol):
-    """What a transport takes for its protocol: asyncio looks for the type, to know that it has a buffer of its own."""
+    """What a transport takes for its protocol: asyncio looks for the type,
+    to know that it has a buffer of its own."""
 
     __slots__ = ()

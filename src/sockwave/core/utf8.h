@@ -1,7 +1,8 @@
 /* RFC 3629 section 4: checks UTF-8 as it arrives, in pieces of any size.
  *
- * The state between two pieces says what the next byte may be. The text is whole when the state is UTF8_COMPLETE;
- * UTF8_INVALID is final and is reached at the first byte that no UTF-8 text can have there. */
+ * The state between two pieces says what the next byte may be. The text is whole when the state is
+ * UTF8_COMPLETE; UTF8_INVALID is final and is reached at the first byte that no UTF-8 text can have
+ * there. */
 #ifndef SOCKWAVE_UTF8_H
 #define SOCKWAVE_UTF8_H
 
@@ -67,7 +68,8 @@ static inline uint8_t utf8_check(uint8_t state, const uint8_t *data, size_t size
                 state = utf8_after_lead(data[i++]);
         } else {
             uint8_t byte = data[i++];
-            state = byte >= rules[state].low && byte <= rules[state].high ? rules[state].next : UTF8_INVALID;
+            state = byte >= rules[state].low && byte <= rules[state].high ? rules[state].next
+                                                                          : UTF8_INVALID;
         }
     }
     return state;

@@ -1,4 +1,7 @@
-"""Messages → bytes: the cork, the backlog and back-pressure, in this one place. No socket is seen from here."""
+"""Messages → bytes: the cork, the backlog and back-pressure, in this one place.
+
+No socket is seen from here.
+"""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t
@@ -7,7 +10,8 @@ cdef struct Vector:             # laid out like the struct iovec of POSIX
     void* base
     size_t size
 
-# A stretch of bytes that waits for the peer. A broadcast to a thousand connections is a thousand segments and one owner.
+# A stretch of bytes that waits for the peer.
+# A broadcast to a thousand connections is a thousand segments and one owner.
 cdef struct Segment:
     PyObject* owner             # keeps `data` alive: a bytes or a str
     const uint8_t* data
@@ -17,12 +21,15 @@ cdef struct Segment:
 cdef class Writer
 
 cdef class Cork:
-    """The write buffer that the connections of a loop share, and those of them that have something to send."""
+    """The write buffer that the connections of a loop share,
+    and those of them that have something to send."""
     cdef uint8_t* buffer
     cdef size_t used
     cdef Writer holder          # whose bytes are in the buffer: the connection whose turn it is
-    cdef Writer first_dirty, last_dirty     # a chain of those to flush at the end of this turn of the loop
-    cdef object schedule        # called when there is something to do at the end of the turn and nobody has promised to
+    # A chain of those to flush at the end of this turn of the loop.
+    cdef Writer first_dirty, last_dirty
+    # Called when there is something to do at the end of the turn and nobody has promised to.
+    cdef object schedule
     cdef bint promised
     cdef bint has_called_out    # something of the application's was called, or woken
     cdef readonly size_t high_water, low_water, max_backlog
@@ -43,14 +50,17 @@ cdef class Writer:
     cdef list waiters           # the futures of those who wait for the backlog to fall, if any
 
     # What a carrier does:
-    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept     # bytes taken; -1: the peer is gone
-    cdef int await_writable(self) except -1                                 # call `flush` when it takes bytes again
-    cdef int backlog_rose(self) except -1                                   # the backlog is over the high-water mark
-    cdef int backlog_fell(self) except -1                                   # … and under the low-water mark again
+    # `put` gives the bytes taken; -1: the peer is gone.
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept
+    cdef int await_writable(self) except -1     # call `flush` when it takes bytes again
+    cdef int backlog_rose(self) except -1       # the backlog is over the high-water mark
+    cdef int backlog_fell(self) except -1       # … and under the low-water mark again
     cdef int backlog_emptied(self) except -1
 
     # What is asked of it. Bytes are taken in whole; what the peer cannot take yet is the backlog.
-    cdef int write_frame(self, uint8_t first_byte, object owner, const uint8_t* data, size_t size) except -1
+    cdef int write_frame(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1
     cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1
     cdef int share(self, bytes frame) except -1
     cdef int take_cork(self) except -1

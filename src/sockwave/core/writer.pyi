@@ -1,4 +1,5 @@
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 class Done(Awaitable[None]):
     def __await__(self) -> Done: ...  # type: ignore[override]
@@ -11,7 +12,9 @@ class Cork:
     high_water: int
     low_water: int
     max_backlog: int
-    def __init__(self, schedule: Callable[[], object], high_water: int, low_water: int, max_backlog: int) -> None: ...
+    def __new__(
+        cls, schedule: Callable[[], object], high_water: int, low_water: int, max_backlog: int
+    ) -> Self: ...
 
 class Writer:
     backlog_size: int

@@ -1,13 +1,18 @@
-"""Messages → bytes: the cork, the backlog and back-pressure, in this one place. No socket is seen from here.
+"""Messages → bytes: the cork, the backlog and back-pressure, in this one place.
 
-What a connection writes during its own turn is copied into the cork that all connections of the loop share, and leaves in one
-write at the end of that turn. What is written to it at other times is queued as segments, and leaves in one write at the end of
-the turn of the loop. What the peer does not take stays queued: the backlog.
+No socket is seen from here.
+
+What a connection writes during its own turn is copied into the cork that all connections of the
+loop share, and leaves in one write at the end of that turn. What is written to it at other times is
+queued as segments, and leaves in one write at the end of the turn of the loop. What the peer does
+not take stays queued: the backlog.
 """
 
 import asyncio
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
+)
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdlib cimport free, malloc, realloc
@@ -20,8 +25,10 @@ cdef extern from "Python.h":
 
 cdef enum:
     CORK_SIZE = 262144          # a turn's replies to a full read buffer of small messages
-    CORKABLE_SIZE = 8192        # a larger message is cheaper to hand to the kernel from where it lies than to copy
-    CHUNK_SIZE = 479            # with the header of a bytes object 512: the largest block that CPython's own allocator serves
+    # A larger message is cheaper to hand to the kernel from where it lies than to copy.
+    CORKABLE_SIZE = 8192
+    # With the header of a bytes object 512: the largest block that CPython's own allocator serves.
+    CHUNK_SIZE = 479
     MAX_CHUNK_SIZE = 65503      # chunks double up to here
     MAX_VECTORS = 64            # more than the kernel gains from in one call
 
@@ -43,7 +50,8 @@ DONE = Done()
 
 
 cdef class Cork:
-    """The write buffer that the connections of a loop share, and those of them that have something to send."""
+    """The write buffer that the connections of a loop share,
+    and those of them that have something to send."""
 
     def __cinit__(self, schedule, size_t high_water, size_t low_water, size_t max_backlog):
         self.buffer = <uint8_t*>malloc(CORK_SIZE)
@@ -86,7 +94,8 @@ cdef class Cork:
 
 
 cdef class Writer:
-    """What is written to one peer. A carrier is a writer that knows how to put bytes on their way."""
+    """What is written to one peer. A carrier is a writer that knows how to put bytes on their
+    way."""
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -136,7 +145,8 @@ cdef class Writer:
         return 0
 
     cdef int settle_cork(self, size_t taken) except -1:
-        """Turn what is in the cork, behind the `taken` bytes, into the first segment of the queue."""
+        """Turn what is in the cork, behind the `taken` bytes,
+        into the first segment of the queue."""
         cdef size_t rest = self.cork.used - taken
         self.cork.used = 0
         if rest:
@@ -144,7 +154,8 @@ cdef class Writer:
         return 0
 
     cdef bint fits_cork(self, size_t size) except -1:
-        """Say whether `size` bytes go into the cork; where they do not, put what is there at the head of the queue."""
+        """Say whether `size` bytes go into the cork; where they do not,
+        put what is there at the head of the queue."""
         if self.cork.holder is not self or self.count:
             return False
         if size <= CORKABLE_SIZE and self.cork.used + size <= CORK_SIZE:
@@ -152,8 +163,11 @@ cdef class Writer:
         self.settle_cork(0)
         return False
 
-    cdef int write_frame(self, uint8_t first_byte, object owner, const uint8_t* data, size_t size) except -1:
-        """Write one frame; `owner` keeps `data` alive and unchanged for as long as it is referred to."""
+    cdef int write_frame(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        """Write one frame; `owner` keeps `data` alive and unchanged for as long as it is referred
+        to."""
         cdef uint8_t* out
         cdef size_t head
         if self.is_broken:
@@ -201,13 +215,15 @@ cdef class Writer:
         return self.queued()
 
     cdef bint is_overfull(self, size_t size) noexcept:
-        """Say whether `size` more bytes are too many. Whoever waits for the high-water mark is never refused."""
+        """Say whether `size` more bytes are too many.
+        Whoever waits for the high-water mark is never refused."""
         return self.backlog_size > self.cork.high_water and size > self.cork.max_backlog - min(
             self.backlog_size, self.cork.max_backlog
         )
 
     cdef int queued(self) except -1:
-        """See to it that what was queued leaves: at the end of the turn, or now if it has become much."""
+        """See to it that what was queued leaves: at the end of the turn,
+        or now if it has become much."""
         if self.is_blocked:
             self.measure_backlog()
         elif self.backlog_size > self.cork.high_water:
@@ -329,7 +345,8 @@ cdef class Writer:
         return 0
 
     cdef int drop_backlog(self, bint keep_started) except -1:
-        """Forget the queue, or what is in it behind the segment whose first bytes may be on the wire already."""
+        """Forget the queue, or what is in it behind the segment whose first bytes may be on the
+        wire already."""
         cdef uint32_t kept = 0
         cdef uint32_t i
         if keep_started and self.count:
@@ -369,9 +386,11 @@ cdef class Writer:
 
 
 cdef object payload_of(object message, const uint8_t** data, size_t* size, int* opcode):
-    """Find the bytes of a message and give the object that keeps them: str is text, bytes-like is binary.
+    """Find the bytes of a message and give the object that keeps them: str is text,
+    bytes-like is binary.
 
-    Raises TypeError for anything else, ValueError for a str that UTF-8 has no form for (a lone surrogate).
+    Raises TypeError for anything else, ValueError for a str that UTF-8 has no form for (a lone
+    surrogate).
     """
     cdef Py_ssize_t length
     if PyUnicode_Check(message):
@@ -381,9 +400,12 @@ cdef object payload_of(object message, const uint8_t** data, size_t* size, int* 
         return message
     if not PyBytes_Check(message):
         try:
-            message = bytes(memoryview(message))    # a copy: what the application can change must not change on its way
+            # A copy: what the application can change must not change on its way.
+            message = bytes(memoryview(message))
         except TypeError:
-            raise TypeError(f"a message is a str (text) or bytes-like (binary), not {type(message).__name__}") from None
+            raise TypeError(
+                f"a message is a str (text) or bytes-like (binary), not {type(message).__name__}"
+            ) from None
     data[0] = <const uint8_t*>PyBytes_AS_STRING(message)
     size[0] = PyBytes_GET_SIZE(message)
     opcode[0] = BINARY

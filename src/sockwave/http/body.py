@@ -210,8 +210,9 @@ class ChunkedDecoder:
 
     def _read_trailer(self, data: bytearray) -> bool:
         """Read one line behind the last chunk; False when more input is needed."""
-        # RFC 9112, 7.1.2: "a recipient MAY [...] discard" them; and 6.5.1 of RFC 9110 forbids to
-        # merge framing or routing fields into the header, so none is merged.
+        # RFC 9112, 7.1.2: "A recipient that removes the chunked coding from a message MAY
+        # selectively retain or discard the received trailer fields." Merged into the header they
+        # could pass for fields that were checked, so all are discarded.
         left_size = self._limits.header_block_size - self._trailer_size
         line = self._take_line(data, left_size)
         if line is None:

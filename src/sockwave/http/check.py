@@ -70,8 +70,9 @@ def refuse_block(limits: Limits) -> Refused:
 
 def _split_line(line: str) -> tuple[str, str, str]:
     """Return method, target and protocol; raise Refused for any other number of words."""
-    # RFC 9112, 3: "a single space (SP) separates them". Readers that take more white space than
-    # that see another target than those that do not.
+    # RFC 9112, 3: "A request-line begins with a method token, followed by a single space (SP), the
+    # request-target, and another single space (SP)". Readers that take more white space than that
+    # see another target than those that do not.
     parts = line.split(" ")
     if len(parts) != 3 or not parts[1]:
         raise Refused(400, "malformed request line: expected method, target and HTTP/1.1\n")

@@ -13,6 +13,7 @@ from sockwave.http.exchange import Exchange
 from sockwave.http.head import RequestHead
 from sockwave.http.patience import Patience, Wait
 from sockwave.http.scanner import HeadScanner
+from sockwave.http.semantics import wants_websocket
 from sockwave.http.serialize import serialize_response
 
 
@@ -328,12 +329,3 @@ class HttpConnection(Receiver):
     def _report(self, sentence: str, error: Exception) -> None:
         """Tell the loop of an error that the application has let through."""
         self.loop.call_exception_handler({"message": sentence, "exception": error})
-
-
-def wants_websocket(head: RequestHead) -> bool:
-    """Tell whether the peer wants to go on with WebSocket; how, is judged by the handshake."""
-    # RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field", as for any other word.
-    upgrade = head.headers.get("upgrade")
-    if upgrade is None:
-        return False
-    return upgrade.lower() == "websocket" or "websocket" in head.headers.get_tokens("upgrade")

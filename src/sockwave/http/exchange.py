@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from sockwave.errors import Refused
 from sockwave.http.body import create_decoder
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
+from sockwave.http.semantics import expects_continue, keeps_alive
 from sockwave.http.stream import BodyStream
 from sockwave.options import Limits
 
@@ -170,21 +170,3 @@ class Exchange:
     def hold(self, task: asyncio.Task[Any]) -> None:
         """Keep a task, and cancel it when the connection goes."""
         self._connection.hold(task)
-
-
-def keeps_alive(head: RequestHead) -> bool:
-    """Tell whether the peer wants the connection to go on after the answer: RFC 9112, 9.3."""
-    options = head.headers.get_tokens("connection")
-    return "close" not in options and (head.http_version == "1.1" or "keep-alive" in options)
-
-
-def expects_continue(head: RequestHead) -> bool:
-    """Tell whether the peer waits for a 100 before it sends its body; Refused for what else."""
-    # RFC 9110, 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request
-    # MUST ignore that expectation."
-    expectations = head.headers.get_tokens("expect")
-    if not expectations or head.http_version == "1.0":
-        return False
-    if expectations != ["100-continue"]:
-        raise Refused(417, "expected 100-continue as the only expectation\n")
-    return True

@@ -72,8 +72,9 @@ class HeadScanner:
         if self._line_size < 0 and line_ends:
             self._line_size = data.find(b"\r\n", start)
         self._scanned_size = size
-        if self._line_size < 0:
-            if size > self._limits.request_line_size:
-                raise refuse_line(self._limits)
-        elif len(data) - self._line_size - 2 > self._limits.header_block_size:
+        if (size if self._line_size < 0 else self._line_size) > self._limits.request_line_size:
+            raise refuse_line(self._limits)
+        if self._line_size >= 0 and len(data) - self._line_size - 2 > (
+            self._limits.header_block_size
+        ):
             raise refuse_block(self._limits)

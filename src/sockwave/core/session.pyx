@@ -1,0 +1,401 @@
+"""The protocol's side of a connection: its phases, its reading, its closing handshake.
+
+RFC 6455 sections 5.5, 6 and 7, and what the drafts have in their place.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.stdlib cimport free
+
+from sockwave.core.carrier cimport HEADROOM_SIZE, Engine
+from sockwave.core.frames cimport (
+    CLOSE, INVALID_UTF8, PING, PONG, TEXT, TOO_SLOW, violation_code, violation_reason,
+)
+from sockwave.core.hixie cimport HixieReader
+from sockwave.core.reader cimport NEEDS_MORE, VIOLATED
+from sockwave.core.writer cimport draft_frame_of
+
+from sockwave.close import CloseCode, check_close
+from sockwave.states import ReadyState
+
+cdef extern from "Python.h":
+    # NULL with an exception set, which is looked at by `cannot_decode`: a `try` would cost more than
+    # the decoding of a short text.
+    PyObject* PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
+
+cdef extern from *:
+    """
+    static int sockwave_raise_pending(void) { return -1; }
+    """
+    int raise_pending "sockwave_raise_pending" () except -1
+
+cdef enum:
+    FIN = 0x80
+
+VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
+
+READY_STATES = {
+    UNKNOWN: ReadyState.UNKNOWN,
+    OPENING: ReadyState.OPENING,
+    WAITING: ReadyState.WAITING,
+    HANDSHAKING: ReadyState.HANDSHAKING,
+    CONNECTED: ReadyState.CONNECTED,
+    CLOSING: ReadyState.CONNECTED,
+    ENDING: ReadyState.CONNECTED,
+    ENDED: ReadyState.CLOSED,
+}
+
+# Section 7 as a table: where a session stands and what happens → where it stands then, whether
+# our close frame is sent, and what becomes of the carrier. What is not in it changes nothing.
+cdef enum:
+    KEEP        # it stays, until the peer's close frame or the deadline
+    FINISH      # it ends after our last byte: 7.1.1, the server is the one to close first
+    LINGER      # the same, but the peer may still be sending
+    DROP        # it is gone already
+MOVES = {
+    (CONNECTED, WE_CLOSE): (CLOSING, True, KEEP),
+    (CONNECTED, PEER_CLOSES): (ENDING, True, FINISH),
+    (CONNECTED, PEER_FAILS): (ENDING, True, LINGER),
+    (CONNECTED, STREAM_ENDS): (ENDING, False, DROP),
+    (CLOSING, PEER_CLOSES): (ENDING, False, FINISH),
+    (CLOSING, PEER_FAILS): (ENDING, False, LINGER),
+    (CLOSING, STREAM_ENDS): (ENDING, False, DROP),
+}
+
+
+cdef class Session(Receiver):
+    """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
+
+    def __init__(self, Carrier line, str version, size_t max_size, float close_timeout):
+        cdef HixieReader draft_reader
+        self.line = line
+        self.close_timeout = close_timeout
+        self.version_index = VERSIONS.index(version)
+        if self.is_draft():
+            draft_reader = HixieReader(max_size)
+            draft_reader.has_close = self.version_index == DRAFT76
+            self.reader = draft_reader
+        else:
+            self.reader = Reader(max_size)
+
+    cdef int entered(self, object state) except -1:
+        return 0
+
+    cdef int heard_message(self, object message, size_t size) except -1:
+        return 0
+
+    cdef int heard_ping(self, bytes payload) except -1:
+        return 0
+
+    cdef int heard_pong(self, bytes payload) except -1:
+        return 0
+
+    cdef int may_send_again(self) except -1:
+        return 0
+
+    cdef int ended(self) except -1:
+        return 0
+
+    cdef bint is_draft(self) noexcept:
+        return self.version_index <= DRAFT76
+
+    cdef int enter(self, Phase phase) except -1:
+        before = READY_STATES[self.phase]
+        self.phase = phase
+        state = READY_STATES[phase]
+        if state is not before:
+            self.entered(state)
+        return 0
+
+    # ---- the opening, driven from outside
+
+    def _enter(self, int phase):
+        self.enter(<Phase>phase)
+
+    def _begin(self, opening, bytes rest):
+        """Become the receiver; `rest` came behind the request.
+
+        Until it is connected, what comes is kept, and `opening` is told.
+        """
+        cdef Input given
+        self.opening = opening
+        self.line.receiver = self
+        self.enter(OPENING)
+        given.data = <uint8_t*>PyBytes_AS_STRING(rest)
+        given.size = PyBytes_GET_SIZE(rest)
+        self.reader.hold(&given)
+
+    def _take(self, size_t size):
+        """Take `size` bytes of what came behind the request; None while they are not all there."""
+        cdef Input given
+        cdef size_t held_size
+        cdef uint8_t* held
+        if self.reader.held_size < size:
+            return None
+        held = self.reader.take_held(&held_size)
+        try:
+            taken = PyBytes_FromStringAndSize(<char*>held, size)
+            given.data = held + size
+            given.size = held_size - size
+            self.reader.hold(&given)
+        finally:
+            free(held)
+        return taken
+
+    # ---- bytes in
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL:
+        return self.reader.reserve(size) if self.phase == CONNECTED else NULL
+
+    cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
+        cdef Input given
+        cdef size_t held_size = self.reader.held_size
+        given.data = data
+        given.size = size
+        if self.phase < CONNECTED:
+            self.reader.hold(&given)
+            self.opening.more_received()
+        elif self.is_postponed or self.is_full or held_size > HEADROOM_SIZE:
+            # Reading is paused, but a transport may have had this under way.
+            self.reader.hold(&given)
+            if not self.is_full:
+                self.postpone()
+        else:
+            if held_size:
+                given.data = self.reader.prepend_held(data)
+                given.size += held_size
+            self.read(&given)
+        return 0
+
+    cdef int go_on(self) except -1:
+        cdef Input given
+        cdef uint8_t* held
+        self.is_postponed = False
+        if not self.is_full and self.reader.held_size:
+            held = self.reader.take_held(&given.size)
+            given.data = held
+            try:
+                self.read(&given)
+            finally:
+                free(held)
+        if not self.is_postponed:
+            self.set_reading()
+        return 0
+
+    cdef int read(self, Input* given) except -1:
+        """Read what has come, one message after the other, until nothing whole is left or somebody
+        has to wait."""
+        cdef Found found
+        cdef Engine engine = self.line.engine
+        cdef int event
+        # 1.4: "After sending a control frame indicating the connection should be closed, a peer
+        # does not send any further data; after receiving a control frame indicating the connection
+        # should be closed, a peer discards any further data received."
+        while self.phase == CONNECTED or self.phase == CLOSING:
+            if self.is_full:
+                return self.reader.hold(given)
+            if engine.budget <= 0:
+                self.reader.hold(given)
+                return self.postpone()
+            event = self.reader.next(given, &found)
+            if event == NEEDS_MORE:
+                return self.reader.hold(given)
+            engine.budget -= 1
+            if event == VIOLATED:
+                return self.fail(found.violation)
+            if event >= CLOSE:
+                self.found_control(event, &found)
+            else:
+                self.found_message(event, &found)
+        return 0
+
+    cdef int found_message(self, int opcode, Found* found) except -1:
+        """Make the message an object, and hand it on."""
+        cdef PyObject* text
+        if self.phase != CONNECTED:
+            return self.reader.forget_message()
+        if opcode == TEXT:
+            text = PyUnicode_DecodeUTF8(<const char*>found.data, found.size, NULL)
+            if text is NULL:
+                return self.cannot_decode()
+            message = <object>text
+            Py_DECREF(message)
+            if found.assembled:
+                self.reader.forget_message()
+        elif found.assembled:
+            message = self.reader.take_message()
+        else:
+            message = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
+        return self.heard_message(message, found.size)
+
+    cdef int cannot_decode(self) except -1:
+        try:
+            raise_pending()
+        except UnicodeDecodeError:
+            return self.fail(INVALID_UTF8)
+
+    cdef int found_control(self, int opcode, const Found* found) except -1:
+        cdef bytes payload = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
+        if opcode == CLOSE:
+            if found.size:
+                self.settle(found.data[0] << 8 | found.data[1], payload[2:].decode())
+            else:
+                self.settle(CloseCode.NO_STATUS_RECEIVED, "")
+            # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the
+            # status code it received."
+            self.happened(PEER_CLOSES, payload[:2])
+        elif self.phase != CONNECTED:
+            return 0
+        elif opcode == PING:
+            self.write_pong(payload)
+            self.heard_ping(payload)
+        else:
+            self.heard_pong(payload)
+        return 0
+
+    # ---- flow: who has to wait for whom
+
+    cdef int set_reading(self) except -1:
+        """Read while application and peer keep up; when the session closes, in any case."""
+        if self.is_postponed or self.phase == CONNECTED and (self.is_full or self.is_choked):
+            self.line.pause()
+        elif self.phase >= CONNECTED:
+            self.line.resume()
+        return 0
+
+    cdef int postpone(self) except -1:
+        """Go on in the next wake-up; until then the socket waits as well."""
+        if not self.is_postponed:
+            self.is_postponed = True
+            self.line.engine.postpone(self.line)
+            self.set_reading()
+        return 0
+
+    cdef int go_on_later(self) except -1:
+        """Take up what had to wait: first what has been received already, then the socket."""
+        return self.postpone() if self.reader.held_size else self.set_reading()
+
+    cdef int backlog_rose(self) except -1:
+        self.is_choked = True
+        return self.set_reading()
+
+    cdef int backlog_fell(self) except -1:
+        self.is_choked = False
+        self.go_on_later()
+        return self.may_send_again()
+
+    cdef int backlog_emptied(self) except -1:
+        cdef bytes owed = self.owed_pong
+        self.owed_pong = None
+        if owed is not None and self.phase == CONNECTED:
+            self.write_pong(owed)
+        return 0
+
+    # ---- the closing handshake
+
+    cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1:
+        """Do what the table says."""
+        move = MOVES.get((self.phase, occurrence))
+        if move is None:
+            return 0
+        phase, answers, farewell = move
+        self.enter(phase)
+        if self.phase == CLOSING:
+            # Nobody takes messages any more, but the peer's close frame comes behind them.
+            self.is_full = False
+            self.go_on_later()
+        if answers:
+            self.own_code = int.from_bytes(close_payload[:2], "big")
+            self.write_close(close_payload)
+            # No answer, or a peer that does not even take ours: it ends all the same.
+            self.line.set_deadline(self.close_timeout or None)
+        if farewell == LINGER or self.version_index == DRAFT75:
+            self.line.finish(True)
+        elif farewell == FINISH:
+            self.line.finish(False)
+        elif farewell == DROP:
+            self.line.lose(None)
+        return 0
+
+    cdef int fail(self, Violation violation) except -1:
+        """Fail the session (7.1.7): the one way out for whatever the peer does wrong."""
+        cdef int code = violation_code(violation)
+        reason = violation_reason(violation)
+        self.settle(code, reason)
+        self.reader.forget_message()
+        return self.happened(PEER_FAILS, check_close(code, reason))
+
+    cdef int settle(self, int code, str reason) except -1:
+        """Note how it ended, where that is not known yet."""
+        if not self.code:
+            self.code = code
+            self.reason = reason
+        return 0
+
+    cpdef object eof_received(self):
+        if self.phase < CONNECTED:
+            self.line.lose(None)
+        else:
+            self.happened(STREAM_ENDS, None)
+
+    cpdef object deadline_passed(self):
+        if self.phase < CONNECTED:
+            self.opening.deadline_passed()
+        else:
+            self.happened(STREAM_ENDS, None)
+
+    cpdef object connection_lost(self, object error):
+        # The end of the stream is all that draft-75 has for a close.
+        self.settle(1005 if self.version_index == DRAFT75 else 1006, "")
+        opening, self.opening = self.opening, None
+        if opening is not None:
+            opening.connection_lost()
+        self.reader.forget_message()
+        self.reader.forget_held()
+        self.phase = ENDING if self.phase < ENDING else self.phase
+        self.ended()
+
+    # ---- bytes out
+
+    cdef int write_message(
+        self, int opcode, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        if self.line.is_overfull(size):
+            return self.give_up()
+        if not self.is_draft():
+            return self.line.write_frame(FIN | opcode, owner, data, size)
+        return self.line.share(draft_frame_of(data, size))
+
+    cdef int share_frame(self, bytes frame) except -1:
+        if self.line.is_overfull(PyBytes_GET_SIZE(frame)):
+            return self.give_up()
+        return self.line.share(frame)
+
+    cdef int give_up(self) except -1:
+        """Fail a peer that does not read: what has not begun to leave is dropped, so that the close
+        frame can follow."""
+        self.line.drop_backlog(True)
+        return self.fail(TOO_SLOW)
+
+    cdef int write_control(self, int opcode, bytes payload) except -1:
+        return self.line.write_frame(
+            FIN | opcode, payload, <const uint8_t*>PyBytes_AS_STRING(payload),
+            PyBytes_GET_SIZE(payload),
+        )
+
+    cdef int write_close(self, bytes payload) except -1:
+        if self.version_index == DRAFT76:
+            return self.line.write_bytes(b"\xff\x00", b"\xff\x00", 2)
+        if self.version_index != DRAFT75:
+            return self.write_control(CLOSE, payload)
+        return 0
+
+    cdef int write_pong(self, bytes payload) except -1:
+        # 5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in
+        # response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
+        # the most recently processed Ping frame."
+        if self.line.is_blocked:
+            self.owed_pong = payload
+            return 0
+        return self.write_control(PONG, payload)

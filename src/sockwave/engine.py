@@ -1,0 +1,63 @@
+"""The choice of the engine: the core's own epoll, or asyncio's transports."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sockwave.core.transport import AsyncioEngine
+from sockwave.errors import SockwaveError
+from sockwave.options import Options
+
+if TYPE_CHECKING:
+    from sockwave.core.carrier import Carrier
+    from sockwave.core.loop import EpollEngine
+    from sockwave.selector import CoreSelector
+
+Engine: TypeAlias = "EpollEngine | AsyncioEngine"
+
+
+def create_loop(options: Options) -> "tuple[asyncio.AbstractEventLoop, CoreSelector | None]":
+    """Create the loop of a server that runs by itself, and its selector where that is ours."""
+    if sys.platform == "linux" and options.engine != "asyncio":
+        from sockwave.selector import CoreSelector
+
+        selector = CoreSelector()
+        return asyncio.SelectorEventLoop(selector), selector
+    return asyncio.new_event_loop(), None
+
+
+def create_engine(
+    options: Options,
+    loop: asyncio.AbstractEventLoop,
+    selector: "CoreSelector | None",
+    welcome: "Callable[[Carrier], object]",
+    complain: "Callable[[BaseException, Carrier], object]",
+) -> Engine:
+    """Create the engine that the options ask for; without a wish, epoll where there is one.
+
+    Raises SockwaveError for epoll where the system or the loop has none.
+    """
+    limits = options.limits
+    settings: dict[str, Any] = {
+        "high_water": limits.high_water,
+        "low_water": limits.low_water,
+        "max_backlog": sys.maxsize if limits.max_backlog is None else limits.max_backlog,
+    }
+    if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
+        from sockwave.core.loop import EpollEngine
+
+        engine = EpollEngine(loop, welcome, complain, **settings)
+        if selector is None:
+            engine.attach()
+        else:
+            selector.attach(engine)
+        return engine
+    if options.engine == "epoll":
+        raise SockwaveError("engine: expected a system and a loop with epoll, for 'epoll'")
+    return AsyncioEngine(loop, welcome, complain, **settings)
+
+
+def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether a loop can wait for a descriptor."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader

@@ -1,0 +1,31 @@
+"""What a request head asks for: RFC 9110, sections 7.8 and 10.1.1, and RFC 9112, section 9.3."""
+
+from sockwave.errors import Refused
+from sockwave.http.head import RequestHead
+
+
+def wants_websocket(head: RequestHead) -> bool:
+    """Tell whether the peer wants to go on with WebSocket; how, is judged by the handshake."""
+    # RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field", as for any other word.
+    upgrade = head.headers.get("upgrade")
+    if upgrade is None:
+        return False
+    return upgrade.lower() == "websocket" or "websocket" in head.headers.get_tokens("upgrade")
+
+
+def keeps_alive(head: RequestHead) -> bool:
+    """Tell whether the peer wants the connection to go on after the answer: RFC 9112, 9.3."""
+    options = head.headers.get_tokens("connection")
+    return "close" not in options and (head.http_version == "1.1" or "keep-alive" in options)
+
+
+def expects_continue(head: RequestHead) -> bool:
+    """Tell whether the peer waits for a 100 before it sends its body; Refused for what else."""
+    # RFC 9110, 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request
+    # MUST ignore that expectation."
+    expectations = head.headers.get_tokens("expect")
+    if not expectations or head.http_version == "1.0":
+        return False
+    if expectations != ["100-continue"]:
+        raise Refused(417, "expected 100-continue as the only expectation\n")
+    return True
