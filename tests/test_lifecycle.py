@@ -294,6 +294,19 @@ async def test_connections_is_a_live_view(start_server: StartServer) -> None:
     assert not view
 
 
+async def test_connections_is_a_live_view_from_before_the_start(engine: str) -> None:
+    server = sockwave.create_server(engine=engine)
+    view = server.connections
+    assert len(view) == 0
+    server.listen(0, "127.0.0.1")
+    async with server:
+        wire, conn = await connect_both(server)
+        assert list(view) == [conn]
+        assert view[conn.id] is conn
+        await wire.close()
+        await wait_until(lambda: not view)
+
+
 async def test_connections_may_go_while_they_are_listed(start_server: StartServer) -> None:
     server = await start_server()
     wires = [await Wire.connect(server.addresses[0]) for _ in range(10)]

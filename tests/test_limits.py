@@ -624,6 +624,32 @@ async def test_queue_holds_no_more_messages_than_it_should(start_server: StartSe
     await wire.close()
 
 
+@pytest.mark.parametrize("reads_one", [False, True], ids=["reads nothing", "reads one"])
+async def test_connection_that_nobody_reads_any_more_is_not_stuck(
+    start_server: StartServer, reads_one: bool
+) -> None:
+    server = await start_server()
+    release, finished = asyncio.Event(), asyncio.Event()
+
+    @server.on("connection")
+    async def connected(conn: sockwave.Connection) -> None:
+        if reads_one:
+            assert await conn.receive() == "0"
+        await release.wait()
+        finished.set()
+
+    wire = await Wire.connect(server.addresses[0])
+    for i in range(100):
+        wire.send(f"{i}")
+    await asyncio.sleep(0.1)
+    release.set()
+    await finished.wait()
+    wire.write_frame(PING, b"still there?")
+    assert await wire.receive_pong() == b"still there?"
+    await wire.close()
+    await wait_until(lambda: not server.connections)
+
+
 # ---- deadlines -----------------------------------------------------------------------------------
 
 
