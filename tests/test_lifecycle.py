@@ -21,6 +21,7 @@ from reference import BINARY, INTERNAL_ERROR, PING, PONG, TEXT, Frame
 from wire import (
     Wire,
     build_request,
+    connect_both,
     count_descriptors,
     measure_resident_size,
     upgrade_headers,
@@ -29,15 +30,6 @@ from wire import (
 
 import sockwave
 from sockwave import ReadyState
-
-
-async def connect_both(server: sockwave.Server) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0])
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 async def assert_echoes(server: sockwave.Server) -> None:

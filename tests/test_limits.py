@@ -12,7 +12,14 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import BINARY, CONTINUATION, PING, POLICY, PONG, TEXT, TOO_BIG, Frame
-from wire import Wire, build_request, measure_resident_size, upgrade_headers, wait_until
+from wire import (
+    Wire,
+    build_request,
+    connect_both,
+    measure_resident_size,
+    upgrade_headers,
+    wait_until,
+)
 
 import sockwave
 
@@ -23,15 +30,6 @@ TRY_AGAIN_LATER = 1013  # IANA's registry: what a peer that reads too slowly is 
 FRAGMENT_BUDGET = 1024  # and one more for each 32 bytes of the message
 
 MEBIBYTE = 2**20
-
-
-async def connect_both(server: sockwave.Server) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0])
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 async def start_sink(start_server: StartServer, **options: object) -> tuple[Wire, list[int]]:

@@ -39,3 +39,4 @@ cdef class Connection(Session):
 
     cdef int queue(self, object message, size_t size) except -1
     cdef bint has_room(self) except -1
+    cdef bint has_taker(self) except -1

@@ -24,7 +24,13 @@ class Hub:
     limits: Limits
     current: Connection | None
     server: Emitter
-    def __new__(cls, server: Emitter, engine: Engine | None, limits: Limits) -> Self: ...
+    def __new__(
+        cls,
+        server: Emitter,
+        engine: Engine | None,
+        limits: Limits,
+        connections: dict[int, Connection],
+    ) -> Self: ...
     def broadcast(self, message: Message, besides: Connection | None = None) -> int: ...
     def hold(
         self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None

@@ -27,11 +27,11 @@ cdef uint64_t connection_count = 0
 cdef class Hub:
     """What the connections of one server share."""
 
-    def __cinit__(self, Emitter server, Engine engine, limits):
+    def __cinit__(self, Emitter server, Engine engine, limits, dict connections):
         self.server = server
         self.engine = engine
         self.limits = limits
-        self.connections = {}
+        self.connections = connections
         self.tasks = set()
         self.max_size = SIZE_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
@@ -90,6 +90,8 @@ cdef class Hub:
 
         def done(task):
             tasks.discard(task)
+            if connection is not None:
+                connection._taker_ended()
             if not task.cancelled() and task.exception() is not None:
                 self.server.listener_failed_for(task.exception(), connection)
 
@@ -160,18 +162,18 @@ cdef class Connection(Session):
     cdef int ended(self) except -1:
         self.hub.connections.pop(self.id, None)
         self.enter(ENDED)
-        if self.inbox is not None:
-            self.inbox.end()
         for _, _, waiter in self.pings or ():
             if not waiter.done():
                 waiter.set_exception(self._closed_error())
                 waiter.exception()      # known: nobody has to await it
         self.pings = None
         self.emit(CLOSED, self.code, self.reason)
-        # A task that reads messages hears of the end by itself, and may still have some to read.
+        # A task that waits for messages hears of the end by itself, and may have some to read.
         for task in list(self.tasks or ()):
-            if self.inbox is None or task is not self.inbox.consumer:
+            if self.inbox is None or task is not self.inbox.consumer or not self.inbox.is_due():
                 task.cancel()
+        if self.inbox is not None:
+            self.inbox.end()
         return self.forget_listeners()
 
     # ---- what the application uses
@@ -269,13 +271,25 @@ cdef class Connection(Session):
         cdef Inbox inbox = self.inbox
         if inbox is None:
             inbox = self.inbox = Inbox()
-        in_sight = inbox.is_wanted or self.has_handler or bool(self.tasks)
+        in_sight = self.has_taker()
         if in_sight or inbox.count() < self.hub.queue_count:
             inbox.put(message, size)
         if inbox.count() >= self.hub.queue_count or inbox.size >= self.hub.queue_size:
             self.is_full = in_sight
             self.set_reading()
         return 0
+
+    cdef bint has_taker(self) except -1:
+        """Tell whether somebody takes messages, or may be about to."""
+        return self.has_handler or bool(self.tasks) or self.inbox is not None and (
+            self.inbox.is_awaited() or self.inbox.is_wanted
+        )
+
+    def _taker_ended(self):
+        """Read on when the last one is gone for whom messages were kept."""
+        if self.is_full and not self.has_taker():
+            self.is_full = False
+            self.go_on_later()
 
     def expect_handler(self):
         """Keep messages for a task that will ask for them."""
@@ -290,7 +304,11 @@ cdef class Connection(Session):
         if self.inbox is None:
             self.inbox = Inbox()
         inbox = self.inbox
-        inbox.want()
+        task = asyncio.current_task()
+        inbox.consumer = task
+        if not self.tasks or task not in self.tasks:
+            # One that is not ours to see the end of; such come and go for each message.
+            inbox.is_wanted = True
         if not inbox.count():
             async with asyncio.timeout(timeout):
                 while not inbox.count():
