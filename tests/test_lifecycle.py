@@ -763,6 +763,28 @@ async def test_first_message_may_be_received_and_the_rest_listened_to(
     await wire.close()
 
 
+@pytest.mark.parametrize("count", [1, 15, 100])
+async def test_messages_that_wait_go_to_a_listener_that_comes_late(
+    start_server: StartServer, count: int
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    heard: list[str] = []
+    first = asyncio.create_task(conn.receive())
+    await asyncio.sleep(0)
+    wire.send("password")
+    for i in range(count):
+        wire.send(f"{i}")
+    assert await first == "password"
+    await asyncio.sleep(0.05)
+    conn.on("message", heard.append)
+    wire.send("last")
+    await wait_until(lambda: heard[-1:] == ["last"])
+    assert heard == [*map(str, range(count)), "last"]
+    await wire.shake_close()
+    await wire.close()
+
+
 async def test_task_of_the_applications_own_misses_no_message(start_server: StartServer) -> None:
     server = await start_server()
     got: list[str | bytes] = []
