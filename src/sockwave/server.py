@@ -21,6 +21,7 @@ from sockwave.core.writer import DONE
 from sockwave.engine import Engine, create_engine, create_loop
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.messages import Message
 from sockwave.opening import Opening
 from sockwave.options import Limits, Options
 from sockwave.stream import Stream
@@ -275,7 +276,7 @@ class Server(Emitter):
         """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
         return Connections(self._clients)
 
-    def broadcast(self, message: str | bytes | bytearray | memoryview) -> int:
+    def broadcast(self, message: Message) -> int:
         """Send a str (text) or bytes-like (binary) to every connected client.
 
         Returns how many it was queued for. It is framed once, and leaves in one write per

@@ -1,5 +1,5 @@
 from collections.abc import Awaitable, Coroutine
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from sockwave.address import Address
 from sockwave.core.carrier import Carrier, Engine
@@ -7,11 +7,9 @@ from sockwave.core.emitter import Emitter
 from sockwave.core.session import Session
 from sockwave.core.writer import Done
 from sockwave.http import RequestHead
+from sockwave.messages import Message
 from sockwave.options import Limits
 from sockwave.states import ReadyState
-
-_Buffer: TypeAlias = bytes | bytearray | memoryview
-Message: TypeAlias = str | _Buffer
 
 CONNECTION_EVENTS: dict[str, tuple[int, int]]
 READY_STATES: dict[int, ReadyState]

@@ -133,10 +133,31 @@ cdef class Connection(Session):
         return self.hub.tell_server(READY_STATE_CHANGE, self, state)
 
     cdef int heard_message(self, object message, size_t size) except -1:
+        if self.inbox is not None and self.inbox.count() and self.hears(MESSAGE):
+            self._hand_over()
         heard = self.emit(MESSAGE, message, None)
-        if not heard or self.inbox is not None and self.inbox.is_awaited():
+        if heard:
+            if self.inbox is not None and self.inbox.is_awaited():
+                self.queue(message, size)
+        elif not self.has_listened or self.has_taker():
             self.queue(message, size)
         return 0
+
+    cdef int add(self, object event, object listener, bint once) except -1:
+        Session.add(self, event, listener, once)
+        if event == "message":
+            self.has_listened = True
+            if self.inbox is not None and self.inbox.count():
+                self.hub.engine.loop.call_soon(self._hand_over)
+        return 0
+
+    def _hand_over(self):
+        """Let a listener that came late hear what has been kept, unless somebody receives it."""
+        while self.inbox.count() and not self.inbox.is_awaited() and self.hears(MESSAGE):
+            self.emit(MESSAGE, self.inbox.take(), None)
+        if self.is_full and not self.inbox.count():
+            self.is_full = False
+            self.go_on_later()
 
     cdef int heard_ping(self, bytes payload) except -1:
         return self.emit(PINGED, payload, None)
@@ -160,6 +181,8 @@ cdef class Connection(Session):
         return self.emit(DRAIN, None, None)
 
     cdef int ended(self) except -1:
+        if self.inbox is not None:
+            self._hand_over()
         self.hub.connections.pop(self.id, None)
         self.enter(ENDED)
         for _, _, waiter in self.pings or ():
