@@ -53,6 +53,9 @@ def outline() -> argparse.ArgumentParser:
         type=positive,
         help="largest message accepted, in bytes (default: 1048576)",
     )
+    echo.add_argument(
+        "--compression", action="store_true", help="compress messages (permessage-deflate)"
+    )
     echo.set_defaults(command=run_echo, parser=echo)
     return parser
 
@@ -97,7 +100,7 @@ def run_echo(chosen: argparse.Namespace) -> int:
     """Serve the echo until a signal ends it."""
     from sockwave.cli.echo import create_echo
 
-    options: dict[str, object] = {"engine": chosen.engine}
+    options: dict[str, object] = {"engine": chosen.engine, "compression": chosen.compression}
     names = [name.strip() for name in chosen.version.split(",")]
     options["version"] = names if len(names) > 1 else names[0]
     if chosen.max_size is not None:
