@@ -54,7 +54,7 @@ def outline() -> argparse.ArgumentParser:
         help="largest message accepted, in bytes (default: 1048576)",
     )
     echo.add_argument(
-        "--compression", action="store_true", help="compress messages (permessage-deflate)"
+        "--compression", action="store_true", help="compress every message (permessage-deflate)"
     )
     echo.set_defaults(command=run_echo, parser=echo)
     return parser
@@ -100,7 +100,9 @@ def run_echo(chosen: argparse.Namespace) -> int:
     """Serve the echo until a signal ends it."""
     from sockwave.cli.echo import create_echo
 
-    options: dict[str, object] = {"engine": chosen.engine, "compression": chosen.compression}
+    options: dict[str, object] = {"engine": chosen.engine}
+    if chosen.compression:
+        options["compression"] = sockwave.Deflate(threshold=0)
     names = [name.strip() for name in chosen.version.split(",")]
     options["version"] = names if len(names) > 1 else names[0]
     if chosen.max_size is not None:

@@ -16,9 +16,7 @@ cdef class Deflater:
     cdef size_t threshold
 
     cdef bint wants(self, size_t size, object compress) except -1
-    cdef object deflate(
-        self, object owner, const uint8_t** data, size_t* size, int* opcode, object compress
-    )
+    cdef bytes deflate(self, object owner, const uint8_t** data, size_t* size, int* opcode)
     cdef bytes compress(self, object owner, const uint8_t* data, size_t size)
     cdef int start_over(self) noexcept
 

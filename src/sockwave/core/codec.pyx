@@ -56,19 +56,12 @@ cdef class Deflater:
         """Say whether a message of `size` bytes is to be compressed."""
         return size >= self.threshold if compress is None else compress is True
 
-    cdef object deflate(
-        self, object owner, const uint8_t** data, size_t* size, int* opcode, object compress
-    ):
+    cdef bytes deflate(self, object owner, const uint8_t** data, size_t* size, int* opcode):
         """Put a compressed message in the place of a plain one, with RSV1 beside its opcode; give
-        what keeps its bytes alive. What gains nothing stays plain, unless it was asked for."""
+        what keeps its bytes alive."""
         cdef bytes payload = EMPTY
         if size[0]:
             payload = self.compress(owner, data[0], size[0])
-            if (
-                compress is None and self.shared is None
-                and <size_t>PyBytes_GET_SIZE(payload) >= size[0] + TAIL_SIZE
-            ):
-                return owner
         data[0] = <const uint8_t*>PyBytes_AS_STRING(payload)
         size[0] = PyBytes_GET_SIZE(payload) - TAIL_SIZE
         opcode[0] |= RSV1

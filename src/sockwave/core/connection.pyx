@@ -32,10 +32,10 @@ cdef int check_compress(object compress) except -1:
 
 
 cdef bytes deflated_frame_of(
-    Deflater deflater, object owner, const uint8_t* data, size_t size, int opcode, object compress
+    Deflater deflater, object owner, const uint8_t* data, size_t size, int opcode
 ):
     """Make a compressed frame that can be shared."""
-    owner = deflater.deflate(owner, &data, &size, &opcode, compress)
+    owner = deflater.deflate(owner, &data, &size, &opcode)
     return frame_of(FIN | opcode, data, size)
 
 
@@ -73,7 +73,7 @@ cdef class Hub:
                 shared = connection.deflater.shared or connection.deflater
                 deflated_frame = deflated_frames.get(shared)
                 if deflated_frame is None:
-                    deflated_frame = deflated_frame_of(shared, owner, data, size, opcode, compress)
+                    deflated_frame = deflated_frame_of(shared, owner, data, size, opcode)
                     deflated_frames[shared] = deflated_frame
                 if shared is not connection.deflater:
                     connection.deflater.start_over()
@@ -244,7 +244,7 @@ cdef class Connection(Session):
             given = type(message).__name__
             raise TypeError(f"{self.version} has text messages only: expected str, given {given}")
         if self.deflater is not None and self.deflater.wants(size, compress):
-            owner = self.deflater.deflate(owner, &data, &size, &opcode, compress)
+            owner = self.deflater.deflate(owner, &data, &size, &opcode)
         self.write_message(opcode, owner, data, size)
         if self.line.backlog_size <= self.line.cork.high_water:
             return DONE
