@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
+RSV1, RSV2, RSV3 = 4, 2, 1
+
 # 1.3: "concatenated with the string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11""
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -103,14 +105,16 @@ def close_payload(code: int, reason: str | bytes = b"") -> bytes:
     return code.to_bytes(2, "big") + (reason.encode() if isinstance(reason, str) else reason)
 
 
-def parse_header(data: bytes, *, from_client: bool) -> tuple[Frame, int, bytes, int] | None:
+def parse_header(
+    data: bytes, *, from_client: bool, allowed_rsv: int = 0
+) -> tuple[Frame, int, bytes, int] | None:
     """Read a header: the frame without payload, the payload's length, the mask, bytes used."""
     if len(data) < 2:
         return None
     frame = Frame(data[0] & 0x0F, b"", bool(data[0] & 0x80), (data[0] >> 4) & 0x07)
     masked, length = bool(data[1] & 0x80), data[1] & 0x7F
     # "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
-    if frame.rsv:
+    if frame.rsv & ~allowed_rsv:
         raise Violation(PROTOCOL_ERROR, "a reserved bit is set")
     # "If an unknown opcode is received, the receiving endpoint MUST _Fail the Connection_."
     if frame.opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import reference
-from reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame
+from reference import BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT, Frame
 
 import sockwave
 
@@ -230,18 +230,24 @@ class Wire:
     async def receive_frame(self) -> Frame:
         """Read one frame of the server, holding it to section 5: no mask, shortest length."""
         data = await self.receive(2)
-        while (found := reference.parse_header(data, from_client=False)) is None:
+        # RFC 7692, 6.1: where compression has been agreed on, RSV1 marks a compressed message.
+        allowed = RSV1 if "sec-websocket-extensions" in self.head.headers else 0
+        while (
+            found := reference.parse_header(data, from_client=False, allowed_rsv=allowed)
+        ) is None:
             data += await self.receive(1)
         frame, length, _, _ = found
-        # What this server sends is never fragmented, and no extension is negotiated.
+        # What this server sends is never fragmented.
         assert frame.fin, f"a fragment: {frame}"
         assert frame.opcode != CONTINUATION, f"a continuation: {frame}"
-        return Frame(frame.opcode, await self.receive(length))
+        assert not frame.rsv or frame.opcode in (TEXT, BINARY), f"a compressed control: {frame}"
+        return Frame(frame.opcode, await self.receive(length), rsv=frame.rsv)
 
     async def receive_message(self) -> str | bytes:
         """Read one message, which must be the next frame."""
         frame = await self.receive_frame()
         assert frame.opcode in (TEXT, BINARY), f"a message expected, got {frame}"
+        assert not frame.rsv, f"a message that is not compressed expected, got {frame}"
         return frame.payload.decode() if frame.opcode == TEXT else frame.payload
 
     async def receive_pong(self) -> bytes:

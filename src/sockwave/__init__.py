@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from sockwave.close import CloseCode
 from sockwave.core.connection import Connection
+from sockwave.deflate import Deflate
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
@@ -21,6 +22,7 @@ __all__ = [
     "CloseCode",
     "Connection",
     "ConnectionClosed",
+    "Deflate",
     "Handshake",
     "Headers",
     "Limits",

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from sockwave import handshake
+from sockwave import deflate, handshake
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
 from sockwave.errors import Refused
@@ -27,6 +27,7 @@ class Opening:
     """
 
     __slots__ = (
+        "agreement",
         "carrier",
         "connection",
         "head",
@@ -45,6 +46,7 @@ class Opening:
         self.head = head
         self.key3: bytes | None = None
         self.subprotocol: str | None = None
+        self.agreement: deflate.Agreement | None = None
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, rest: bytes) -> None:
@@ -54,6 +56,10 @@ class Opening:
             self.version = handshake.identify(self.head, options)
             handshake.check(self.head, self.version, options, secure=self.carrier.is_secure)
             self.subprotocol = handshake.choose_subprotocol(self.head, options)
+            # RFC 7692 is about the frames of RFC 6455; no client of the drafts offers it.
+            if options.compression is not None and self.version == "rfc6455":
+                offers = self.head.headers.get_all("sec-websocket-extensions")
+                self.agreement = deflate.negotiate(offers, options.compression)
         except Refused as refused:
             self.refuse(refused)
             return
@@ -109,6 +115,9 @@ class Opening:
         """Answer with 101."""
         if self.carrier.is_closing:
             return
+        if self.agreement is not None:
+            headers = (("Sec-WebSocket-Extensions", self.agreement.answer), *headers)
+            self.connection._compress(self.agreement)
         answer = handshake.answer(
             self.head,
             self.version,

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from sockwave.deflate import Deflate
 from sockwave.fields import is_token
 
 if TYPE_CHECKING:
@@ -133,7 +134,14 @@ def _check_limit(limit: Field[Any], value: object) -> None:
 
 
 LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
-OPTION_NAMES = frozenset({"version", "origin", "subprotocol", "engine", "authorize"}) | LIMIT_NAMES
+OPTION_NAMES = LIMIT_NAMES | {
+    "authorize",
+    "compression",
+    "engine",
+    "origin",
+    "subprotocol",
+    "version",
+}
 
 
 class Options:
@@ -143,13 +151,22 @@ class Options:
     unknown name or a wrong type and ValueError for a wrong value.
     """
 
-    __slots__ = ("authorize", "engine", "limits", "origin", "subprotocol", "version")
+    __slots__ = (
+        "authorize",
+        "compression",
+        "engine",
+        "limits",
+        "origin",
+        "subprotocol",
+        "version",
+    )
 
     version: frozenset[str]
     origin: str | frozenset[str] | re.Pattern[str] | Callable[[str | None], bool]
     subprotocol: tuple[str, ...] | Callable[[list[str], "RequestHead"], str | None]
     engine: str
     authorize: Authorize | None
+    compression: Deflate | None
     limits: Limits
 
     def __init__(
@@ -160,6 +177,7 @@ class Options:
         subprotocol: SubprotocolOption = None,
         engine: str = "auto",
         authorize: Authorize | None = None,
+        compression: bool | Deflate | None = None,
         **limits: Any,
     ) -> None:
         for name in limits:
@@ -174,6 +192,7 @@ class Options:
                 f"authorize: expected a function or None, given {type(authorize).__name__}"
             )
         self.authorize = authorize
+        self.compression = normalize_compression(compression)
         high_water = limits.get("high_water")
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)
@@ -288,6 +307,18 @@ def normalize_subprotocol(
         if not is_token(name):
             raise ValueError(f"subprotocol: expected tokens (RFC 6455, 4.1), given {name!r}")
     return names
+
+
+def normalize_compression(compression: bool | Deflate | None) -> Deflate | None:
+    """Return the settings of permessage-deflate (RFC 7692), None for none: that it is off."""
+    if isinstance(compression, Deflate):
+        return compression
+    if compression is not None and not isinstance(compression, bool):
+        raise TypeError(
+            "compression: expected True, False, None or sockwave.Deflate, "
+            f"given {type(compression).__name__}"
+        )
+    return Deflate() if compression else None
 
 
 def check_engine(engine: str) -> str:

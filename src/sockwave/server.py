@@ -276,16 +276,21 @@ class Server(Emitter):
         """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
         return Connections(self._clients)
 
-    def broadcast(self, message: Message) -> int:
+    def broadcast(self, message: Message, *, compress: bool | None = None) -> int:
         """Send a str (text) or bytes-like (binary) to every connected client.
 
         Returns how many it was queued for. It is framed once, and leaves in one write per
         connection with all else of this turn of the loop. Clients of the drafts get no binary.
 
+        Where permessage-deflate has been agreed on (RFC 7692), messages from the threshold on are
+        compressed, once for all that have the same window; `compress` True or False decides
+        otherwise for this one. A connection with server context takeover starts a new context
+        behind it, as a message for many cannot refer to what was sent to one.
+
         Raises TypeError for anything else, ValueError for a str with a lone surrogate.
         """
         hub = self._hub or Hub(self, None, self.limits, self._clients)
-        return hub.broadcast(message)
+        return hub.broadcast(message, compress=compress)
 
     # ---- what carriers, requests and connections ask for
 

@@ -1,7 +1,8 @@
-"""Run Autobahn's cases against `python -m sockwave echo`, once for each engine (RFC 6455).
+"""Run Autobahn's cases against `python -m sockwave echo`, once for each engine (RFC 6455, RFC 7692).
 
     python tests/autobahn/run.py --sections 1-7,10      the cases of the test suite
-    python tests/autobahn/run.py --all                  9.* as well: sizes and times
+    python tests/autobahn/run.py --all                  sizes and times (9.*) and all of
+                                                        permessage-deflate (12.*, 13.*) as well
 
 Exits with 0 only if every case is OK; cases in `INFORMATIONAL` may report just that.
 """
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 # The suite gives these to every server: RFC 6455 leaves open what they probe.
 INFORMATIONAL = ("7.1.6", "7.13.*")
 
-# 12 and 13 are permessage-deflate, which the echo server does not offer.
-ALL_SECTIONS = (1, 2, 3, 4, 5, 6, 7, 9, 10)
+# 8 and 11 are empty in the suite. 12 and 13 are permessage-deflate, RFC 7692.
+ALL_SECTIONS = (1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 13)
 
 # Section 9 echoes messages of up to 16 MiB.
 MAX_SIZE = 16 * 2**20
@@ -48,7 +49,7 @@ async def run_echo_server(engine: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", "-m", "sockwave", "echo"),
         *("--host", "127.0.0.1", "--port", "0"),
-        *("--engine", engine, "--max-size", str(MAX_SIZE)),
+        *("--engine", engine, "--max-size", str(MAX_SIZE), "--compression"),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -130,7 +131,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sections", type=parse_sections, default=parse_sections("1-7,10"))
-    which.add_argument("--all", action="store_true", help="every section, 9.* too")
+    which.add_argument("--all", action="store_true", help="every section")
     which.add_argument("--case", action="append", help="a case or a pattern, as 6.4.*; repeatable")
     parser.add_argument("--engine", action="append", choices=["epoll", "asyncio"])
     parser.add_argument("--address", help="host:port of an echo server that runs already")

@@ -53,6 +53,9 @@ def outline() -> argparse.ArgumentParser:
         type=positive,
         help="largest message accepted, in bytes (default: 1048576)",
     )
+    echo.add_argument(
+        "--compression", action="store_true", help="compress every message (permessage-deflate)"
+    )
     echo.set_defaults(command=run_echo, parser=echo)
     return parser
 
@@ -98,6 +101,8 @@ def run_echo(chosen: argparse.Namespace) -> int:
     from sockwave.cli.echo import create_echo
 
     options: dict[str, object] = {"engine": chosen.engine}
+    if chosen.compression:
+        options["compression"] = sockwave.Deflate(threshold=0)
     names = [name.strip() for name in chosen.version.split(",")]
     options["version"] = names if len(names) > 1 else names[0]
     if chosen.max_size is not None:

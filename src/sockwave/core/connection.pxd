@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from sockwave.core.carrier cimport Carrier, Engine
+from sockwave.core.codec cimport Codecs
 from sockwave.core.emitter cimport Emitter
 from sockwave.core.inbox cimport Inbox
 from sockwave.core.session cimport Session
@@ -15,6 +16,7 @@ cdef class Hub:
     cdef readonly Engine engine
     cdef readonly object limits
     cdef readonly Emitter server
+    cdef Codecs codecs
     cdef size_t max_size, queue_size
     cdef Py_ssize_t queue_count
     cdef double close_timeout           # seconds; 0: none

@@ -5,10 +5,11 @@ import time
 
 from libc.stdint cimport SIZE_MAX
 
+from sockwave.core.codec cimport Deflater
 from sockwave.core.emitter cimport (
     CLOSED, CONNECTION, DRAIN, MESSAGE, PINGED, PONGED, READY_STATE_CHANGE,
 )
-from sockwave.core.frames cimport MAX_CONTROL_SIZE, PING, TEXT
+from sockwave.core.frames cimport MAX_CONTROL_SIZE, PING, RSV1, TEXT
 from sockwave.core.session cimport CONNECTED, ENDED, ENDING, WE_CLOSE
 from sockwave.core.writer cimport draft_frame_of, frame_of, payload_of
 
@@ -24,6 +25,20 @@ cdef enum:
 cdef uint64_t connection_count = 0
 
 
+cdef int check_compress(object compress) except -1:
+    if compress is not None and compress is not True and compress is not False:
+        raise TypeError(f"compress: expected True, False or None, given {compress!r}")
+    return 0
+
+
+cdef bytes deflated_frame_of(
+    Deflater deflater, object owner, const uint8_t* data, size_t size, int opcode
+):
+    """Make a compressed frame that can be shared."""
+    owner = deflater.deflate(owner, &data, &size, &opcode)
+    return frame_of(FIN | opcode, data, size)
+
+
 cdef class Hub:
     """What the connections of one server share."""
 
@@ -37,22 +52,35 @@ cdef class Hub:
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size
         self.close_timeout = limits.close_timeout or 0
+        self.codecs = Codecs(self.max_size)
 
-    def broadcast(self, message, Connection besides=None):
+    def broadcast(self, message, Connection besides=None, *, compress=None):
         """Send a message to every connected client, `besides` one; give how many it was queued for.
         """
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
-        cdef bytes frame, draft_frame = None
+        cdef bytes frame = None, draft_frame = None
+        cdef dict deflated_frames = {}
         cdef Connection connection
         cdef Py_ssize_t count = 0
-        _owner = payload_of(message, &data, &size, &opcode)
-        frame = frame_of(FIN | opcode, data, size)
+        check_compress(compress)
+        owner = payload_of(message, &data, &size, &opcode)
         for connection in self.connections.values():
             if connection.phase != CONNECTED or connection is besides:
                 continue
-            if not connection.is_draft():
+            if connection.deflater is not None and connection.deflater.wants(size, compress):
+                shared = connection.deflater.shared or connection.deflater
+                deflated_frame = deflated_frames.get(shared)
+                if deflated_frame is None:
+                    deflated_frame = deflated_frame_of(shared, owner, data, size, opcode)
+                    deflated_frames[shared] = deflated_frame
+                if shared is not connection.deflater:
+                    connection.deflater.start_over()
+                connection.share_frame(deflated_frame)
+            elif not connection.is_draft():
+                if frame is None:
+                    frame = frame_of(FIN | opcode, data, size)
                 connection.share_frame(frame)
             elif opcode == TEXT:
                 if draft_frame is None:
@@ -115,6 +143,12 @@ cdef class Connection(Session):
         return f"<Connection {self.id} {self.version} {self.ready_state.name}>"
 
     # ---- what the protocol's side has found
+
+    def _compress(self, agreement):
+        """Compress and inflate from here on, as has been agreed."""
+        self.deflater = self.hub.codecs.deflater_for(agreement)
+        self.inflater = self.hub.codecs.inflater_for(agreement)
+        self.reader.allowed_reserved = RSV1
 
     def _open(self, bytes answer, str subprotocol):
         """Send the answer to the handshake: from here on the connection can send and receive."""
@@ -210,25 +244,32 @@ cdef class Connection(Session):
     cpdef object listener_started(self, object coroutine):
         self.hub.hold(coroutine, self)
 
-    def send(self, message):
+    def send(self, message, *, compress=None):
         """Send a str (text) or bytes-like (binary) message.
 
         It is queued at once and leaves in order and whole. The awaitable that is returned is done
         when the backlog is under the high-water mark; it need not be awaited.
 
+        Where permessage-deflate has been agreed on, messages from the threshold on are compressed;
+        `compress` True or False decides otherwise for this one. False is for secrets beside text of
+        an attacker's: the size of the two compressed together tells about the secret.
+
         Raises ConnectionClosed when not connected, TypeError for anything but str and bytes-like
         (on a draft: but str), ValueError for a str with a lone surrogate. Serves RFC 6455,
-        section 6.1.
+        section 6.1, and RFC 7692, section 6.1.
         """
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
         if self.phase != CONNECTED:
             raise self._closed_error()
+        check_compress(compress)
         owner = payload_of(message, &data, &size, &opcode)
         if self.is_draft() and opcode != TEXT:
             given = type(message).__name__
             raise TypeError(f"{self.version} has text messages only: expected str, given {given}")
+        if self.deflater is not None and self.deflater.wants(size, compress):
+            owner = self.deflater.deflate(owner, &data, &size, &opcode)
         self.write_message(opcode, owner, data, size)
         if self.line.backlog_size <= self.line.cork.high_water:
             return DONE
@@ -236,9 +277,12 @@ cdef class Connection(Session):
 
     write = send
 
-    def broadcast(self, message):
-        """Send a message to all the other connections; give how many it was queued for."""
-        return self.hub.broadcast(message, self)
+    def broadcast(self, message, *, compress=None):
+        """Send a message to all the other connections; give how many it was queued for.
+
+        `compress` is that of `send`.
+        """
+        return self.hub.broadcast(message, self, compress=compress)
 
     def close(self, code=1000, reason=""):
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing happens when it has begun.

@@ -13,6 +13,7 @@ cdef enum Opcode:
 cdef enum:
     MAX_HEADER_SIZE = 14        # two bytes, a 64-bit length, a mask
     MAX_CONTROL_SIZE = 125      # 5.5: the payload of a control frame
+    RSV1 = 0x40                 # where it stands in the first byte: RFC 7692 compresses with it
 
 # What a peer can do wrong. `violation_code` and `violation_reason` are the only place that says
 # what follows.
@@ -30,6 +31,7 @@ cdef enum Violation:
     MESSAGE_TOO_BIG
     TOO_MANY_FRAGMENTS
     INVALID_UTF8
+    CORRUPT_DEFLATE
     CLOSE_PAYLOAD_SIZE
     CLOSE_CODE
     CLOSE_REASON

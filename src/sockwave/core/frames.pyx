@@ -159,6 +159,7 @@ CONSEQUENCES = {
     MESSAGE_TOO_BIG: (1009, "message is too big"),
     TOO_MANY_FRAGMENTS: (1008, "message has too many fragments"),
     INVALID_UTF8: (1007, "text is not UTF-8"),
+    CORRUPT_DEFLATE: (1007, "compressed message is corrupt"),
     CLOSE_PAYLOAD_SIZE: (1002, "close frame has a payload of one byte"),
     CLOSE_CODE: (1002, "close code is not allowed in a frame"),
     CLOSE_REASON: (1007, "close reason is not UTF-8"),

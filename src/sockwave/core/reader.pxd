@@ -25,6 +25,7 @@ cdef struct Found:
     size_t size
     Violation violation
     bint assembled
+    bint is_deflated            # RFC 7692: what was found is compressed
 
 cdef class Reader:
     """One connection's reader. Idle, it holds no buffer."""
@@ -40,6 +41,8 @@ cdef class Reader:
     cdef uint32_t mask          # for the next payload byte
     cdef uint8_t message_opcode     # 0: not inside a message
     cdef uint8_t utf8_state
+    cdef uint8_t allowed_reserved   # the reserved bits that an extension gave a meaning
+    cdef bint is_deflated       # the current message is
     cdef bint frame_fin         # the current data frame is the last of its message
 
     cdef int next(self, Input* given, Found* found) except? -3

@@ -61,7 +61,9 @@ cdef class Reader:
                 continue
             if not parse_header(given.data, given.size, &header):
                 return NEEDS_MORE
-            found.violation = check_header(&header, 0, self.message_opcode != 0)
+            found.violation = check_header(
+                &header, self.allowed_reserved, self.message_opcode != 0
+            )
             if found.violation != NO_VIOLATION:
                 return VIOLATED
             if not header.complete:
@@ -93,6 +95,7 @@ cdef class Reader:
         found.data = given.data + header.size
         found.size = <size_t>header.length
         found.assembled = False
+        found.is_deflated = header.reserved != 0
         mask_payload(given.data + header.size, found.size, header.mask)
         given.data += header.size + found.size
         given.size -= header.size + found.size
@@ -103,6 +106,8 @@ cdef class Reader:
         if header.opcode != CONTINUATION:
             self.message_opcode = header.opcode
             self.utf8_state = UTF8_COMPLETE
+            # RFC 7692 section 6.1: the first fragment says whether the message is compressed.
+            self.is_deflated = header.reserved != 0
         self.fragment_count += 1
         if self.fragment_count > FREE_FRAGMENT_COUNT + self.message_size / FRAGMENT_PRICE_SIZE:
             return self.violate(found, TOO_MANY_FRAGMENTS)
@@ -124,7 +129,7 @@ cdef class Reader:
         piece = <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size - size
         mask_payload(piece, size, self.mask)
         self.mask = mask_rotate(self.mask, size)
-        if self.message_opcode == TEXT:
+        if self.message_opcode == TEXT and not self.is_deflated:
             # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
             # stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
             # Connection_." Here: at the first wrong byte.
@@ -143,6 +148,7 @@ cdef class Reader:
         if opcode == TEXT and self.utf8_state != UTF8_COMPLETE:
             return self.violate(found, INVALID_UTF8)
         found.assembled = True
+        found.is_deflated = self.is_deflated
         found.size = self.message_size
         found.data = NULL
         if self.message is not NULL:

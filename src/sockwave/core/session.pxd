@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t
 
 from sockwave.core.carrier cimport Carrier, Receiver
+from sockwave.core.codec cimport Deflater, Inflater
 from sockwave.core.frames cimport Violation
 from sockwave.core.reader cimport Found, Input, Reader
 
@@ -33,6 +34,8 @@ cdef class Session(Receiver):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
     cdef Carrier line
     cdef Reader reader
+    cdef Deflater deflater      # None: permessage-deflate has not been agreed on
+    cdef Inflater inflater
     cdef object opening         # told of bytes and deadlines until the session is connected
     cdef bytes owed_pong        # the newest ping's payload, while the backlog lets no pong through
     cdef str reason
@@ -56,6 +59,7 @@ cdef class Session(Receiver):
     cdef int enter(self, Phase phase) except -1
     cdef int read(self, Input* given) except -1
     cdef int found_message(self, int opcode, Found* found) except -1
+    cdef int found_deflated(self, int opcode, Found* found) except -1
     cdef int cannot_decode(self) except -1
     cdef int found_control(self, int opcode, const Found* found) except -1
     cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1

@@ -32,6 +32,8 @@ cdef extern from *:
 
 cdef enum:
     FIN = 0x80
+    # What is inflated in the time that a small message takes, about: 1 MiB counts for 256.
+    INFLATED_PRICE_SIZE = 4096
 
 VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
 
@@ -189,6 +191,7 @@ cdef class Session(Receiver):
         cdef Found found
         cdef Engine engine = self.line.engine
         cdef int event
+        found.is_deflated = False
         # 1.4: "After sending a control frame indicating the connection should be closed, a peer
         # does not send any further data; after receiving a control frame indicating the connection
         # should be closed, a peer discards any further data received."
@@ -215,6 +218,8 @@ cdef class Session(Receiver):
         cdef PyObject* text
         if self.phase != CONNECTED:
             return self.reader.forget_message()
+        if found.is_deflated:
+            return self.found_deflated(opcode, found)
         if opcode == TEXT:
             text = PyUnicode_DecodeUTF8(<const char*>found.data, found.size, NULL)
             if text is NULL:
@@ -228,6 +233,27 @@ cdef class Session(Receiver):
         else:
             message = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
         return self.heard_message(message, found.size)
+
+    cdef int found_deflated(self, int opcode, Found* found) except -1:
+        """Inflate a compressed message, and hand it on."""
+        cdef bytes inflated = self.inflater.inflate(found.data, found.size, &found.violation)
+        cdef PyObject* text
+        cdef size_t size
+        if found.assembled:
+            self.reader.forget_message()
+        if inflated is None:
+            return self.fail(found.violation)
+        message = inflated
+        size = PyBytes_GET_SIZE(inflated)
+        # A turn's fill of messages is one of small ones: a large one counts for many.
+        self.line.engine.budget -= <int>(size // INFLATED_PRICE_SIZE)
+        if opcode == TEXT:
+            text = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(inflated), size, NULL)
+            if text is NULL:
+                return self.cannot_decode()
+            message = <object>text
+            Py_DECREF(message)
+        return self.heard_message(message, size)
 
     cdef int cannot_decode(self) except -1:
         try:
@@ -358,6 +384,7 @@ cdef class Session(Receiver):
             opening.connection_lost()
         self.reader.forget_message()
         self.reader.forget_held()
+        self.deflater = self.inflater = None
         self.phase = ENDING if self.phase < ENDING else self.phase
         self.ended()
 

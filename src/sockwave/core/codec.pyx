@@ -1,0 +1,205 @@
+"""Messages compressed and inflated: RFC 7692, sections 7.2.1 and 7.2.2.
+
+Without context takeover nothing is kept for a connection. All of one server compress with the same
+compressor, which a full flush brings back to its beginning: nothing that it makes afterwards refers
+to what it was given before. An inflater, which an attacker's bytes may make refer to whatever it
+holds, is new for each message; with context takeover it is handed the end of what the same
+connection sent before.
+"""
+
+from cpython.buffer cimport PyBUF_READ
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
+)
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.string cimport memcpy
+
+from sockwave.core.frames cimport CORRUPT_DEFLATE, MESSAGE_TOO_BIG, RSV1
+
+from sockwave import deflate as deflate_module
+
+cdef enum:
+    # 7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end."
+    TAIL_SIZE = 4
+    END_SIZE = 6
+    # The standard library's inflater makes its output in a block of this size first: pieces of
+    # just this size are never copied, and what passes a limit is noticed this soon.
+    PIECE_SIZE = 32768
+    # Input is given in slices: what an inflater has not used yet, it copies.
+    SLICE_SIZE = 16384
+
+# 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
+# Behind them comes an empty last block: reading ends there if the message was whole, and only then.
+cdef bytes TAIL = b"\x00\x00\xff\xff"
+cdef bytes END = TAIL + b"\x03\x00"
+
+# 7.2.3.6: an empty block, for a message without a byte. The library would make nothing of it.
+cdef bytes EMPTY = b"\x00" + TAIL
+
+# What may follow a block that says it is the last (BFINAL), and nothing else: the end that was
+# appended here, and the octet with which 7.2.3.4 makes such a message fit for it.
+cdef tuple BEHIND_FINAL = (b"", END, b"\x00" + END)
+
+
+cdef class Deflater:
+    """Compresses what one connection sends, or what all send that have no context takeover."""
+
+    def __cinit__(self, library, settings, int window_bits, Deflater shared):
+        self.library = library
+        self.settings = settings
+        self.window_bits = window_bits
+        self.shared = shared
+        self.threshold = settings.threshold
+        self.flush_mode = library.Z_FULL_FLUSH if shared is None else library.Z_SYNC_FLUSH
+
+    cdef bint wants(self, size_t size, object compress) except -1:
+        """Say whether a message of `size` bytes is to be compressed."""
+        return size >= self.threshold if compress is None else compress is True
+
+    cdef bytes deflate(self, object owner, const uint8_t** data, size_t* size, int* opcode):
+        """Put a compressed message in the place of a plain one, with RSV1 beside its opcode; give
+        what keeps its bytes alive."""
+        cdef bytes payload = EMPTY
+        if size[0]:
+            payload = self.compress(owner, data[0], size[0])
+        data[0] = <const uint8_t*>PyBytes_AS_STRING(payload)
+        size[0] = PyBytes_GET_SIZE(payload) - TAIL_SIZE
+        opcode[0] |= RSV1
+        return payload
+
+    cdef bytes compress(self, object owner, const uint8_t* data, size_t size):
+        """Compress the bytes of a message; the tail is still there."""
+        cdef bytes begin, rest
+        source = owner
+        if not PyBytes_CheckExact(owner):
+            source = PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ)
+        compressor = self.compressor
+        if compressor is None:
+            compressor = self.library.compressobj(
+                self.settings.level, self.library.DEFLATED, -self.window_bits,
+                self.settings.memory_level,
+            )
+        self.compressor = None      # if it fails, what is left in it gets nowhere
+        begin = compressor.compress(source)
+        rest = compressor.flush(self.flush_mode)
+        self.compressor = compressor
+        return begin + rest if begin else rest
+
+    cdef int start_over(self) noexcept:
+        """Forget the context: the peer was sent something that was compressed elsewhere."""
+        self.compressor = None
+        return 0
+
+
+cdef class Inflater:
+    """Inflates what one connection receives, or what all receive without context takeover."""
+
+    def __cinit__(self, library, int window_bits, bint keeps_context, size_t max_size):
+        self.library = library
+        self.error = library.error
+        self.window_bits = window_bits
+        self.max_size = max_size
+        if keeps_context:
+            self.history = bytearray()
+
+    cdef bytes inflate(self, const uint8_t* data, size_t size, Violation* violation):
+        """Give the message, or None and what is wrong with it: it is over the limit, or corrupt."""
+        cdef bytes message
+        cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + END_SIZE)
+        memcpy(PyBytes_AS_STRING(deflated), data, size)
+        memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(END), END_SIZE)
+        violation[0] = CORRUPT_DEFLATE
+        try:
+            message = self.inflate_bounded(deflated, violation)
+        except self.error:
+            return None
+        if message is not None and self.history is not None:
+            self.remember(message)
+        return message
+
+    cdef bytes inflate_bounded(self, bytes deflated, Violation* violation):
+        """Inflate piece by piece, never more than one byte past the limit."""
+        cdef size_t size = PyBytes_GET_SIZE(deflated)
+        cdef size_t given = min(size, <size_t>SLICE_SIZE)
+        cdef size_t left = self.max_size
+        cdef size_t wanted
+        cdef bytes piece
+        cdef list pieces = None
+        whole = deflated if given == size else memoryview(deflated)
+        source = deflated if given == size else whole[:given]
+        inflater = (
+            self.library.decompressobj(-self.window_bits, self.history) if self.history
+            else self.library.decompressobj(-self.window_bits)
+        )
+        while True:
+            wanted = PIECE_SIZE if left >= PIECE_SIZE else left + 1
+            piece = inflater.decompress(source, wanted)
+            if <size_t>PyBytes_GET_SIZE(piece) > left:
+                violation[0] = MESSAGE_TOO_BIG
+                return None
+            if inflater.eof:
+                break
+            left -= PyBytes_GET_SIZE(piece)
+            if pieces is None:
+                pieces = []
+            pieces.append(piece)
+            source = inflater.unconsumed_tail
+            if not source:
+                if given == size and <size_t>PyBytes_GET_SIZE(piece) < wanted:
+                    return None     # it ends too early
+                source = whole[given:given + SLICE_SIZE]
+                given = min(given + SLICE_SIZE, size)
+        behind = inflater.unused_data
+        if given < size:
+            behind += bytes(whole[given:])
+        if behind not in BEHIND_FINAL:
+            return None
+        if pieces is None:
+            return piece
+        pieces.append(piece)
+        return b"".join(pieces)
+
+    cdef int remember(self, bytes message) except -1:
+        """Keep the last bytes, as many as the window has."""
+        cdef Py_ssize_t window_size = 1 << self.window_bits
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+        if size >= window_size:
+            self.history[:] = message[size - window_size:]
+        else:
+            self.history += message
+            if len(self.history) > window_size:
+                del self.history[:len(self.history) - window_size]
+        return 0
+
+
+cdef class Codecs:
+    """What the connections of one server share of permessage-deflate."""
+
+    def __cinit__(self, size_t max_size):
+        self.library = deflate_module.library
+        self.max_size = max_size
+        self.deflaters = {}
+        self.inflaters = {}
+
+    cdef Deflater deflater_for(self, object agreement):
+        """Give what compresses for one connection."""
+        cdef int bits = agreement.server_window_bits
+        cdef Deflater shared = self.deflaters.get(bits)
+        if shared is None:
+            shared = Deflater(self.library, agreement.settings, bits, None)
+            self.deflaters[bits] = shared
+        if not agreement.server_context_takeover:
+            return shared
+        return Deflater(self.library, agreement.settings, bits, shared)
+
+    cdef Inflater inflater_for(self, object agreement):
+        """Give what inflates for one connection."""
+        cdef int bits = agreement.client_window_bits
+        cdef Inflater shared
+        if agreement.client_context_takeover:
+            return Inflater(self.library, bits, True, self.max_size)
+        shared = self.inflaters.get(bits)
+        if shared is None:
+            shared = Inflater(self.library, bits, False, self.max_size)
+            self.inflaters[bits] = shared
+        return shared
