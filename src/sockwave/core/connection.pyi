@@ -8,6 +8,7 @@ from sockwave.core.session import Session
 from sockwave.core.writer import Done
 from sockwave.http import RequestHead
 from sockwave.options import Limits
+from sockwave.security import Security
 from sockwave.states import ReadyState
 
 _Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -60,6 +61,8 @@ class Connection(Session):
     def backlog_size(self) -> int: ...
     @property
     def carrier(self) -> str: ...
+    @property
+    def tls(self) -> Security | None: ...
     @property
     def remote_address(self) -> Address: ...
     @property
