@@ -9,6 +9,7 @@ from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
 from sockwave.options import Limits
+from sockwave.security import Security
 from sockwave.server import Server, create_server, serve
 from sockwave.states import ReadyState
 from sockwave.stream import Stream
@@ -31,6 +32,7 @@ __all__ = [
     "Request",
     "RequestHead",
     "Response",
+    "Security",
     "Server",
     "SockwaveError",
     "Stream",

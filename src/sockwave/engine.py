@@ -1,10 +1,14 @@
 """The choice of the engine: the core's own epoll, or asyncio's transports."""
 
 import asyncio
+import os
+import ssl
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sockwave.core.tls import Records, Tls
+from sockwave.core.tls_transport import TlsProtocol
 from sockwave.core.transport import AsyncioEngine
 from sockwave.errors import SockwaveError
 from sockwave.options import Options
@@ -56,6 +60,30 @@ def create_engine(
     if options.engine == "epoll":
         raise SockwaveError("engine: expected a system and a loop with epoll, for 'epoll'")
     return AsyncioEngine(loop, welcome, complain, **settings)
+
+
+def secure(engine: Engine, context: ssl.SSLContext) -> "Callable[[], Any]":
+    """Give what makes the carriers of a listening socket that speaks TLS."""
+    records = Records()
+    kind = choose_tls()
+    if isinstance(engine, AsyncioEngine):
+        return lambda: TlsProtocol(engine, kind(context, records))
+    from sockwave.core.tls_socket import TlsSocket
+
+    return lambda: TlsSocket(kind(context, records))
+
+
+def choose_tls() -> type[Tls]:
+    """Choose how OpenSSL is called: directly where that is possible, else by way of `ssl`.
+
+    `SOCKWAVE_TLS=portable` in the environment chooses the second in any case.
+    """
+    if sys.platform != "win32" and os.environ.get("SOCKWAVE_TLS") != "portable":
+        from sockwave.core.openssl import DirectTls, is_available
+
+        if is_available():
+            return DirectTls
+    return Tls
 
 
 def can_watch(loop: asyncio.AbstractEventLoop) -> bool:

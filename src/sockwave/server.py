@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sockwave import binding
 from sockwave.address import address_of
+from sockwave.certificates import Certificates, File
 from sockwave.close import CloseCode, check_close
 from sockwave.connections import Connections
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection, Hub
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.writer import DONE
-from sockwave.engine import Engine, create_engine, create_loop
+from sockwave.engine import Engine, create_engine, create_loop, secure
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.messages import Message
@@ -27,6 +28,8 @@ from sockwave.options import Limits, Options
 from sockwave.stream import Stream
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from sockwave.selector import CoreSelector
 
 logger = logging.getLogger("sockwave")
@@ -57,7 +60,9 @@ class Server(Emitter):
         self.limits = self.options.limits
         self.openings: set[Opening] = set()
         self._visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
-        self._sockets: list[socket.socket] = []  # bound, but not yet accepted on
+        # Bound, but not yet accepted on, and the TLS context of each.
+        self._sockets: list[tuple[socket.socket, SSLContext | None]] = []
+        self._certificates = Certificates()
         self._names: list[socket.socket] = []  # Unix sockets, whose names are ours to remove
         self._addresses: list[Any] = []
         self._hub: Hub | None = None
@@ -82,6 +87,7 @@ class Server(Emitter):
         *,
         path: str | None = None,
         sock: socket.socket | None = None,
+        ssl: "SSLContext | None" = None,
     ) -> Self:
         """Listen on `port` of `host`, at once; may be called several times, for several addresses.
 
@@ -89,10 +95,16 @@ class Server(Emitter):
         that of a Unix socket, `sock` a socket made elsewhere. Connections are accepted once the
         server runs.
 
+        With `ssl`, an `ssl.SSLContext` of your own, the socket speaks TLS (RFC 8446) and nothing
+        else: `wss` and `https`. ALPN, SNI callbacks and client certificates are as the context has
+        them; one option is added to it, `ssl.OP_NO_RENEGOTIATION`. See `reload_tls`.
+
         Raises OSError, with the address in its message, when it cannot be had.
         """
         if self._is_closing:
             raise SockwaveError("the server has been closed: expected a new one to listen")
+        if ssl is not None:
+            self._certificates.add(ssl)
         if sock is not None:
             made = [binding.adopt(sock)]
         elif path is not None:
@@ -101,11 +113,26 @@ class Server(Emitter):
         else:
             made = binding.bind_port(port, host)
         self._addresses += [address_of(one) for one in made]
+        pairs = [(one, ssl) for one in made]
         if self._hub is None:
-            self._sockets += made
+            self._sockets += pairs
         else:
-            self.hub.hold(self._accept_on(made))
+            self.hub.hold(self._accept_on(pairs))
         return self
+
+    def reload_tls(self, cert: File | None = None, key: File | None = None) -> None:
+        """Load a new certificate into every context that the server listens with.
+
+        `cert` and `key` are files, as `ssl.SSLContext.load_cert_chain` takes them, whose key has no
+        password; without them those of the last call are read again. New connections see the new
+        certificate, the present ones go on. SIGHUP does the same under `run`, after one call with
+        files. A certificate replaces the one with the same kind of key; contexts that an SNI
+        callback chooses are the application's own to change.
+
+        Raises OSError (ssl.SSLError is one) where the files are not right, SockwaveError where the
+        server has no TLS or there are no files to read again; then the old one stays.
+        """
+        self._certificates.load(cert, key)
 
     @property
     def addresses(self) -> list[Any]:
@@ -134,6 +161,10 @@ class Server(Emitter):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, self._interrupt)
                 caught.append(number)
+        if self._certificates:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
+                loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+                caught.append(signal.SIGHUP)
         try:
             await self.serve_forever()
         finally:
@@ -145,6 +176,13 @@ class Server(Emitter):
         if self._is_closing:
             self._abort_rest()
         self.close()
+
+    def _hang_up(self) -> None:
+        """Read the certificate again, as a server does on SIGHUP."""
+        try:
+            self.reload_tls()
+        except (OSError, SockwaveError) as error:
+            logger.error("the certificate was not loaded again: %s", error)
 
     async def serve_forever(self) -> None:
         """Run in the present loop until the server is closed; when cancelled, close it."""
@@ -176,9 +214,10 @@ class Server(Emitter):
         made, self._sockets = self._sockets, []
         await self._accept_on(made)
 
-    async def _accept_on(self, sockets: list[socket.socket]) -> None:
-        for one in sockets:
-            await self._engine.listen(one)
+    async def _accept_on(self, sockets: "list[tuple[socket.socket, SSLContext | None]]") -> None:
+        for one, context in sockets:
+            make = None if context is None else secure(self._engine, context)
+            await self._engine.listen(one, make)
         if self._is_closing:
             self._engine.stop_listening()
         else:
@@ -224,7 +263,7 @@ class Server(Emitter):
 
     def _close_unstarted(self) -> None:
         """Close a server that never ran."""
-        for one in self._sockets:
+        for one, _ in self._sockets:
             one.close()
         self._sockets = []
         self.emit_event("close", None)
@@ -413,6 +452,7 @@ def serve(
     *,
     path: str | None = None,
     sock: socket.socket | None = None,
+    ssl: "SSLContext | None" = None,
     **options: Any,
 ) -> Server:
     """Create a server that listens and runs `handler` as a task for each connection.
@@ -422,4 +462,4 @@ def serve(
     """
     server = Server(**options)
     server.handle_with(handler)
-    return server.listen(port, host, path=path, sock=sock)
+    return server.listen(port, host, path=path, sock=sock, ssl=ssl)

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 
@@ -30,6 +31,7 @@ def outline() -> argparse.ArgumentParser:
 
     chat = commands.add_parser("chat", help="serve a chat room and its page")
     add_address(chat, port=8000)
+    add_tls(chat)
     chat.set_defaults(command=run_chat, parser=chat)
 
     echo = commands.add_parser("echo", help="send every message back")
@@ -56,6 +58,7 @@ def outline() -> argparse.ArgumentParser:
     echo.add_argument(
         "--compression", action="store_true", help="compress every message (permessage-deflate)"
     )
+    add_tls(echo)
     echo.set_defaults(command=run_echo, parser=echo)
     return parser
 
@@ -65,6 +68,18 @@ def add_address(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     parser.add_argument(
         "--port", type=port_number, default=port, help=f"default: {port}; 0 picks a free one"
+    )
+
+
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make a server speak TLS."""
+    parser.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        help="speak TLS, with the certificates in this PEM file; read again on SIGHUP",
+    )
+    parser.add_argument(
+        "--tls-key", metavar="FILE", help="the certificate's key (default: in the file of --tls-cert)"
     )
 
 
@@ -93,7 +108,8 @@ def run_chat(chosen: argparse.Namespace) -> int:
     """Serve the chat room until a signal ends it."""
     from sockwave.cli.chat import create_chat
 
-    return serve(create_chat(), chosen, "Chat on http://{}/")
+    scheme = "http" if chosen.tls_cert is None else "https"
+    return serve(create_chat(), chosen, f"Chat on {scheme}://{{}}/")
 
 
 def run_echo(chosen: argparse.Namespace) -> int:
@@ -111,14 +127,21 @@ def run_echo(chosen: argparse.Namespace) -> int:
         server = create_echo(**options)
     except (TypeError, ValueError) as error:
         chosen.parser.error(str(error))
-    return serve(server, chosen, "Echo on ws://{}/")
+    scheme = "ws" if chosen.tls_cert is None else "wss"
+    return serve(server, chosen, f"Echo on {scheme}://{{}}/")
 
 
 def serve(server: sockwave.Server, chosen: argparse.Namespace, line: str) -> int:
     """Listen where the options say, print each address in `line`, and run until SIGINT or SIGTERM.
 
-    The status is 1 where the address cannot be had, with one line about it on stderr.
+    The status is 1 where the address or the certificate cannot be had, with one line about it on
+    stderr.
     """
+    if chosen.tls_key is not None and chosen.tls_cert is None:
+        chosen.parser.error("--tls-key: expected --tls-cert as well")
+    context = None
+    if chosen.tls_cert is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     path: str | None = getattr(chosen, "unix", None)
 
     @server.on("listening")
@@ -129,10 +152,19 @@ def serve(server: sockwave.Server, chosen: argparse.Namespace, line: str) -> int
             )
 
     try:
-        server.listen(chosen.port, chosen.host, path=path)
+        server.listen(chosen.port, chosen.host, path=path, ssl=context)
     except (OSError, UnicodeError) as error:
         print(f"{chosen.parser.prog}: {explain(error, chosen)}", file=sys.stderr)
         return 1
+    if context is not None:
+        try:
+            server.reload_tls(chosen.tls_cert, chosen.tls_key)
+        except OSError as error:
+            server.close()
+            where = error.filename or chosen.tls_cert
+            reason = error.strerror or str(error)
+            print(f"{chosen.parser.prog}: no certificate in {where}: {reason}", file=sys.stderr)
+            return 1
     server.run()
     return 0
 

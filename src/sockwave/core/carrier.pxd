@@ -71,6 +71,8 @@ cdef class Carrier(Timed):
     cdef bint is_flushed(self) noexcept
     cdef int end_writing(self) except -1        # FIN
     cdef int drop(self) except -1               # close the socket now
+    # Of bytes that TLS has sealed, those taken; -1: the peer is gone.
+    cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept
 
     # What is asked of it:
     cdef int deliver(self, uint8_t* data, size_t size) except -1

@@ -6,6 +6,7 @@ from sockwave.address import Address
 from sockwave.core.emitter import Emitter
 from sockwave.core.timers import Timed, Wheel
 from sockwave.core.writer import Cork
+from sockwave.security import Security
 
 TICK_S: float
 
@@ -40,6 +41,7 @@ class Carrier(Timed):
     is_closing: bool
     is_secure: bool
     protocol: str
+    security: Security | None
     remote_address: Address
     local_address: Address
     def write(self, data: bytes | bytearray | memoryview) -> None: ...

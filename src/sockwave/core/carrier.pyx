@@ -202,6 +202,9 @@ cdef class Carrier(Timed):
     cdef int drop(self) except -1:
         return 0
 
+    cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
+        return -1
+
     cdef int run(self, int what, uint8_t* data, size_t size) except -1:
         """Give the receiver a turn: what it writes is gathered and leaves at the end, what it
         raises goes no further."""
@@ -375,6 +378,11 @@ cdef class Carrier(Timed):
     def protocol(self):
         """What the bytes are carried by: "http/1.1", "h2" or "h3"."""
         return "http/1.1"
+
+    @property
+    def security(self):
+        """The facts of the TLS session; None without TLS, and before its handshake is over."""
+        return None
 
     @property
     def remote_address(self):

@@ -10,6 +10,7 @@ from sockwave.deflate import Agreement
 from sockwave.http import RequestHead
 from sockwave.messages import Message
 from sockwave.options import Limits
+from sockwave.security import Security
 from sockwave.states import ReadyState
 
 CONNECTION_EVENTS: dict[str, tuple[int, int]]
@@ -72,6 +73,8 @@ class Connection(Session):
     def backlog_size(self) -> int: ...
     @property
     def carrier(self) -> str: ...
+    @property
+    def tls(self) -> Security | None: ...
     @property
     def remote_address(self) -> Address: ...
     @property

@@ -457,6 +457,11 @@ cdef class Connection(Session):
         return self.line.protocol
 
     @property
+    def tls(self):
+        """What TLS has agreed on with the peer: a `Security`; None on a plain connection."""
+        return self.line.security
+
+    @property
     def remote_address(self):
         """The peer: (host, port), or the path of a Unix socket."""
         return self.line.remote_address

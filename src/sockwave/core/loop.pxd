@@ -18,6 +18,7 @@ cdef class Listener:
     cdef readonly object socket
     cdef readonly bint is_unix
     cdef int fd
+    cdef object make            # makes the carrier of a connection; None: an EpollSocket
 
 cdef class EpollEngine(Engine):
     """Serves its sockets by an epoll of its own,

@@ -69,8 +69,9 @@ cdef object as_address(const uint8_t* raw):
 cdef class Listener:
     """A listening socket."""
 
-    def __cinit__(self, socket_):
+    def __cinit__(self, socket_, make=None):
         self.socket = socket_
+        self.make = make
         self.fd = socket_.fileno()
         self.is_unix = socket_.family == socket.AF_UNIX
 
@@ -181,9 +182,10 @@ cdef class EpollEngine(Engine):
 
     # ---- listening
 
-    async def listen(self, socket_):
-        """Accept connections on a listening socket."""
-        cdef Listener listener = Listener(socket_)
+    async def listen(self, socket_, make=None):
+        """Accept connections on a listening socket; `make` makes their carriers, where they are no
+        plain ones."""
+        cdef Listener listener = Listener(socket_, make)
         self.listeners[listener.fd] = listener
         self.accept_again(listener)
 
@@ -221,7 +223,11 @@ cdef class EpollEngine(Engine):
         return 0
 
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
-        cdef EpollSocket peer = EpollSocket.__new__(EpollSocket)
+        cdef EpollSocket peer
+        if listener.make is None:
+            peer = EpollSocket.__new__(EpollSocket)
+        else:
+            peer = listener.make()
         peer.fd = fd
         peer.is_unix = listener.is_unix
         memcpy(peer.address, address, ADDRESS_SIZE)

@@ -378,7 +378,7 @@ cdef class Session(Receiver):
 
     cpdef object connection_lost(self, object error):
         # The end of the stream is all that draft-75 has for a close.
-        self.settle(1005 if self.version_index == DRAFT75 else 1006, "")
+        self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
         opening, self.opening = self.opening, None
         if opening is not None:
             opening.connection_lost()

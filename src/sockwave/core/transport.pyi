@@ -1,12 +1,17 @@
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Self
 
 from sockwave.core.carrier import Carrier, Engine
 
 class AsyncioEngine(Engine):
     def attach(self) -> None: ...
-    async def listen(self, socket_: socket.socket) -> None: ...
+    async def listen(
+        self,
+        socket_: socket.socket,
+        make: Callable[[], asyncio.BaseProtocol] | None = None,
+    ) -> None: ...
     def stop_listening(self) -> None: ...
 
 class TransportCarrier(Carrier):

@@ -49,13 +49,14 @@ cdef class AsyncioEngine(Engine):
     def attach(self):
         """Nothing to do: each transport is its own loop's affair."""
 
-    async def listen(self, socket_):
-        """Accept connections on a listening socket."""
+    async def listen(self, socket_, make=None):
+        """Accept connections on a listening socket; `make` makes their carriers, where they are no
+        plain ones."""
         if socket_.family == getattr(socket, "AF_UNIX", None):
             create = self.loop.create_unix_server
         else:
             create = self.loop.create_server
-        self.servers.append(await create(lambda: TransportProtocol(self), sock=socket_))
+        self.servers.append(await create(make or (lambda: TransportProtocol(self)), sock=socket_))
 
     def stop_listening(self):
         """Close the listening sockets."""
@@ -67,7 +68,7 @@ cdef class AsyncioEngine(Engine):
 cdef class TransportCarrier(Carrier):
     """A peer behind an asyncio transport."""
 
-    def __cinit__(self, AsyncioEngine engine):
+    def __cinit__(self, AsyncioEngine engine, *_):
         self.engine = engine
         self.cork = engine.cork
 

@@ -1,0 +1,57 @@
+"""The contexts that a server listens with, and new certificates for them while it runs."""
+
+import os
+import ssl
+from typing import TypeAlias
+
+from sockwave.errors import SockwaveError
+
+File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+class Certificates:
+    """The TLS contexts of one server, and where their certificate was last loaded from."""
+
+    def __init__(self) -> None:
+        self._contexts: list[ssl.SSLContext] = []
+        self._files: tuple[File, File | None] | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether there is a context at all."""
+        return bool(self._contexts)
+
+    def add(self, context: ssl.SSLContext) -> None:
+        """Serve with a context from now on.
+
+        RFC 8446, section 4.1.2, has no renegotiation; with TLS 1.2 it lets a client cause work as
+        often as it likes, and so it is turned off.
+
+        Raises TypeError or ValueError for what a server cannot use.
+        """
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"ssl: expected an ssl.SSLContext, given {type(context).__name__}")
+        if context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError(
+                "ssl: expected a context for servers, given one for clients; "
+                "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) makes one"
+            )
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        if context not in self._contexts:
+            self._contexts.append(context)
+
+    def load(self, cert: File | None, key: File | None) -> None:
+        """Load a certificate into every context; without a name, from the files of the last call.
+
+        Raises what `ssl.SSLContext.load_cert_chain` raises, and SockwaveError where there is
+        nothing to load or to load it for; then nothing has changed.
+        """
+        if not self._contexts:
+            raise SockwaveError("there is no TLS here: expected a call of listen(ssl=...) before")
+        files = self._files if cert is None else (cert, key)
+        if files is None:
+            raise SockwaveError("there is no certificate yet: expected a call of reload_tls(cert)")
+        # On trial first: a key that does not match would leave a context without any.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
+        for context in self._contexts:
+            context.load_cert_chain(*files)
+        self._files = files

@@ -1,0 +1,315 @@
+"""TLS between a carrier and its bytes, with OpenSSL's memory in place of a socket.
+
+RFC 8446 and RFC 5246. What is sealed and unsealed here is read and written by the carrier. This is
+the portable path, by the ssl module's `SSLObject` and `MemoryBIO`; `openssl` has the direct one.
+"""
+
+import logging
+import ssl
+
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, Receiver
+
+from sockwave.security import Security
+
+logger = logging.getLogger("sockwave")
+
+# What OpenSSL calls the first bytes of a plain request, and of one to a proxy.
+PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
+
+
+cdef class Records:
+    """Buffers that the TLS connections of a listener share."""
+
+    def __cinit__(self):
+        self.received = <uint8_t*>malloc(READ_SIZE)
+        self.gathered = <uint8_t*>malloc(RECORD_SIZE)
+        if self.received is NULL or self.gathered is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.received)
+        free(self.gathered)
+        free(self.wire.output)
+
+
+cdef class Tls:
+    """One connection's TLS."""
+
+    def __cinit__(self, context, Records records):
+        self.context = context
+        self.records = records
+
+    @property
+    def security(self):
+        """The facts of the session, once it is established."""
+        if self.facts is None and self.is_established:
+            return Security.of(self.guard)
+        return self.facts
+
+    # ---- the portable path
+
+    cdef int begin(self) except -1:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.guard = self.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        return 0
+
+    cdef int feed(self, const uint8_t* data, size_t size) except -1:
+        self.incoming.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+        return 0
+
+    cdef int shake_hands(self) except -1:
+        self.guard.do_handshake()
+        return 0
+
+    cdef bint may_have_more(self) except -1:
+        return self.incoming.pending or self.guard.pending()
+
+    cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2:
+        cdef Py_ssize_t count
+        try:
+            count = self.guard.read(
+                size, PyMemoryView_FromMemory(<char*>place, size, PyBUF_WRITE)
+            )
+        except ssl.SSLWantReadError:
+            return 0
+        except ssl.SSLZeroReturnError:
+            return -1
+        return count or -1      # the ssl module gives 0 bytes for a close_notify
+
+    cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2:
+        try:
+            return self.guard.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+        except ssl.SSLWantReadError:
+            self.awaits_peer = True
+            return 0
+
+    cdef int unwrap(self) except -1:
+        try:
+            self.guard.unwrap()
+        except Exception:
+            pass        # it wants the peer's, for which nobody waits here, or cannot say any more
+        return 0
+
+    cdef int forward(self, Carrier line, size_t mark) except -1:
+        """Send what has been sealed; `mark` is where it begins in the wire."""
+        cdef bytes sealed
+        if self.outgoing is not None and self.outgoing.pending:
+            sealed = self.outgoing.read()
+            self.send(line, <const uint8_t*>PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
+        return 0
+
+    # ---- bytes in
+
+    cdef int receive(self, Carrier line, const uint8_t* data, size_t size) except -1:
+        """Take what has come from the peer's socket."""
+        cdef size_t mark = self.records.wire.output_size
+        try:
+            if self.guard is None:
+                self.begin()
+            self.feed(data, size)
+            if self.is_established or self.open(line):
+                self.read_records(line)
+        except Exception as error:
+            self.fail(line, error, mark)
+        finally:
+            self.records.wire.input_size = 0
+        return 0
+
+    cdef bint open(self, Carrier line) except -1:
+        """Go on with the handshake, and say whether it is over."""
+        cdef size_t mark = self.records.wire.output_size
+        try:
+            self.shake_hands()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self.forward(line, mark)
+        self.is_established = True
+        if line.is_blocked:
+            line.run_ready()
+        return not line.is_lost
+
+    cdef int read_records(self, Carrier line) except -1:
+        """Unseal what has come, into the place where the receiver wants it."""
+        cdef object guard = self.guard      # held: a receiver may end the connection
+        cdef size_t mark = self.records.wire.output_size
+        cdef Receiver receiver
+        cdef uint8_t* place
+        cdef size_t size, filled
+        cdef Py_ssize_t last = 1
+        while last > 0 and not line.is_lost:
+            receiver = line.receiver
+            place = NULL
+            size = filled = 0
+            if receiver is not None and not line.is_closing:
+                place = receiver.reserve(&size)
+            if place is NULL:
+                place = line.engine.read_buffer + HEADROOM_SIZE
+                size = READ_SIZE
+            last = self.read_into(place, size, &filled)
+            self.forward(line, mark)        # what the TLS layer itself has to answer
+            if self.awaits_peer:
+                self.awaits_peer = False
+                line.run_ready()
+            if filled:
+                line.deliver(place, filled)
+        if last < 0 and not line.is_lost:
+            line.end_reading()
+        return 0
+
+    cdef Py_ssize_t read_into(self, uint8_t* place, size_t size, size_t* filled) except -2:
+        """Fill a place with as many records as there are; more than 0 when there may be more."""
+        cdef Py_ssize_t count = 1
+        while filled[0] < size:
+            count = self.unseal(place + filled[0], size - filled[0])
+            if count <= 0:
+                return count
+            filled[0] += count
+            if not self.may_have_more():
+                return 0
+        return count
+
+    cdef int end_of_stream(self, Carrier line) except -1:
+        """Take the FIN of the peer's socket."""
+        if not self.is_established:
+            return line.lose(None)
+        if line.is_finished:
+            return line.end_reading()
+        # RFC 8446, 6.1: close_notify is there because otherwise "a truncation attack" is possible:
+        # anybody on the way can send a FIN.
+        return line.lose(ConnectionResetError("the peer's stream ended without a close_notify"))
+
+    cdef int fail(self, Carrier line, object error, size_t mark) except -1:
+        """End this connection, for what the peer has sent."""
+        try:
+            self.forward(line, mark)        # the alert that says what is wrong
+        except OSError:
+            pass        # it is gone, and hears nothing
+        if not self.is_established and not line.is_lost:
+            if getattr(error, "reason", None) in PLAIN_HTTP:
+                logger.warning("%s speaks plain HTTP to a TLS port", line.remote_address)
+            else:
+                logger.debug("no TLS with %s: %s", line.remote_address, error)
+        line.lose(error if isinstance(error, OSError) else OSError(str(error)))
+        return 0
+
+    # ---- bytes out
+
+    cdef Py_ssize_t put(self, Carrier line, const Vector* vectors, int count) noexcept:
+        """Seal and send; gives how much has been sealed, -1 when the peer is gone."""
+        cdef size_t mark = self.records.wire.output_size
+        cdef object guard = self.guard      # held: as in read_records
+        cdef Py_ssize_t taken = 0
+        cdef Py_ssize_t sealed
+        cdef int at = 0
+        cdef size_t offset = 0
+        if not self.is_established or self.is_notified:
+            return 0
+        try:
+            while at < count and self.send_unsent(line) and not self.awaits_peer:
+                sealed = self.seal_chunk(vectors, count, &at, &offset)
+                self.forward(line, mark)
+                taken += sealed
+        except Exception as error:
+            logger.debug("no more TLS with %s: %s", line.remote_address, error)
+            return -1
+        return taken
+
+    cdef Py_ssize_t seal_chunk(
+        self, const Vector* vectors, int count, int* at, size_t* offset
+    ) except -2:
+        """Seal the next stretch, in records as full as they go; gives its size."""
+        cdef Py_ssize_t sealed = 0
+        cdef Py_ssize_t done
+        cdef size_t size
+        while at[0] < count and sealed < CHUNK_SIZE:
+            size = vectors[at[0]].size - offset[0]
+            if size < RECORD_SIZE and at[0] + 1 < count:
+                size = self.gather(vectors, count, at[0], offset[0])
+                done = self.seal(self.records.gathered, size)
+            else:
+                done = self.seal(<const uint8_t*>vectors[at[0]].base + offset[0], size)
+            if done <= 0:
+                break
+            sealed += done
+            offset[0] += done
+            while at[0] < count and offset[0] >= vectors[at[0]].size:
+                offset[0] -= vectors[at[0]].size
+                at[0] += 1
+        return sealed
+
+    cdef size_t gather(self, const Vector* vectors, int count, int at, size_t offset) noexcept:
+        """Copy what fits one record."""
+        cdef size_t used = 0
+        cdef size_t size
+        while at < count and used < RECORD_SIZE:
+            size = min(vectors[at].size - offset, RECORD_SIZE - used)
+            memcpy(self.records.gathered + used, <const uint8_t*>vectors[at].base + offset, size)
+            used += size
+            offset = 0
+            at += 1
+        return used
+
+    cdef int send(self, Carrier line, const uint8_t* data, size_t size) except -1:
+        """Put sealed bytes on the wire, behind those that wait already."""
+        cdef Py_ssize_t taken = 0
+        if self.unsent is not None:
+            if PyBytes_GET_SIZE(self.unsent) - self.unsent_start + size > MAX_UNSENT_SIZE:
+                raise ConnectionAbortedError("the peer does not read what TLS has to say")
+            self.unsent = self.unsent[self.unsent_start:] + (<char*>data)[:size]
+            self.unsent_start = 0
+            return 0
+        taken = line.transmit(data, size)
+        if taken < 0:
+            raise ConnectionResetError("the peer is gone")
+        if <size_t>taken < size:
+            self.unsent = PyBytes_FromStringAndSize(<const char*>data + taken, size - taken)
+            self.unsent_start = 0
+            line.await_writable()
+        return 0
+
+    cdef bint send_unsent(self, Carrier line) except -1:
+        """Send what the carrier has not taken so far; true when nothing of it is left."""
+        cdef Py_ssize_t taken
+        if self.unsent is None:
+            return True
+        taken = line.transmit(
+            <const uint8_t*>PyBytes_AS_STRING(self.unsent) + self.unsent_start,
+            PyBytes_GET_SIZE(self.unsent) - self.unsent_start,
+        )
+        if taken < 0:
+            raise ConnectionResetError("the peer is gone")
+        self.unsent_start += taken
+        if self.unsent_start == <size_t>PyBytes_GET_SIZE(self.unsent):
+            self.unsent = None
+            return True
+        line.await_writable()
+        return False
+
+    # ---- the end
+
+    cdef int notify(self, Carrier line) except -1:
+        """Say that nothing follows. RFC 8446, 6.1: "Each party MUST send a "close_notify" alert
+        before closing its write side of the connection"."""
+        cdef size_t mark = self.records.wire.output_size
+        if self.is_established and not self.is_notified:
+            self.is_notified = True
+            self.unwrap()
+            try:
+                self.forward(line, mark)
+            except OSError:
+                pass        # it is gone, and hears nothing
+        return 0
+
+    cdef int release(self) except -1:
+        """Give up what the session holds, but for its facts."""
+        self.facts = self.security
+        self.guard = self.incoming = self.outgoing = self.unsent = None
+        return 0

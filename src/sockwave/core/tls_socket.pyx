@@ -1,0 +1,77 @@
+"""A socket of the epoll engine that speaks TLS."""
+
+import os
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint8_t
+
+from sockwave.core.carrier cimport READ_SIZE, Carrier
+from sockwave.core.writer cimport Vector
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t recv(int fd, void* data, size_t size, int flags)
+
+
+cdef class TlsSocket(EpollSocket):
+    """A TCP or Unix socket in the engine's epoll, with TLS on it."""
+
+    def __cinit__(self, Tls guard):
+        self.guard = guard
+        self.is_secure = True
+
+    cdef int readable(self) except -1:
+        cdef uint8_t* place = self.guard.records.received
+        cdef ssize_t count = recv(self.fd, place, READ_SIZE, 0)
+        if count > 0:
+            self.guard.receive(self, place, count)
+        elif count == 0:
+            self.guard.end_of_stream(self)
+        elif errno != EAGAIN and errno != EINTR:
+            self.lose(OSError(errno, os.strerror(errno)))
+        return 0
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        if self.fd < 0:
+            return -1
+        return self.guard.put(self, vectors, count)
+
+    cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
+        cdef Vector vector
+        vector.base = <void*>data
+        vector.size = size
+        return EpollSocket.put(self, &vector, 1)
+
+    cdef int run_ready(self) except -1:
+        try:
+            if not self.guard.send_unsent(self):
+                return 0
+        except OSError as error:
+            return self.lose(error)
+        if self.is_finished:
+            return EpollSocket.end_writing(self)
+        return EpollSocket.run_ready(self)
+
+    cdef bint is_flushed(self) noexcept:
+        return self.count == 0 and self.guard.unsent is None
+
+    cdef int finish(self, bint linger) except -1:
+        if not self.guard.is_established:
+            return self.lose(None)      # nothing can be said, and nothing has been
+        return Carrier.finish(self, linger)
+
+    cdef int end_writing(self) except -1:
+        self.guard.notify(self)
+        # Else the FIN follows when the close_notify has left.
+        return EpollSocket.end_writing(self) if self.guard.unsent is None else 0
+
+    cdef int drop(self) except -1:
+        if self.fd >= 0:
+            if self.is_finished or self.has_ended:      # in order, on one side at least
+                self.guard.notify(self)
+            EpollSocket.drop(self)
+            self.guard.release()
+        return 0
+
+    @property
+    def security(self):
+        return self.guard.security

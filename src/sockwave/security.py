@@ -1,0 +1,31 @@
+"""What TLS has agreed on with a peer: RFC 8446, and RFC 5246 for TLS 1.2."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """The facts of one TLS session, as `conn.tls` gives them."""
+
+    #: "TLSv1.3" or "TLSv1.2".
+    version: str
+    #: The cipher suite, as OpenSSL names it.
+    cipher: str
+    #: The protocol chosen by ALPN (RFC 7301); None where the client or the context offered none.
+    alpn: str | None
+    #: The client's verified certificate, in the form of `ssl.SSLSocket.getpeercert`; None where it
+    #: sent none. A context asks for one with `verify_mode`.
+    peer_certificate: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, session: ssl.SSLObject) -> Self:
+        """Read the facts of an established session."""
+        cipher = session.cipher()
+        return cls(
+            session.version() or "",
+            cipher[0] if cipher else "",
+            session.selected_alpn_protocol(),
+            session.getpeercert() or None,
+        )
