@@ -43,10 +43,10 @@ async def test_sends_of_one_turn_leave_in_one_write(start_server: StartServer) -
     server = await start_server()
     wire, conn = await connect_both(server)
     before = count_segments(wire)
-    for i in range(30):
+    for i in range(50):
         conn.send(f"send {i}")
         server.broadcast(f"broadcast {i}")
-    for i in range(30):
+    for i in range(50):
         assert await wire.receive_message() == f"send {i}"
         assert await wire.receive_message() == f"broadcast {i}"
     assert count_segments(wire) - before == 1
@@ -79,9 +79,9 @@ async def test_broadcasts_of_one_listener_leave_in_one_write_for_each_client(
             assert conn.broadcast(f"{message} {i}") == 5
 
     before = [count_segments(wire) for wire in hearers]
-    speaker.write(b"".join(reference.serialize(Frame(TEXT, b"%d" % i)) for i in range(6)))
+    speaker.write(b"".join(reference.serialize(Frame(TEXT, b"%d" % i)) for i in range(20)))
     for wire in hearers:
-        for number in range(6):
+        for number in range(20):
             for i in range(10):
                 assert await wire.receive_message() == f"{number} {i}"
     assert [count_segments(wire) for wire in hearers] == [count + 1 for count in before]
