@@ -128,6 +128,16 @@ def test_echo_returns_text_as_text_and_binary_as_binary(engine: str) -> None:
         assert stop(process) == (0, "")
 
 
+def test_echo_compresses_where_it_is_told_to() -> None:
+    for options, answers in (["--compression"], 1), ([], 0):
+        with serving("echo", "--port", "0", *options) as (_, url), connect(url) as client:
+            assert client.response is not None
+            assert len(client.response.headers.get_all("Sec-WebSocket-Extensions")) == answers
+            for message in ("x", "y" * 200_000):
+                client.send(message)
+                assert client.recv(PATIENCE_S) == message
+
+
 def test_echo_accepts_the_protocol_versions_that_it_is_told() -> None:
     versions = "hybi-08,rfc6455"
     with serving("echo", "--port", "0", "--version", versions) as (_, url), connect(url) as client:

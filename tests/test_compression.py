@@ -129,9 +129,7 @@ async def start_echo(
     return server
 
 
-async def accept(
-    server: sockwave.Server, offer: str = OFFER
-) -> tuple[Client, sockwave.Connection]:
+async def accept(server: sockwave.Server, offer: str = OFFER) -> tuple[Client, sockwave.Connection]:
     """Connect a client, and give both ends."""
     accepted: list[sockwave.Connection] = []
     server.once("connection", accepted.append)
@@ -180,9 +178,7 @@ async def test_malformed_offer_opens_a_connection_without_compression(
 ) -> None:
     server = await start_echo(start_server)
     for offer in ('permessage-deflate; x="', "permessage-deflate; server_max_window_bits=8", ";"):
-        wire = await Wire.connect(
-            server.addresses[0], headers={"Sec-WebSocket-Extensions": offer}
-        )
+        wire = await Wire.connect(server.addresses[0], headers={"Sec-WebSocket-Extensions": offer})
         assert "sec-websocket-extensions" not in wire.head.headers
         wire.send("hello")
         assert await wire.receive_message() == "hello"
@@ -278,7 +274,7 @@ MESSAGES = st.one_of(
     st.text(max_size=50),
     st.binary(max_size=50),
     st.lists(WORDS, max_size=400).map("".join),
-    st.integers(0, 100_000).map(lambda size: bytes(size)),
+    st.integers(0, 100_000).map(bytes),
     st.integers(0, 40_000).map(lambda size: random.Random(size).randbytes(size)),
 )
 
@@ -477,7 +473,7 @@ async def test_compress_of_another_type_raises_and_sends_nothing(
     server = await start_server(compression=True)
     client, conn = await accept(server)
     for call in (conn.send, conn.broadcast, server.broadcast):
-        with pytest.raises(TypeError, match="^compress: expected True, False or None, given "):
+        with pytest.raises(TypeError, match=r"^compress: expected True, False or None, given "):
             call("hello", compress=wrong)
     conn.send("after")
     assert await client.receive() == "after"

@@ -90,7 +90,7 @@ def test_compression_is_off_unless_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("value", [1, "deflate", {"level": 1}, Deflate])
 def test_compression_of_another_type_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="^compression: expected True, False, None or sockwave.Def"):
+    with pytest.raises(TypeError, match=r"^compression: expected True, False, None or sockwave"):
         Options(compression=value)
 
 
@@ -195,7 +195,7 @@ def test_separators_in_quoted_strings_separate_nothing() -> None:
 # ---- what is declined (section 7.1, and the record of other servers) -----------------------------
 
 WRONG_VALUES = [
-    *("0", "7", "16", "99", "", "-1", "+9", "09", "0x9", "9.0", "9 9", "９", "nan", "1" * 5000),
+    *("0", "7", "16", "99", "", "-1", "+9", "09", "0x9", "9.0", "9 9", "\uff19", "nan", "1" * 5000),
     *('"15;15"', '""', '"', '"15', '15"', '"1""5"', '"15" x', "15;15", "'15'", "constructor"),
     *('"1\\5"', "\\15", "\x00", "\x7f", "é", "15="),
 ]
@@ -287,9 +287,14 @@ def test_long_offers_are_declined_in_time_proportional_to_their_length(block: st
             st.text(max_size=60),
             st.lists(
                 st.sampled_from(
-                    ["permessage-deflate", "server_max_window_bits", "client_max_window_bits"]
-                    + ["server_no_context_takeover", "client_no_context_takeover"]
-                    + [";", ",", "=", '"', "\\", " ", "9", "15", "\t", "\0"]
+                    [
+                        "permessage-deflate",
+                        "server_max_window_bits",
+                        "client_max_window_bits",
+                        "server_no_context_takeover",
+                        "client_no_context_takeover",
+                        *(";", ",", "=", '"', "\\", " ", "9", "15", "\t", "\0"),
+                    ]
                 ),
                 max_size=20,
             ).map("".join),

@@ -31,6 +31,7 @@ def test_the_defaults_accept_everyone_in_every_version() -> None:
     assert options.subprotocol == ()
     assert options.engine == "auto"
     assert options.authorize is None
+    assert options.compression is None
     assert options.limits == Limits()
 
 

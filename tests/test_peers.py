@@ -1,6 +1,8 @@
 """Real clients talk to the server: `websockets` and `aiohttp`."""
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -25,6 +27,8 @@ class Peer(Protocol):
     async def receive_close(self) -> tuple[int, str]: ...
     @property
     def subprotocol(self) -> str | None: ...
+    @property
+    def extensions(self) -> str: ...
 
 
 class WebsocketsPeer:
@@ -33,6 +37,8 @@ class WebsocketsPeer:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.subprotocol = connection.subprotocol
+        assert connection.response is not None
+        self.extensions = connection.response.headers.get("Sec-WebSocket-Extensions", "")
 
     async def send(self, message: str | bytes) -> None:
         await self.connection.send(message)
@@ -59,6 +65,7 @@ class AiohttpPeer:
     def __init__(self, connection: "aiohttp.ClientWebSocketResponse[Any]") -> None:
         self.connection = connection
         self.subprotocol = connection.protocol
+        self.extensions = connection._response.headers.get("Sec-WebSocket-Extensions", "")
 
     async def send(self, message: str | bytes) -> None:
         if isinstance(message, str):
@@ -131,6 +138,30 @@ async def test_client_gets_its_messages_back(
     async with connect_peer(uri_of(echo_server), []) as peer:
         await peer.send(message)
         assert await peer.receive() == message
+
+
+@PEERS
+@pytest.mark.parametrize("takeover", [False, True], ids=["forgets", "remembers"])
+@pytest.mark.parametrize("bits", [9, 12, 15])
+async def test_compressed_messages_go_both_ways(
+    start_server: StartServer, connect_peer: Connect, bits: int, takeover: bool
+) -> None:
+    server = await start_server(
+        compression=sockwave.Deflate(
+            server_max_window_bits=bits,
+            client_max_window_bits=bits,
+            server_context_takeover=takeover,
+            client_context_takeover=takeover,
+            threshold=0,
+        )
+    )
+    echo(server)
+    async with connect_peer(uri_of(server), []) as peer:
+        assert "permessage-deflate" in peer.extensions
+        rows = [{"id": i, "name": "κόσμε", "price": i / 7} for i in range(3000)]
+        for message in ("", "Hello", json.dumps(rows), b"", os.urandom(70_000), "é" * 500_000) * 2:
+            await peer.send(message)
+            assert await peer.receive() == message
 
 
 @PEERS

@@ -1,4 +1,6 @@
-"""Run Autobahn's cases against `python -m sockwave echo`, once for each engine (RFC 6455, RFC 7692).
+"""Run Autobahn's cases against `python -m sockwave echo`, once for each engine.
+
+RFC 6455, and RFC 7692 in sections 12 and 13.
 
     python tests/autobahn/run.py --sections 1-7,10      the cases of the test suite
     python tests/autobahn/run.py --all                  sizes and times (9.*) and all of
