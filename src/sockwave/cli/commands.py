@@ -79,7 +79,9 @@ def add_tls(parser: argparse.ArgumentParser) -> None:
         help="speak TLS, with the certificates in this PEM file; read again on SIGHUP",
     )
     parser.add_argument(
-        "--tls-key", metavar="FILE", help="the certificate's key (default: in the file of --tls-cert)"
+        "--tls-key",
+        metavar="FILE",
+        help="the certificate's key (default: in the file of --tls-cert)",
     )
 
 

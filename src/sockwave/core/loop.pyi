@@ -8,7 +8,9 @@ ACCEPT_REST_S: float
 
 class Listener:
     is_unix: bool
-    def __new__(cls, socket_: _socket.socket, make: Callable[[], EpollSocket] | None = None) -> Self: ...
+    def __new__(
+        cls, socket_: _socket.socket, make: Callable[[], EpollSocket] | None = None
+    ) -> Self: ...
     @property
     def socket(self) -> _socket.socket: ...
 

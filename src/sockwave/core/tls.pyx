@@ -48,8 +48,11 @@ cdef class Tls:
     @property
     def security(self):
         """The facts of the session, once it is established."""
-        if self.facts is None and self.is_established:
-            return Security.of(self.guard)
+        if self.facts is None and self.is_established and self.guard is not None:
+            try:
+                self.facts = Security.of(self.guard)
+            except ValueError:
+                pass        # a session that has failed does not tell any more
         return self.facts
 
     # ---- the portable path
@@ -310,6 +313,6 @@ cdef class Tls:
 
     cdef int release(self) except -1:
         """Give up what the session holds, but for its facts."""
-        self.facts = self.security
+        _facts = self.security      # read while they can be
         self.guard = self.incoming = self.outgoing = self.unsent = None
         return 0

@@ -7,6 +7,7 @@ that was cut off, and begins to count its time where the opening request ends to
 import asyncio
 
 from cpython.buffer cimport PyBUF_WRITE
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 
@@ -43,10 +44,12 @@ cdef class TlsTransport(TransportCarrier):
         return self.guard.put(self, vectors, count)
 
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
-        cdef Vector vector
-        vector.base = <void*>data
-        vector.size = size
-        return TransportCarrier.put(self, &vector, 1)
+        if self.transport.is_closing():
+            return -1
+        if self.is_write_paused:
+            return 0
+        self.transport.write(PyBytes_FromStringAndSize(<const char*>data, size))
+        return size
 
     cdef int run_ready(self) except -1:
         if self.is_lost:
@@ -76,7 +79,9 @@ cdef class TlsTransport(TransportCarrier):
     cdef int drop(self) except -1:
         if self.is_finished or self.has_ended:      # in order, on one side at least
             self.guard.notify(self)
-        TransportCarrier.drop(self)
+            self.transport.close()      # once the transport has sent that
+        else:
+            TransportCarrier.drop(self)
         return self.guard.release()
 
     @property

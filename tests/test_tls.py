@@ -1,0 +1,769 @@
+"""TLS on both engines, by OpenSSL's own functions and by the ssl module's memory BIOs.
+
+RFC 8446; RFC 5246 for renegotiation; RFC 6455, section 7.1.5 for 1006.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from certificates import (
+    AUTHORITY,
+    client_context,
+    common_name,
+    issue,
+    server_context,
+    write_pem,
+)
+from conftest import ErrorLog, echo
+from reference import CLOSE, PING, PONG, Frame, close_payload, serialize
+from tls_wire import TlsWire
+from websockets.asyncio.client import connect
+from wire import (
+    KEY,
+    PATIENCE_S,
+    Wire,
+    build_request,
+    count_descriptors,
+    measure_resident_size,
+    upgrade_headers,
+    wait_until,
+)
+
+import sockwave
+
+StartTls = Callable[..., Awaitable[sockwave.Server]]
+MIB = 2**20
+
+
+@pytest.fixture(params=["direct", "portable"])
+def data_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How OpenSSL is called: every test that takes it, or `start_tls`, runs on both."""
+    name: str = request.param
+    monkeypatch.setenv("SOCKWAVE_TLS", name)
+    if name == "direct":
+        openssl = pytest.importorskip("sockwave.core.openssl")
+        if not openssl.is_available():
+            pytest.skip("the ssl module's OpenSSL cannot be called directly")
+    return name
+
+
+@pytest.fixture
+async def start_tls(engine: str, data_path: str, error_log: ErrorLog) -> AsyncIterator[StartTls]:
+    """`server = await start_tls(context, **options)`: an echo server that speaks TLS."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(context: ssl.SSLContext | None = None, **options: Any) -> sockwave.Server:
+            server = sockwave.create_server(engine=engine, **options)
+            server.listen(0, "127.0.0.1", ssl=context or server_context())
+            echo(server)
+            await stack.enter_async_context(server)
+            return server
+
+        yield start
+        await Wire.close_all()
+
+
+def url_of(server: sockwave.Server) -> str:
+    return f"wss://localhost:{server.addresses[0][1]}/"
+
+
+def record_ends(server: sockwave.Server) -> list[int]:
+    """Give a list that grows with the close code of each connection."""
+    codes: list[int] = []
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        conn.on("close", lambda code: codes.append(code))
+
+    return codes
+
+
+def count_streams(server: sockwave.Server) -> list[sockwave.Stream]:
+    streams: list[sockwave.Stream] = []
+    server.on("stream", streams.append)
+    return streams
+
+
+# ---- ordinary clients
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024, 16384, 16385, 65537, MIB])
+async def test_websockets_gets_every_size_back(start_tls: StartTls, size: int) -> None:
+    server = await start_tls()
+    message = os.urandom(size)
+    async with connect(url_of(server), ssl=client_context(), max_size=None) as client:
+        for _ in range(3):
+            await client.send(message)
+            assert await client.recv() == message
+
+
+async def test_aiohttp_speaks_with_the_server(start_tls: StartTls) -> None:
+    server = await start_tls()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url_of(server), ssl=client_context(), max_msg_size=0) as client,
+    ):
+        await client.send_str("wide " * 100_000)
+        assert await client.receive_str() == "wide " * 100_000
+
+
+async def test_https_requests_are_answered_on_one_connection(start_tls: StartTls) -> None:
+    server = await start_tls()
+    page = "x" * 300_000
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        res.end(page)
+
+    url = url_of(server).replace("wss", "https")
+    async with aiohttp.ClientSession() as session:
+        for _ in range(3):
+            async with session.get(url, ssl=client_context()) as response:
+                assert await response.text() == page
+
+
+async def test_tls_1_2_is_spoken_too(start_tls: StartTls) -> None:
+    server = await start_tls()
+    context = client_context(newest=ssl.TLSVersion.TLSv1_2)
+    async with connect(url_of(server), ssl=context) as client:
+        await client.send("old")
+        assert await client.recv() == "old"
+
+
+async def test_a_unix_socket_can_speak_tls(
+    engine: str, data_path: str, error_log: ErrorLog, tmp_path: Any
+) -> None:
+    path = str(tmp_path / "socket")
+    server = sockwave.create_server(engine=engine)
+    server.listen(path=path, ssl=server_context())
+    echo(server)
+    async with server:
+        client = await TlsWire.connect(path, client_context())
+        client.send("local")
+        assert await client.receive_message() == "local"
+        await client.wire.close()
+
+
+async def test_plain_and_tls_ports_belong_to_one_server(start_tls: StartTls) -> None:
+    server = await start_tls()
+    server.listen(0, "127.0.0.1")
+    await wait_until(lambda: len(server.addresses) == 2)
+    tls = await TlsWire.connect(server.addresses[0], client_context())
+    plain = await Wire.connect(server.addresses[1])
+    assert server.broadcast("all") == 2
+    assert await tls.receive_message() == "all"
+    assert await plain.receive_message() == "all"
+    await tls.wire.close()
+
+
+# ---- the user's context
+
+
+async def test_the_facts_of_the_session_stand_on_the_connection(start_tls: StartTls) -> None:
+    context = server_context()
+    context.set_alpn_protocols(["chat", "http/1.1"])
+    server = await start_tls(context)
+    facts: list[sockwave.Security | None] = []
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        facts.append(conn.tls)
+        conn.on("close", lambda: facts.append(conn.tls))
+
+    trusting = client_context()
+    trusting.set_alpn_protocols(["http/1.1"])
+    async with connect(url_of(server), ssl=trusting):
+        pass
+    await wait_until(lambda: len(facts) == 2)
+    assert facts[0] == facts[1]
+    assert facts[0] is not None
+    assert facts[0].version == "TLSv1.3"
+    assert facts[0].cipher.startswith("TLS_")
+    assert facts[0].alpn == "http/1.1"
+    assert facts[0].peer_certificate is None
+
+
+async def test_a_plain_connection_has_no_tls(engine: str, error_log: ErrorLog) -> None:
+    server = sockwave.create_server(engine=engine).listen(0, "127.0.0.1")
+    facts: list[Any] = []
+    server.on("connection", lambda conn: facts.append(conn.tls))
+    async with server:
+        wire = await Wire.connect(server.addresses[0])
+        await wire.close()
+    assert facts == [None]
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_certificate_is_required_and_shown(
+    start_tls: StartTls, newest: ssl.TLSVersion
+) -> None:
+    context = server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    AUTHORITY.configure_trust(context)
+    server = await start_tls(context)
+    seen: list[Any] = []
+    server.on("connection", lambda conn: seen.append(conn.tls))
+    known = client_context(newest=newest)
+    issue("client.example").configure_cert(known)
+    async with connect(url_of(server), ssl=known) as client:
+        await client.send("me")
+        assert await client.recv() == "me"
+    assert ("DNS", "client.example") in seen[0].peer_certificate["subjectAltName"]
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_without_the_certificate_is_turned_away_and_nobody_else(
+    start_tls: StartTls, newest: ssl.TLSVersion
+) -> None:
+    context = server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    AUTHORITY.configure_trust(context)
+    server = await start_tls(context)
+    known = client_context()
+    issue("client.example").configure_cert(known)
+    present = await TlsWire.connect(server.addresses[0], known)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        stranger = await TlsWire.open(server.addresses[0], client_context(newest=newest))
+        await stranger.receive_some()
+    assert len(server.connections) == 1
+    present.send("still here")
+    assert await present.receive_message() == "still here"
+    await present.wire.close()
+
+
+async def test_an_sni_callback_chooses_the_certificate(start_tls: StartTls) -> None:
+    context = server_context()
+    other = server_context(issue("other.example"))
+
+    def choose(session: ssl.SSLObject, name: str | None, own: ssl.SSLContext) -> None:
+        if name == "other.example":
+            session.context = other
+
+    context.sni_callback = choose  # type: ignore[assignment]
+    server = await start_tls(context)
+    for name in ("localhost", "other.example"):
+        client = await TlsWire.open(server.addresses[0], client_context(), server_hostname=name)
+        assert name in common_name(client.session.getpeercert(binary_form=True))
+        await client.wire.close()
+
+
+async def test_origin_and_location_of_a_draft_say_wss(start_tls: StartTls) -> None:
+    server = await start_tls(origin="same-origin")
+    host = f"localhost:{server.addresses[0][1]}"
+    context = client_context()
+    async with connect(url_of(server), ssl=context, origin=f"https://{host}"):  # type: ignore[arg-type]
+        pass
+    client = await TlsWire.open(server.addresses[0], context)
+    client.write(
+        f"GET /a HTTP/1.1\r\nHost: {host}\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        f"Origin: https://{host}\r\n\r\n".encode()
+    )
+    head = await client.receive_some()
+    assert f"WebSocket-Location: wss://{host}/a\r\n".encode() in head
+    await client.wire.close()
+
+
+async def test_an_origin_without_tls_is_not_the_same_origin(start_tls: StartTls) -> None:
+    server = await start_tls(origin="same-origin")
+    client = await TlsWire.open(server.addresses[0], client_context())
+    host = f"localhost:{server.addresses[0][1]}"
+    headers = upgrade_headers() | {"Host": host, "Origin": f"http://{host}"}
+    client.write(build_request(headers))
+    assert (await client.receive_some()).startswith(b"HTTP/1.1 403")
+    await client.wire.close()
+
+
+# ---- what is not a context
+
+
+@pytest.mark.parametrize("wrong", [True, "cert.pem", object()])
+def test_listen_takes_nothing_but_a_context(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"expected an ssl\.SSLContext, given"):
+        sockwave.create_server().listen(0, "127.0.0.1", ssl=wrong)
+
+
+def test_listen_refuses_a_context_for_clients() -> None:
+    with pytest.raises(ValueError, match="expected a context for servers"):
+        sockwave.create_server().listen(0, "127.0.0.1", ssl=client_context())
+
+
+def test_listen_turns_renegotiation_off_and_changes_nothing_else_of_the_context() -> None:
+    context = server_context()
+    before = context.options, context.verify_mode, context.minimum_version
+    server = sockwave.create_server().listen(0, "127.0.0.1", ssl=context)
+    after = before[0] | ssl.OP_NO_RENEGOTIATION, *before[1:]
+    assert (context.options, context.verify_mode, context.minimum_version) == after
+    server.close()
+
+
+# ---- bytes in odd portions
+
+
+async def test_records_of_one_byte_are_put_together(start_tls: StartTls) -> None:
+    server = await start_tls()
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    message = os.urandom(300)
+    client.send(message, record_size=1)
+    assert await client.receive_message() == message
+    await client.wire.close()
+
+
+async def test_segments_of_one_byte_are_put_together(start_tls: StartTls) -> None:
+    server = await start_tls()
+    client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+    await client.wire.write_slowly(client.first_flight())
+    await client.shake_hands()
+    await client.wire.write_slowly(client.seal(build_request(upgrade_headers())))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await client.receive(1)
+    assert head.startswith(b"HTTP/1.1 101")
+    await client.wire.close()
+
+
+async def test_request_frames_and_close_in_one_segment_are_all_read(start_tls: StartTls) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.open(server.addresses[0], client_context())
+    sealed = client.seal(build_request(upgrade_headers()))
+    for number in range(50):
+        client.session.write(b"\x81\x82\0\0\0\0%02d" % number)
+    sealed += client.seal(serialize(Frame(CLOSE, close_payload(1000, ""))))
+    client.wire.write(sealed)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await client.receive(1)
+    for number in range(50):
+        assert await client.receive_message() == f"{number:02}"
+    assert await client.receive_close() == 1000
+    await client.receive_notify()
+    await wait_until(lambda: codes == [1000])
+    await client.wire.close()
+
+
+async def test_many_small_messages_leave_in_few_records(start_tls: StartTls) -> None:
+    server = await start_tls()
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        @conn.on("ping")
+        def ping() -> None:
+            for number in range(1000):
+                conn.send(f"{number:04}")
+
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.write_frame(PING)
+    assert (await client.receive_frame()).opcode == PONG
+    assert [await client.receive_message() for _ in range(1000)] == [
+        f"{number:04}" for number in range(1000)
+    ]
+    await client.wire.close()
+
+
+async def test_vectors_of_every_size_arrive_in_their_order(start_tls: StartTls) -> None:
+    server = await start_tls(max_backlog=64 * MIB)
+    sizes = [1, 8000, 9000, 16384, 20_000, 3, 70_000, 16_370, 200_000, 5]
+    async with connect(url_of(server), ssl=client_context(), max_size=None) as client:
+        await wait_until(lambda: len(server.connections) == 1)
+        sent = [os.urandom(size) for size in sizes * 5]
+        for message in sent:  # outside of a turn: queued as segments, and gathered
+            server.broadcast(message)
+        assert [await client.recv() for _ in sent] == sent
+
+
+async def test_a_reader_that_stops_gets_everything_when_it_goes_on(start_tls: StartTls) -> None:
+    server = await start_tls(max_backlog=64 * MIB)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await wait_until(lambda: len(server.connections) == 1)
+    conn = next(iter(server.connections))
+    parts = [os.urandom(MIB) for _ in range(12)]
+    for part in parts:
+        conn.send(part)
+    await asyncio.sleep(0.1)
+    assert conn.backlog_size > MIB
+    client.wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    for part in parts:
+        assert await client.receive_message() == part
+    await client.wire.close()
+
+
+async def test_a_full_queue_stops_reading_and_loses_nothing(start_tls: StartTls) -> None:
+    server = await start_tls(queue_count=2)
+    received: list[str | bytes] = []
+    go_on = asyncio.Event()
+
+    @server.on("connection")
+    async def connected(conn: sockwave.Connection) -> None:
+        conn.remove_listener("message", conn.send)
+        await go_on.wait()
+        async for message in conn:
+            received.append(message)
+
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    sent = [f"{number} " * 300 for number in range(2000)]
+    for message in sent:
+        client.send(message)
+    await asyncio.sleep(0.1)
+    go_on.set()
+    await wait_until(lambda: len(received) == len(sent))
+    assert received == sent
+    await client.wire.close()
+
+
+async def test_both_sides_send_at_once(start_tls: StartTls) -> None:
+    server = await start_tls(max_backlog=64 * MIB)
+    async with connect(url_of(server), ssl=client_context(), max_size=None) as client:
+        messages = [os.urandom(size) for size in (MIB, 10, 30_000, MIB, 1)] * 4
+
+        async def send() -> None:
+            for message in messages:
+                await client.send(message)
+
+        sending = asyncio.create_task(send())
+        for message in messages:
+            assert await client.recv() == message
+        await sending
+
+
+# ---- the end
+
+
+async def test_an_orderly_end_says_close_notify(start_tls: StartTls) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.write_frame(CLOSE, close_payload(1000, ""))
+    assert await client.receive_close() == 1000
+    await client.receive_notify()
+    await wait_until(lambda: codes == [1000])
+    await client.wire.close()
+
+
+async def test_a_close_notify_of_the_client_is_answered(start_tls: StartTls) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.notify()
+    await client.receive_notify()
+    await wait_until(lambda: codes == [1006])  # the stream ended, but no close frame came
+    await client.wire.close()
+
+
+async def test_a_failed_connection_is_closed_in_order(start_tls: StartTls) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.write(b"\xff\xff")
+    assert await client.receive_close() == 1002
+    assert await client.receive_some() == b""
+    client.notify()
+    assert await client.wire.receive_rest() == b""
+    await wait_until(lambda: codes == [1002])
+    await client.wire.close()
+
+
+async def test_a_refused_request_ends_with_close_notify(start_tls: StartTls) -> None:
+    server = await start_tls()
+    client = await TlsWire.open(server.addresses[0], client_context())
+    client.write(b"BREW / HTTP/9.9\r\n\r\n")
+    data = b""
+    while some := await client.receive_some():
+        data += some
+    assert data.startswith(b"HTTP/1.1 ")
+    await client.wire.close()
+
+
+async def test_a_fin_without_close_notify_is_1006(start_tls: StartTls) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.wire.write_eof()
+    assert await client.receive_end() == b""
+    await wait_until(lambda: codes == [1006])
+    await client.wire.close()
+
+
+@pytest.mark.parametrize("is_cut_off", [True, False])
+async def test_a_draft_75_stream_that_was_cut_off_is_no_orderly_end(
+    start_tls: StartTls, is_cut_off: bool
+) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.open(server.addresses[0], client_context())
+    client.write(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        b"Origin: https://localhost\r\n\r\n"
+    )
+    assert (await client.receive_some()).startswith(b"HTTP/1.1 101")
+    if is_cut_off:
+        client.wire.write_eof()
+    else:
+        client.notify()
+    await wait_until(lambda: codes == [1006 if is_cut_off else 1005])
+    await client.wire.close()
+
+
+async def test_an_abort_sends_no_close_notify(start_tls: StartTls) -> None:
+    server = await start_tls()
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    await wait_until(lambda: len(server.connections) == 1)
+    next(iter(server.connections)).abort()
+    assert await client.receive_end() == b""
+    await client.wire.close()
+
+
+async def test_a_reset_ends_one_connection(start_tls: StartTls) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.wire.reset()
+    await wait_until(lambda: codes == [1006])
+
+
+async def test_a_record_that_was_tampered_with_ends_the_connection(start_tls: StartTls) -> None:
+    server = await start_tls()
+    codes = record_ends(server)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    sealed = bytearray(client.seal(b"\x81\x80\0\0\0\0"))
+    sealed[-1] ^= 1
+    client.wire.write(bytes(sealed))
+    with pytest.raises(ssl.SSLError, match="(?i)bad.record.mac"):
+        await client.receive_some()
+    await wait_until(lambda: codes == [1006])
+    await client.wire.close()
+
+
+async def test_closing_the_server_closes_everybody_in_order(start_tls: StartTls) -> None:
+    server = await start_tls()
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    unfinished = await Wire.open(server.addresses[0])
+    await wait_until(lambda: len(server.connections) == 1)
+    closing = server.close(1001)
+    assert await client.receive_close() == 1001
+    client.write_frame(CLOSE, close_payload(1001, ""))
+    await client.receive_notify()
+    await closing
+    await unfinished.receive_end()
+    await client.wire.close()
+
+
+# ---- peers that do not speak TLS
+
+
+async def test_a_silent_peer_is_dropped_at_the_handshake_deadline(start_tls: StartTls) -> None:
+    server = await start_tls(handshake_timeout=0.3)
+    wire = await Wire.open(server.addresses[0])
+    await wire.receive_nothing(0.15)
+    await wire.receive_end()
+    assert not server.connections
+
+
+async def test_a_client_hello_and_then_silence_hits_the_deadline(start_tls: StartTls) -> None:
+    server = await start_tls(handshake_timeout=0.3)
+    client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+    client.wire.write(client.first_flight())
+    await client.receive_records()  # the server's flight, which is left without an answer
+    await client.wire.receive_rest()
+
+
+async def test_bytes_that_trickle_in_do_not_move_the_deadline(start_tls: StartTls) -> None:
+    server = await start_tls(handshake_timeout=0.4)
+    client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+    flight = client.first_flight()
+    sent = 0
+    for byte in flight:
+        if client.reader.has_ended:
+            break
+        client.wire.write(bytes([byte]))
+        sent += 1
+        await asyncio.sleep(0.05)
+    assert sent < len(flight) // 2
+    await client.wire.receive_end()
+
+
+async def test_the_deadline_covers_tls_and_the_request_together(start_tls: StartTls) -> None:
+    server = await start_tls(handshake_timeout=0.4)
+    client = await TlsWire.open(server.addresses[0], client_context())
+    client.write(b"GET / HTTP/1.1\r\n")
+    data = b""
+    while some := await client.receive_some():
+        data += some
+    assert data.startswith(b"HTTP/1.1 408")
+    await client.wire.close()
+
+
+async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
+    start_tls: StartTls, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start_tls()
+    present = await TlsWire.connect(server.addresses[0], client_context())
+    caplog.set_level(logging.INFO)
+    wire = await Wire.open(server.addresses[0])
+    wire.write(build_request({"Host": "localhost"}))
+    await wire.receive_rest()
+    await wait_until(lambda: bool(caplog.records))
+    assert [record.name for record in caplog.records] == ["sockwave"]
+    assert caplog.records[0].message.endswith("speaks plain HTTP to a TLS port")
+    assert caplog.records[0].exc_info is None
+    present.send("undisturbed")
+    assert await present.receive_message() == "undisturbed"
+    await present.wire.close()
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\0" * 100, b"\x16\x03\x01\xff\xff" + b"x" * 300, b"SSH-2.0-x\r\n", os.urandom(4096)]
+)
+async def test_junk_on_the_tls_port_ends_that_connection_quietly(
+    start_tls: StartTls, caplog: pytest.LogCaptureFixture, junk: bytes
+) -> None:
+    server = await start_tls(handshake_timeout=1)
+    caplog.set_level(logging.INFO)
+    wire = await Wire.open(server.addresses[0])
+    wire.write(junk)
+    with contextlib.suppress(ConnectionError):
+        await wire.receive_rest()
+    assert not caplog.records
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.send("next")
+    assert await client.receive_message() == "next"
+    await client.wire.close()
+
+
+async def test_tls_on_a_plain_port_is_refused(engine: str, error_log: ErrorLog) -> None:
+    server = sockwave.create_server(engine=engine).listen(0, "127.0.0.1")
+    async with server:
+        client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+        client.wire.write(client.first_flight())
+        assert (await client.wire.receive_rest()).startswith(b"HTTP/1.1 400")
+        await client.wire.close()
+
+
+async def test_a_stream_listener_turns_away_before_tls(start_tls: StartTls) -> None:
+    server = await start_tls()
+    server.on("stream", lambda stream: stream.close())
+    with pytest.raises(ConnectionError):
+        await TlsWire.open(server.addresses[0], client_context())
+
+
+# ---- attacks on the layer itself
+
+
+async def test_renegotiation_is_refused_on_tls_1_2(start_tls: StartTls) -> None:
+    server = await start_tls()
+    host, port = server.addresses[0]
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "s_client", "-tls1_2", "-connect", f"{host}:{port}"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdin
+    assert process.stdout
+    said = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while b"---\n" not in said or b"Verify return code" not in said:
+            said += await process.stdout.read(4096)
+        process.stdin.write(b"R\n")
+        said += (await process.communicate())[0]
+    assert b"RENEGOTIATING" in said
+    assert b"no renegotiation" in said
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.send("undisturbed")
+    assert await client.receive_message() == "undisturbed"
+    await client.wire.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_thousand_connections_leave_nothing_behind(
+    start_tls: StartTls, data_path: str
+) -> None:
+    server = await start_tls()
+    context = client_context()
+
+    async def visit(number: int) -> None:
+        client = await TlsWire.connect(server.addresses[0], context)
+        client.send("hello")
+        assert await client.receive_message() == "hello"
+        if number % 3 == 0:
+            client.write_frame(CLOSE, close_payload(1000, ""))
+            await client.receive_close()
+        elif number % 3 == 1:
+            client.wire.reset()
+        await client.wire.close()
+
+    async def visit_many(count: int) -> None:
+        for first in range(0, count, 10):
+            await asyncio.gather(*(visit(first + number) for number in range(10)))
+        await wait_until(lambda: not server.connections)
+        gc.collect()
+
+    await visit_many(200)
+    descriptors, resident = count_descriptors(), measure_resident_size()
+    await visit_many(1000)
+    await wait_until(lambda: count_descriptors() <= descriptors)
+    assert measure_resident_size() - resident < 4 * MIB
+
+
+# ---- new certificates
+
+
+async def test_reload_tls_changes_the_certificate_for_new_connections(
+    start_tls: StartTls, tmp_path: Any
+) -> None:
+    server = await start_tls()
+    old = await TlsWire.connect(server.addresses[0], client_context())
+    renewed = issue("localhost", "renewed.example")
+    server.reload_tls(*write_pem(renewed, tmp_path, "renewed"))
+    new = await TlsWire.connect(server.addresses[0], client_context())
+    names = common_name(new.session.getpeercert(binary_form=True))
+    assert "renewed.example" in names
+    old.send("still here")
+    assert await old.receive_message() == "still here"
+    await old.wire.close()
+    await new.wire.close()
+
+
+async def test_reload_tls_reads_the_same_files_again(start_tls: StartTls, tmp_path: Any) -> None:
+    server = await start_tls()
+    server.reload_tls(*write_pem(issue("localhost", "first.example"), tmp_path, "pair"))
+    write_pem(issue("localhost", "second.example"), tmp_path, "pair")
+    server.reload_tls()
+    client = await TlsWire.open(server.addresses[0], client_context())
+    assert "second.example" in common_name(client.session.getpeercert(binary_form=True))
+    await client.wire.close()
+
+
+async def test_reload_tls_leaves_the_old_one_where_the_files_are_wrong(
+    start_tls: StartTls, tmp_path: Any
+) -> None:
+    server = await start_tls()
+    cert, _ = write_pem(issue("localhost"), tmp_path, "one")
+    _, key = write_pem(issue("localhost"), tmp_path, "two")
+    with pytest.raises(ssl.SSLError):
+        server.reload_tls(cert, key)
+    with pytest.raises(FileNotFoundError):
+        server.reload_tls(str(tmp_path / "missing.pem"))
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    client.send("as before")
+    assert await client.receive_message() == "as before"
+    await client.wire.close()
+
+
+def test_reload_tls_says_what_it_lacks() -> None:
+    server = sockwave.create_server().listen(0, "127.0.0.1")
+    with pytest.raises(sockwave.SockwaveError, match="there is no TLS here"):
+        server.reload_tls("cert.pem")
+    server.listen(0, "127.0.0.1", ssl=server_context())
+    with pytest.raises(sockwave.SockwaveError, match="there is no certificate yet"):
+        server.reload_tls()
+    server.close()
