@@ -128,13 +128,13 @@ def prepare(arguments: argparse.Namespace) -> Iterator[Bench]:
         yield Bench(directory, client, floor, arguments.peer_python, server_core, client_core)
 
 
-def compile_program(source: Path, directory: Path) -> Path:
+def compile_program(source: Path, directory: Path, *libraries: str) -> Path:
     """Compile one C file at -O3 with ``$CC``, by default cc; ends the benchmark if it fails."""
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler) is None:
         sys.exit(f"{compiler}: not found; a C compiler is needed (set CC to name another)")
     target = directory / source.stem
-    command = [compiler, "-O3", "-std=gnu11", "-o", str(target), str(source)]
+    command = [compiler, "-O3", "-std=gnu11", "-o", str(target), str(source), *libraries]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(f"{shlex.join(command)} failed:\n{result.stderr}")

@@ -1,5 +1,7 @@
 """Echo with picows: its core API, which its README recommends for speed, and its defaults."""
 
+import ssl
+
 from picows import (
     WSFrame,
     WSListener,
@@ -8,7 +10,7 @@ from picows import (
     WSUpgradeRequest,
     ws_create_server,
 )
-from serving import parse_arguments, run
+from serving import create_context, parse_arguments, run
 
 
 class Echo(WSListener):
@@ -24,11 +26,11 @@ def accept(request: WSUpgradeRequest) -> WSListener:
     return Echo()
 
 
-async def main(port: int) -> None:
-    server = await ws_create_server(accept, "127.0.0.1", port)
+async def main(port: int, context: ssl.SSLContext | None) -> None:
+    server = await ws_create_server(accept, "127.0.0.1", port, ssl=context)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    run(main(arguments.port), arguments.loop)
+    run(main(arguments.port, create_context(arguments)), arguments.loop)

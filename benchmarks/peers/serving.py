@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import os
+import ssl
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,7 +14,22 @@ def parse_arguments(*loops: str) -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--loop", choices=["asyncio", "uvloop", *loops], default="asyncio")
     parser.add_argument("--engine", default="auto")
-    return parser.parse_args()
+    parser.add_argument("--tls-cert")
+    parser.add_argument("--tls-key")
+    parser.add_argument("--portable-tls", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.portable_tls:
+        os.environ["SOCKWAVE_TLS"] = "portable"
+    return arguments
+
+
+def create_context(arguments: argparse.Namespace) -> ssl.SSLContext | None:
+    """Create the TLS context that the arguments ask for, if they do."""
+    if arguments.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(arguments.tls_cert, arguments.tls_key)
+    return context
 
 
 def run(main: Coroutine[Any, Any, None], loop: str) -> None:

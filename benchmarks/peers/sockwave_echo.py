@@ -3,12 +3,14 @@
 ``--loop run`` is `server.run()`, with the loop that it chooses.
 """
 
-from serving import parse_arguments, run
+import ssl
+
+from serving import create_context, parse_arguments, run
 
 import sockwave
 
 
-def create_echo(port: int, engine: str) -> sockwave.Server:
+def create_echo(port: int, engine: str, context: ssl.SSLContext | None) -> sockwave.Server:
     server = sockwave.create_server(engine=engine)
 
     @server.on("connection")
@@ -17,17 +19,18 @@ def create_echo(port: int, engine: str) -> sockwave.Server:
         def message(message: str | bytes) -> None:
             conn.send(message)
 
-    server.listen(port, "127.0.0.1")
+    server.listen(port, "127.0.0.1", ssl=context)
     return server
 
 
-async def main(port: int, engine: str) -> None:
-    await create_echo(port, engine).serve_forever()
+async def main(port: int, engine: str, context: ssl.SSLContext | None) -> None:
+    await create_echo(port, engine, context).serve_forever()
 
 
 if __name__ == "__main__":
     arguments = parse_arguments("run")
+    context = create_context(arguments)
     if arguments.loop == "run":
-        create_echo(arguments.port, arguments.engine).run()
+        create_echo(arguments.port, arguments.engine, context).run()
     else:
-        run(main(arguments.port, arguments.engine), arguments.loop)
+        run(main(arguments.port, arguments.engine, context), arguments.loop)

@@ -141,7 +141,7 @@ cdef class Tls:
 
     cdef int read_records(self, Carrier line) except -1:
         """Unseal what has come, into the place where the receiver wants it."""
-        cdef object guard = self.guard      # held: a receiver may end the connection
+        cdef object _held = self.guard      # a receiver may end the connection
         cdef size_t mark = self.records.wire.output_size
         cdef Receiver receiver
         cdef uint8_t* place
@@ -208,7 +208,7 @@ cdef class Tls:
     cdef Py_ssize_t put(self, Carrier line, const Vector* vectors, int count) noexcept:
         """Seal and send; gives how much has been sealed, -1 when the peer is gone."""
         cdef size_t mark = self.records.wire.output_size
-        cdef object guard = self.guard      # held: as in read_records
+        cdef object _held = self.guard      # as in read_records
         cdef Py_ssize_t taken = 0
         cdef Py_ssize_t sealed
         cdef int at = 0
