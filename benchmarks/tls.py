@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import Bench, BenchmarkError, Peer, Process
+from harness import Bench, BenchmarkError, Process
 from memory import SETTLE_S, WARMUP_COUNT, read_rss
 
 PEERS = {
