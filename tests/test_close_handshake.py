@@ -8,7 +8,7 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame
-from wire import Wire, wait_until
+from wire import Wire, connect_both, wait_until
 
 import sockwave
 
@@ -28,15 +28,6 @@ class Ends(list[tuple[int, str]]):
 
     def watch(self, conn: sockwave.Connection) -> None:
         conn.on("close", lambda code, reason: self.append((code, reason)))
-
-
-async def connect_both(server: sockwave.Server) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0])
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 # ---- the client closes ---------------------------------------------------------------------------

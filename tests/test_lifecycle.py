@@ -21,6 +21,7 @@ from reference import BINARY, INTERNAL_ERROR, PING, PONG, TEXT, Frame
 from wire import (
     Wire,
     build_request,
+    connect_both,
     count_descriptors,
     measure_resident_size,
     upgrade_headers,
@@ -29,15 +30,6 @@ from wire import (
 
 import sockwave
 from sockwave import ReadyState
-
-
-async def connect_both(server: sockwave.Server) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0])
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 async def assert_echoes(server: sockwave.Server) -> None:
@@ -292,6 +284,19 @@ async def test_connections_is_a_live_view(start_server: StartServer) -> None:
     await two.close()
     await wait_until(lambda: len(view) == 0)
     assert not view
+
+
+async def test_connections_is_a_live_view_from_before_the_start(engine: str) -> None:
+    server = sockwave.create_server(engine=engine)
+    view = server.connections
+    assert len(view) == 0
+    server.listen(0, "127.0.0.1")
+    async with server:
+        wire, conn = await connect_both(server)
+        assert list(view) == [conn]
+        assert view[conn.id] is conn
+        await wire.close()
+        await wait_until(lambda: not view)
 
 
 async def test_connections_may_go_while_they_are_listed(start_server: StartServer) -> None:
@@ -754,6 +759,28 @@ async def test_first_message_may_be_received_and_the_rest_listened_to(
         wire.send(f"{i}")
     await wait_until(lambda: len(heard) == 200)
     assert heard == [str(i) for i in range(200)]
+    await wire.shake_close()
+    await wire.close()
+
+
+@pytest.mark.parametrize("count", [1, 15, 100])
+async def test_messages_that_wait_go_to_a_listener_that_comes_late(
+    start_server: StartServer, count: int
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    heard: list[str] = []
+    first = asyncio.create_task(conn.receive())
+    await asyncio.sleep(0)
+    wire.send("password")
+    for i in range(count):
+        wire.send(f"{i}")
+    assert await first == "password"
+    await asyncio.sleep(0.05)
+    conn.on("message", heard.append)
+    wire.send("last")
+    await wait_until(lambda: heard[-1:] == ["last"])
+    assert heard == [*map(str, range(count)), "last"]
     await wire.shake_close()
     await wire.close()
 

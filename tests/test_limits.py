@@ -12,7 +12,14 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import BINARY, CONTINUATION, PING, POLICY, PONG, TEXT, TOO_BIG, Frame
-from wire import Wire, build_request, measure_resident_size, upgrade_headers, wait_until
+from wire import (
+    Wire,
+    build_request,
+    connect_both,
+    measure_resident_size,
+    upgrade_headers,
+    wait_until,
+)
 
 import sockwave
 
@@ -23,15 +30,6 @@ TRY_AGAIN_LATER = 1013  # IANA's registry: what a peer that reads too slowly is 
 FRAGMENT_BUDGET = 1024  # and one more for each 32 bytes of the message
 
 MEBIBYTE = 2**20
-
-
-async def connect_both(server: sockwave.Server) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0])
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 async def start_sink(start_server: StartServer, **options: object) -> tuple[Wire, list[int]]:
@@ -622,6 +620,32 @@ async def test_queue_holds_no_more_messages_than_it_should(start_server: StartSe
         await conn.receive(timeout=5)
     assert (await wire.receive_close())[0] == 1000
     await wire.close()
+
+
+@pytest.mark.parametrize("reads_one", [False, True], ids=["reads nothing", "reads one"])
+async def test_connection_that_nobody_reads_any_more_is_not_stuck(
+    start_server: StartServer, reads_one: bool
+) -> None:
+    server = await start_server()
+    release, finished = asyncio.Event(), asyncio.Event()
+
+    @server.on("connection")
+    async def connected(conn: sockwave.Connection) -> None:
+        if reads_one:
+            assert await conn.receive() == "0"
+        await release.wait()
+        finished.set()
+
+    wire = await Wire.connect(server.addresses[0])
+    for i in range(100):
+        wire.send(f"{i}")
+    await asyncio.sleep(0.1)
+    release.set()
+    await finished.wait()
+    wire.write_frame(PING, b"still there?")
+    assert await wire.receive_pong() == b"still there?"
+    await wire.close()
+    await wait_until(lambda: not server.connections)
 
 
 # ---- deadlines -----------------------------------------------------------------------------------

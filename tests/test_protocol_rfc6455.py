@@ -10,23 +10,12 @@ from conftest import StartServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import BINARY, CLOSE, PING, TEXT, Frame
-from wire import ACCEPT, KEY, Head, Wire, build_request, upgrade_headers, wait_until
+from wire import ACCEPT, KEY, Head, Wire, build_request, connect_both, upgrade_headers, wait_until
 
 import sockwave
 
 # The lengths at which the header changes its form, and their neighbours.
 BORDER_SIZES = [0, 1, 124, 125, 126, 127, 65534, 65535, 65536, 65537]
-
-
-async def connect_both(
-    server: sockwave.Server, **options: object
-) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0], **options)  # type: ignore[arg-type]
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 # ---- the opening handshake ----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import socket
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 import reference
 from conftest import ErrorLog
 from reference import TEXT, Frame
-from wire import Wire, wait_until
+from wire import Wire, build_request, upgrade_headers, wait_until
 
 import sockwave
 
@@ -136,6 +137,7 @@ async def test_tasks_of_the_application_are_not_starved_by_a_flood(
     server = sockwave.create_server(engine=engine)
     turns: list[int] = []
     count = 0
+    flooded = threading.Event()
 
     @server.on("connection")
     def connected(conn: sockwave.Connection) -> None:
@@ -152,15 +154,21 @@ async def test_tasks_of_the_application_are_not_starved_by_a_flood(
 
     run_server(server)
     batch = reference.serialize(Frame(TEXT, b"x")) * 10_000
-    wires = [await Wire.connect(server.addresses[0]) for _ in range(4)]
-    for wire in wires:
-        for _ in range(25):
-            wire.write(batch)
-    await wait_until(lambda: count == 1_000_000)
+
+    def flood() -> None:
+        with socket.create_connection(server.addresses[0]) as sock:
+            sock.sendall(build_request(upgrade_headers()))
+            assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+            for _ in range(30):
+                sock.sendall(batch)
+            flooded.wait(20)
+
+    flooding = [asyncio.create_task(asyncio.to_thread(flood)) for _ in range(4)]
+    await wait_until(lambda: count == 1_200_000)
+    flooded.set()
+    await asyncio.gather(*flooding)
     # Between two turns of the task, each of the four has delivered a wake-up's fill at most.
     assert max(after - before for before, after in itertools.pairwise(turns)) <= 20_000
-    for wire in wires:
-        await wire.close()
 
 
 async def test_broadcast_from_another_thread_is_handed_in_by_the_loop(

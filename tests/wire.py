@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Self
 import reference
 from reference import BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT, Frame
 
+import sockwave
+
 # Far above what a loaded machine needs: a test that waits this long has failed.
 PATIENCE_S = 10.0
 
@@ -97,6 +99,7 @@ class Wire:
     def __init__(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.loop = asyncio.get_running_loop()
         self.head = Head(b"HTTP/1.1 100 Nothing Yet\r\n\r\n")
         self.opened.append(self)
 
@@ -319,14 +322,27 @@ class Wire:
     @classmethod
     async def close_all(cls) -> None:
         """Drop the connections that a test has left open."""
-        for wire in list(cls.opened):
-            await wire.close()
+        left, cls.opened[:] = cls.opened[:], []
+        for wire in left:
+            if wire.loop is asyncio.get_running_loop():
+                await wire.close()
 
     def reset(self) -> None:
         """Drop the connection with RST."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+
+async def connect_both(
+    server: sockwave.Server, **options: object
+) -> tuple[Wire, sockwave.Connection]:
+    """Connect a client, and give both ends."""
+    accepted: list[sockwave.Connection] = []
+    server.once("connection", accepted.append)
+    wire = await Wire.connect(server.addresses[0], **options)  # type: ignore[arg-type]
+    await wait_until(lambda: accepted, "the connection event")
+    return wire, accepted[0]
 
 
 async def wait_until(condition: Any, what: str = "") -> None:

@@ -49,8 +49,7 @@ def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
         if sys.platform != "win32":
             # On Windows the option means something else: to take over an address that is in use.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Small messages leave at once: what belongs together is gathered by us. It is inherited.
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_no_delay(made)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
@@ -83,8 +82,18 @@ def adopt(sock: socket.socket) -> socket.socket:
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"sock: expected a stream socket, given {sock!r}")
     sock.setblocking(False)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        set_no_delay(sock)
     sock.listen(ACCEPT_QUEUE_COUNT)
     return sock
+
+
+def set_no_delay(sock: socket.socket) -> None:
+    """Let small messages leave at once: what belongs together is gathered by us.
+
+    The connections that a listening socket accepts inherit it.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def is_abandoned(path: str) -> bool:

@@ -36,4 +36,4 @@ class Connections:
         return self._connections.get(id)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} connections>"
+        return f"<Connections {len(self)}>"

@@ -21,6 +21,7 @@ from sockwave.core.writer import DONE
 from sockwave.engine import Engine, create_engine, create_loop
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.messages import Message
 from sockwave.opening import Opening
 from sockwave.options import Limits, Options
 from sockwave.stream import Stream
@@ -60,12 +61,17 @@ class Server(Emitter):
         self._names: list[socket.socket] = []  # Unix sockets, whose names are ours to remove
         self._addresses: list[Any] = []
         self._hub: Hub | None = None
+        self._clients: dict[int, Connection] = {}
         self._selector: CoreSelector | None = None
         self._ended: asyncio.Future[None] | None = None
         self._is_closing = False
         self._drain_timer: asyncio.TimerHandle | None = None
         self._is_reporting = False
         self._answering: Response | None = None
+
+    def __repr__(self) -> str:
+        where = ", ".join(str(address) for address in self._addresses) or "nowhere"
+        return f"<Server on {where}, {len(self.connections)} connected>"
 
     # ---- where it listens
 
@@ -109,7 +115,13 @@ class Server(Emitter):
     # ---- running
 
     def run(self) -> None:
-        """Run in a loop of its own until SIGINT or SIGTERM closes the server, or `close` does."""
+        """Run in a loop of its own until SIGINT or SIGTERM closes the server, or `close` does.
+
+        Raises SockwaveError where a loop runs already: there it is `await serve_forever()`.
+        """
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise SockwaveError("a loop runs here: expected `await server.serve_forever()`")
         loop, self._selector = create_loop(self.options)
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(self._run())
@@ -160,7 +172,7 @@ class Server(Emitter):
         self._engine = create_engine(
             self.options, self.loop, self._selector, self._welcome, self._complain
         )
-        self._hub = self.hub = Hub(self, self._engine, self.limits)
+        self._hub = self.hub = Hub(self, self._engine, self.limits, self._clients)
         made, self._sockets = self._sockets, []
         await self._accept_on(made)
 
@@ -262,11 +274,9 @@ class Server(Emitter):
     @property
     def connections(self) -> Connections:
         """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
-        return Connections({} if self._hub is None else self._hub.connections)
+        return Connections(self._clients)
 
-    def broadcast(
-        self, message: str | bytes | bytearray | memoryview, *, compress: bool | None = None
-    ) -> int:
+    def broadcast(self, message: Message, *, compress: bool | None = None) -> int:
         """Send a str (text) or bytes-like (binary) to every connected client.
 
         Returns how many it was queued for. It is framed once, and leaves in one write per
@@ -279,7 +289,7 @@ class Server(Emitter):
 
         Raises TypeError for anything else, ValueError for a str with a lone surrogate.
         """
-        hub = self._hub or Hub(self, None, self.limits)
+        hub = self._hub or Hub(self, None, self.limits, self._clients)
         return hub.broadcast(message, compress=compress)
 
     # ---- what carriers, requests and connections ask for

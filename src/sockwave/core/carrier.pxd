@@ -39,6 +39,7 @@ cdef class Engine:
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
     cdef object tick_handle
+    cdef bint next_turn_is_due
     cdef list departed          # carriers whose receivers are to hear that it is over
     cdef list postponed         # receivers that have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count

@@ -132,8 +132,8 @@ cdef class Engine:
                     self.say_farewell(carrier, error)
         finally:
             self.cork.promised = False
-        if self.postponed:
-            self.cork.promised = True
+        if self.postponed and not self.next_turn_is_due:
+            self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
         return 0
 
@@ -154,9 +154,14 @@ cdef class Engine:
         return 0
 
     def _next_turn(self):
+        """Deliver another fill of messages; one such call is under way at most."""
+        self.next_turn_is_due = False
         self.budget = TURN_MESSAGE_COUNT
-        self.serve_postponed()
-        self.end_turn()
+        self.cork.promised = True
+        try:
+            self.serve_postponed()
+        finally:
+            self.end_turn()
 
     cdef int expect_tick(self) except -1:
         if self.tick_handle is None:

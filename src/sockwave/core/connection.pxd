@@ -38,6 +38,8 @@ cdef class Connection(Session):
     cdef double round_trip_s    # negative: not known
     cdef readonly uint64_t id
     cdef bint has_handler       # a task of `serve` will ask for messages
+    cdef bint has_listened      # there has been a listener: without one, messages are dropped
 
     cdef int queue(self, object message, size_t size) except -1
     cdef bint has_room(self) except -1
+    cdef bint has_taker(self) except -1

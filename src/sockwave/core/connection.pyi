@@ -1,5 +1,5 @@
 from collections.abc import Awaitable, Coroutine
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from sockwave.address import Address
 from sockwave.core.carrier import Carrier, Engine
@@ -8,11 +8,9 @@ from sockwave.core.session import Session
 from sockwave.core.writer import Done
 from sockwave.deflate import Agreement
 from sockwave.http import RequestHead
+from sockwave.messages import Message
 from sockwave.options import Limits
 from sockwave.states import ReadyState
-
-_Buffer: TypeAlias = bytes | bytearray | memoryview
-Message: TypeAlias = str | _Buffer
 
 CONNECTION_EVENTS: dict[str, tuple[int, int]]
 READY_STATES: dict[int, ReadyState]
@@ -25,7 +23,13 @@ class Hub:
     limits: Limits
     current: Connection | None
     server: Emitter
-    def __new__(cls, server: Emitter, engine: Engine | None, limits: Limits) -> Self: ...
+    def __new__(
+        cls,
+        server: Emitter,
+        engine: Engine | None,
+        limits: Limits,
+        connections: dict[int, Connection],
+    ) -> Self: ...
     def broadcast(
         self,
         message: Message,

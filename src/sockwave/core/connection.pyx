@@ -42,11 +42,11 @@ cdef bytes deflated_frame_of(
 cdef class Hub:
     """What the connections of one server share."""
 
-    def __cinit__(self, Emitter server, Engine engine, limits):
+    def __cinit__(self, Emitter server, Engine engine, limits, dict connections):
         self.server = server
         self.engine = engine
         self.limits = limits
-        self.connections = {}
+        self.connections = connections
         self.tasks = set()
         self.max_size = SIZE_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
@@ -118,6 +118,8 @@ cdef class Hub:
 
         def done(task):
             tasks.discard(task)
+            if connection is not None:
+                connection._taker_ended()
             if not task.cancelled() and task.exception() is not None:
                 self.server.listener_failed_for(task.exception(), connection)
 
@@ -165,10 +167,31 @@ cdef class Connection(Session):
         return self.hub.tell_server(READY_STATE_CHANGE, self, state)
 
     cdef int heard_message(self, object message, size_t size) except -1:
+        if self.inbox is not None and self.inbox.count() and self.hears(MESSAGE):
+            self._hand_over()
         heard = self.emit(MESSAGE, message, None)
-        if not heard or self.inbox is not None and self.inbox.is_awaited():
+        if heard:
+            if self.inbox is not None and self.inbox.is_awaited():
+                self.queue(message, size)
+        elif not self.has_listened or self.has_taker():
             self.queue(message, size)
         return 0
+
+    cdef int add(self, object event, object listener, bint once) except -1:
+        Session.add(self, event, listener, once)
+        if event == "message":
+            self.has_listened = True
+            if self.inbox is not None and self.inbox.count():
+                self.hub.engine.loop.call_soon(self._hand_over)
+        return 0
+
+    def _hand_over(self):
+        """Let a listener that came late hear what has been kept, unless somebody receives it."""
+        while self.inbox.count() and not self.inbox.is_awaited() and self.hears(MESSAGE):
+            self.emit(MESSAGE, self.inbox.take(), None)
+        if self.is_full and not self.inbox.count():
+            self.is_full = False
+            self.go_on_later()
 
     cdef int heard_ping(self, bytes payload) except -1:
         return self.emit(PINGED, payload, None)
@@ -192,20 +215,22 @@ cdef class Connection(Session):
         return self.emit(DRAIN, None, None)
 
     cdef int ended(self) except -1:
+        if self.inbox is not None:
+            self._hand_over()
         self.hub.connections.pop(self.id, None)
         self.enter(ENDED)
-        if self.inbox is not None:
-            self.inbox.end()
         for _, _, waiter in self.pings or ():
             if not waiter.done():
                 waiter.set_exception(self._closed_error())
                 waiter.exception()      # known: nobody has to await it
         self.pings = None
         self.emit(CLOSED, self.code, self.reason)
-        # A task that reads messages hears of the end by itself, and may still have some to read.
+        # A task that waits for messages hears of the end by itself, and may have some to read.
         for task in list(self.tasks or ()):
-            if self.inbox is None or task is not self.inbox.consumer:
+            if self.inbox is None or task is not self.inbox.consumer or not self.inbox.is_due():
                 task.cancel()
+        if self.inbox is not None:
+            self.inbox.end()
         return self.forget_listeners()
 
     # ---- what the application uses
@@ -313,13 +338,25 @@ cdef class Connection(Session):
         cdef Inbox inbox = self.inbox
         if inbox is None:
             inbox = self.inbox = Inbox()
-        in_sight = inbox.is_wanted or self.has_handler or bool(self.tasks)
+        in_sight = self.has_taker()
         if in_sight or inbox.count() < self.hub.queue_count:
             inbox.put(message, size)
         if inbox.count() >= self.hub.queue_count or inbox.size >= self.hub.queue_size:
             self.is_full = in_sight
             self.set_reading()
         return 0
+
+    cdef bint has_taker(self) except -1:
+        """Tell whether somebody takes messages, or may be about to."""
+        return self.has_handler or bool(self.tasks) or self.inbox is not None and (
+            self.inbox.is_awaited() or self.inbox.is_wanted
+        )
+
+    def _taker_ended(self):
+        """Read on when the last one is gone for whom messages were kept."""
+        if self.is_full and not self.has_taker():
+            self.is_full = False
+            self.go_on_later()
 
     def expect_handler(self):
         """Keep messages for a task that will ask for them."""
@@ -334,7 +371,11 @@ cdef class Connection(Session):
         if self.inbox is None:
             self.inbox = Inbox()
         inbox = self.inbox
-        inbox.want()
+        task = asyncio.current_task()
+        inbox.consumer = task
+        if not self.tasks or task not in self.tasks:
+            # One that is not ours to see the end of; such come and go for each message.
+            inbox.is_wanted = True
         if not inbox.count():
             async with asyncio.timeout(timeout):
                 while not inbox.count():

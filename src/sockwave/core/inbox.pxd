@@ -4,12 +4,12 @@ cdef class Inbox:
     cdef object messages        # a deque of (message, size)
     cdef object waiters         # a deque of the futures of those who wait
     cdef readonly size_t size   # of what waits, in bytes
-    cdef readonly bint is_wanted        # somebody has asked for messages, or is about to
+    cdef bint is_wanted         # somebody of the application's own has asked, and may again
     cdef readonly bint is_ended
-    cdef readonly object consumer       # the task that asked last
+    cdef public object consumer         # the task that asked last
 
-    cdef int want(self) except -1
     cdef bint is_awaited(self) except -1
+    cdef bint is_due(self) except -1
     cdef int put(self, object message, size_t size) except -1
     cdef int end(self) except -1
     cdef Py_ssize_t count(self) except -1

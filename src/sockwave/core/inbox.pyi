@@ -3,6 +3,5 @@ from typing import Any
 
 class Inbox:
     size: int
-    is_wanted: bool
     is_ended: bool
     consumer: asyncio.Task[Any] | None

@@ -1,6 +1,5 @@
 """Messages that wait for `async for` and `receive`."""
 
-import asyncio
 from collections import deque
 
 
@@ -12,15 +11,13 @@ cdef class Inbox:
         self.messages = deque()
         self.waiters = deque()
 
-    cdef int want(self) except -1:
-        """Note that the running task takes messages from here."""
-        self.is_wanted = True
-        self.consumer = asyncio.current_task()
-        return 0
-
     cdef bint is_awaited(self) except -1:
         """Tell whether somebody waits right now."""
         return len(self.waiters) > 0
+
+    cdef bint is_due(self) except -1:
+        """Tell whether the consumer will look here again: it waits, or something is left for it."""
+        return len(self.waiters) > 0 or len(self.messages) > 0
 
     cdef Py_ssize_t count(self) except -1:
         return len(self.messages)

@@ -153,7 +153,6 @@ cdef class EpollEngine(Engine):
         self.budget = TURN_MESSAGE_COUNT
         self.cork.promised = True
         try:
-            self.serve_postponed()
             while self.position < self.batch_size and self.budget > 0:
                 event = &self.batch[self.position]
                 self.position += 1

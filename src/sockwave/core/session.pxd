@@ -65,6 +65,7 @@ cdef class Session(Receiver):
     cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1
     cdef int fail(self, Violation violation) except -1
     cdef int settle(self, int code, str reason) except -1
+    cdef bint must_wait(self) noexcept
     cdef int set_reading(self) except -1
     cdef int postpone(self) except -1
     cdef int go_on_later(self) except -1

@@ -20,8 +20,8 @@ from sockwave.close import CloseCode, check_close
 from sockwave.states import ReadyState
 
 cdef extern from "Python.h":
-    # NULL with an exception set, which is looked at by `cannot_decode`: a `try` would cost more than
-    # the decoding of a short text.
+    # NULL with an exception set, which `cannot_decode` looks at: a `try` would cost more than the
+    # decoding of a short text.
     PyObject* PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
 
 cdef extern from *:
@@ -158,10 +158,10 @@ cdef class Session(Receiver):
         if self.phase < CONNECTED:
             self.reader.hold(&given)
             self.opening.more_received()
-        elif self.is_postponed or self.is_full or held_size > HEADROOM_SIZE:
+        elif self.is_postponed or self.must_wait() or held_size > HEADROOM_SIZE:
             # Reading is paused, but a transport may have had this under way.
             self.reader.hold(&given)
-            if not self.is_full:
+            if not self.must_wait():
                 self.postpone()
         else:
             if held_size:
@@ -174,7 +174,7 @@ cdef class Session(Receiver):
         cdef Input given
         cdef uint8_t* held
         self.is_postponed = False
-        if not self.is_full and self.reader.held_size:
+        if self.reader.held_size and not self.must_wait():
             held = self.reader.take_held(&given.size)
             given.data = held
             try:
@@ -196,7 +196,7 @@ cdef class Session(Receiver):
         # does not send any further data; after receiving a control frame indicating the connection
         # should be closed, a peer discards any further data received."
         while self.phase == CONNECTED or self.phase == CLOSING:
-            if self.is_full:
+            if self.must_wait():
                 return self.reader.hold(given)
             if engine.budget <= 0:
                 self.reader.hold(given)
@@ -282,9 +282,14 @@ cdef class Session(Receiver):
 
     # ---- flow: who has to wait for whom
 
+    cdef bint must_wait(self) noexcept:
+        """Say whether messages have to wait for the application, or for a peer that does not read
+        what it gets for them; when the session closes, they do not."""
+        return self.phase == CONNECTED and (self.is_full or self.is_choked)
+
     cdef int set_reading(self) except -1:
-        """Read while application and peer keep up; when the session closes, in any case."""
-        if self.is_postponed or self.phase == CONNECTED and (self.is_full or self.is_choked):
+        """Read the socket while nobody has to wait."""
+        if self.is_postponed or self.must_wait():
             self.line.pause()
         elif self.phase >= CONNECTED:
             self.line.resume()

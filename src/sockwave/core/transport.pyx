@@ -7,11 +7,37 @@ import asyncio
 import socket
 
 from cpython.buffer cimport PyBUF_WRITE
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.string cimport memcpy
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Receiver
 from sockwave.core.writer cimport Vector
+
+
+cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
+    """Copy what is next of the vectors, so that it leaves in one write, and move on behind it.
+
+    A copy, as the cork is used again while the transport may still hold it.
+    """
+    cdef size_t size = 0
+    cdef size_t piece
+    cdef int i
+    for i in range(at[0], count):
+        size += vectors[i].size
+    size = min(size - start[0], <size_t>WRITE_SIZE)
+    cdef bytes gathered = PyBytes_FromStringAndSize(NULL, size)
+    cdef char* out = PyBytes_AS_STRING(gathered)
+    while size:
+        piece = min(vectors[at[0]].size - start[0], size)
+        memcpy(out, <const char*>vectors[at[0]].base + start[0], piece)
+        out += piece
+        size -= piece
+        start[0] += piece
+        if start[0] == vectors[at[0]].size:
+            at[0] += 1
+            start[0] = 0
+    return gathered
 
 
 cdef class AsyncioEngine(Engine):
@@ -91,21 +117,14 @@ cdef class TransportCarrier(Carrier):
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
         cdef Py_ssize_t taken = 0
-        cdef size_t start, size
-        cdef int i
+        cdef size_t start = 0
+        cdef int i = 0
         if self.is_lost or self.transport.is_closing():
             return -1
-        for i in range(count):
-            start = 0
-            while start < vectors[i].size:
-                if self.is_write_paused:
-                    return taken
-                size = min(vectors[i].size - start, <size_t>WRITE_SIZE)
-                self.transport.write(
-                    PyBytes_FromStringAndSize(<const char*>vectors[i].base + start, size)
-                )
-                start += size
-                taken += size
+        while i < count and not self.is_write_paused:
+            piece = gather(vectors, count, &i, &start)
+            self.transport.write(piece)
+            taken += PyBytes_GET_SIZE(piece)
         return taken
 
     cdef bint is_flushed(self) noexcept:

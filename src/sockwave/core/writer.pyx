@@ -30,7 +30,7 @@ cdef enum:
     # With the header of a bytes object 512: the largest block that CPython's own allocator serves.
     CHUNK_SIZE = 479
     MAX_CHUNK_SIZE = 65503      # chunks double up to here
-    MAX_VECTORS = 64            # more than the kernel gains from in one call
+    MAX_VECTORS = 1024          # IOV_MAX: what the kernel takes in one call
 
 
 cdef class Done:
