@@ -26,6 +26,9 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 ENGINES = ("auto", "epoll", "asyncio")
 
+#: What becomes of a message that would take the backlog past its cap.
+SLOW_POLICIES = ("close", "drop_new", "drop_old", "conflate")
+
 #: The canonical names, the oldest first.
 VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
 
@@ -85,7 +88,10 @@ class Limits:
     high_water: int = _size(64 * 1024)
     #: Of the backlog: from here on `send` waits no more, and `drain` is emitted.
     low_water: int = _size(16 * 1024)
-    #: Of the backlog: a peer that is this far behind is closed, so that it costs nobody else.
+    #: Tasks that a connection's asynchronous `message` listeners may have at work; then the socket
+    #: is not read any more. As many as may wait for `receive`: enough to keep slow look-ups going.
+    max_tasks: int | None = _size(16, unlimited=True)
+    #: Of the backlog: a peer that is this far behind costs nobody else more; see `slow`.
     max_backlog: int | None = _size(1 << 20, unlimited=True)
     #: For the peer's close frame and its FIN after our close frame.
     close_timeout: float | None = _time(10.0)
@@ -133,7 +139,7 @@ def _check_limit(limit: Field[Any], value: object) -> None:
 
 
 LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
-OPTION_NAMES = frozenset({"version", "origin", "subprotocol", "engine", "authorize"}) | LIMIT_NAMES
+OPTION_NAMES = frozenset({"version", "origin", "subprotocol", "engine", "authorize", "slow"}) | LIMIT_NAMES
 
 
 class Options:
@@ -143,13 +149,14 @@ class Options:
     unknown name or a wrong type and ValueError for a wrong value.
     """
 
-    __slots__ = ("authorize", "engine", "limits", "origin", "subprotocol", "version")
+    __slots__ = ("authorize", "engine", "limits", "origin", "slow", "subprotocol", "version")
 
     version: frozenset[str]
     origin: str | frozenset[str] | re.Pattern[str] | Callable[[str | None], bool]
     subprotocol: tuple[str, ...] | Callable[[list[str], "RequestHead"], str | None]
     engine: str
     authorize: Authorize | None
+    slow: str
     limits: Limits
 
     def __init__(
@@ -160,6 +167,7 @@ class Options:
         subprotocol: SubprotocolOption = None,
         engine: str = "auto",
         authorize: Authorize | None = None,
+        slow: str = "close",
         **limits: Any,
     ) -> None:
         for name in limits:
@@ -174,6 +182,7 @@ class Options:
                 f"authorize: expected a function or None, given {type(authorize).__name__}"
             )
         self.authorize = authorize
+        self.slow = check_slow(slow)
         high_water = limits.get("high_water")
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)
@@ -299,3 +308,13 @@ def check_engine(engine: str) -> str:
     if engine == "epoll" and not hasattr(select, "epoll"):
         raise ValueError("engine: expected 'auto' or 'asyncio' on a system without epoll")
     return engine
+
+
+def check_slow(slow: str) -> str:
+    """Return the name of a policy for who cannot keep up; raise when it is none."""
+    if not isinstance(slow, str):
+        raise TypeError(f"slow: expected str, given {type(slow).__name__}")
+    if slow not in SLOW_POLICIES:
+        names = ", ".join(map(repr, SLOW_POLICIES))
+        raise ValueError(f"slow: expected one of {names}, given {slow!r}")
+    return slow

@@ -10,13 +10,19 @@ from libc.stdlib cimport free
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, Engine
 from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, PING, PONG, TEXT, TOO_SLOW, violation_code, violation_reason,
+    CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_SLOW, violation_code,
+    violation_reason,
 )
 from sockwave.core.hixie cimport HixieReader
-from sockwave.core.reader cimport NEEDS_MORE, VIOLATED
-from sockwave.core.writer cimport draft_frame_of
+from sockwave.core.policy cimport (
+    CLOSE_SLOW, Offer, is_overfull, join, make_offer, waiting_size,
+)
+from sockwave.core.reader cimport NEEDS_MORE, PIECE, VIOLATED
+from sockwave.core.writer cimport draft_frame_of, frame_of
 
 from sockwave.close import CloseCode, check_close
+from sockwave.core.writer import DONE
+from sockwave.errors import ConnectionClosed
 from sockwave.states import ReadyState
 
 cdef extern from "Python.h":
@@ -83,6 +89,15 @@ cdef class Session(Receiver):
         return 0
 
     cdef int heard_message(self, object message, size_t size) except -1:
+        return 0
+
+    cdef int heard_piece(self, int opcode, const Found* found) except -1:
+        return 0
+
+    cdef bint may_be_streamed(self) except -1:
+        return False
+
+    cdef int dropped(self, size_t count) except -1:
         return 0
 
     cdef int heard_ping(self, bytes payload) except -1:
@@ -156,10 +171,10 @@ cdef class Session(Receiver):
         if self.phase < CONNECTED:
             self.reader.hold(&given)
             self.opening.more_received()
-        elif self.is_postponed or self.is_full or held_size > HEADROOM_SIZE:
+        elif self.is_postponed or self.fullness or held_size > HEADROOM_SIZE:
             # Reading is paused, but a transport may have had this under way.
             self.reader.hold(&given)
-            if not self.is_full:
+            if not self.fullness:
                 self.postpone()
         else:
             if held_size:
@@ -170,15 +185,13 @@ cdef class Session(Receiver):
 
     cdef int go_on(self) except -1:
         cdef Input given
-        cdef uint8_t* held
         self.is_postponed = False
-        if not self.is_full and self.reader.held_size:
-            held = self.reader.take_held(&given.size)
-            given.data = held
+        if not self.fullness and self.reader.held_size:
+            self.reader.lend_held(&given)
             try:
                 self.read(&given)
             finally:
-                free(held)
+                self.reader.take_back()
         if not self.is_postponed:
             self.set_reading()
         return 0
@@ -193,7 +206,7 @@ cdef class Session(Receiver):
         # does not send any further data; after receiving a control frame indicating the connection
         # should be closed, a peer discards any further data received."
         while self.phase == CONNECTED or self.phase == CLOSING:
-            if self.is_full:
+            if self.fullness:
                 return self.reader.hold(given)
             if engine.budget <= 0:
                 self.reader.hold(given)
@@ -203,9 +216,14 @@ cdef class Session(Receiver):
                 return self.reader.hold(given)
             engine.budget -= 1
             if event == VIOLATED:
+                if found.violation == MESSAGE_TOO_BIG and self.may_be_streamed():
+                    self.reader.hold(given)
+                    return self.fall_behind(NOT_ASKED)
                 return self.fail(found.violation)
             if event >= CLOSE:
                 self.found_control(event, &found)
+            elif event == PIECE:
+                self.found_piece(&found)
             else:
                 self.found_message(event, &found)
         return 0
@@ -228,6 +246,13 @@ cdef class Session(Receiver):
         else:
             message = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
         return self.heard_message(message, found.size)
+
+    cdef int found_piece(self, const Found* found) except -1:
+        """Hand on the next bytes of a message that is taken as a stream."""
+        cdef int opcode = self.reader.message_opcode
+        if found.is_last:
+            self.reader.end_pieces()
+        return self.heard_piece(opcode, found) if self.phase == CONNECTED else 0
 
     cdef int cannot_decode(self) except -1:
         try:
@@ -258,7 +283,7 @@ cdef class Session(Receiver):
 
     cdef int set_reading(self) except -1:
         """Read while application and peer keep up; when the session closes, in any case."""
-        if self.is_postponed or self.phase == CONNECTED and (self.is_full or self.is_choked):
+        if self.is_postponed or self.phase == CONNECTED and (self.fullness or self.is_choked):
             self.line.pause()
         elif self.phase >= CONNECTED:
             self.line.resume()
@@ -275,6 +300,22 @@ cdef class Session(Receiver):
     cdef int go_on_later(self) except -1:
         """Take up what had to wait: first what has been received already, then the socket."""
         return self.postpone() if self.reader.held_size else self.set_reading()
+
+    cdef int fall_behind(self, Fullness why) except -1:
+        """Let the peer wait for the application."""
+        # A session that closes reads on, for the peer's close frame.
+        if self.phase == CONNECTED and not self.fullness & why:
+            self.fullness |= why
+            self.set_reading()
+        return 0
+
+    cdef int catch_up(self, Fullness why) except -1:
+        """Read again, where nothing else is in the way."""
+        if self.fullness & why:
+            self.fullness &= ~<int>why
+            if not self.fullness and self.phase == CONNECTED:
+                self.go_on_later()
+        return 0
 
     cdef int backlog_rose(self) except -1:
         self.is_choked = True
@@ -301,9 +342,14 @@ cdef class Session(Receiver):
             return 0
         phase, answers, farewell = move
         self.enter(phase)
+        if self.behind is not None:
+            # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
+            # frame."
+            self.behind.drop_backlog(False)
+            self.behind = None
         if self.phase == CLOSING:
             # Nobody takes messages any more, but the peer's close frame comes behind them.
-            self.is_full = False
+            self.fullness = 0
             self.go_on_later()
         if answers:
             self.own_code = int.from_bytes(close_payload[:2], "big")
@@ -325,6 +371,12 @@ cdef class Session(Receiver):
         self.settle(code, reason)
         self.reader.forget_message()
         return self.happened(PEER_FAILS, check_close(code, reason))
+
+    cdef object closed_error(self):
+        """Make the exception for who asks for a connection that is not there."""
+        if self.phase < CONNECTED:
+            return ConnectionClosed(1006, "the handshake has not been completed")
+        return ConnectionClosed(self.code or self.own_code or 1006, self.reason or "")
 
     cdef int settle(self, int code, str reason) except -1:
         """Note how it ended, where that is not known yet."""
@@ -361,16 +413,70 @@ cdef class Session(Receiver):
     cdef int write_message(
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
+        if self.behind is not None:
+            self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
+            return 0
         if self.line.is_overfull(size):
             return self.give_up()
         if not self.is_draft():
             return self.line.write_frame(FIN | opcode, owner, data, size)
         return self.line.share(draft_frame_of(data, size))
 
-    cdef int share_frame(self, bytes frame) except -1:
-        if self.line.is_overfull(PyBytes_GET_SIZE(frame)):
+    cdef bytes frame_message(self, int opcode, const uint8_t* data, size_t size):
+        return draft_frame_of(data, size) if self.is_draft() else frame_of(FIN | opcode, data, size)
+
+    cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
+        """Queue a frame that others may hold too, unless the peer is too far behind for it."""
+        cdef Offer offer
+        if policy == CLOSE_SLOW:
+            if is_overfull(self.line, self.behind, PyBytes_GET_SIZE(frame)):
+                self.give_up()
+                return False
+            if self.behind is None:
+                self.line.share(frame)
+            else:
+                self.behind.share(frame)
+            return True
+        offer.policy = policy
+        make_offer(&offer, self.line, self.behind, frame, key)
+        if offer.dropped_count:
+            self.dropped(offer.dropped_count)
+        return offer.is_queued
+
+    cdef object when_drained(self):
+        """Give an awaitable that is done when all that waits is under the high-water mark."""
+        if self.behind is None:
+            return self.line.drain_awaitable()
+        if waiting_size(self.line, self.behind) <= self.line.cork.high_water:
+            return DONE
+        self.behind.wants_drain = True
+        return self.behind.new_waiter()
+
+    cdef int write_fragment(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        """Write a piece of a streamed message.
+
+        5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
+        message": from the first one on, other messages wait behind it.
+        """
+        if self.line.is_overfull(size):
             return self.give_up()
-        return self.line.share(frame)
+        if self.behind is None:
+            self.behind = Writer.__new__(Writer)
+            self.behind.cork = self.line.cork
+            self.behind.is_blocked = True
+        return self.line.write_frame(first_byte, owner, data, size)
+
+    cdef int end_fragments(self) except -1:
+        """Send what has waited behind a streamed message."""
+        cdef Writer behind = self.behind
+        self.behind = None
+        if behind is None:
+            return 0
+        if behind.count:
+            join(self.line, behind)
+        return self.line.take_over_waiters(behind)
 
     cdef int give_up(self) except -1:
         """Fail a peer that does not read: what has not begun to leave is dropped, so that the close

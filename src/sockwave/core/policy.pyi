@@ -1,0 +1,1 @@
+POLICIES: dict[str, int]
