@@ -225,15 +225,20 @@ class Wire:
         return self.head
 
     async def receive_frame(self) -> Frame:
+        """Read one frame of the server, which must not be a fragment."""
+        frame = await self.receive_fragment()
+        # What this server sends is fragmented by `stream_message` alone.
+        assert frame.fin, f"a fragment: {frame}"
+        assert frame.opcode != CONTINUATION, f"a continuation: {frame}"
+        return frame
+
+    async def receive_fragment(self) -> Frame:
         """Read one frame of the server, holding it to section 5: no mask, shortest length."""
         data = await self.receive(2)
         while (found := reference.parse_header(data, from_client=False)) is None:
             data += await self.receive(1)
         frame, length, _, _ = found
-        # What this server sends is never fragmented, and no extension is negotiated.
-        assert frame.fin, f"a fragment: {frame}"
-        assert frame.opcode != CONTINUATION, f"a continuation: {frame}"
-        return Frame(frame.opcode, await self.receive(length))
+        return Frame(frame.opcode, await self.receive(length), fin=frame.fin)
 
     async def receive_message(self) -> str | bytes:
         """Read one message, which must be the next frame."""

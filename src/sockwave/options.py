@@ -139,7 +139,7 @@ def _check_limit(limit: Field[Any], value: object) -> None:
 
 
 LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
-OPTION_NAMES = frozenset({"version", "origin", "subprotocol", "engine", "authorize", "slow"}) | LIMIT_NAMES
+OPTION_NAMES = LIMIT_NAMES | {"version", "origin", "subprotocol", "engine", "authorize", "slow"}
 
 
 class Options:

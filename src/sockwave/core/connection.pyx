@@ -250,7 +250,8 @@ cdef class Connection(Session):
         when the backlog is under the high-water mark; it need not be awaited.
 
         `slow` says what becomes of it when the backlog would pass its cap, in place of the server's
-        option; with "conflate", `key` says what it replaces: the message of the same key that waits.
+        option; with "conflate", `key` says what it replaces: the message of the same key that
+        waits.
 
         Raises ConnectionClosed when not connected, TypeError for anything but str and bytes-like
         (on a draft: but str), ValueError for a str with a lone surrogate, TypeError or ValueError
@@ -330,7 +331,9 @@ cdef class Connection(Session):
         """
         opcode = kind_of(kind)
         if self.is_draft() and opcode != TEXT:
-            raise TypeError(f"{self.version} has text messages only: expected 'text', given {kind!r}")
+            raise TypeError(
+                f"{self.version} has text messages only: expected 'text', given {kind!r}"
+            )
         return OutgoingMessage(self, opcode)
 
     def close(self, code=1000, reason=""):

@@ -6,9 +6,9 @@ from sockwave.core.writer cimport Cork, Segment, Writer
 
 # What `slow` may say: see `sockwave.options.SLOW_POLICIES`.
 cdef enum Policy:
-    CLOSE_SLOW                  # fail the peer with 1013; its messages are never dropped
+    CLOSE_SLOW                  # fail the peer with 1013, once there is nothing left to drop
     DROP_NEW                    # drop the message that does not fit
-    DROP_OLD                    # make room for it: the oldest that wait are dropped
+    DROP_OLD                    # make room for it: the oldest expendable ones are dropped
     CONFLATE                    # the same, and only the newest message of a key waits
 
 # A frame for one peer. `behind` is what waits for the end of a streamed message, or None.

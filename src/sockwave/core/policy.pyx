@@ -1,10 +1,10 @@
 """What becomes of a message for a peer that cannot keep up.
 
-A policy acts where the backlog would pass its cap. Messages sent under one that drops wait in a
-segment of their own each, so that a message is dropped by dropping its segment. Never dropped are
-the front of the queue, of which the first bytes may be on the wire, and what is not marked as
-expendable: control frames, the pieces of a streamed message (RFC 6455, section 5.4: they are one
-message), and messages sent under "close".
+A policy acts where the backlog would pass its cap. What is sent under "drop_old" or "conflate" is
+expendable: it waits in a segment of its own, and is dropped by dropping that. Everything else, once
+it is queued, stays: messages sent under "close" and "drop_new", control frames, the pieces of a
+streamed message (RFC 6455, section 5.4: they are one message), and the front of the queue, of which
+the first bytes may be on the wire.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -61,7 +61,7 @@ cdef bint is_overfull(Writer line, Writer behind, size_t size) noexcept:
 
 
 cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, object key) except -1:
-    """Queue a frame under a policy that drops, and tell what was dropped for it."""
+    """Queue a frame if it fits, and tell what was dropped for it, or whether it was dropped."""
     cdef Writer queue = line if behind is None else behind
     cdef size_t size = PyBytes_GET_SIZE(frame)
     cdef size_t waiting, excess
@@ -84,14 +84,17 @@ cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, objec
             break
         offer.dropped_count += shed_count
     offer.is_queued = not excess
-    if excess or old is not NULL:
-        offer.dropped_count += 1
     if old is not NULL:
         # In the place of the old one: from the end of the queue, a key that changes all the time
         # would never leave.
+        offer.dropped_count += 1
         replace(queue, old, frame)
-    elif not excess:
+    elif offer.is_queued and offer.policy < DROP_OLD:
+        queue.share(frame)
+    elif offer.is_queued:
         queue_expendable(queue, frame, offer.policy == CONFLATE, key)
+    elif offer.policy != CLOSE_SLOW:
+        offer.dropped_count += 1
     return 0
 
 
@@ -103,7 +106,7 @@ cdef int queue_expendable(Writer queue, bytes frame, bint has_key, object key) e
             queue.places = {}
         elif <size_t>len(queue.places) > queue.count + SPARE_KEY_COUNT:
             passed = queue.passed_count
-            queue.places = {known: place for known, place in queue.places.items() if place >= passed}
+            queue.places = {old: place for old, place in queue.places.items() if place >= passed}
         queue.places[key] = queue.passed_count + queue.count - 1
     return queue.queued()
 
@@ -111,6 +114,7 @@ cdef int queue_expendable(Writer queue, bytes frame, bint has_key, object key) e
 cdef Segment* find_waiting(Writer queue, object key, uint32_t begun_count) except? NULL:
     """Find the message of `key` that waits behind the first `begun_count` segments; NULL when there
     is none, or when nothing has to wait."""
+    cdef Segment* segment
     cdef uint64_t place
     if queue.places is None or not queue.is_blocked:
         return NULL
@@ -120,7 +124,9 @@ cdef Segment* find_waiting(Writer queue, object key, uint32_t begun_count) excep
     place = found
     if place < queue.passed_count + begun_count or place >= queue.passed_count + queue.count:
         return NULL
-    return &queue.segments[queue.first + <uint32_t>(place - queue.passed_count)]
+    segment = &queue.segments[queue.first + <uint32_t>(place - queue.passed_count)]
+    # Where it has been dropped, its place is that of something kept: see `shed`.
+    return segment if segment.is_expendable else NULL
 
 
 cdef int replace(Writer queue, Segment* old, bytes frame) except -1:
@@ -139,7 +145,7 @@ cdef uint32_t shed(Writer queue, size_t* excess, uint32_t begun_count) noexcept:
     """Drop the oldest messages that may be dropped, until `excess` bytes are, and count them.
 
     What stays in front of them moves up to what stays behind, so that the long part of the queue
-    keeps its place.
+    keeps its place. All that stays in front, but for what has begun, may not be dropped.
     """
     cdef uint32_t begin = queue.first
     cdef uint32_t end = begin + queue.count

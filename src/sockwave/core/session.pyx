@@ -10,7 +10,7 @@ from libc.stdlib cimport free
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, Engine
 from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_SLOW, violation_code,
+    CLOSE, INVALID_UTF8, MAX_HEADER_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_SLOW, violation_code,
     violation_reason,
 )
 from sockwave.core.hixie cimport HixieReader
@@ -413,11 +413,9 @@ cdef class Session(Receiver):
     cdef int write_message(
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
-        if self.behind is not None:
+        if self.behind is not None or self.line.is_overfull(size + MAX_HEADER_SIZE):
             self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
             return 0
-        if self.line.is_overfull(size):
-            return self.give_up()
         if not self.is_draft():
             return self.line.write_frame(FIN | opcode, owner, data, size)
         return self.line.share(draft_frame_of(data, size))
@@ -428,10 +426,9 @@ cdef class Session(Receiver):
     cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
         """Queue a frame that others may hold too, unless the peer is too far behind for it."""
         cdef Offer offer
-        if policy == CLOSE_SLOW:
-            if is_overfull(self.line, self.behind, PyBytes_GET_SIZE(frame)):
-                self.give_up()
-                return False
+        if policy == CLOSE_SLOW and not is_overfull(
+            self.line, self.behind, PyBytes_GET_SIZE(frame)
+        ):
             if self.behind is None:
                 self.line.share(frame)
             else:
@@ -441,6 +438,8 @@ cdef class Session(Receiver):
         make_offer(&offer, self.line, self.behind, frame, key)
         if offer.dropped_count:
             self.dropped(offer.dropped_count)
+        if policy == CLOSE_SLOW and not offer.is_queued:
+            self.give_up()
         return offer.is_queued
 
     cdef object when_drained(self):

@@ -23,7 +23,7 @@ from sockwave.core.writer import DONE
 cdef enum:
     FIN = 0x80
 
-decode_utf8 = codecs.getincrementaldecoder("utf-8")
+cdef object decode_utf8 = codecs.getincrementaldecoder("utf-8")
 
 KINDS = {"text": TEXT, "binary": BINARY}
 
@@ -302,7 +302,7 @@ cdef class OutgoingMessage:
             raise self.session.closed_error()
         owner = payload_of(chunk, &data, &size, &opcode)
         if opcode != self.opcode:
-            expected = "str (a text message)" if self.opcode == TEXT else "bytes-like (a binary one)"
+            expected = "str, for text" if self.opcode == TEXT else "bytes-like, for binary"
             raise TypeError(f"chunk: expected {expected}, given {type(chunk).__name__}")
         if self.session.is_draft():
             self.parts.append(owner)
@@ -367,8 +367,6 @@ cdef int wake_speakers(Session session) except -1:
         if speaker.turn is not None and not speaker.turn.done():
             speaker.turn.set_result(None)
     return 0
-
-
 
 
 cdef int kind_of(object kind) except -1:

@@ -215,8 +215,8 @@ cdef class Writer:
         return self.queued()
 
     cdef int share_expendable(self, bytes frame) except -1:
-        """Write a frame that may be dropped while it waits: in a segment of its own, the last, which
-        the caller sees to by `queued`; or, told by 0, in the cork."""
+        """Write a frame that may be dropped while it waits: into the cork, told by 0, or in a
+        segment of its own, which the caller sees to by `queued`."""
         cdef size_t size = PyBytes_GET_SIZE(frame)
         if self.is_broken:
             return 0
