@@ -306,6 +306,8 @@ cdef class Connection(Session):
         if self.intake is None:
             held_size = min(self.hub.max_size, self.hub.queue_size)
             self.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
+            if self.phase == ENDED:
+                self.intake.end(self.closed_error())
         if self.inbox is not None and self.inbox.count():
             held_size = self.inbox.size
             message = self.inbox.take()
@@ -313,8 +315,6 @@ cdef class Connection(Session):
             self.note_room()
         else:
             incoming = self.intake.expect(limit)
-            if self.phase == ENDED:
-                self.intake.end(self.closed_error())
             self.catch_up(NOT_ASKED)
         return IncomingMessage(incoming)
 

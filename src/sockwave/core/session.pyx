@@ -10,8 +10,8 @@ from libc.stdlib cimport free
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, Engine
 from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, MAX_HEADER_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_SLOW, violation_code,
-    violation_reason,
+    CLOSE, INVALID_UTF8, MAX_HEADER_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_SLOW,
+    violation_code, violation_reason,
 )
 from sockwave.core.hixie cimport HixieReader
 from sockwave.core.policy cimport (

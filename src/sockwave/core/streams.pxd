@@ -11,6 +11,7 @@ cdef class Intake:
     """Those messages of one connection that are taken as streams."""
     cdef Session session        # None once it has ended
     cdef object queue           # a deque of Incoming: the present one, and those to come
+    cdef object error           # what ended it
     cdef object consumer        # the task that asked last
     cdef size_t size, max_size  # of the chunks that wait, in bytes
     cdef size_t piece_size      # of one of them, at most

@@ -49,6 +49,9 @@ cdef class Intake:
         """Take the next message that nobody has been told of, after those expected already."""
         cdef Incoming incoming = Incoming(self)
         incoming.limit = limit
+        if self.session is None:
+            incoming.end(self.error)
+            return incoming
         self.queue.append(incoming)
         if self.queue[0] is incoming:
             self.begin()
@@ -58,12 +61,14 @@ cdef class Intake:
         """Make a stream of a message that waited for `receive`."""
         cdef Incoming incoming = Incoming(self)
         incoming.opcode = TEXT if isinstance(message, str) else BINARY
-        if size > limit:
-            self.queue.append(incoming)     # which the end of the connection ends
-            self.session.fail(MESSAGE_TOO_BIG)
-        else:
+        if size <= limit:
             incoming.put(message, size)
             incoming.end(None)
+        elif self.session is None:
+            incoming.end(self.error)
+        else:
+            self.queue.append(incoming)     # which the end of the connection ends
+            self.session.fail(MESSAGE_TOO_BIG)
         return incoming
 
     cdef int begin(self) except -1:
@@ -139,6 +144,7 @@ cdef class Intake:
     cdef int end(self, object error) except -1:
         """Tell everybody who still expects something."""
         self.session = None
+        self.error = error
         while self.queue:
             (<Incoming>self.queue.popleft()).end(error)
         return 0
