@@ -21,7 +21,7 @@ BOUNDED_SIZES = [
     "high_water",
     "low_water",
 ]
-UNLIMITED_SIZES = ["body_size", "max_size", "max_backlog"]
+UNLIMITED_SIZES = ["body_size", "max_size", "max_backlog", "max_tasks"]
 
 
 def test_the_defaults_accept_everyone_in_every_version() -> None:
@@ -32,6 +32,7 @@ def test_the_defaults_accept_everyone_in_every_version() -> None:
     assert options.engine == "auto"
     assert options.authorize is None
     assert options.compression is None
+    assert options.slow == "close"
     assert options.limits == Limits()
 
 

@@ -228,6 +228,14 @@ class Wire:
         return self.head
 
     async def receive_frame(self) -> Frame:
+        """Read one frame of the server, which must not be a fragment."""
+        frame = await self.receive_fragment()
+        # What this server sends is fragmented by `stream_message` alone.
+        assert frame.fin, f"a fragment: {frame}"
+        assert frame.opcode != CONTINUATION, f"a continuation: {frame}"
+        return frame
+
+    async def receive_fragment(self) -> Frame:
         """Read one frame of the server, holding it to section 5: no mask, shortest length."""
         data = await self.receive(2)
         # RFC 7692, 6.1: where compression has been agreed on, RSV1 marks a compressed message.
@@ -237,11 +245,8 @@ class Wire:
         ) is None:
             data += await self.receive(1)
         frame, length, _, _ = found
-        # What this server sends is never fragmented.
-        assert frame.fin, f"a fragment: {frame}"
-        assert frame.opcode != CONTINUATION, f"a continuation: {frame}"
         assert not frame.rsv or frame.opcode in (TEXT, BINARY), f"a compressed control: {frame}"
-        return Frame(frame.opcode, await self.receive(length), rsv=frame.rsv)
+        return Frame(frame.opcode, await self.receive(length), fin=frame.fin, rsv=frame.rsv)
 
     async def receive_message(self) -> str | bytes:
         """Read one message, which must be the next frame."""

@@ -27,6 +27,9 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 ENGINES = ("auto", "epoll", "asyncio")
 
+#: What becomes of a message that would take the backlog past its cap.
+SLOW_POLICIES = ("close", "drop_new", "drop_old", "conflate")
+
 #: The canonical names, the oldest first.
 VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
 
@@ -86,7 +89,10 @@ class Limits:
     high_water: int = _size(64 * 1024)
     #: Of the backlog: from here on `send` waits no more, and `drain` is emitted.
     low_water: int = _size(16 * 1024)
-    #: Of the backlog: a peer that is this far behind is closed, so that it costs nobody else.
+    #: Tasks that a connection's asynchronous `message` listeners may have at work; then the socket
+    #: is not read any more. As many as may wait for `receive`: enough to keep slow look-ups going.
+    max_tasks: int | None = _size(16, unlimited=True)
+    #: Of the backlog: a peer that is this far behind costs nobody else more; see `slow`.
     max_backlog: int | None = _size(1 << 20, unlimited=True)
     #: For the peer's close frame and its FIN after our close frame.
     close_timeout: float | None = _time(10.0)
@@ -139,6 +145,7 @@ OPTION_NAMES = LIMIT_NAMES | {
     "compression",
     "engine",
     "origin",
+    "slow",
     "subprotocol",
     "version",
 }
@@ -157,6 +164,7 @@ class Options:
         "engine",
         "limits",
         "origin",
+        "slow",
         "subprotocol",
         "version",
     )
@@ -167,6 +175,7 @@ class Options:
     engine: str
     authorize: Authorize | None
     compression: Deflate | None
+    slow: str
     limits: Limits
 
     def __init__(
@@ -178,6 +187,7 @@ class Options:
         engine: str = "auto",
         authorize: Authorize | None = None,
         compression: bool | Deflate | None = None,
+        slow: str = "close",
         **limits: Any,
     ) -> None:
         for name in limits:
@@ -193,6 +203,7 @@ class Options:
             )
         self.authorize = authorize
         self.compression = normalize_compression(compression)
+        self.slow = check_slow(slow)
         high_water = limits.get("high_water")
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)
@@ -330,3 +341,13 @@ def check_engine(engine: str) -> str:
     if engine == "epoll" and not hasattr(select, "epoll"):
         raise ValueError("engine: expected 'auto' or 'asyncio' on a system without epoll")
     return engine
+
+
+def check_slow(slow: str) -> str:
+    """Return the name of a policy for who cannot keep up; raise when it is none."""
+    if not isinstance(slow, str):
+        raise TypeError(f"slow: expected str, given {type(slow).__name__}")
+    if slow not in SLOW_POLICIES:
+        names = ", ".join(map(repr, SLOW_POLICIES))
+        raise ValueError(f"slow: expected one of {names}, given {slow!r}")
+    return slow

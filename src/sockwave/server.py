@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -210,7 +210,9 @@ class Server(Emitter):
         self._engine = create_engine(
             self.options, self.loop, self._selector, self._welcome, self._complain
         )
-        self._hub = self.hub = Hub(self, self._engine, self.limits, self._clients)
+        self._hub = self.hub = Hub(
+            self, self._engine, self.limits, self._clients, self.options.slow
+        )
         made, self._sockets = self._sockets, []
         await self._accept_on(made)
 
@@ -315,7 +317,14 @@ class Server(Emitter):
         """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
         return Connections(self._clients)
 
-    def broadcast(self, message: Message, *, compress: bool | None = None) -> int:
+    def broadcast(
+        self,
+        message: Message,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> int:
         """Send a str (text) or bytes-like (binary) to every connected client.
 
         Returns how many it was queued for. It is framed once, and leaves in one write per
@@ -326,10 +335,19 @@ class Server(Emitter):
         otherwise for this one. A connection with server context takeover starts a new context
         behind it, as a message for many cannot refer to what was sent to one.
 
-        Raises TypeError for anything else, ValueError for a str with a lone surrogate.
+        `slow` says what becomes of it for who cannot keep up, in place of the option; with
+        "conflate", it replaces the message of the same `key` that waits. See `Connection.send`.
+
+        Raises TypeError for anything else, ValueError for a str with a lone surrogate, TypeError or
+        ValueError for a policy that does not exist, or a key without "conflate".
         """
-        hub = self._hub or Hub(self, None, self.limits, self._clients)
-        return hub.broadcast(message, compress=compress)
+        hub = self._hub or Hub(self, None, self.limits, self._clients, self.options.slow)
+        return hub.broadcast(message, compress=compress, slow=slow, key=key)
+
+    @property
+    def dropped_count(self) -> int:
+        """How many messages were dropped for clients that could not keep up; see `slow`."""
+        return 0 if self._hub is None else self._hub.dropped_count
 
     # ---- what carriers, requests and connections ask for
 

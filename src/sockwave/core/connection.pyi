@@ -1,10 +1,12 @@
-from collections.abc import Awaitable, Coroutine
+import asyncio
+from collections.abc import Awaitable, Coroutine, Hashable
 from typing import Any, Self
 
 from sockwave.address import Address
 from sockwave.core.carrier import Carrier, Engine
 from sockwave.core.emitter import Emitter
 from sockwave.core.session import Session
+from sockwave.core.streams import IncomingMessage, OutgoingMessage
 from sockwave.core.writer import Done
 from sockwave.deflate import Agreement
 from sockwave.http import RequestHead
@@ -24,12 +26,14 @@ class Hub:
     limits: Limits
     current: Connection | None
     server: Emitter
+    dropped_count: int
     def __new__(
         cls,
         server: Emitter,
         engine: Engine | None,
         limits: Limits,
         connections: dict[int, Connection],
+        slow: str = "close",
     ) -> Self: ...
     def broadcast(
         self,
@@ -37,19 +41,39 @@ class Hub:
         besides: Connection | None = None,
         *,
         compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
     ) -> int: ...
     def hold(
         self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None
-    ) -> None: ...
+    ) -> asyncio.Task[object]: ...
 
 class Connection(Session):
     id: int
     def __init__(self, hub: Hub, line: Carrier, version: str, head: bytes) -> None: ...
     def _compress(self, agreement: Agreement) -> None: ...
+    def _task_ended(self, task: asyncio.Task[object]) -> None: ...
     def _open(self, answer: bytes, subprotocol: str | None) -> None: ...
-    def send(self, message: Message, *, compress: bool | None = None) -> Awaitable[None]: ...
+    dropped_count: int
+    def send(
+        self,
+        message: Message,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> Awaitable[None]: ...
     write = send
-    def broadcast(self, message: Message, *, compress: bool | None = None) -> int: ...
+    def broadcast(
+        self,
+        message: Message,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> int: ...
+    def stream(self, *, max_size: int | None = None) -> IncomingMessage: ...
+    def stream_message(self, kind: str) -> OutgoingMessage: ...
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
     def ping(self, data: Message = b"") -> Awaitable[float]: ...

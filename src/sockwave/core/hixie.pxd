@@ -19,3 +19,6 @@ cdef class HixieReader(Reader):
 
     cdef int begin_draft_frame(self, Input* given, Found* found) except? -3
     cdef int take_text(self, Input* given, Found* found) except? -3
+    cdef int take_text_piece(
+        self, Input* given, Found* found, size_t size, bint is_last
+    ) except? -3

@@ -12,7 +12,7 @@ from libc.string cimport memchr
 from sockwave.core.frames cimport (
     CLOSE, CONTINUATION, DRAFT_LENGTH, INVALID_UTF8, MESSAGE_TOO_BIG, TEXT,
 )
-from sockwave.core.reader cimport NEEDS_MORE
+from sockwave.core.reader cimport NEEDS_MORE, PIECE
 
 cdef extern from "utf8.h" nogil:
     uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
@@ -84,9 +84,14 @@ cdef class HixieReader(Reader):
 
     cdef int take_text(self, Input* given, Found* found) except? -3:
         """Read up to the end of a frame without length, as far as it has come."""
-        cdef uint8_t* end = <uint8_t*>memchr(given.data, FRAME_END, given.size)
-        cdef size_t size = given.size if end is NULL else end - given.data
+        # A piece may have its largest size in front of the end.
+        cdef bint in_pieces = self.piece_size != 0 and self.message_opcode == TEXT
+        cdef size_t room = min(given.size, self.piece_size + 1) if in_pieces else given.size
+        cdef uint8_t* end = <uint8_t*>memchr(given.data, FRAME_END, room)
+        cdef size_t size = room if end is NULL else end - given.data
         cdef const uint8_t* text = given.data
+        if in_pieces and end is NULL:
+            size = min(size, self.piece_size)
         if self.message_opcode == TEXT:
             if size > self.max_size - self.message_size:
                 return self.violate(found, MESSAGE_TOO_BIG)
@@ -95,6 +100,8 @@ cdef class HixieReader(Reader):
                 end is not NULL and self.utf8_state != UTF8_COMPLETE
             ):
                 return self.violate(found, INVALID_UTF8)
+        if in_pieces:
+            return self.take_text_piece(given, found, size, end is not NULL)
         if end is NULL:
             given.data += size
             given.size = 0
@@ -116,3 +123,18 @@ cdef class HixieReader(Reader):
         found.data = <const uint8_t*>PyBytes_AS_STRING(<object>self.message)
         found.size = self.message_size
         return TEXT
+
+    cdef int take_text_piece(
+        self, Input* given, Found* found, size_t size, bint is_last
+    ) except? -3:
+        """Find the next `size` bytes of a text where they lie, with the FRAME_END behind the last
+        of them."""
+        found.data = given.data
+        found.size = size
+        found.is_last = is_last
+        self.message_size += size
+        given.data += size + (1 if is_last else 0)
+        given.size -= size + (1 if is_last else 0)
+        if is_last:
+            self.in_frame = False
+        return PIECE

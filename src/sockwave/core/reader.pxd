@@ -7,10 +7,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sockwave.core.frames cimport Header, Violation
 
 # What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG:
-# nothing whole yet, or a violation.
+# nothing whole yet, a violation, or a piece of a message.
 cdef enum:
     NEEDS_MORE = -1
     VIOLATED = -2
+    PIECE = 3
 
 # The bytes to read, from where reading stopped. They belong to the caller,
 # who lets them be changed (unmasked).
@@ -26,17 +27,23 @@ cdef struct Found:
     Violation violation
     bint assembled
     bint is_deflated            # RFC 7692: what was found is compressed
+    bint is_last                # of a piece: it ends its message
 
 cdef class Reader:
     """One connection's reader. Idle, it holds no buffer."""
     cdef readonly size_t max_size
+    cdef size_t whole_max_size  # of a compressed one, which is never given in pieces
+    # Above 0, what is found of the next message, or of this one, are pieces of at most this size.
+    cdef size_t piece_size
     # A bytes object in the making, nobody else's yet: the fragments so far.
     cdef PyObject* message
     cdef size_t message_size
     cdef uint64_t frame_left    # payload bytes of the current data frame that have not come yet
     # Input that could not be read yet: half a header, half a control frame, or all since a pause.
     cdef uint8_t* held
-    cdef size_t held_size
+    cdef size_t held_start, held_size
+    cdef uint8_t* lent          # what was kept, while it is being read
+    cdef size_t lent_size
     cdef uint32_t fragment_count
     cdef uint32_t mask          # for the next payload byte
     cdef uint8_t message_opcode     # 0: not inside a message
@@ -49,6 +56,7 @@ cdef class Reader:
     cdef int unmask_whole(self, Input* given, const Header* header, Found* found) noexcept
     cdef int begin_frame(self, const Header* header, Found* found) except? -3
     cdef int take_payload(self, Input* given, Found* found) except? -3
+    cdef int take_piece(self, Input* given, Found* found) except? -3
     cdef int end_message(self, Found* found) noexcept
     cdef int violate(self, Found* found, Violation violation) noexcept
 
@@ -57,8 +65,13 @@ cdef class Reader:
     cdef int make_room(self, size_t size) except -1
     cdef bytes take_message(self)
     cdef int forget_message(self) noexcept
+    cdef bint gives_pieces(self) noexcept
+    cdef bytes give_pieces(self, size_t max_size, size_t piece_size)
+    cdef int end_pieces(self) noexcept
 
     cdef int hold(self, const Input* given) except -1
     cdef uint8_t* prepend_held(self, uint8_t* data) noexcept
     cdef int forget_held(self) noexcept
     cdef uint8_t* take_held(self, size_t* size) noexcept
+    cdef int lend_held(self, Input* given) noexcept
+    cdef int take_back(self) noexcept

@@ -9,7 +9,7 @@ growing buffer, which becomes the bytes object that the listener gets.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from sockwave.core.frames cimport (
     CLOSE, CONTINUATION, INVALID_UTF8, MESSAGE_TOO_BIG, NO_VIOLATION, TEXT, TOO_MANY_FRAGMENTS,
@@ -43,7 +43,7 @@ cdef class Reader:
     """One connection's reader. Idle, it holds no buffer."""
 
     def __cinit__(self, size_t max_size):
-        self.max_size = max_size
+        self.max_size = self.whole_max_size = max_size
 
     def __dealloc__(self):
         self.forget_message()
@@ -52,6 +52,7 @@ cdef class Reader:
     cdef int next(self, Input* given, Found* found) except? -3:
         """Find the next message or control frame: its opcode, NEEDS_MORE, or VIOLATED."""
         cdef Header header
+        cdef size_t limit
         cdef int event
         while True:
             if self.frame_left:
@@ -79,9 +80,16 @@ cdef class Reader:
                 return header.opcode
             # Compared so that no sum can overflow. The message is refused at the header,
             # before any of its bytes is read.
-            if header.length > self.max_size - self.message_size:
+            if not self.message_opcode:
+                # RFC 7692 section 6.1: the first fragment says whether the message is compressed.
+                self.is_deflated = header.reserved != 0
+            limit = self.whole_max_size if self.is_deflated else self.max_size
+            if header.length > limit - self.message_size:
                 return self.violate(found, MESSAGE_TOO_BIG)
-            if not self.message_opcode and header.fin and header.length <= given.size - header.size:
+            if (
+                not self.message_opcode and header.fin and header.length <= given.size - header.size
+                and (not self.gives_pieces() or header.length <= self.piece_size)
+            ):
                 self.unmask_whole(given, &header, found)
                 return header.opcode
             given.data += header.size
@@ -106,8 +114,6 @@ cdef class Reader:
         if header.opcode != CONTINUATION:
             self.message_opcode = header.opcode
             self.utf8_state = UTF8_COMPLETE
-            # RFC 7692 section 6.1: the first fragment says whether the message is compressed.
-            self.is_deflated = header.reserved != 0
         self.fragment_count += 1
         if self.fragment_count > FREE_FRAGMENT_COUNT + self.message_size / FRAGMENT_PRICE_SIZE:
             return self.violate(found, TOO_MANY_FRAGMENTS)
@@ -115,6 +121,7 @@ cdef class Reader:
         self.frame_fin = header.fin
         self.mask = header.mask
         if header.length == 0 and header.fin:
+            found.size = 0
             return self.end_message(found)
         return CONTINUATION
 
@@ -125,6 +132,8 @@ cdef class Reader:
         cdef uint8_t* piece
         if size == 0:
             return NEEDS_MORE
+        if self.gives_pieces():
+            return self.take_piece(given, found)
         self.append(given.data, size)
         piece = <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size - size
         mask_payload(piece, size, self.mask)
@@ -143,10 +152,34 @@ cdef class Reader:
             return NEEDS_MORE
         return self.end_message(found) if self.frame_fin else CONTINUATION
 
+    cdef int take_piece(self, Input* given, Found* found) except? -3:
+        """Find what has come of the current frame where it lies; nothing is assembled, and
+        `message_size` is what has been given away."""
+        cdef size_t size = min(given.size, self.frame_left, self.piece_size)
+        found.data = given.data
+        found.size = size
+        mask_payload(given.data, size, self.mask)
+        self.mask = mask_rotate(self.mask, size)
+        if self.message_opcode == TEXT:
+            self.utf8_state = utf8_check(self.utf8_state, given.data, size)
+            if self.utf8_state == UTF8_INVALID:
+                return self.violate(found, INVALID_UTF8)
+        given.data += size
+        given.size -= size
+        self.frame_left -= size
+        self.message_size += size
+        if not self.frame_left and self.frame_fin:
+            return self.end_message(found)
+        found.is_last = False
+        return PIECE
+
     cdef int end_message(self, Found* found) noexcept:
         cdef int opcode = self.message_opcode
         if opcode == TEXT and self.utf8_state != UTF8_COMPLETE:
             return self.violate(found, INVALID_UTF8)
+        if self.gives_pieces():
+            found.is_last = True
+            return PIECE
         found.assembled = True
         found.is_deflated = self.is_deflated
         found.size = self.message_size
@@ -166,7 +199,7 @@ cdef class Reader:
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
         """Give the place behind the message so far, when so much of a frame is missing that reading
         straight into it pays."""
-        if self.frame_left < DIRECT_READ_SIZE or self.held_size:
+        if self.frame_left < DIRECT_READ_SIZE or self.held_size or self.gives_pieces():
             return NULL
         self.make_room(min(self.frame_left, max(<size_t>READ_ROOM_SIZE, self.message_size)))
         size[0] = min(PyBytes_GET_SIZE(<object>self.message) - self.message_size, self.frame_left)
@@ -220,6 +253,29 @@ cdef class Reader:
         self.message_size = 0
         return 0
 
+    cdef bint gives_pieces(self) noexcept:
+        """Say whether the present message is given away in pieces; what is compressed never is."""
+        return self.piece_size != 0 and not self.is_deflated
+
+    cdef bytes give_pieces(self, size_t max_size, size_t piece_size):
+        """Give the next message away in pieces, or the present one: what has come of it is the
+        first. `max_size` bounds their sum."""
+        cdef size_t size = self.message_size
+        self.max_size = max_size
+        self.piece_size = piece_size
+        if not self.message_opcode or self.message is NULL or self.is_deflated:
+            return None
+        message = self.take_message()
+        self.message_size = size
+        return message
+
+    cdef int end_pieces(self) noexcept:
+        """Begin with the next message anew."""
+        self.message_opcode = 0
+        self.message_size = 0
+        self.fragment_count = 0
+        return 0
+
     # ---- input that waits
 
     cdef int hold(self, const Input* given) except -1:
@@ -227,6 +283,20 @@ cdef class Reader:
         cdef uint8_t* grown
         if given.size == 0:
             return 0
+        if (
+            self.lent <= given.data < self.lent + self.lent_size
+            and given.size > self.lent_size / 2 and self.held is NULL
+        ):
+            # Where it is read in small steps, the long rest of it stays where it lies.
+            self.held = self.lent
+            self.held_start = given.data - self.lent
+            self.held_size = given.size
+            self.lent = NULL
+            self.lent_size = 0
+            return 0
+        if self.held_start:
+            memmove(self.held, self.held + self.held_start, self.held_size)
+            self.held_start = 0
         grown = <uint8_t*>realloc(self.held, self.held_size + given.size)
         if grown is NULL:
             raise MemoryError
@@ -237,23 +307,42 @@ cdef class Reader:
 
     cdef uint8_t* prepend_held(self, uint8_t* data) noexcept:
         """Move the little that is kept in front of `data`, and give the new beginning."""
-        memcpy(data - self.held_size, self.held, self.held_size)
+        memcpy(data - self.held_size, self.held + self.held_start, self.held_size)
         data -= self.held_size
-        free(self.held)
-        self.held = NULL
-        self.held_size = 0
+        self.forget_held()
         return data
 
     cdef int forget_held(self) noexcept:
         free(self.held)
         self.held = NULL
         self.held_size = 0
+        self.held_start = 0
         return 0
 
     cdef uint8_t* take_held(self, size_t* size) noexcept:
         """Give away what is kept; the caller frees it."""
         cdef uint8_t* held = self.held
+        if self.held_start:
+            memmove(held, held + self.held_start, self.held_size)
         size[0] = self.held_size
         self.held = NULL
         self.held_size = 0
+        self.held_start = 0
         return held
+
+    cdef int lend_held(self, Input* given) noexcept:
+        """Read what is kept, until `take_back`; in between, `hold` may keep the rest of it."""
+        given.data = self.held + self.held_start
+        given.size = self.held_size
+        self.lent = self.held
+        self.lent_size = self.held_start + self.held_size
+        self.held = NULL
+        self.held_size = 0
+        self.held_start = 0
+        return 0
+
+    cdef int take_back(self) noexcept:
+        free(self.lent)
+        self.lent = NULL
+        self.lent_size = 0
+        return 0

@@ -1,12 +1,14 @@
 from typing import Protocol, type_check_only
 
 from sockwave.core.carrier import Carrier, Receiver
+from sockwave.core.writer import Done
 from sockwave.states import ReadyState
 
 VERSIONS: tuple[str, ...]
 MOVES: dict[tuple[int, int], tuple[int, bool, int]]
 
 READY_STATES: dict[int, ReadyState]
+DONE: Done
 
 @type_check_only
 class Opening(Protocol):

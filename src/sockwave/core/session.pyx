@@ -10,13 +10,19 @@ from libc.stdlib cimport free
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, Engine
 from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, PING, PONG, TEXT, TOO_SLOW, violation_code, violation_reason,
+    CLOSE, INVALID_UTF8, MAX_HEADER_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_SLOW,
+    violation_code, violation_reason,
 )
 from sockwave.core.hixie cimport HixieReader
-from sockwave.core.reader cimport NEEDS_MORE, VIOLATED
-from sockwave.core.writer cimport draft_frame_of
+from sockwave.core.policy cimport (
+    CLOSE_SLOW, Offer, is_overfull, join, make_offer, waiting_size,
+)
+from sockwave.core.reader cimport NEEDS_MORE, PIECE, VIOLATED
+from sockwave.core.writer cimport draft_frame_of, frame_of
 
 from sockwave.close import CloseCode, check_close
+from sockwave.core.writer import DONE
+from sockwave.errors import ConnectionClosed
 from sockwave.states import ReadyState
 
 cdef extern from "Python.h":
@@ -85,6 +91,15 @@ cdef class Session(Receiver):
         return 0
 
     cdef int heard_message(self, object message, size_t size) except -1:
+        return 0
+
+    cdef int heard_piece(self, int opcode, const Found* found) except -1:
+        return 0
+
+    cdef bint may_be_streamed(self) except -1:
+        return False
+
+    cdef int dropped(self, size_t count) except -1:
         return 0
 
     cdef int heard_ping(self, bytes payload) except -1:
@@ -172,15 +187,13 @@ cdef class Session(Receiver):
 
     cdef int go_on(self) except -1:
         cdef Input given
-        cdef uint8_t* held
         self.is_postponed = False
         if self.reader.held_size and not self.must_wait():
-            held = self.reader.take_held(&given.size)
-            given.data = held
+            self.reader.lend_held(&given)
             try:
                 self.read(&given)
             finally:
-                free(held)
+                self.reader.take_back()
         if not self.is_postponed:
             self.set_reading()
         return 0
@@ -206,9 +219,14 @@ cdef class Session(Receiver):
                 return self.reader.hold(given)
             engine.budget -= 1
             if event == VIOLATED:
+                if found.violation == MESSAGE_TOO_BIG and self.may_be_streamed():
+                    self.reader.hold(given)
+                    return self.fall_behind(NOT_ASKED)
                 return self.fail(found.violation)
             if event >= CLOSE:
                 self.found_control(event, &found)
+            elif event == PIECE:
+                self.found_piece(&found)
             else:
                 self.found_message(event, &found)
         return 0
@@ -255,6 +273,13 @@ cdef class Session(Receiver):
             Py_DECREF(message)
         return self.heard_message(message, size)
 
+    cdef int found_piece(self, const Found* found) except -1:
+        """Hand on the next bytes of a message that is taken as a stream."""
+        cdef int opcode = self.reader.message_opcode
+        if found.is_last:
+            self.reader.end_pieces()
+        return self.heard_piece(opcode, found) if self.phase == CONNECTED else 0
+
     cdef int cannot_decode(self) except -1:
         try:
             raise_pending()
@@ -285,7 +310,7 @@ cdef class Session(Receiver):
     cdef bint must_wait(self) noexcept:
         """Say whether messages have to wait for the application, or for a peer that does not read
         what it gets for them; when the session closes, they do not."""
-        return self.phase == CONNECTED and (self.is_full or self.is_choked)
+        return self.phase == CONNECTED and (self.fullness != 0 or self.is_choked)
 
     cdef int set_reading(self) except -1:
         """Read the socket while nobody has to wait."""
@@ -306,6 +331,22 @@ cdef class Session(Receiver):
     cdef int go_on_later(self) except -1:
         """Take up what had to wait: first what has been received already, then the socket."""
         return self.postpone() if self.reader.held_size else self.set_reading()
+
+    cdef int fall_behind(self, Fullness why) except -1:
+        """Let the peer wait for the application."""
+        # A session that closes reads on, for the peer's close frame.
+        if self.phase == CONNECTED and not self.fullness & why:
+            self.fullness |= why
+            self.set_reading()
+        return 0
+
+    cdef int catch_up(self, Fullness why) except -1:
+        """Read again, where nothing else is in the way."""
+        if self.fullness & why:
+            self.fullness &= ~<int>why
+            if not self.fullness and self.phase == CONNECTED:
+                self.go_on_later()
+        return 0
 
     cdef int backlog_rose(self) except -1:
         self.is_choked = True
@@ -332,9 +373,14 @@ cdef class Session(Receiver):
             return 0
         phase, answers, farewell = move
         self.enter(phase)
+        if self.behind is not None:
+            # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
+            # frame."
+            self.behind.drop_backlog(False)
+            self.behind = None
         if self.phase == CLOSING:
             # Nobody takes messages any more, but the peer's close frame comes behind them.
-            self.is_full = False
+            self.fullness = 0
             self.go_on_later()
         if answers:
             self.own_code = int.from_bytes(close_payload[:2], "big")
@@ -356,6 +402,12 @@ cdef class Session(Receiver):
         self.settle(code, reason)
         self.reader.forget_message()
         return self.happened(PEER_FAILS, check_close(code, reason))
+
+    cdef object closed_error(self):
+        """Make the exception for who asks for a connection that is not there."""
+        if self.phase < CONNECTED:
+            return ConnectionClosed(1006, "the handshake has not been completed")
+        return ConnectionClosed(self.code or self.own_code or 1006, self.reason or "")
 
     cdef int settle(self, int code, str reason) except -1:
         """Note how it ended, where that is not known yet."""
@@ -393,16 +445,69 @@ cdef class Session(Receiver):
     cdef int write_message(
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
-        if self.line.is_overfull(size):
-            return self.give_up()
+        if self.behind is not None or self.line.is_overfull(size + MAX_HEADER_SIZE):
+            self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
+            return 0
         if not self.is_draft():
             return self.line.write_frame(FIN | opcode, owner, data, size)
         return self.line.share(draft_frame_of(data, size))
 
-    cdef int share_frame(self, bytes frame) except -1:
-        if self.line.is_overfull(PyBytes_GET_SIZE(frame)):
+    cdef bytes frame_message(self, int opcode, const uint8_t* data, size_t size):
+        return draft_frame_of(data, size) if self.is_draft() else frame_of(FIN | opcode, data, size)
+
+    cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
+        """Queue a frame that others may hold too, unless the peer is too far behind for it."""
+        cdef Offer offer
+        if policy == CLOSE_SLOW and not is_overfull(
+            self.line, self.behind, PyBytes_GET_SIZE(frame)
+        ):
+            if self.behind is None:
+                self.line.share(frame)
+            else:
+                self.behind.share(frame)
+            return True
+        offer.policy = policy
+        make_offer(&offer, self.line, self.behind, frame, key)
+        if offer.dropped_count:
+            self.dropped(offer.dropped_count)
+        if policy == CLOSE_SLOW and not offer.is_queued:
+            self.give_up()
+        return offer.is_queued
+
+    cdef object when_drained(self):
+        """Give an awaitable that is done when all that waits is under the high-water mark."""
+        if self.behind is None:
+            return self.line.drain_awaitable()
+        if waiting_size(self.line, self.behind) <= self.line.cork.high_water:
+            return DONE
+        self.behind.wants_drain = True
+        return self.behind.new_waiter()
+
+    cdef int write_fragment(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        """Write a piece of a streamed message.
+
+        5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
+        message": from the first one on, other messages wait behind it.
+        """
+        if self.line.is_overfull(size):
             return self.give_up()
-        return self.line.share(frame)
+        if self.behind is None:
+            self.behind = Writer.__new__(Writer)
+            self.behind.cork = self.line.cork
+            self.behind.is_blocked = True
+        return self.line.write_frame(first_byte, owner, data, size)
+
+    cdef int end_fragments(self) except -1:
+        """Send what has waited behind a streamed message."""
+        cdef Writer behind = self.behind
+        self.behind = None
+        if behind is None:
+            return 0
+        if behind.count:
+            join(self.line, behind)
+        return self.line.take_over_waiters(behind)
 
     cdef int give_up(self) except -1:
         """Fail a peer that does not read: what has not begun to leave is dropped, so that the close

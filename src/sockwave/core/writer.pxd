@@ -4,7 +4,7 @@ No socket is seen from here.
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef struct Vector:             # laid out like the struct iovec of POSIX
     void* base
@@ -17,6 +17,7 @@ cdef struct Segment:
     const uint8_t* data
     size_t size
     bint continues              # belongs to the same frame as the segment before
+    bint is_expendable          # a whole message, which may be dropped while it waits
 
 cdef class Writer
 
@@ -44,6 +45,9 @@ cdef class Writer:
     cdef Segment* segments
     cdef uint32_t first, count, capacity
     cdef uint32_t tail_room     # how many bytes can still be added to the last segment's owner
+    cdef uint64_t passed_count  # segments that have left the queue by its front, ever
+    # Key → where its newest message lies, in segments since the first ever: see policy.pyx.
+    cdef dict places
     cdef readonly size_t backlog_size
     cdef Writer next_dirty
     cdef bint is_dirty, is_blocked, is_broken, wants_drain
@@ -63,12 +67,15 @@ cdef class Writer:
     ) except -1
     cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1
     cdef int share(self, bytes frame) except -1
+    cdef int share_expendable(self, bytes frame) except -1
     cdef int take_cork(self) except -1
     cdef int release_cork(self) except -1
     cdef int flush(self) except -1
     cdef int peer_is_ready(self) except -1
     cdef int drop_backlog(self, bint keep_started) except -1
     cdef object drain_awaitable(self)
+    cdef object new_waiter(self)
+    cdef int take_over_waiters(self, Writer other) except -1
 
     cdef bint fits_cork(self, size_t size) except -1
     cdef uint8_t* room(self, size_t size) except NULL
@@ -80,6 +87,7 @@ cdef class Writer:
     cdef int block(self) except -1
     cdef int measure_backlog(self) except -1
     cdef int release_waiters(self) except -1
+    cdef int tell_if_drained(self) except -1
 
 cdef object payload_of(object message, const uint8_t** data, size_t* size, int* opcode)
 cdef bytes frame_of(uint8_t first_byte, const uint8_t* data, size_t size)

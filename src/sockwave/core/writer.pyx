@@ -214,6 +214,24 @@ cdef class Writer:
         self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
         return self.queued()
 
+    cdef int share_expendable(self, bytes frame) except -1:
+        """Write a frame that may be dropped while it waits: into the cork, told by 0, or in a
+        segment of its own, which the caller sees to by `queued`."""
+        cdef size_t size = PyBytes_GET_SIZE(frame)
+        if self.is_broken:
+            return 0
+        if self.cork.holder is self and not self.count:
+            # What the kernel does not take of a cork becomes one segment, which cannot be dropped
+            # in parts: so little of it that whatever comes later still fits under the cap.
+            if self.cork.used + size <= min(<size_t>CORKABLE_SIZE, self.cork.high_water):
+                memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
+                self.cork.used += size
+                return 0
+            self.settle_cork(0)
+        self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
+        self.segments[self.first + self.count - 1].is_expendable = True
+        return 1
+
     cdef bint is_overfull(self, size_t size) noexcept:
         """Say whether `size` more bytes are too many.
         Whoever waits for the high-water mark is never refused."""
@@ -258,10 +276,11 @@ cdef class Writer:
         cdef Segment* last
         cdef Segment* grown
         cdef uint32_t capacity
-        if self.first and self.first + self.count == self.capacity:
+        # Only where it frees half of it: a queue that stays long would be moved again and again.
+        if self.first > self.count and self.first + self.count == self.capacity:
             memmove(self.segments, self.segments + self.first, self.count * sizeof(Segment))
             self.first = 0
-        if self.count == self.capacity:
+        if self.first + self.count == self.capacity:
             capacity = 2 * self.capacity if self.capacity else 2
             grown = <Segment*>realloc(self.segments, capacity * sizeof(Segment))
             if grown is NULL:
@@ -274,6 +293,7 @@ cdef class Writer:
         last.data = data
         last.size = size
         last.continues = continues
+        last.is_expendable = False
         self.count += 1
         self.backlog_size += size
         self.tail_room = 0
@@ -319,6 +339,9 @@ cdef class Writer:
         """Go on after the carrier was blocked, and tell those who wait."""
         self.is_blocked = False
         self.flush()
+        return self.tell_if_drained()
+
+    cdef int tell_if_drained(self) except -1:
         if self.wants_drain and self.backlog_size <= self.cork.low_water:
             self.wants_drain = False
             self.release_waiters()
@@ -338,9 +361,11 @@ cdef class Writer:
             taken -= segment.size
             self.first += 1
             self.count -= 1
+            self.passed_count += 1
             Py_DECREF(<object>segment.owner)
         free(self.segments)
         self.segments = NULL
+        self.places = None
         self.first = self.capacity = self.tail_room = 0
         return 0
 
@@ -358,6 +383,7 @@ cdef class Writer:
             Py_DECREF(<object>self.segments[i].owner)
         self.count = kept
         self.tail_room = 0
+        self.places = None
         if not kept:
             self.advance(0)
             self.release_waiters()
@@ -367,12 +393,31 @@ cdef class Writer:
         """Give an awaitable that is done when the backlog is under the high-water mark."""
         if self.backlog_size <= self.cork.high_water:
             return DONE
+        return self.new_waiter()
+
+    cdef object new_waiter(self):
         # A future for each: whoever is cancelled while it waits cancels what it waits for.
         waiter = asyncio.get_running_loop().create_future()
         if self.waiters is None:
             self.waiters = []
         self.waiters.append(waiter)
         return waiter
+
+    cdef int take_over_waiters(self, Writer other) except -1:
+        """Let those who wait for another queue, which has been joined to this one, wait for this
+        one, if they still have to."""
+        if other.waiters:
+            self.waiters = (self.waiters or []) + other.waiters
+            other.waiters = None
+        if self.count:
+            self.flush()
+        if other.wants_drain and not self.wants_drain:
+            self.wants_drain = True
+            if self.is_blocked:
+                return self.backlog_rose()
+        if not self.is_blocked:
+            return self.tell_if_drained()
+        return 0
 
     cdef int release_waiters(self) except -1:
         waiters = self.waiters

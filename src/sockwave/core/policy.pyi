@@ -1,0 +1,2 @@
+POLICIES: dict[str, int]
+SLOW_POLICIES: tuple[str, str, str, str]
