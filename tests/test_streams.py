@@ -510,10 +510,11 @@ async def test_a_draft_message_is_streamed_too(start_server: StartServer, piece:
     task = soon(collect(conn, max_size=10))
     await asyncio.sleep(0)
     wire.write(b"\0" + b"x" * 11)
+    assert await wire.receive(2) == b"\xff\x00"
+    await wire.close()
     with pytest.raises(sockwave.ConnectionClosed) as caught:
         await task
     assert caught.value.code == TOO_BIG
-    await wire.close()
 
 
 # ---- outgoing ------------------------------------------------------------------------------------
