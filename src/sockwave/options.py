@@ -91,6 +91,7 @@ class Limits:
     low_water: int = _size(16 * 1024)
     #: Tasks that a connection's asynchronous `message` listeners may have at work; then the socket
     #: is not read any more. As many as may wait for `receive`: enough to keep slow look-ups going.
+    #: All of them waiting for what comes by the same socket (a pong) would wait for ever.
     max_tasks: int | None = _size(16, unlimited=True)
     #: Of the backlog: a peer that is this far behind costs nobody else more; see `slow`.
     max_backlog: int | None = _size(1 << 20, unlimited=True)

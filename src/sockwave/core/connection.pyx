@@ -312,9 +312,11 @@ cdef class Connection(Session):
         `compress` True or False decides otherwise for this one. False is for secrets beside text of
         an attacker's: the size of the two compressed together tells about the secret.
 
-        `slow` says what becomes of it when the backlog would pass its cap, in place of the server's
-        option; with "conflate", `key` says what it replaces: the message of the same key that
-        waits.
+        `slow` says what becomes of it where the backlog would pass `max_backlog`, in place of the
+        server's option: "close" closes the connection with 1013, "drop_new" drops the message,
+        "drop_old" drops the oldest that wait, of those sent under it or under "conflate".
+        "conflate" does the same, and takes the place of the message with the same `key` that waits
+        for a slow peer.
 
         Raises ConnectionClosed when not connected, TypeError for anything but str and bytes-like
         (on a draft: but str), ValueError for a str with a lone surrogate, TypeError or ValueError

@@ -24,6 +24,7 @@ cdef int join(Writer line, Writer behind) except -1
 
 cdef size_t waiting_size(Writer line, Writer behind) noexcept
 cdef size_t excess_size(Cork cork, size_t waiting, size_t size) noexcept
+cdef bint is_crowded(Writer line, Writer behind) noexcept
 cdef int queue_expendable(Writer queue, bytes frame, bint has_key, object key) except -1
 cdef Segment* find_waiting(Writer queue, object key, uint32_t begun_count) except? NULL
 cdef int replace(Writer queue, Segment* old, bytes frame) except -1

@@ -19,6 +19,9 @@ from sockwave.options import SLOW_POLICIES, check_slow
 POLICIES = dict(zip(SLOW_POLICIES, (CLOSE_SLOW, DROP_NEW, DROP_OLD, CONFLATE), strict=True))
 
 cdef enum:
+    # What a small message that waits by itself costs, whatever its size: a segment, with room for
+    # the queue to grow, and a bytes object.
+    LEAST_COST_SIZE = 128
     # Keys whose messages have left are forgotten when there are so many more than messages.
     SPARE_KEY_COUNT = 64
 
@@ -60,6 +63,12 @@ cdef bint is_overfull(Writer line, Writer behind, size_t size) noexcept:
     return excess_size(line.cork, waiting_size(line, behind), size) != 0
 
 
+cdef bint is_crowded(Writer line, Writer behind) noexcept:
+    """Say whether what waits is so much in number that it costs more than its bytes."""
+    cdef size_t count = line.count + (0 if behind is None else behind.count)
+    return count > line.cork.max_backlog / LEAST_COST_SIZE
+
+
 cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, object key) except -1:
     """Queue a frame if it fits, and tell what was dropped for it, or whether it was dropped."""
     cdef Writer queue = line if behind is None else behind
@@ -75,6 +84,8 @@ cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, objec
             if old is not NULL:
                 waiting -= old.size
         excess = excess_size(line.cork, waiting, size)
+        if offer.policy >= DROP_OLD and old is NULL and is_crowded(line, behind):
+            excess = max(excess, 1)
         if not excess or offer.policy == DROP_NEW:
             break
         shed_count = shed(line, &excess, 1)

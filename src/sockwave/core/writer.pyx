@@ -27,6 +27,9 @@ cdef enum:
     CORK_SIZE = 262144          # a turn's replies to a full read buffer of small messages
     # A larger message is cheaper to hand to the kernel from where it lies than to copy.
     CORKABLE_SIZE = 8192
+    # A shared frame up to here costs less copied than by a segment that refers to it, in memory and
+    # in time.
+    COPIED_SIZE = 64
     # With the header of a bytes object 512: the largest block that CPython's own allocator serves.
     CHUNK_SIZE = 479
     MAX_CHUNK_SIZE = 65503      # chunks double up to here
@@ -203,7 +206,8 @@ cdef class Writer:
         return self.queued()
 
     cdef int share(self, bytes frame) except -1:
-        """Write a frame that many writers hold: a reference, never a copy, except into the cork."""
+        """Write a frame that many writers hold: a reference, not a copy, unless that costs less or
+        it goes into the cork."""
         cdef size_t size = PyBytes_GET_SIZE(frame)
         if self.is_broken:
             return 0
@@ -211,7 +215,10 @@ cdef class Writer:
             memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
             self.cork.used += size
             return 0
-        self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
+        if size <= COPIED_SIZE:
+            memcpy(self.room(size), PyBytes_AS_STRING(frame), size)
+        else:
+            self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
         return self.queued()
 
     cdef int share_expendable(self, bytes frame) except -1:
