@@ -4,12 +4,16 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = Path(__file__).parent / "autobahn" / "run.py"
 
 
-async def test_every_autobahn_case_is_ok(engine: str) -> None:
+@pytest.mark.parametrize("tls", [False, True])
+async def test_every_autobahn_case_is_ok(engine: str, tls: bool) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(RUN), "--sections", "1-7,10", "--engine", engine),
+        *(["--tls"] if tls else []),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
