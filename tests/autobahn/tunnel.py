@@ -11,6 +11,9 @@ import trustme
 # As much as the echo server reads at once.
 READ_SIZE = 1 << 18
 
+# The server waits two seconds at most for the end of those that it has closed.
+END_S = 5
+
 
 def make_certificate(directory: Path) -> tuple[list[str], ssl.SSLContext]:
     """Make a certificate; gives the server's options, and a context that trusts it."""
@@ -53,6 +56,5 @@ async def open_tunnel(host: str, port: int, context: ssl.SSLContext) -> AsyncIte
         yield f"{near_host}:{near_port}"
     finally:
         server.close()
-        for task in tunnels:
-            task.cancel()
-        await asyncio.gather(*tunnels, return_exceptions=True)
+        if tunnels:
+            await asyncio.wait(tunnels, timeout=END_S)
