@@ -16,8 +16,10 @@ from typing import Any
 
 import harness
 from harness import Bench, BenchmarkError, Process
-from memory import SETTLE_S, WARMUP_COUNT, read_rss
+from memory import SETTLE_S, read_rss
 
+WARMUP_COUNT = 64
+"""Connections opened and closed first; few, as the memory that they leave is used again."""
 PEERS = {
     name: harness.PEERS[name]
     for name in ("sockwave", "sockwave-asyncio-engine", "picows", "picows-uvloop", "websockets")
@@ -132,7 +134,7 @@ def main() -> int:
     add("--connections", type=int, default=64, help="of the echo (default %(default)s)")
     add("--size", type=int, default=1024, help="bytes of a message (default %(default)s)")
     add("--seconds", type=float, default=2.0, help="measured time of a run (default %(default)s)")
-    add("--idle", type=int, default=1000, help="idle connections held (default %(default)s)")
+    add("--idle", type=int, default=2000, help="idle connections held (default %(default)s)")
     options = parser.parse_args()
     names = options.peers.split(",")
     with harness.prepare(options) as bench:

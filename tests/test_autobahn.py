@@ -7,6 +7,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = Path(__file__).parent / "autobahn" / "run.py"
 
 # Each kind of data, one in fragments, and each set of parameters that is offered.
@@ -30,8 +32,9 @@ async def run_cases(engine: str, *options: str) -> str:
     return out.decode().splitlines()[-1]
 
 
-async def test_every_autobahn_case_is_ok(engine: str) -> None:
-    totals = await run_cases(engine, "--sections", "1-7,10")
+@pytest.mark.parametrize("tls", [False, True])
+async def test_every_autobahn_case_is_ok(engine: str, tls: bool) -> None:
+    totals = await run_cases(engine, "--sections", "1-7,10", *(["--tls"] if tls else []))
     assert totals.endswith("OK, 3 INFORMATIONAL, 0 NON-STRICT, 0 FAILED")
 
 

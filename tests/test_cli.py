@@ -93,6 +93,7 @@ def test_host_that_cannot_be_a_name_is_said_in_one_line_with_status_1() -> None:
         (["echo", "--max-size", "0"], "--max-size"),
         (["echo", "--max-size", "1.5"], "1.5"),
         (["echo", "--unix", ""], "--unix"),
+        (["echo", "--tls-key", "key.pem"], "--tls-cert"),
     ],
 )
 def test_wrong_arguments_are_named_with_status_2(arguments: list[str], named: str) -> None:

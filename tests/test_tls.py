@@ -686,6 +686,31 @@ async def test_renegotiation_is_refused_on_tls_1_2(start_tls: StartTls) -> None:
     await client.wire.close()
 
 
+async def test_a_key_update_is_followed(start_tls: StartTls) -> None:
+    server = await start_tls()
+    host, port = server.addresses[0]
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "s_client", "-tls1_3", "-crlf", "-connect", f"{host}:{port}"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdin
+    assert process.stdout
+    said = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while b"Verify return code" not in said:
+            said += await process.stdout.read(4096)
+        for line in (b"K\n", b"GET / HTTP/1.1\n", b"Host: localhost\n", b"\n"):
+            process.stdin.write(line)
+            await asyncio.sleep(0.05)  # s_client takes a command only where a read begins with it
+        while b"HTTP/1.1 426" not in said:
+            said += await process.stdout.read(4096)
+    assert b"KEYUPDATE" in said
+    process.kill()
+    await process.wait()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_a_thousand_connections_leave_nothing_behind(
     start_tls: StartTls, data_path: str

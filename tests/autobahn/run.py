@@ -5,6 +5,7 @@ RFC 6455, and RFC 7692 in sections 12 and 13.
     python tests/autobahn/run.py --sections 1-7,10      the cases of the test suite
     python tests/autobahn/run.py --all                  sizes and times (9.*) and all of
                                                         permessage-deflate (12.*, 13.*) as well
+    python tests/autobahn/run.py --tls                  the same over TLS
 
 Exits with 0 only if every case is OK; cases in `INFORMATIONAL` may report just that.
 """
@@ -14,11 +15,14 @@ import asyncio
 import contextlib
 import re
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kosoku
+from tunnel import make_certificate, open_tunnel
 
 if TYPE_CHECKING:
     from kosoku._kosoku import CaseResult
@@ -46,12 +50,12 @@ def parse_sections(text: str) -> tuple[int, ...]:
 
 
 @contextlib.asynccontextmanager
-async def run_echo_server(engine: str) -> AsyncIterator[str]:
+async def run_echo_server(engine: str, *options: str) -> AsyncIterator[str]:
     """Start the echo server in a process of its own and give its host:port."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", "-m", "sockwave", "echo"),
         *("--host", "127.0.0.1", "--port", "0"),
-        *("--engine", engine, "--max-size", str(MAX_SIZE), "--compression"),
+        *("--engine", engine, "--max-size", str(MAX_SIZE), "--compression", *options),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -72,6 +76,17 @@ async def run_echo_server(engine: str) -> AsyncIterator[str]:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def run_tls_echo_server(engine: str) -> AsyncIterator[str]:
+    """Start the echo server with TLS, and give the host:port of a tunnel to it."""
+    with tempfile.TemporaryDirectory(prefix="sockwave-autobahn-") as directory:
+        options, context = make_certificate(Path(directory))
+        async with run_echo_server(engine, *options) as started:
+            host, _, port = started.partition(":")
+            async with open_tunnel(host, int(port), context) as near:
+                yield near
 
 
 async def run_cases(address: str, patterns: Sequence[str]) -> "list[CaseResult]":
@@ -117,14 +132,18 @@ def report(title: str, results: "Sequence[CaseResult]") -> bool:
     return bool(results) and not wrong
 
 
-async def run(engines: Sequence[str], patterns: Sequence[str], address: str | None) -> bool:
+async def run(
+    engines: Sequence[str], patterns: Sequence[str], address: str | None, *, tls: bool
+) -> bool:
     """Run the cases on each engine, or against the server at an address; True if all is well."""
     if address is not None:
         return report(address, await run_cases(address, patterns))
     passed = True
     for engine in engines:
-        async with run_echo_server(engine) as started:
-            passed &= report(engine, await run_cases(started, patterns))
+        start = run_tls_echo_server if tls else run_echo_server
+        async with start(engine) as started:
+            title = f"{engine}, TLS" if tls else engine
+            passed &= report(title, await run_cases(started, patterns))
     return passed
 
 
@@ -137,12 +156,14 @@ def main() -> int:
     which.add_argument("--case", action="append", help="a case or a pattern, as 6.4.*; repeatable")
     parser.add_argument("--engine", action="append", choices=["epoll", "asyncio"])
     parser.add_argument("--address", help="host:port of an echo server that runs already")
+    parser.add_argument("--tls", action="store_true", help="speak TLS, by way of a tunnel")
     arguments = parser.parse_args()
 
     default_engines = ["epoll", "asyncio"] if sys.platform == "linux" else ["asyncio"]
     sections = ALL_SECTIONS if arguments.all else arguments.sections
     patterns = arguments.case or [f"{section}.*" for section in sections]
-    passed = asyncio.run(run(arguments.engine or default_engines, patterns, arguments.address))
+    engines = arguments.engine or default_engines
+    passed = asyncio.run(run(engines, patterns, arguments.address, tls=arguments.tls))
     return 0 if passed else 1
 
 

@@ -23,6 +23,13 @@ logger = logging.getLogger("sockwave")
 PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 
 
+cdef str spell(object address):
+    """Write the address of a peer for the log."""
+    if isinstance(address, tuple):
+        return f"{address[0]}:{address[1]}"
+    return address or "a peer on a Unix socket"
+
+
 cdef class Records:
     """Buffers that the TLS connections of a listener share."""
 
@@ -197,9 +204,9 @@ cdef class Tls:
             pass        # it is gone, and hears nothing
         if not self.is_established and not line.is_lost:
             if getattr(error, "reason", None) in PLAIN_HTTP:
-                logger.warning("%s speaks plain HTTP to a TLS port", line.remote_address)
+                logger.warning("%s speaks plain HTTP to a TLS port", spell(line.remote_address))
             else:
-                logger.debug("no TLS with %s: %s", line.remote_address, error)
+                logger.debug("no TLS with %s: %s", spell(line.remote_address), error)
         line.lose(error if isinstance(error, OSError) else OSError(str(error)))
         return 0
 
@@ -221,7 +228,7 @@ cdef class Tls:
                 self.forward(line, mark)
                 taken += sealed
         except Exception as error:
-            logger.debug("no more TLS with %s: %s", line.remote_address, error)
+            logger.debug("no more TLS with %s: %s", spell(line.remote_address), error)
             return -1
         return taken
 
