@@ -14,9 +14,7 @@ import sockwave
 INTERNAL = 1011
 
 
-async def connect_both(
-    server: sockwave.Server, **options: Any
-) -> tuple[Wire, sockwave.Connection]:
+async def connect_both(server: sockwave.Server, **options: Any) -> tuple[Wire, sockwave.Connection]:
     """Connect a client, and give both ends."""
     accepted: list[sockwave.Connection] = []
     server.once("connection", accepted.append)
