@@ -31,11 +31,11 @@ async def connect_both(server: sockwave.Server, **options: Any) -> tuple[Wire, s
     return wire, accepted[0]
 
 
-async def jam(wire: Wire, conn: sockwave.Connection) -> int:
+async def jam(wire: Wire, conn: sockwave.Connection, **options: Any) -> int:
     """Let the client read nothing, and send until something has to wait; count the fillers."""
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
     for count in range(1, 1000):
-        conn.send(FILLER)
+        conn.send(FILLER, **options)
         await asyncio.sleep(0.002)
         if conn.backlog_size:
             return count
@@ -293,13 +293,7 @@ async def test_conflate_of_growing_messages_stays_under_the_cap(
 ) -> None:
     server = await start_server(max_backlog=CAP, slow="conflate")
     wire, conn = await connect_both(server)
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    for i in range(1000):
-        conn.send(FILLER, slow="close")
-        await asyncio.sleep(0.002)
-        if conn.backlog_size:
-            fillers = i + 1
-            break
+    fillers = await jam(wire, conn, slow="close")
     newest: dict[int, str] = {}
     sent = 0
     for i in range(3_000):
@@ -319,7 +313,7 @@ async def test_conflate_of_growing_messages_stays_under_the_cap(
 async def test_many_keys_are_not_remembered_for_ever(start_server: StartServer) -> None:
     server = await start_server(max_backlog=CAP, slow="conflate")
     wire, conn = await connect_both(server)
-    fillers = await jam_with(wire, conn, slow="close")
+    fillers = await jam(wire, conn, slow="close")
 
     class Key:
         alive = 0
@@ -338,17 +332,6 @@ async def test_many_keys_are_not_remembered_for_ever(start_server: StartServer) 
     assert got == list(range(20_000 - len(got), 20_000))
     await wait_until(lambda: Key.alive == 0)
     await wire.close()
-
-
-async def jam_with(wire: Wire, conn: sockwave.Connection, **options: Any) -> int:
-    """Like `jam`, with options for the fillers."""
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    for count in range(1, 1000):
-        conn.send(FILLER, **options)
-        await asyncio.sleep(0.002)
-        if conn.backlog_size:
-            return count
-    raise AssertionError("the kernel takes everything")
 
 
 # ---- what is never dropped -----------------------------------------------------------------------
@@ -494,7 +477,7 @@ async def test_a_broadcast_costs_no_more_for_those_who_never_read(
             stuck = []
             for _ in range(2 if with_slow else 0):
                 wire, conn = await connect_both(server)
-                await jam_with(wire, conn, slow="drop_new")
+                await jam(wire, conn, slow="drop_new")
                 stuck.append((wire, conn))
             before = measure_resident_size()
             for i in range(100):
