@@ -26,9 +26,7 @@ def open_handshake(
     version = identify(head, checked)
     check(head, version, checked, secure=secure)
     subprotocol = choose_subprotocol(head, checked)
-    response = answer(
-        head, version, checked, key3=key3, secure=secure, subprotocol=subprotocol
-    )
+    response = answer(head, version, checked, key3=key3, secure=secure, subprotocol=subprotocol)
     return version, subprotocol, response
 
 

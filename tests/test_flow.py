@@ -7,20 +7,11 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from reference import PING, TEXT, Frame, serialize
-from wire import Wire, wait_until
+from wire import connect_both, wait_until
 
 import sockwave
 
 INTERNAL = 1011
-
-
-async def connect_both(server: sockwave.Server, **options: Any) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0], **options)
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 class Worker:

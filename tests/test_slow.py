@@ -12,7 +12,7 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import CLOSE, PING, TEXT, Frame
-from wire import Wire, measure_resident_size, wait_until
+from wire import Wire, connect_both, measure_resident_size, wait_until
 
 import sockwave
 
@@ -20,15 +20,6 @@ TRY_AGAIN_LATER = 1013
 
 CAP = 200_000
 FILLER = b"f" * 50_000
-
-
-async def connect_both(server: sockwave.Server, **options: Any) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0], **options)
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 async def jam(wire: Wire, conn: sockwave.Connection, **options: Any) -> int:

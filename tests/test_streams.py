@@ -10,7 +10,7 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import BINARY, CONTINUATION, PING, PONG, TEXT, Frame
-from wire import Wire, measure_resident_size, wait_until
+from wire import Wire, connect_both, measure_resident_size, wait_until
 
 import sockwave
 
@@ -18,15 +18,6 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memo
 
 BAD_DATA, POLICY, TOO_BIG, INTERNAL, TRY_AGAIN_LATER = 1007, 1008, 1009, 1011, 1013
 MEBIBYTE = 2**20
-
-
-async def connect_both(server: sockwave.Server, **options: Any) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0], **options)
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 async def connect_draft(server: sockwave.Server) -> tuple[Wire, sockwave.Connection]:

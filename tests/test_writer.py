@@ -10,9 +10,7 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import TEXT, Frame
-from wire import Wire, measure_resident_size, wait_until
-
-import sockwave
+from wire import Wire, connect_both, measure_resident_size, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and TCP_INFO are Linux's")
 
@@ -20,15 +18,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and TCP_I
 DATA_SEGMENTS_AT, TCP_INFO_SIZE = 152, 160
 
 MEBIBYTE = 2**20
-
-
-async def connect_both(server: sockwave.Server) -> tuple[Wire, sockwave.Connection]:
-    """Connect a client, and give both ends."""
-    accepted: list[sockwave.Connection] = []
-    server.once("connection", accepted.append)
-    wire = await Wire.connect(server.addresses[0])
-    await wait_until(lambda: accepted, "the connection event")
-    return wire, accepted[0]
 
 
 def count_segments(wire: Wire) -> int:

@@ -1,0 +1,102 @@
+"""Compressed messages beside policies and streams: nothing refers to a message that was dropped."""
+
+import asyncio
+import random
+
+import pytest
+from conftest import StartServer
+from reference import TOO_BIG
+from test_compression import EVERYTHING, FULL, accept, some_json
+from wire import wait_until
+
+import sockwave
+
+CAP = 100_000
+
+
+@pytest.mark.parametrize("slow", ["drop_new", "drop_old", "conflate"])
+async def test_dropped_messages_take_no_context_with_them(
+    start_server: StartServer, slow: str
+) -> None:
+    server = await start_server(compression=FULL, max_backlog=CAP, slow=slow)
+    client, conn = await accept(server)
+    transport = client.wire.writer.transport
+    transport.pause_reading()  # type: ignore[attr-defined]
+    texts = {random.Random(seed).randbytes(20_000).hex(): seed for seed in range(400)}
+    for i, text in enumerate(texts):
+        if i % 3:
+            conn.send(text, key=i % 2) if slow == "conflate" else conn.send(text)
+        else:
+            server.broadcast(text)
+        await asyncio.sleep(0)
+    await wait_until(lambda: conn.dropped_count, "a message that is dropped")
+    transport.resume_reading()  # type: ignore[attr-defined]
+    conn.send("end", slow="close", compress=True)
+    seen = []
+    while (message := await client.receive()) != "end":
+        assert isinstance(message, str)
+        seen.append(texts[message])
+    assert len(seen) + conn.dropped_count == len(texts)
+    assert len(set(seen)) == len(seen)
+    for i in range(5):
+        conn.send(f"and then {i}", compress=True)
+        assert await client.receive() == f"and then {i}"
+    await client.wire.close()
+
+
+async def test_compressed_message_is_one_chunk_of_a_stream(start_server: StartServer) -> None:
+    server = await start_server(compression=EVERYTHING)
+    client, conn = await accept(server)
+    text = some_json(100_000)
+    client.send(text)
+    assert [chunk async for chunk in conn.stream()] == [text]
+    client.send(b"two")
+    client.wire.send(b"plain")
+    assert [chunk async for chunk in conn.stream()] == [b"two"]
+    assert b"".join([chunk async for chunk in conn.stream()]) == b"plain"
+    await client.wire.close()
+
+
+async def test_stream_that_is_left_discards_a_compressed_message(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(compression=EVERYTHING)
+    client, conn = await accept(server)
+    stream = conn.stream()
+    client.send(some_json(200_000))
+    async for _ in stream:
+        break
+    client.send("next")
+    assert await conn.receive(timeout=5) == "next"
+    await client.wire.close()
+
+
+@pytest.mark.parametrize(("size", "passes"), [(5_000, True), (5_001, False)])
+async def test_limit_of_a_stream_holds_for_a_compressed_message(
+    start_server: StartServer, size: int, passes: bool
+) -> None:
+    server = await start_server(compression=EVERYTHING)
+    client, conn = await accept(server)
+    stream = conn.stream(max_size=5_000)
+    client.send(some_json(size))
+    if passes:
+        assert [chunk async for chunk in stream] == [some_json(size)]
+    else:
+        with pytest.raises(sockwave.ConnectionClosed):
+            async for _ in stream:
+                pass
+        await client.wire.expect_failure(TOO_BIG)
+    await client.wire.close()
+
+
+async def test_stream_without_a_limit_lets_no_compressed_message_over_the_servers(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(compression=EVERYTHING, max_size=5_000)
+    client, conn = await accept(server)
+    stream = conn.stream()
+    client.send(some_json(5_001))
+    with pytest.raises(sockwave.ConnectionClosed):
+        async for _ in stream:
+            pass
+    await client.wire.expect_failure(TOO_BIG)
