@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from sockwave.close import CloseCode
 from sockwave.core.connection import Connection
+from sockwave.core.streams import IncomingMessage, OutgoingMessage
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
@@ -23,7 +24,9 @@ __all__ = [
     "ConnectionClosed",
     "Handshake",
     "Headers",
+    "IncomingMessage",
     "Limits",
+    "OutgoingMessage",
     "ReadyState",
     "Refused",
     "Request",

@@ -43,6 +43,7 @@ cdef class Engine:
     cdef list postponed         # receivers that have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count
     cdef public object when_empty   # called when the last carrier is gone, if not None
+    cdef bint is_next_promised  # the loop will call for them
     cdef int budget             # messages that this wake-up may still deliver
 
     cdef int admit(self, Carrier carrier) except -1

@@ -134,7 +134,9 @@ cdef class Engine:
             self.cork.promised = False
         if self.postponed:
             self.cork.promised = True
-            self.loop.call_soon(self._next_turn)
+            if not self.is_next_promised:   # each one more would be another fill in the same turn
+                self.is_next_promised = True
+                self.loop.call_soon(self._next_turn)
         return 0
 
     cdef int say_farewell(self, Carrier carrier, object error) except -1:
@@ -154,6 +156,7 @@ cdef class Engine:
         return 0
 
     def _next_turn(self):
+        self.is_next_promised = False
         self.budget = TURN_MESSAGE_COUNT
         self.serve_postponed()
         self.end_turn()
