@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import random
 import sys
 from typing import Any
 
@@ -504,6 +505,58 @@ async def test_a_draft_message_is_streamed_too(start_server: StartServer, piece:
     with pytest.raises(sockwave.ConnectionClosed) as caught:
         await task
     assert caught.value.code == TOO_BIG
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_streamed_and_received_messages_come_whole_and_in_order(
+    start_server: StartServer, seed: int
+) -> None:
+    choice = random.Random(seed)
+    server = await start_server(
+        max_size=2_000, queue_size=choice.choice([2_000, 8_000]), queue_count=choice.choice([1, 16])
+    )
+    wire, conn = await connect_both(server)
+    messages: list[str | bytes] = []
+    data = []
+    for number in range(60):
+        text = f"{number}: grüße 🙂 " * choice.choice([1, 1, 5, 50, 2_000])
+        message: str | bytes = text if choice.randrange(2) else text.encode()
+        messages.append(message)
+        payload = text.encode()
+        opcode = TEXT if isinstance(message, str) else BINARY
+        while choice.randrange(3):
+            size = choice.choice([0, 1, 7, 300, 40_000])
+            data.append(reference.serialize(Frame(opcode, payload[:size], fin=False)))
+            payload, opcode = payload[size:], CONTINUATION
+            if choice.randrange(4) == 0:
+                data.append(reference.serialize(Frame(PING, b"p")))
+        data.append(reference.serialize(Frame(opcode, payload)))
+    whole = b"".join(data)
+    cuts = [choice.randrange(len(whole)) for _ in range(choice.choice([0, 20, 1_000]))]
+    await asyncio.gather(wire.write_pieces(whole, cuts), take_all(conn, messages, choice))
+    await wire.close()
+
+
+async def take_all(
+    conn: sockwave.Connection, messages: list[str | bytes], choice: random.Random
+) -> None:
+    """Take messages by `stream`, the small ones by `receive` too, slowly and in a hurry."""
+    for message in messages:
+        size = len(message.encode() if isinstance(message, str) else message)
+        if size <= 2_000 and choice.randrange(2):
+            assert await conn.receive(timeout=10) == message
+            continue
+        chunks: list[Any] = []
+        left_early = False
+        async for chunk in conn.stream():
+            chunks.append(chunk)
+            if choice.randrange(8) == 0:
+                await asyncio.sleep(0)
+            if choice.randrange(200) == 0:
+                left_early = True
+                break
+        taken = ("" if isinstance(message, str) else b"").join(chunks)
+        assert message[: len(taken) if left_early else None] == taken
 
 
 # ---- outgoing ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from sockwave.close import CloseCode
 from sockwave.core.connection import Connection
+from sockwave.core.streams import IncomingMessage, OutgoingMessage
 from sockwave.deflate import Deflate
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
@@ -26,7 +27,9 @@ __all__ = [
     "Deflate",
     "Handshake",
     "Headers",
+    "IncomingMessage",
     "Limits",
+    "OutgoingMessage",
     "ReadyState",
     "Refused",
     "Request",
