@@ -5,7 +5,6 @@ cdef class Inbox:
     cdef object waiters         # a deque of the futures of those who wait
     cdef readonly size_t size   # of what waits, in bytes
     cdef bint is_wanted         # somebody of the application's own has asked, and may again
-    cdef readonly bint is_ended
     cdef public object consumer         # the task that asked last
 
     cdef bint is_awaited(self) except -1

@@ -29,7 +29,6 @@ cdef class Inbox:
 
     cdef int end(self) except -1:
         """Let everybody know that nothing more will come."""
-        self.is_ended = True
         while self.waiters:
             self.wake()
         return 0

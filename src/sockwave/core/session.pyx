@@ -445,7 +445,7 @@ cdef class Session(Receiver):
     cdef int write_message(
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
-        if self.behind is not None or self.line.is_overfull(size + MAX_HEADER_SIZE):
+        if self.behind is not None or is_overfull(self.line, None, size + MAX_HEADER_SIZE):
             self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
             return 0
         if not self.is_draft():
@@ -491,7 +491,7 @@ cdef class Session(Receiver):
         5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
         message": from the first one on, other messages wait behind it.
         """
-        if self.line.is_overfull(size):
+        if is_overfull(self.line, None, size):
             return self.give_up()
         if self.behind is None:
             self.behind = Writer.__new__(Writer)

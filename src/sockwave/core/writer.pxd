@@ -83,7 +83,6 @@ cdef class Writer:
     cdef int queued(self) except -1
     cdef int settle_cork(self, size_t taken) except -1
     cdef int advance(self, size_t taken) noexcept
-    cdef bint is_overfull(self, size_t size) noexcept
     cdef int block(self) except -1
     cdef int measure_backlog(self) except -1
     cdef int release_waiters(self) except -1

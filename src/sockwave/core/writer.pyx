@@ -239,13 +239,6 @@ cdef class Writer:
         self.segments[self.first + self.count - 1].is_expendable = True
         return 1
 
-    cdef bint is_overfull(self, size_t size) noexcept:
-        """Say whether `size` more bytes are too many.
-        Whoever waits for the high-water mark is never refused."""
-        return self.backlog_size > self.cork.high_water and size > self.cork.max_backlog - min(
-            self.backlog_size, self.cork.max_backlog
-        )
-
     cdef int queued(self) except -1:
         """See to it that what was queued leaves: at the end of the turn,
         or now if it has become much."""
