@@ -45,9 +45,14 @@ _VERSION_NAMES = {
 _LONGEST_TIME = 366 * 24 * 3600.0
 
 
-def _time(default: float) -> Any:
+def _time(default: float | None) -> Any:
     """Declare a limit in seconds, where None means no limit."""
     return field(default=default, metadata={"kind": float, "unlimited": True})
+
+
+def _share(default: float) -> Any:
+    """Declare a part of something else, from 0 to less than 1."""
+    return field(default=default, metadata={"kind": "share", "unlimited": False})
 
 
 def _size(default: int, *, least: int = 1, unlimited: bool = False) -> Any:
@@ -97,6 +102,23 @@ class Limits:
     max_backlog: int | None = _size(1 << 20, unlimited=True)
     #: For the peer's close frame and its FIN after our close frame.
     close_timeout: float | None = _time(10.0)
+    #: Between two pings, 10 % more or less. It keeps what lies between from forgetting a quiet
+    #: connection: many a proxy does so in 60 seconds, some mobile networks in 30.
+    ping_interval: float | None = _time(20.0)
+    #: For the pong, or anything else that the peer sends: then it has gone without a word.
+    ping_timeout: float | None = _time(20.0)
+    #: Without a byte of the peer's, pongs included, and without a message to it. While there are
+    #: pings it ends nobody who is there; it is for connections without pings.
+    idle_timeout: float | None = _time(120.0)
+    #: Of a connection, however busy it is. Off, as only some want it: behind a load balancer, old
+    #: connections keep their server full and leave a new one empty.
+    max_lifetime: float | None = _time(None)
+    #: By how much of it a lifetime is longer or shorter, so that those who came together do not
+    #: come again together.
+    lifetime_jitter: float = _share(0.2)
+    #: Without the peer taking anything of what waits for it: a slow network moves at times, one
+    #: that does not read at all holds memory for nothing.
+    write_timeout: float | None = _time(20.0)
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -130,6 +152,11 @@ def _check_limit(limit: Field[Any], value: object) -> None:
                 f"{limit.name}: expected more than 0 and at most {_LONGEST_TIME:.0f} "
                 f"seconds{or_none}, given {value}"
             )
+    elif kind == "share":
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise TypeError(f"{limit.name}: expected float, given {type(value).__name__}")
+        if not 0 <= value < 1:
+            raise ValueError(f"{limit.name}: expected 0 to less than 1, given {value}")
     else:
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{limit.name}: expected int{or_none}, given {type(value).__name__}")

@@ -23,6 +23,7 @@ class Engine:
         high_water: int,
         low_water: int,
         max_backlog: int,
+        write_timeout: float | None,
     ) -> Self: ...
     carrier_count: int
     when_empty: Callable[[], object] | None

@@ -39,6 +39,7 @@ cdef enum Violation:
     CLOSE_REASON
     DRAFT_LENGTH
     TOO_SLOW
+    NO_PONG
 
 cdef struct Header:
     uint64_t length             # of the payload

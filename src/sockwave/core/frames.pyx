@@ -164,9 +164,10 @@ CONSEQUENCES = {
     CLOSE_REASON: (1007, "close reason is not UTF-8"),
     DRAFT_LENGTH: (1009, "draft frame length is too long"),
     TOO_SLOW: (1013, "peer reads too slowly"),
+    NO_PONG: (1011, "peer did not answer a ping in time"),
 }
 
-cdef int consequence_codes[TOO_SLOW + 1]
+cdef int consequence_codes[NO_PONG + 1]
 for _violation, (_code, _reason) in CONSEQUENCES.items():
     consequence_codes[_violation] = _code
 

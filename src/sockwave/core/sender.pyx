@@ -33,6 +33,7 @@ cdef class Sender(Receiver):
     cdef int write_message(
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
+        self.sent = self.line.engine.wheel.tick
         if self.behind is not None or is_overfull(self.line, None, size + MAX_HEADER_SIZE):
             self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
             return 0
@@ -46,6 +47,7 @@ cdef class Sender(Receiver):
     cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
         """Queue a frame that others may hold too, unless the peer is too far behind for it."""
         cdef Offer offer
+        self.sent = self.line.engine.wheel.tick
         if policy == CLOSE_SLOW and not is_overfull(
             self.line, self.behind, PyBytes_GET_SIZE(frame)
         ):
@@ -79,6 +81,7 @@ cdef class Sender(Receiver):
         5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
         message": from the first one on, other messages wait behind it.
         """
+        self.sent = self.line.engine.wheel.tick
         if is_overfull(self.line, None, size):
             return self.give_up()
         if self.behind is None:
