@@ -8,8 +8,9 @@ from typing import Any
 
 from sockwave.close import CloseCode
 from sockwave.core.carrier import Carrier
-from sockwave.core.connection import Connection, Hub
+from sockwave.core.connection import Connection
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
+from sockwave.core.hub import Hub
 from sockwave.errors import Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.opening import Opening

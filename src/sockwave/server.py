@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from sockwave.certificates import File
 from sockwave.close import check_close
 from sockwave.connections import Connections
-from sockwave.core.connection import Connection, Hub
+from sockwave.core.connection import Connection
+from sockwave.core.hub import Hub
 from sockwave.core.writer import DONE
 from sockwave.ending import Ending
 from sockwave.engine import Engine, create_engine, secure
