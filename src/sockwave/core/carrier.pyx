@@ -115,6 +115,7 @@ cdef class Engine:
                 raise
             except BaseException as failure:
                 self.complain(failure, carrier)
+        carrier.release_waiters()
         self.carrier_count -= 1
         if not self.carrier_count and self.when_empty is not None:
             self.when_empty()

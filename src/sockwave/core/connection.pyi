@@ -3,8 +3,8 @@ from typing import Any
 
 from sockwave.address import Address
 from sockwave.core.carrier import Carrier
-from sockwave.core.keeper import Keeper
 from sockwave.core.hub import Hub
+from sockwave.core.keeper import Keeper
 from sockwave.core.outgoing import OutgoingMessage
 from sockwave.core.writer import Done
 from sockwave.deflate import Agreement

@@ -46,11 +46,12 @@ cdef class Connection(Keeper):
         """Send the answer to the handshake: from here on the connection can send and receive."""
         self.opening = None
         self.chosen_subprotocol = subprotocol
-        self.begin_keeping()
+        self.line.set_deadline(None)
         self.line.write(answer)
         self.hub.connections[self.id] = self
         self.enter(CONNECTED)
         if self.phase == CONNECTED:
+            self.begin_keeping()
             self.hub.tell_server(CONNECTION, self, None)
         self.go_on_later()
 
@@ -130,9 +131,9 @@ cdef class Connection(Keeper):
             self.write_message(opcode, owner, data, size)
         else:
             self.share_frame(self.frame_message(opcode, data, size), policy, key)
-        if self.behind is None and self.line.backlog_size <= self.line.cork.high_water:
-            return DONE
-        return self.when_drained()
+        if self.behind is not None or self.line.backlog_size > self.line.cork.high_water:
+            return self.when_drained()
+        return self.line.drain_awaitable() if self.line.is_broken else DONE
 
     write = send
 

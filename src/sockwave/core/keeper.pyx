@@ -88,9 +88,7 @@ cdef class Keeper(Deliverer):
         elif self.ping_due and self.ping_due < when[0]:
             when[0] = self.ping_due
             duty = SEND_PING
-        # A draft's peer cannot be asked; the kernel does so, and ends what does not answer. But
-        # half a message is no way to be quiet.
-        if self.hub.idle_ticks and not (self.is_watched and not self.reader.message_opcode):
+        if self.hub.idle_ticks:
             other = max(self.heard, self.sent) + self.hub.idle_ticks + STALE_TICKS
             if other < when[0]:
                 when[0] = other
@@ -105,6 +103,9 @@ cdef class Keeper(Deliverer):
         if self.must_wait() or self.is_postponed or not self.line.is_flushed():
             # What the peer has sent has not been read, or our ping waits behind a backlog, of which
             # `write_timeout` is the judge: its silence says nothing.
+            self.heard = tick
+        elif self.is_watched and not self.reader.message_opcode:
+            # The kernel knows that it is there. But half a message is no way to be quiet.
             self.heard = tick
         duty = self.find_duty(&when)
         while duty != NOTHING and when <= tick and self.phase == CONNECTED:

@@ -134,4 +134,7 @@ cdef class Phased(Sender):
         if opening is not None:
             opening.connection_lost()
         self.phase = ENDING if self.phase < ENDING else self.phase
+        if self.behind is not None:
+            self.behind.drop_backlog(False)     # which lets those go who wait for it
+            self.behind = None
         self.ended()

@@ -66,7 +66,7 @@ cdef class Sender(Receiver):
 
     cdef object when_drained(self):
         """Give an awaitable that is done when all that waits is under the high-water mark."""
-        if self.behind is None:
+        if self.behind is None or self.line.is_broken:
             return self.line.drain_awaitable()
         if waiting_size(self.line, self.behind) <= self.line.cork.high_water:
             return DONE
