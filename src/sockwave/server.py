@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sockwave import binding
 from sockwave.address import address_of
+from sockwave.admission import Admission
 from sockwave.certificates import Certificates, File
 from sockwave.close import CloseCode, check_close
 from sockwave.connections import Connections
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection, Hub
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
+from sockwave.core.tally import Tally
 from sockwave.core.writer import DONE
 from sockwave.engine import Engine, create_engine, create_loop, secure
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.limits import LimitHits
 from sockwave.messages import Message
 from sockwave.opening import Opening
 from sockwave.options import Limits, Options
@@ -53,11 +56,13 @@ class Server(Emitter):
     limits: Limits
     loop: asyncio.AbstractEventLoop
     hub: Hub
+    admission: Admission
     _engine: Engine
 
     def __init__(self, **options: Any) -> None:
         self.options = Options(**options)
         self.limits = self.options.limits
+        self.tally = Tally()
         self.openings: set[Opening] = set()
         self._visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         # Bound, but not yet accepted on, and the TLS context of each.
@@ -208,8 +213,9 @@ class Server(Emitter):
         self.loop = asyncio.get_running_loop()
         self._ended = self.loop.create_future()
         self._engine = create_engine(
-            self.options, self.loop, self._selector, self._welcome, self._complain
+            self.options, self.loop, self._selector, self._welcome, self._complain, self.tally
         )
+        self.admission = Admission(self._engine, self.limits, self.tally)
         self._hub = self.hub = Hub(
             self, self._engine, self.limits, self._clients, self.options.slow
         )
@@ -349,13 +355,26 @@ class Server(Emitter):
         """How many messages were dropped for clients that could not keep up; see `slow`."""
         return 0 if self._hub is None else self._hub.dropped_count
 
+    @property
+    def limit_hits(self) -> LimitHits:
+        """How often each limit has been applied: a live mapping, option name → count.
+
+        A limit is applied to a connection that is closed for it, to a request that is refused, to a
+        message that is dropped, and to who has to wait: each counts once, when it begins. What each
+        of them costs, and the name of its metric, stand in the metadata of the fields of `Limits`.
+        """
+        return LimitHits(self.tally)
+
     # ---- what carriers, requests and connections ask for
 
     def _welcome(self, carrier: Carrier) -> None:
         """Begin a new connection: as HTTP, whatever becomes of it."""
+        if not self.admission.enter(carrier):
+            return
         visitor = HttpConnection(carrier, self)
         carrier.receiver = visitor
         self._visitors.add(visitor)
+        self.admission.await_peer(visitor)
         if self.listeners("stream"):
             self.emit_event("stream", Stream(carrier))
 

@@ -4,6 +4,7 @@ bytes."""
 from libc.stdint cimport uint8_t
 
 from sockwave.core.emitter cimport Emitter
+from sockwave.core.tally cimport Tally
 from sockwave.core.timers cimport Timed, Wheel
 from sockwave.core.writer cimport Cork
 
@@ -35,6 +36,7 @@ cdef class Engine:
     cdef readonly object loop
     cdef readonly Cork cork
     cdef readonly Wheel wheel
+    cdef readonly Tally tally
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
@@ -44,6 +46,7 @@ cdef class Engine:
     cdef list postponed         # receivers that have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count
     cdef public object when_empty   # called when the last carrier is gone, if not None
+    cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
 
     cdef int admit(self, Carrier carrier) except -1

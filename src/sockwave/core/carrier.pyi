@@ -4,6 +4,7 @@ from typing import Self
 
 from sockwave.address import Address
 from sockwave.core.emitter import Emitter
+from sockwave.core.tally import Tally
 from sockwave.core.timers import Timed, Wheel
 from sockwave.core.writer import Cork
 from sockwave.security import Security
@@ -20,6 +21,7 @@ class Engine:
     loop: asyncio.AbstractEventLoop
     cork: Cork
     wheel: Wheel
+    tally: Tally
     def __new__(
         cls,
         loop: asyncio.AbstractEventLoop,
@@ -29,9 +31,11 @@ class Engine:
         high_water: int,
         low_water: int,
         max_backlog: int,
+        tally: Tally,
     ) -> Self: ...
     carrier_count: int
     when_empty: Callable[[], object] | None
+    when_departed: Callable[[Carrier], object] | None
     def abort_waiting(self) -> None: ...
     def stop(self) -> None: ...
 
