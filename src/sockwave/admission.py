@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from sockwave.address import Address
-from sockwave.core.carrier import Carrier, Engine, Receiver
+from sockwave.core.carrier import Carrier, Engine
+from sockwave.core.receiver import Receiver
 from sockwave.core.tally import Tally
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import OverLimit
