@@ -7,16 +7,15 @@ them, until they lose patience.
 
 import socket
 import sys
-from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from sockwave.address import Address
 from sockwave.core.carrier import Carrier, Engine
 from sockwave.core.receiver import Receiver
-from sockwave.core.tally import Tally
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import OverLimit
 from sockwave.log import peers
+from sockwave.memory import MemoryWatch
 from sockwave.options import Limits
 
 # Descriptors that are no connections: listening sockets, files, and those of whom is turned away.
@@ -86,13 +85,11 @@ def network_of(address: Address) -> Network | None:
 class Admission:
     """Lets connections in, or turns them away."""
 
-    def __init__(self, engine: Engine, limits: Limits, tally: Tally) -> None:
+    def __init__(self, engine: Engine, limits: Limits, memory: MemoryWatch) -> None:
         self._engine = engine
         self._limits = limits
-        self._tally = tally
+        self._memory = memory
         self._max_connections = resolve_max_connections(limits)
-        #: Whether so much memory is held that nobody is let in; see `memory`.
-        self.is_memory_short: Callable[[], bool] = lambda: False
         # Handshakes that wait for the peer, the oldest first, and for the application.
         self._expected: dict[Newcomer, None] = {}
         self._undecided: set[Newcomer] = set()
@@ -121,7 +118,7 @@ class Admission:
         count = self._engine.carrier_count - len(self._farewells)
         if self._max_connections is not None and count > self._max_connections:
             raise OverLimit("max_connections", 503, "too many connections\n")
-        if self.is_memory_short():
+        if self._memory.is_short:
             raise OverLimit("memory_budget", 503, "too little memory\n")
 
     def count_address(self, carrier: Carrier, address: Address) -> None:
@@ -155,7 +152,7 @@ class Admission:
 
     def turn_away(self, carrier: Carrier, refused: OverLimit) -> None:
         """Answer a connection of which nothing has been read, and end it."""
-        self._tally.count(refused.limit)
+        self._engine.tally.count(refused.limit)
         peers.warning("%s is turned away: %s", carrier.remote_address, refused.limit)
         if len(self._farewells) >= _FAREWELL_COUNT:
             carrier.abort()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sockwave.core.allowance import Tariff
 from sockwave.core.tally import Tally
 from sockwave.core.tls import Records, Tls
 from sockwave.core.tls_transport import TlsProtocol
@@ -50,6 +51,7 @@ def create_engine(
         "low_water": limits.low_water,
         "max_backlog": sys.maxsize if limits.max_backlog is None else limits.max_backlog,
         "tally": tally,
+        "tariff": Tariff(limits),
     }
     if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
         from sockwave.core.loop import EpollEngine

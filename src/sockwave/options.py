@@ -48,8 +48,8 @@ _LONGEST_TIME = 366 * 24 * 3600.0
 # More than a message in a nanosecond is a mistake, or infinity.
 _HIGHEST_RATE = 1e9
 
-#: `message_rate` and `byte_rate`: what may come at once, in seconds' worth. Clients act in bursts, as
-#: people do and networks.
+#: `message_rate` and `byte_rate`: what may come at once, in seconds' worth. Clients act in bursts,
+#: as people do and networks.
 BURST_S = 2.0
 
 #: What counts how often each limit has been applied; its label `limit` is the option's name.

@@ -26,6 +26,7 @@ from sockwave.engine import Engine, create_engine, create_loop, secure
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.limits import LimitHits
+from sockwave.memory import MemoryWatch
 from sockwave.messages import Message
 from sockwave.opening import Opening
 from sockwave.options import Limits, Options
@@ -58,6 +59,7 @@ class Server(Emitter):
     loop: asyncio.AbstractEventLoop
     hub: Hub
     admission: Admission
+    memory: MemoryWatch
     _engine: Engine
 
     def __init__(self, **options: Any) -> None:
@@ -216,10 +218,12 @@ class Server(Emitter):
         self._engine = create_engine(
             self.options, self.loop, self._selector, self._welcome, self._complain, self.tally
         )
-        self.admission = Admission(self._engine, self.limits, self.tally)
         self._hub = self.hub = Hub(
             self, self._engine, self.limits, self._clients, self.options.slow
         )
+        self.memory = MemoryWatch(self._hub, self.openings, self._visitors)
+        self.memory.look()
+        self.admission = Admission(self._engine, self.limits, self.memory)
         made, self._sockets = self._sockets, []
         await self._accept_on(made)
 
@@ -311,6 +315,7 @@ class Server(Emitter):
         if self._drain_timer is not None:
             self._drain_timer.cancel()
         self._engine.when_empty = None
+        self.memory.stop()
         if self._selector is not None:
             self._selector.detach()
         self._engine.stop()

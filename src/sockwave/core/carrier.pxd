@@ -3,6 +3,7 @@ bytes."""
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.allowance cimport Tariff
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.tally cimport Tally
 from sockwave.core.timers cimport Timed, Wheel
@@ -24,6 +25,7 @@ cdef class Engine:
     cdef readonly Cork cork
     cdef readonly Wheel wheel
     cdef readonly Tally tally
+    cdef readonly Tariff tariff
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
@@ -42,6 +44,7 @@ cdef class Engine:
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Carrier carrier, object error) except -1
     cdef int expect_tick(self) except -1
+    cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 
 cdef class Carrier(Timed):

@@ -3,6 +3,7 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from sockwave.address import Address
+from sockwave.core.allowance import Tariff
 from sockwave.core.receiver import Receiver
 from sockwave.core.tally import Tally
 from sockwave.core.timers import Timed, Wheel
@@ -16,6 +17,7 @@ class Engine:
     cork: Cork
     wheel: Wheel
     tally: Tally
+    tariff: Tariff
     def __new__(
         cls,
         loop: asyncio.AbstractEventLoop,
@@ -26,6 +28,7 @@ class Engine:
         low_water: int,
         max_backlog: int,
         tally: Tally,
+        tariff: Tariff,
     ) -> Self: ...
     carrier_count: int
     when_empty: Callable[[], object] | None

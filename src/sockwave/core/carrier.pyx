@@ -25,7 +25,7 @@ cdef class Engine:
 
     def __cinit__(
         self, loop, welcome, complain, *,
-        size_t high_water, size_t low_water, size_t max_backlog, Tally tally,
+        size_t high_water, size_t low_water, size_t max_backlog, Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
@@ -33,6 +33,7 @@ cdef class Engine:
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
         self.tally = tally
+        self.tariff = tariff
         self.departed = []
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
@@ -129,6 +130,13 @@ cdef class Engine:
         if self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_S, self._tick)
         return 0
+
+    cdef double clock(self) except -1:
+        """Give the time, in seconds on the loop's clock: that of the last tick."""
+        if self.tick_handle is None:
+            self.wheel.now = self.loop.time()
+            self.expect_tick()
+        return self.wheel.now
 
     def _tick(self):
         self.tick_handle = None

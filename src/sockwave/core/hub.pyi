@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine, Hashable, Iterable
 from typing import Any, Self
 
 from sockwave.core.carrier import Engine
@@ -32,6 +32,9 @@ class Hub:
         slow: str | None = None,
         key: Hashable = None,
     ) -> int: ...
+    def weigh(self, others: Iterable[Connection]) -> int: ...
+    def weigh_each(self) -> list[tuple[int, Connection]]: ...
+    def shed(self, connection: Connection) -> int: ...
     def hold(
         self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None
     ) -> asyncio.Task[object]: ...

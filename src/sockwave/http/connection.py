@@ -79,6 +79,12 @@ class HttpConnection(Receiver):
         """The peer: `(host, port)`, or the path of a Unix socket."""
         return self.carrier.remote_address
 
+    @property
+    def held_size(self) -> int:
+        """How many bytes are held for the peer: its input, and answers that it has not taken."""
+        body_size = 0 if self._exchange is None else self._exchange.held_size
+        return len(self._input) + body_size + self.carrier.backlog_size
+
     # ---- what the carrier tells ----
 
     def data_received(self, data: bytes) -> None:

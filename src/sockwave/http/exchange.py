@@ -101,6 +101,11 @@ class Exchange:
         return self._decoder is not None and self._stream.claimed
 
     @property
+    def held_size(self) -> int:
+        """How many bytes of the body wait here."""
+        return self._stream.size
+
+    @property
     def is_full(self) -> bool:
         """Whether as much of the body waits here as may."""
         return self._stream.size >= self._connection.limits.high_water
