@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import Protocol, TypeAlias
 
-from sockwave.address import Address
+from sockwave.address import Address, spell
 from sockwave.core.carrier import Carrier, Engine
 from sockwave.core.receiver import Receiver
 from sockwave.http.serialize import serialize_response
@@ -153,7 +153,7 @@ class Admission:
     def turn_away(self, carrier: Carrier, refused: OverLimit) -> None:
         """Answer a connection of which nothing has been read, and end it."""
         self._engine.tally.count(refused.limit)
-        peers.warning("%s is turned away: %s", carrier.remote_address, refused.limit)
+        peers.warning("%s is turned away: %s", spell(carrier.remote_address), refused.limit)
         if len(self._farewells) >= _FAREWELL_COUNT:
             carrier.abort()
             return

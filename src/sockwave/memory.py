@@ -9,6 +9,7 @@ import weakref
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from sockwave.address import spell
 from sockwave.core.connection import Connection
 from sockwave.core.hub import Hub
 from sockwave.http import HttpConnection
@@ -68,7 +69,7 @@ class MemoryWatch:
         for size, holder in sorted(holders, key=itemgetter(0), reverse=True):
             if held_size < most_size or not size:
                 break
-            peers.warning("%s holds %d bytes: too many now", holder.remote_address, size)
+            peers.warning("%s holds %d bytes: too many now", spell(holder.remote_address), size)
             if isinstance(holder, HttpConnection):
                 self._hub.engine.tally.count("memory_budget")
                 holder.abort()

@@ -87,6 +87,13 @@ cdef class Deliverer(Session):
             size += self.intake.size
         return size
 
+    cdef int forget_received(self) except -1:
+        if self.inbox is not None:
+            self.inbox.forget()
+        if self.intake is not None:
+            self.intake.forget()
+        return Session.forget_received(self)
+
     cdef bint has_taker(self) except -1:
         """Tell whether somebody takes messages, or may be about to."""
         return self.has_handler or bool(self.tasks) or self.inbox is not None and (

@@ -96,6 +96,7 @@ cdef class Hub:
         """Fail a connection for the memory that it takes; gives how many bytes that has freed."""
         cdef size_t size = connection.held_size()
         connection.give_up(OUT_OF_MEMORY)
+        connection.forget_received()
         if connection.held_size() > self.engine.cork.high_water:
             connection.line.lose(None)      # what is half sent would be held until it is taken
         return size - min(size, connection.held_size())

@@ -40,6 +40,7 @@ cdef class Session(Phased):
     cdef bint may_control(self, int opcode) except -1
     cdef int open_account(self) except -1
     cdef size_t held_size(self) except? 0
+    cdef int forget_received(self) except -1
     cdef int found_message(self, int opcode, Found* found) except -1
     cdef int found_deflated(self, int opcode, Found* found) except -1
     cdef int cannot_decode(self) except -1

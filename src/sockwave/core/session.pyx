@@ -304,6 +304,11 @@ cdef class Session(Phased):
         cdef Reader reader = self.reader
         return waiting_size(self.line, self.behind) + reader.held_size + reader.room_size()
 
+    cdef int forget_received(self) except -1:
+        """Drop what has come and waits."""
+        self.reader.forget_message()
+        return self.reader.forget_held()
+
     # ---- flow: who has to wait for whom
 
     cdef bint must_wait(self) noexcept:

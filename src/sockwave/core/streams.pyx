@@ -150,6 +150,16 @@ cdef class Intake:
             self.session.reader.give_pieces(self.message_size, 0)
         return 0
 
+    cdef int forget(self) except -1:
+        """Drop what has come of messages that are not whole; the connection is to end."""
+        cdef Incoming incoming
+        cdef size_t size
+        for incoming in self.queue:
+            while incoming.chunks:
+                _, size = incoming.chunks.popleft()
+                self.account(-1, -<Py_ssize_t>size)
+        return 0
+
     cdef int end(self, object error) except -1:
         """Tell everybody who still expects something."""
         self.session = None
