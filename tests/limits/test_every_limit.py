@@ -9,14 +9,10 @@ from test_memory_budget import STORIES as MEMORY
 
 from sockwave.options import COUNTED_LIMITS, Limits
 
-# What has its test in another form: `close` has to be called, and a client to be idle, first.
-TESTED_OTHERWISE = {"close_timeout", "keep_alive_timeout"}
-
 
 def test_every_limit_that_is_counted_has_its_story() -> None:
     told = {story.limit for story in [*ADMISSION, *HTTP, *MEMORY, *MESSAGES]}
-    assert told | TESTED_OTHERWISE == set(COUNTED_LIMITS)
-    assert not told & TESTED_OTHERWISE
+    assert told == set(COUNTED_LIMITS)
 
 
 def test_every_option_of_the_stories_is_one_of_its_limit_or_what_it_needs() -> None:

@@ -199,6 +199,18 @@ async def body_that_stalls(server: sockwave.Server) -> Telling:
     yield await ask(server, POST + b"Content-Length: 10\r\n\r\nx")
 
 
+@STORIES.about("keep_alive_timeout", keep_alive_timeout=0.5)
+async def time_between_two_requests(server: sockwave.Server) -> Telling:
+    async with await Wire.open(server.addresses[0]) as wire:
+        for _ in range(5):
+            wire.write(GET)
+            assert (await receive_answer(wire)).status == 426
+            await asyncio.sleep(0.2)
+        yield None
+        await wire.receive_end()
+        yield None
+
+
 async def test_silent_newcomer_and_idle_client_are_counted_apart(start_server: StartServer) -> None:
     server = await start_server(handshake_timeout=0.3, keep_alive_timeout=0.3)
     answer_requests(server)

@@ -249,6 +249,8 @@ class HttpConnection(Receiver):
 
     def _begin(self, head: RequestHead) -> None:
         """Have one request answered; raises Refused."""
+        # It may be answered before anybody looks at the time again.
+        self._patience.change(Wait.EXCHANGE)
         self._exchange = exchange = Exchange(self, head)
         exchange.receive(self._input)
         response = exchange.response
