@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sockwave.options import COUNTED_LIMITS, ENGINES, LIMIT_NAMES, VERSIONS, Limits, Options
+from sockwave.limits import COUNTED_LIMITS, LIMIT_NAMES, Limits
+from sockwave.options import ENGINES, VERSIONS, Options
 
 TIMES = ["handshake_timeout", "body_timeout", "keep_alive_timeout", "close_timeout"]
 RATES = ["message_rate", "byte_rate", "control_rate"]

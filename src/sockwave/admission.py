@@ -13,10 +13,9 @@ from sockwave.address import Address, spell
 from sockwave.core.carrier import Carrier, Engine
 from sockwave.core.receiver import Receiver
 from sockwave.http.serialize import serialize_response
-from sockwave.limits import OverLimit
+from sockwave.limits import Limits, OverLimit
 from sockwave.log import peers
 from sockwave.memory import MemoryWatch
-from sockwave.options import Limits
 
 # Descriptors that are no connections: listening sockets, files, and those of whom is turned away.
 _SPARE_COUNT = 64

@@ -15,9 +15,10 @@ from sockwave.core.hub import Hub
 from sockwave.core.tally import Tally
 from sockwave.errors import Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.limits import Limits
 from sockwave.memory import MemoryWatch
 from sockwave.opening import Opening
-from sockwave.options import Limits, Options
+from sockwave.options import Options
 from sockwave.stream import Stream
 
 logger = logging.getLogger("sockwave")

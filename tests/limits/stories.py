@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from conftest import StartServer
 
 import sockwave
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 Telling: TypeAlias = AsyncGenerator[int | None, None]
 

@@ -14,7 +14,7 @@ from wire import Wire, build_request, connect_both, hixie_headers, upgrade_heade
 
 import sockwave
 from sockwave.admission import network_of, resolve_max_connections
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 STORIES = Stories()
 

@@ -7,7 +7,7 @@ from test_limits_of_http import STORIES as HTTP
 from test_limits_of_messages import STORIES as MESSAGES
 from test_memory_budget import STORIES as MEMORY
 
-from sockwave.options import COUNTED_LIMITS, Limits
+from sockwave.limits import COUNTED_LIMITS, Limits
 
 
 def test_every_limit_that_is_counted_has_its_story() -> None:

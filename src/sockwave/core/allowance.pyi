@@ -1,6 +1,6 @@
 from typing import Self
 
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 BURST_S: float
 

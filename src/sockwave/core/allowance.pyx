@@ -4,7 +4,7 @@ It is a token bucket, kept as one time instead of a number of tokens and the tim
 counted: what was bought pushes it on, the clock catches up, and who is too far ahead has to go.
 """
 
-from sockwave.options import BURST_S
+from sockwave.limits import BURST_S
 
 
 cdef int set_price(Price* price, object rate, object burst) except -1:

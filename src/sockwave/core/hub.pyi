@@ -5,8 +5,8 @@ from typing import Any, Self
 from sockwave.core.carrier import Engine
 from sockwave.core.connection import Connection
 from sockwave.core.emitter import Emitter
+from sockwave.limits import Limits
 from sockwave.messages import Message
-from sockwave.options import Limits
 
 class Hub:
     connections: dict[int, Connection]

@@ -1,6 +1,6 @@
 """How often each limit has been applied: one table of a server, counted where the limit bites."""
 
-from sockwave.options import COUNTED_LIMITS
+from sockwave.limits import COUNTED_LIMITS
 
 CORE_LIMITS = (
     "max_size",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 if TYPE_CHECKING:
     from sockwave.admission import Admission

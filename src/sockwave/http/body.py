@@ -8,8 +8,7 @@ from httptools import HttpParserError, HttpRequestParser
 from sockwave.errors import Refused
 from sockwave.http.check import refuse_block
 from sockwave.http.head import RequestHead
-from sockwave.limits import OverLimit
-from sockwave.options import Limits
+from sockwave.limits import Limits, OverLimit
 
 # 16 digits say any size; behind them only extensions could stand, and nobody uses those.
 _SIZE_LINE_SIZE = 256

@@ -10,7 +10,7 @@ from sockwave.http.request import Request
 from sockwave.http.response import Response
 from sockwave.http.semantics import expects_continue, keeps_alive
 from sockwave.http.stream import BodyStream
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 
 class Connection(Protocol):
