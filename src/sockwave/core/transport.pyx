@@ -11,7 +11,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.string cimport memcpy
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Receiver
+from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
 
 
@@ -142,7 +143,10 @@ cdef class TransportCarrier(Carrier):
 
     cdef int end_writing(self) except -1:
         if self.transport.can_write_eof() and not self.transport.is_closing():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError as error:    # a reset of which the loop has not yet told
+                self.lose(error)
         return 0
 
     cdef int drop(self) except -1:
