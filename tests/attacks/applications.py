@@ -102,3 +102,24 @@ def send_everything(**options: Any) -> sockwave.Server:
                 conn.send(message)
 
     return server
+
+
+# What an attacker wants to know, one letter after the other, by the lengths of the answers.
+SECRET = "token=Wk3xR9"
+
+
+def reflect_beside_secret(**options: Any) -> sockwave.Server:
+    """Answer text with itself beside a secret: compressed, or after "plain " as it is."""
+    server = sockwave.create_server(**options)
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        @conn.on("message")
+        def message(message: str) -> None:
+            if message.startswith("bystander"):
+                conn.send(message)
+            else:
+                compress = not message.startswith("plain ")
+                conn.send(f"{message.removeprefix('plain ')} {SECRET}", compress=compress)
+
+    return server
