@@ -15,7 +15,7 @@ def echo(**options: Any) -> sockwave.Server:
 
     @server.on("request")
     async def requested(request: sockwave.Request, response: sockwave.Response) -> None:
-        body = await request.read()
+        body = await request.body()
         response.write_head(200, {"Content-Type": "text/plain"})
         response.end(f"{len(body)}\n")
 

@@ -126,6 +126,7 @@ def attack(engine: str, victims: Victims) -> Attack:
                 yield victim
         except BaseException:
             victim.kill()
+            await Wire.close_all()
             raise
         victims.give_back(victim)
 
