@@ -246,9 +246,7 @@ async def expect_answers(victim: Victim, requests: Iterable[bytes]) -> None:
 async def test_any_byte_in_a_header_is_answered_or_refused(
     attack: Attack, version: int, name: str
 ) -> None:
-    async with attack(
-        application=hosts.curious, subprotocol="chat", compression=True
-    ) as victim:
+    async with attack(application=hosts.curious, subprotocol="chat", compression=True) as victim:
         headers = headers_of(version)
         value = headers.get(name, VALUES.get(name, "x"))
         half = len(value) // 2
@@ -459,7 +457,9 @@ async def test_line_breaks_of_the_application_put_nothing_into_a_response(
 ) -> None:
     async with attack(application=hosts.careless) as victim, await victim.open() as teller:
         for text in INJECTIONS:
-            answer = await ask(victim, f"GET {aim(place, text)} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            answer = await ask(
+                victim, f"GET {aim(place, text)} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+            )
             assert answer.status == 500, answer.head.raw
             assert "x-a" not in answer.headers
             assert "set-cookie" not in answer.headers
@@ -526,8 +526,7 @@ async def test_every_answer_is_that_of_its_own_request_whatever_is_cancelled(
             for tag in tags:
                 body = tag * chance.randrange(3)
                 wire.write(
-                    f"POST {tag} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-                    .encode()
+                    f"POST {tag} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
                 )
             for tag in tags[: chance.randrange(len(tags) + 1)]:
                 body = (await receive_answer(wire)).body
