@@ -1,6 +1,7 @@
 """Applications behind the HTTP front that do what real ones do, some of it unwisely."""
 
 import asyncio
+import contextlib
 import json
 import random
 import urllib.parse
@@ -230,11 +231,9 @@ def touchy(**options: Any) -> sockwave.Server:
             if word == "raise":
                 raise RuntimeError("on purpose")
             if word == "send":
-                try:
+                with contextlib.suppress(sockwave.ConnectionClosed):
                     for _ in range(3):
                         conn.send("from within")
-                except sockwave.ConnectionClosed:
-                    pass
             elif word == "abort others":
                 for other in list(server.connections):
                     if other is not conn and other.request.path not in AT_HOME:
@@ -258,6 +257,7 @@ def touchy(**options: Any) -> sockwave.Server:
         """Send more than the kernel takes, so that there is something to drain."""
         while conn.backlog_size < 300_000:
             conn.send(b"x" * 100_000)
+        conn.send("filled")
 
     @server.on("request")
     def requested(request: sockwave.Request, response: sockwave.Response) -> None:
@@ -283,7 +283,9 @@ def flooding(**options: Any) -> sockwave.Server:
             for _ in range(int(message)):
                 for other in list(server.connections):
                     if other.request.path == "/reader":
-                        other.send(block)
+                        # Who has just been given up may still be on its way out.
+                        with contextlib.suppress(sockwave.ConnectionClosed):
+                            other.send(block)
                 await asyncio.sleep(0)
             conn.send(f"{max((o.backlog_size for o in server.connections), default=0)}")
 
@@ -308,7 +310,7 @@ def hesitant(**options: Any) -> sockwave.Server:
     @server.on("connection")
     def connected(conn: sockwave.Connection) -> None:
         match conn.request.path:
-            case "/hesitant":
+            case "/hesitant" | "/paused":
                 tasks.add(task := asyncio.ensure_future(listen(conn)))
                 task.add_done_callback(tasks.discard)
             case "/closed":
@@ -322,12 +324,14 @@ def hesitant(**options: Any) -> sockwave.Server:
     async def listen(conn: sockwave.Connection) -> None:
         count = 0
         async for message in conn:
-            await go.wait()
+            if not count:
+                await go.wait()
             if message == "end":
                 conn.send(f"{count}")
-            else:
+                continue
+            if conn.request.path == "/hesitant":
                 assert message == count.to_bytes(4, "big") * (len(message) // 4)
-                count += 1
+            count += 1
 
     @server.on("request")
     async def requested(request: sockwave.Request, response: sockwave.Response) -> None:
