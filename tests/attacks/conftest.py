@@ -13,7 +13,7 @@ from certificates import LOCALHOST, write_pem
 from wire import PATIENCE_S, Wire
 
 from attacks import applications
-from attacks.bystanders import Bystanders
+from attacks.bystanders import OWN_PAGE, Bystanders
 from attacks.process import Application, Victim
 
 Attack = Callable[..., AbstractAsyncContextManager[Victim]]
@@ -72,7 +72,7 @@ class Victims:
 async def warm_up(victim: Victim) -> None:
     """Let a new server do once what it will do often, as the first time takes memory for good."""
     for number in range(VISITS):
-        wire = await victim.connect()
+        wire = await victim.connect(headers=OWN_PAGE)
         for size in (10, 1000, 100_000):
             wire.send(b"x" * size)
             await wire.receive_message()

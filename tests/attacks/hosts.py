@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sockwave
+from sockwave.cli.chat import create_chat
 from sockwave.http import RequestHead
 
 # Where everybody gets back what they send, whatever the application does elsewhere.
@@ -387,12 +388,10 @@ def logging_all(**options: Any) -> sockwave.Server:
             return
         log.warning("connected: %s %s", conn, conn.request)
 
-        @conn.on("message")
-        async def message(message: str) -> None:
+        @conn.on("close")
+        def closed() -> None:
             try:
-                while True:
-                    await conn.send("still there?")
-                    await asyncio.sleep(0.001)
+                conn.send("too late")
             except sockwave.ConnectionClosed as error:
                 log.warning("closed: %s %r", error, conn)
 
@@ -418,6 +417,21 @@ def filing(folder: str, **options: Any) -> sockwave.Server:
             response.write_head(404)
             response.end("no such file\n")
 
+    return server
+
+
+def silent(**options: Any) -> sockwave.Server:
+    """Answer no request, as an application that has none does."""
+    server = sockwave.create_server(**options)
+    server.on("connection", lambda conn: conn.on("message", conn.send))
+    return server
+
+
+def chat(**options: Any) -> sockwave.Server:
+    """Give out the chat's page; its talk is not under attack here."""
+    server = silent(**options)
+    for listener in create_chat().listeners("request"):
+        server.on("request", listener)
     return server
 
 

@@ -13,10 +13,6 @@ import urllib.parse
 from collections.abc import Iterable
 
 import pytest
-from attacks import hosts
-from attacks.conftest import Attack
-from attacks.cost import expect_linear
-from attacks.process import Victim
 from http_wire import Answer, receive_answer, receive_refusal
 from wire import (
     KEY3,
@@ -28,6 +24,11 @@ from wire import (
     upgrade_headers,
     wait_until,
 )
+
+from attacks import hosts
+from attacks.conftest import Attack
+from attacks.cost import expect_linear
+from attacks.process import Victim
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -434,8 +435,7 @@ INJECTIONS = [
 def aim(place: str, text: str) -> str:
     """Give the target that has the careless application put a text in a place."""
     raw = text.encode("utf-8", "surrogateescape") if "\ud800" not in text else b"a\xed\xa0\x80b"
-    query = f"/?place={urllib.parse.quote(place)}&text={urllib.parse.quote_from_bytes(raw)}"
-    return query
+    return f"/?place={urllib.parse.quote(place)}&text={urllib.parse.quote_from_bytes(raw)}"
 
 
 @pytest.mark.parametrize(
@@ -525,9 +525,14 @@ async def test_every_answer_is_that_of_its_own_request_whatever_is_cancelled(
             tags = [f"/{visitor}-{number}" for number in range(12)]
             for tag in tags:
                 body = tag * chance.randrange(3)
-                wire.write(
-                    f"POST {tag} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-                )
+                lines = [
+                    f"POST {tag} HTTP/1.1",
+                    "Host: a",
+                    f"Content-Length: {len(body)}",
+                    "",
+                    body,
+                ]
+                wire.write("\r\n".join(lines).encode())
             for tag in tags[: chance.randrange(len(tags) + 1)]:
                 body = (await receive_answer(wire)).body
                 next(answered)

@@ -201,7 +201,9 @@ STATES: dict[str, Callable[[Victim], Awaitable[Wire]]] = {
         victim, build_request(upgrade_headers(), target="/undecided")
     ),
     "an unanswered request": lambda victim: open_with(victim, request("/slow")),
-    "half a body": lambda victim: open_with(victim, request("/body", "Content-Length: 9") + b"half"),
+    "half a body": lambda victim: open_with(
+        victim, request("/body", "Content-Length: 9") + b"half"
+    ),
     "half a chunk": lambda victim: open_with(
         victim, request("/body", "Transfer-Encoding: chunked") + b"9\r\nhalf"
     ),
@@ -298,9 +300,7 @@ async def visit(victim: Victim, moment: str, action: str) -> None:
 
 
 async def test_ending_connections_within_any_listener_hurts_nothing_else(attack: Attack) -> None:
-    async with attack(
-        application=hosts.touchy, high_water=MIB // 4, max_backlog=4 * MIB
-    ) as victim:
+    async with attack(application=hosts.touchy, high_water=MIB // 4, max_backlog=4 * MIB) as victim:
         combinations = list(hosts.every_combination())
         for _ in range(3):
             # One after the other, and all at once: then they end each other too, and new ones

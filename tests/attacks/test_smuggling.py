@@ -50,7 +50,7 @@ LENGTHS = {
     "exponent": b"5e0",
     "fraction": b"5.0",
     "superscript": b"\xb2",
-    "Arabic digits": "٥".encode(),
+    "Arabic digits": "\N{ARABIC-INDIC DIGIT FIVE}".encode(),
     "no digits": b"",
     "a word": b"five",
     "overflow": b"1" + b"0" * 40,
