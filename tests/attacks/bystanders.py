@@ -1,7 +1,6 @@
 """Clients that were there before the attack and want to notice nothing of it."""
 
 import asyncio
-import contextlib
 from typing import Self
 
 from wire import Wire
@@ -34,7 +33,8 @@ class Bystanders:
         """Send one message, and see it come back, next and whole."""
         message = f"bystander {number}, round {self.rounds[number]}"
         self.wires[number].send(message)
-        assert await self.wires[number].receive_message() == message
+        answer = await self.wires[number].receive_message()
+        assert answer == message, f"{message!r} expected, got {answer!r}"
         self.rounds[number] += 1
 
     async def _echo_on(self, number: int) -> None:
@@ -60,8 +60,9 @@ class Bystanders:
             await asyncio.sleep(0.005)
         for task in self._tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if not isinstance(outcome, asyncio.CancelledError):
+                raise outcome
 
     async def close(self) -> None:
         for wire in self.wires:

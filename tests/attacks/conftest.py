@@ -55,7 +55,11 @@ class Victims:
             )
             victim.key = key
             victim.idle_descriptors = victim.descriptor_count()
-            await warm_up(victim)
+            try:
+                await warm_up(victim, options.get("max_size", MIB))
+            except BaseException:
+                victim.kill()
+                raise
         return victim
 
     def give_back(self, victim: Victim) -> None:
@@ -69,12 +73,12 @@ class Victims:
         return [victim.stop() for victim in self.kept.values()]
 
 
-async def warm_up(victim: Victim) -> None:
+async def warm_up(victim: Victim, max_size: int | None) -> None:
     """Let a new server do once what it will do often, as the first time takes memory for good."""
     for number in range(VISITS):
         wire = await victim.connect(headers=OWN_PAGE)
-        for size in (10, 1000, 100_000):
-            wire.send(b"x" * size)
+        for size in (1, 1000, 100_000):
+            wire.send("bystander".ljust(size if max_size is None else min(size, max_size)))
             await wire.receive_message()
         if number % 2:
             await wire.shake_close()
@@ -93,12 +97,13 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victims]:
 
 
 @pytest.fixture
-def attack(engine: str, victims: Victims) -> Attack:
+async def attack(engine: str, victims: Victims) -> AsyncIterator[Attack]:
     """`async with attack(**options) as victim:` - a server that nothing in the block may harm.
 
     The server, an echo unless `application` is given, has a process of its own for each engine,
     and serves from one attack to the next. `tls=True` gives it a second port that speaks TLS.
-    While the block runs, `bystanders` other clients echo. When it ends, the server has to be
+    While the block runs, `bystanders` other clients echo: whatever the application does, it sends
+    text that begins with "bystander" back. When the block ends, the server has to be
 
     - the same process, which has logged no error and written nothing to stderr;
     - undisturbed in the eyes of the bystanders, each of whom has had every message back;
@@ -130,7 +135,16 @@ def attack(engine: str, victims: Victims) -> Attack:
             raise
         victims.give_back(victim)
 
-    return attack
+    yield attack
+    await hang_up(list(Wire.opened))
+
+
+async def hang_up(wires: list[Wire]) -> None:
+    """Drop connections, whatever still waits to be sent."""
+    for wire in wires:
+        if wire.writer.transport.get_write_buffer_size():
+            wire.writer.transport.abort()
+        await wire.close()
 
 
 @contextlib.asynccontextmanager
@@ -139,12 +153,11 @@ async def unharmed(victim: Victim, bystander_count: int) -> AsyncIterator[None]:
     bystanders = await Bystanders.gather(victim.address, bystander_count)
     await settle(victim, bystander_count)
     await victim.report()  # forgets what was before
-    resident, own = victim.resident_size(), victim.own_size()
+    own = victim.own_size()
     victim.forget_peak()
     async with bystanders:
         yield
-    for wire in [wire for wire in Wire.opened if wire not in bystanders.wires]:
-        await wire.close()
+    await hang_up([wire for wire in Wire.opened if wire not in bystanders.wires])
     await settle(victim, bystander_count)
     for number in range(bystander_count):
         await bystanders.echo(number)
@@ -152,7 +165,8 @@ async def unharmed(victim: Victim, bystander_count: int) -> AsyncIterator[None]:
     assert not victim.errors
     assert not [line for line in victim.take_log() if not line.startswith("WARNING")]
     grown = victim.own_size() - own
-    assert grown <= resident * 0.05, f"{grown / MIB:.2f} MiB more than {resident / MIB:.1f} MiB"
+    before = victim.size_before
+    assert grown <= before * 0.05, f"{grown / MIB:.2f} MiB more than {before / MIB:.1f} MiB"
     await bystanders.close()
     await settle(victim, 0)
 

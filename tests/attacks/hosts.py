@@ -22,7 +22,7 @@ def look_at(head: RequestHead) -> None:
     for name, value in head.headers.items():
         assert isinstance(head.headers.get_all(name), list), value
     known = (head.method, head.target, head.path, head.query, head.origin, head.http_version)
-    assert f"{known} {dict(head.params)} {head.cookies} {head.headers} {head}"
+    f"{known} {dict(head.params)} {head.cookies} {head.headers} {head}".encode()
 
 
 def curious(**options: Any) -> sockwave.Server:

@@ -57,6 +57,7 @@ class Victim:
     ) -> None:
         #: What it is kept under, and how many descriptors it has without a connection.
         self.key, self.idle_descriptors = "", 0
+        self.size_before = 0
         ours, theirs = socket.socketpair()
         self.control = ours
         self.unread = b""
@@ -154,13 +155,14 @@ class Victim:
         """Give the resident memory that is no file's, in bytes: what can be leaked."""
         return self._read_size("smaps_rollup", "Anonymous")
 
-    def peak_size(self) -> int:
-        """Give the most resident memory since `forget_peak`, in bytes."""
-        return self._read_size("status", "VmHWM")
+    def peak_growth(self) -> int:
+        """Give how far the resident memory has risen at most since `forget_peak`, in bytes."""
+        return self._read_size("status", "VmHWM") - self.size_before
 
     def forget_peak(self) -> None:
-        """Let `peak_size` begin anew (proc_pid_clear_refs(5))."""
+        """Let `peak_growth` begin anew (proc_pid_clear_refs(5))."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        self.size_before = self.resident_size()
 
     def _read_size(self, file: str, name: str) -> int:
         text = Path(f"/proc/{self.pid}/{file}").read_text()

@@ -23,7 +23,6 @@ from wire import PATIENCE_S, Wire, build_request, hixie_headers, upgrade_headers
 import sockwave
 from attacks import hosts
 from attacks.conftest import Attack
-from attacks.cost import spend
 from attacks.process import Victim
 
 MIB = 2**20
@@ -35,6 +34,13 @@ async def get(victim: Victim, target: str) -> bytes:
     async with await victim.open() as wire:
         wire.write(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         return (await receive_answer(wire)).body
+
+
+async def spend(victim: Victim, action: Awaitable[object]) -> float:
+    """Give the CPU time, in seconds, that the server uses until `action` is done."""
+    before = victim.cpu_s()
+    await action
+    return victim.cpu_s() - before
 
 
 async def wait_for_departures(victim: Victim, left: int) -> None:

@@ -2,7 +2,8 @@
 
 Run by `process.Victim` with one argument, a JSON object: `application` ("module:function"),
 `options`, `tls` (the paths of a certificate and its key, or null), `control` (a descriptor).
-Each line on the control socket is a question, each answered with one line of JSON.
+Each line on the control socket is a question, each answered with one line of JSON. VICTIM_CODEC
+in the environment names the module that compresses.
 """
 
 import asyncio
@@ -12,12 +13,14 @@ import gc
 import importlib
 import json
 import logging
+import os
 import socket
 import ssl
 import sys
 from typing import Any
 
 import sockwave
+from sockwave import deflate
 
 # Clients that were there before: what becomes of them is their own observation.
 BYSTANDER = "/bystander"
@@ -104,6 +107,8 @@ def load(name: str) -> Any:
 def main() -> None:
     wanted = json.loads(sys.argv[1])
     options = wanted["options"]
+    if "VICTIM_CODEC" in os.environ:
+        deflate.library = importlib.import_module(os.environ["VICTIM_CODEC"])
     if isinstance(options.get("compression"), dict):
         options["compression"] = sockwave.Deflate(**options["compression"])
     server: sockwave.Server = load(wanted["application"])(**options)
