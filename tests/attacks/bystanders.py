@@ -7,6 +7,9 @@ from wire import Wire
 
 from attacks.victim import BYSTANDER
 
+# Where bystanders come from, and a server's own page: the Host of `Wire.connect`.
+OWN_PAGE = {"Origin": "http://example.com"}
+
 
 class Bystanders:
     """A few clients that send messages and hold the server to sending them back."""
@@ -19,7 +22,9 @@ class Bystanders:
     @classmethod
     async def gather(cls, address: tuple[str, int], count: int) -> Self:
         """Connect so many, and let each have one message back."""
-        made = cls([await Wire.connect(address, target=BYSTANDER) for _ in range(count)])
+        made = cls(
+            [await Wire.connect(address, target=BYSTANDER, headers=OWN_PAGE) for _ in range(count)]
+        )
         for number in range(count):
             await made.echo(number)
         return made
