@@ -104,7 +104,8 @@ def set_no_delay(sock: socket.socket) -> None:
 def set_user_timeout(sock: socket.socket, write_timeout: float | None) -> None:
     """Let the kernel end a connection whose peer acknowledges nothing (RFC 5482).
 
-    That is what `write_timeout` does not see, where the kernel has taken everything. The connections that a listening socket accepts inherit it. Linux alone has the option.
+    That is what `write_timeout` does not see, where the kernel has taken everything. Accepted
+    connections inherit it from their listening socket. Linux alone has the option.
     """
     if write_timeout is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return

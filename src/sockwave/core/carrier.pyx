@@ -6,6 +6,7 @@ from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport UINT32_MAX
 from libc.stdlib cimport free, malloc
 
+from sockwave.core.tally cimport HIGH_WATER, WRITE_TIMEOUT
 from sockwave.core.timers cimport ticks_of
 
 from sockwave.core.timers import TICK_S
@@ -32,6 +33,7 @@ cdef class Engine:
     def __cinit__(
         self, loop, welcome, complain, *,
         size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
+        Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
@@ -39,6 +41,8 @@ cdef class Engine:
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
         self.write_ticks = ticks_of(write_timeout)
+        self.tally = tally
+        self.tariff = tariff
         self.departed = []
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
@@ -117,6 +121,8 @@ cdef class Engine:
                 self.complain(failure, carrier)
         carrier.release_waiters()
         self.carrier_count -= 1
+        if self.when_departed is not None:
+            self.when_departed(carrier)
         if not self.carrier_count and self.when_empty is not None:
             self.when_empty()
         return 0
@@ -137,6 +143,11 @@ cdef class Engine:
             self.wheel.begin(self.loop.time())
             self.tick_handle = self.loop.call_later(TICK_S, self._tick)
         return 0
+
+    cdef double clock(self) except -1:
+        """Give the time, in seconds on the loop's clock. The wheel's would not do for rates: what
+        was sent while it stood still was sent in that time."""
+        return self.loop.time()
 
     def _tick(self):
         self.tick_handle = None
@@ -271,6 +282,7 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int backlog_rose(self) except -1:
+        self.engine.tally.hit(HIGH_WATER)
         if self.receiver is not None and not self.is_closing:
             self.receiver.backlog_rose()
         return 0
@@ -327,6 +339,7 @@ cdef class Carrier(Timed):
 
     cdef int time_is_up(self) except -1:
         if self.moved and self.has_stalled():
+            self.engine.tally.hit(WRITE_TIMEOUT)
             return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))
         if self.asked and self.asked <= self.engine.wheel.tick:
             self.asked = 0

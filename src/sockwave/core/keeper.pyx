@@ -13,6 +13,7 @@ from libc.stdint cimport UINT32_MAX
 from sockwave.core.emitter cimport PONGED
 from sockwave.core.frames cimport MAX_CONTROL_SIZE, NO_PONG, PING
 from sockwave.core.phases cimport CONNECTED, PEER_VANISHES, WE_CLOSE
+from sockwave.core.tally cimport IDLE_TIMEOUT, MAX_LIFETIME
 
 from sockwave.close import CloseCode, check_close
 
@@ -27,11 +28,11 @@ cdef enum:
 # Of the interval between two pings, to either side: those who have come together part.
 cdef double PING_JITTER = 0.1
 
-# How a connection is closed when its time has come: code and reason. 7.4.1: "1001 indicates that an
-# endpoint is "going away"".
+# How a connection is closed when its time has come: the limit, the code and the reason. 7.4.1:
+# "1001 indicates that an endpoint is "going away"".
 ENDINGS = {
-    END_IDLE: (CloseCode.GOING_AWAY, "nothing has been said for too long"),
-    END_LIFE: (CloseCode.GOING_AWAY, "connection has lasted long enough"),
+    END_IDLE: (IDLE_TIMEOUT, CloseCode.GOING_AWAY, "nothing has been said for too long"),
+    END_LIFE: (MAX_LIFETIME, CloseCode.GOING_AWAY, "connection has lasted long enough"),
 }
 
 
@@ -120,7 +121,8 @@ cdef class Keeper(Deliverer):
             return self.send_ping()
         if duty == MISS_PONG:
             return self.end_with(NO_PONG, PEER_VANISHES)
-        code, reason = ENDINGS[duty]
+        limit, code, reason = ENDINGS[duty]
+        self.line.engine.tally.hit(limit)
         return self.happened(WE_CLOSE, check_close(code, reason))
 
     cpdef object deadline_passed(self):

@@ -3,7 +3,7 @@
 import enum
 
 from sockwave.core.carrier import Carrier
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 
 class Wait(enum.Enum):
@@ -47,7 +47,8 @@ class Patience:
     def is_over(self, *, half_closed: bool) -> bool:
         """Tell, at a deadline, whether nothing has moved for a peer that has ended its own side.
 
-        It may be gone. If something has moved since the deadline before, a new one is set. Of a peer that takes nothing of what waits for it, `write_timeout` is the judge.
+        It may be gone. If something has moved since the deadline before, a new one is set. Of a peer
+        that takes nothing of what waits for it, `write_timeout` is the judge.
         """
         moved_size = self.written_size - self._carrier.backlog_size
         if moved_size == self._moved_size and half_closed:
