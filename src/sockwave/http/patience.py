@@ -47,8 +47,8 @@ class Patience:
     def is_over(self, *, half_closed: bool) -> bool:
         """Tell, at a deadline, whether nothing has moved for a peer that has ended its own side.
 
-        It may be gone. If something has moved since the deadline before, a new one is set. Of a peer
-        that takes nothing of what waits for it, `write_timeout` is the judge.
+        It may be gone. If something has moved since the deadline before, a new one is set. Who
+        takes nothing of what waits for him is `write_timeout`'s affair.
         """
         moved_size = self.written_size - self._carrier.backlog_size
         if moved_size == self._moved_size and half_closed:
