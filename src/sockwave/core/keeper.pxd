@@ -15,9 +15,9 @@ cdef enum Duty:
 
 cdef class Keeper(Deliverer):
     """A connection that is kept alive, and ended when its time has come."""
-    cdef list pings             # (payload, when, future) of those that are out; None: there are none
+    cdef list pings             # (payload, when, future) of those that are out; None: none are
     cdef double round_trip_s    # negative: not known
-    cdef uint32_t ping_due      # when the next ping is due, or when the one that is out left; 0: none
+    cdef uint32_t ping_due      # of the next ping; or when the one left that is out; 0: none
     cdef uint32_t life_end      # 0: none
     cdef bint awaits_pong       # of a ping that was sent here
     cdef bint is_watched        # a draft, which has no ping: the kernel asks its peer
