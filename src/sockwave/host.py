@@ -6,15 +6,19 @@ import weakref
 from collections.abc import Coroutine
 from typing import Any
 
+from sockwave.admission import Admission
 from sockwave.close import CloseCode
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
+from sockwave.core.tally import Tally
 from sockwave.errors import Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.limits import Limits
+from sockwave.memory import MemoryWatch
 from sockwave.opening import Opening
-from sockwave.options import Limits, Options
+from sockwave.options import Options
 from sockwave.stream import Stream
 
 logger = logging.getLogger("sockwave")
@@ -29,10 +33,13 @@ class Host(Emitter):
     limits: Limits
     loop: asyncio.AbstractEventLoop
     hub: Hub
+    admission: Admission
+    memory: MemoryWatch
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.limits = options.limits
+        self.tally = Tally()
         self.openings: set[Opening] = set()
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._hub: Hub | None = None
@@ -43,9 +50,12 @@ class Host(Emitter):
 
     def welcome(self, carrier: Carrier) -> None:
         """Begin a new connection: as HTTP, whatever becomes of it."""
+        if not self.admission.enter(carrier):
+            return
         visitor = HttpConnection(carrier, self)
         carrier.receiver = visitor
         self.visitors.add(visitor)
+        self.admission.await_peer(visitor)
         if self.listeners("stream"):
             self.emit_event("stream", Stream(carrier))
 
