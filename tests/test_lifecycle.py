@@ -530,6 +530,30 @@ async def test_built_in_method_may_listen(start_server: StartServer) -> None:
     await wire.close()
 
 
+async def test_built_in_that_does_not_tell_what_it_takes_gets_everything(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    letters: set[str] = set()
+    conn.on("message", letters.update)
+    wire.send("ab")
+    await wait_until(lambda: letters)
+    assert letters == {"a", "b"}
+    await wire.close()
+
+
+async def test_listener_that_needs_a_keyword_is_refused_when_it_is_added(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+
+    def listener(conn: object, *, room: str) -> None: ...
+
+    with pytest.raises(TypeError, match="needs the keyword argument 'room'"):
+        server.on("connection", listener)
+
+
 # ---- async listeners -----------------------------------------------------------------------------
 
 
