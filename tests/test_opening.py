@@ -123,3 +123,56 @@ async def test_a_refusal_may_carry_a_date_of_its_own(start_server: StartServer) 
     wire.write(build_request(upgrade_headers()))
     answer = await receive_answer(wire)  # which allows one Date
     assert answer.headers["date"] == date
+
+
+async def test_a_connection_closed_by_its_hook_is_never_open(start_server: StartServer) -> None:
+    async def authorize(handshake: sockwave.Handshake) -> None:
+        handshake.connection.close(4000, "not today")
+
+    server = await start_server(authorize=authorize)
+    server.on("connection", lambda: pytest.fail("it was opened"))
+    wire = await Wire.open(server.addresses[0])
+    wire.write(build_request(upgrade_headers()))
+    await wire.receive_end()  # no frame can be sent before the answer
+
+
+async def test_a_hook_cannot_use_the_connection_yet(start_server: StartServer) -> None:
+    errors: list[sockwave.ConnectionClosed] = []
+
+    async def authorize(handshake: sockwave.Handshake) -> None:
+        conn = handshake.connection
+        for use in (conn.ping, lambda: conn.send("early")):
+            with pytest.raises(sockwave.ConnectionClosed, match="not been completed") as raised:
+                await use()
+            errors.append(raised.value)
+
+    server = await start_server(authorize=authorize)
+    wire = await Wire.connect(server.addresses[0])
+    assert [error.code for error in errors] == [1006, 1006]
+    await wire.receive_nothing()
+
+
+async def test_a_draft_76_client_that_ends_before_its_last_bytes_is_dropped(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    ends: list[int] = []
+    server.on("readyStateChange", lambda conn, state: ends.append(state))
+    wire = await Wire.open(server.addresses[0])
+    wire.write(build_request(hixie_headers(76)) + KEY3[:7])
+    await wait_until(lambda: sockwave.ReadyState.WAITING in ends)
+    wire.write_eof()
+    await wire.receive_end()
+
+
+async def test_a_handshake_can_be_listened_to_once(start_server: StartServer) -> None:
+    server = await start_server()
+    heard: list[str] = []
+
+    @server.once("handshake")
+    def first(handshake: sockwave.Handshake) -> None:
+        heard.append(handshake.request.path)
+
+    for target in ("/1", "/2"):
+        await Wire.connect(server.addresses[0], target=target)
+    assert heard == ["/1"]

@@ -17,6 +17,10 @@ from typing import Any
 
 MARKER = re.compile(r'\s*/\* "([^"]+)":(\d+)$')
 """The head of the comment above a statement."""
+FINALLY = "/*finally:*/"
+"""What stands between the comment above the first statement of a `finally` and its copies."""
+COPY = re.compile(r"\s*(/\*(normal|exception) exit:\*/|__pyx_L\d+_(return|break|continue): ?\{)")
+"""The head of each of these copies: one for each way out."""
 BEHIND = re.compile(r"\s*/\* (function exit code \*/|#### Code section: )")
 """What belongs to no statement: a function's way out, and what Cython adds to a module."""
 SUFFIXES = {".pyx", ".pxd", ".h"}
@@ -70,13 +74,19 @@ def run_gcov(data: Path) -> list[dict[str, Any]]:
 
 def attribute(generated: list[str], counts: Counts) -> Iterator[tuple[str, int, int]]:
     """Give the statements that the generated C is made of, each place of each with its count."""
-    statement: tuple[str, int] | None = None
+    latest: tuple[str, int] | None = None
+    last_words: tuple[str, int] | None = None  # the first statement of a `finally`
+    statement: tuple[str, int] | None = None  # what the next line of C belongs to
     for number, text in enumerate(generated, 1):
         marker = MARKER.match(text)
         if marker is not None:
-            statement = Path(marker[1]).name, int(marker[2])
+            statement = latest = Path(marker[1]).name, int(marker[2])
         elif BEHIND.match(text):
-            statement = None
-        elif statement is not None and number in counts:
+            statement = last_words = None
+        elif FINALLY in text:
+            last_words = latest
+        elif last_words is not None and COPY.match(text):
+            statement = last_words
+        if statement is not None and number in counts:
             yield *statement, counts[number]
             statement = None
