@@ -1,83 +1,85 @@
-"""A log that fails while it is told of an error: that changes nothing for anybody."""
+"""What is logged about peers: one escaped line each, and not too many alike."""
 
 import logging
 from collections.abc import Iterator
-from typing import NoReturn
 
 import pytest
-from conftest import ErrorLog, StartServer
-from http_wire import receive_answer
-from wire import Wire, connect_both
 
-import sockwave
+from sockwave import log
+from sockwave.log import LINE_COUNT, PERIOD_S, PeerFilter, escape
 
 
-class BrokenLog(logging.Handler):
-    """A log that cannot be written, and says so in an exception."""
+class Lines(logging.Handler):
+    """The lines that are logged."""
 
-    def emit(self, record: logging.LogRecord) -> NoReturn:
-        raise OSError("no space left on device")
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 @pytest.fixture
-def broken_log() -> Iterator[BrokenLog]:
-    log = BrokenLog(logging.ERROR)
-    logger = logging.getLogger("sockwave")
-    logger.addHandler(log)
-    yield log
-    logger.removeHandler(log)
+def peers() -> Iterator[tuple[logging.Logger, list[str]]]:
+    """A logger of its own, filtered as that of the peers is, and its lines."""
+    logger = logging.Logger("peers")
+    logger.addFilter(PeerFilter())
+    handler = Lines()
+    logger.addHandler(handler)
+    yield logger, handler.lines
+    logger.removeHandler(handler)
 
 
-def take_failures(log: ErrorLog) -> list[str]:
-    """Give what the loop was told, by way of its own log."""
-    failures = [record.getMessage() for record in log.records]
-    assert all(isinstance(error, OSError) for error in log.take())
-    return failures
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("192.0.2.1:80", "192.0.2.1:80"),
+        ("a\r\nb", r"a\r\nb"),
+        ("\x1b[31mred\x7f\x00", r"\x1b[31mred\x7f\x00"),
+        ("\udc80 and \ud800", r"\udc80 and \ud800"),
+        ("\x85\u2028\u202e", r"\x85\u2028\u202e"),
+        ("back\\slash", r"back\\slash"),
+        (ValueError("a\nb"), r"a\nb"),
+    ],
+)
+def test_nothing_of_a_peer_leaves_the_line_or_steers_a_terminal(text: object, escaped: str) -> None:
+    assert escape(text) == escaped
+    assert escape(text).isprintable()
+    assert escape(text).isascii()
 
 
-async def test_a_failing_listener_closes_its_connection_though_the_log_fails(
-    start_server: StartServer, error_log: ErrorLog, broken_log: BrokenLog
+def test_each_argument_is_escaped(peers: tuple[logging.Logger, list[str]]) -> None:
+    logger, lines = peers
+    logger.warning("%s said %s, %d times", "a\nb", "\x1b[2J", 3)
+    assert lines == [r"a\nb said \x1b[2J, 3 times"]
+
+
+def test_flood_of_lines_is_cut_and_counted(
+    peers: tuple[logging.Logger, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = await start_server()
-    other, _ = await connect_both(server)
-    wire, conn = await connect_both(server)
-
-    @conn.on("message")
-    def fail(message: str) -> NoReturn:
-        raise LookupError(message)
-
-    wire.send("fail")
-    await wire.expect_failure(1011)
-    (failure,) = take_failures(error_log)
-    assert "an error was not logged: LookupError('fail')" in failure
-    server.broadcast("still here")
-    assert await other.receive_message() == "still here"
-
-
-async def test_a_failing_request_listener_is_answered_for_though_the_log_fails(
-    start_server: StartServer, error_log: ErrorLog, broken_log: BrokenLog
-) -> None:
-    server = await start_server()
-
-    @server.on("request")
-    def fail(req: sockwave.Request, res: sockwave.Response) -> NoReturn:
-        raise LookupError(req.path)
-
-    wire = await Wire.open(server.addresses[0])
-    wire.write(b"GET /missing HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert (await receive_answer(wire)).status == 500
-    (failure,) = take_failures(error_log)
-    assert "an error was not logged: LookupError('/missing')" in failure
+    logger, lines = peers
+    now = 1000.0
+    monkeypatch.setattr(log.time, "monotonic", lambda: now)
+    for i in range(LINE_COUNT):
+        logger.warning("peer %d is bad", i)
+    assert lines == [f"peer {i} is bad" for i in range(LINE_COUNT)]
+    for i in range(100):
+        logger.warning("peer %d is bad", i)
+    assert len(lines) == LINE_COUNT
+    logger.warning("another kind of line")
+    assert lines.pop() == "another kind of line"
+    now += PERIOD_S
+    logger.warning("peer %d is bad", 7)
+    logger.warning("peer %d is bad", 8)
+    assert lines[LINE_COUNT:] == ["peer 7 is bad (and 100 more such lines)", "peer 8 is bad"]
 
 
-def test_a_log_that_fails_is_seen_where_no_loop_runs(
-    error_log: ErrorLog, broken_log: BrokenLog
-) -> None:
-    server = sockwave.create_server()
-
-    @server.on("close")
-    def fail() -> NoReturn:
-        raise LookupError("closed")
-
-    with pytest.raises(OSError, match="no space left"):
-        server.close()
+def test_level_that_is_off_is_not_counted(peers: tuple[logging.Logger, list[str]]) -> None:
+    logger, lines = peers
+    logger.setLevel(logging.WARNING)
+    for _ in range(100):
+        logger.debug("peer %s", "x")
+    assert lines == []
+    logger.warning("peer %s", "x")
+    assert lines == ["peer x"]

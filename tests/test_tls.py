@@ -584,7 +584,7 @@ async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
     wire.write(build_request({"Host": "localhost"}))
     await wire.receive_rest()
     await wait_until(lambda: bool(caplog.records))
-    assert [record.name for record in caplog.records] == ["sockwave"]
+    assert [record.name for record in caplog.records] == ["sockwave.peers"]
     assert caplog.records[0].message.endswith("speaks plain HTTP to a TLS port")
     assert caplog.records[0].exc_info is None
     present.send("undisturbed")
@@ -659,8 +659,8 @@ async def test_a_context_that_makes_its_own_kind_of_objects_serves_all_the_same(
     (conn,) = server.connections
     assert conn.tls is not None
     assert conn.tls.version == "TLSv1.3"
-    client.write_close()
-    assert (await client.receive_close())[0] == 1000
+    client.send("last")
+    assert await client.receive_message() == "last"
 
 
 async def test_a_plain_request_to_a_unix_socket_with_tls_is_logged(

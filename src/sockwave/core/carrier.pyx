@@ -4,6 +4,8 @@ bytes."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 
+from sockwave.core.tally cimport HIGH_WATER
+
 from sockwave.core.timers import TICK_S
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
@@ -23,13 +25,15 @@ cdef class Engine:
 
     def __cinit__(
         self, loop, welcome, complain, *,
-        size_t high_water, size_t low_water, size_t max_backlog,
+        size_t high_water, size_t low_water, size_t max_backlog, Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
+        self.tally = tally
+        self.tariff = tariff
         self.departed = []
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
@@ -80,15 +84,20 @@ cdef class Engine:
     cdef int end_turn(self) except -1:
         """Do what waits for the end of a turn of the loop: writes, and farewells."""
         cdef Carrier carrier
+        cdef list departed = []
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
             while self.cork.first_dirty is not None or self.departed:
                 self.cork.flush()
-                departed, self.departed = self.departed, []
-                for carrier, error in departed:
+                departed, self.departed = self.departed[::-1], []
+                while departed:
+                    carrier, error = departed.pop()
                     self.say_farewell(carrier, error)
         finally:
             self.cork.promised = False
+            if departed:                # a listener of one of them ends the program
+                self.departed += departed[::-1]
+                self.cork.promise()
         if self.postponed and not self.next_turn_is_due:
             self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
@@ -98,16 +107,20 @@ cdef class Engine:
         cdef Receiver receiver = carrier.receiver
         carrier.receiver = None
         self.cork.has_called_out = True
-        if receiver is not None:
-            try:
+        try:
+            if receiver is not None:
                 receiver.connection_lost(error)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as failure:
-                self.complain(failure, carrier)
-        self.carrier_count -= 1
-        if not self.carrier_count and self.when_empty is not None:
-            self.when_empty()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as failure:
+            self.complain(failure, carrier)
+        finally:
+            # Whoever ends the program: the server waits until nobody is left.
+            self.carrier_count -= 1
+            if self.when_departed is not None:
+                self.when_departed(carrier)
+            if not self.carrier_count and self.when_empty is not None:
+                self.when_empty()
         return 0
 
     def _next_turn(self):
@@ -124,6 +137,13 @@ cdef class Engine:
         if self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_S, self._tick)
         return 0
+
+    cdef double clock(self) except -1:
+        """Give the time, in seconds on the loop's clock: that of the last tick."""
+        if self.tick_handle is None:
+            self.wheel.now = self.loop.time()
+            self.expect_tick()
+        return self.wheel.now
 
     def _tick(self):
         self.tick_handle = None
@@ -252,6 +272,7 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int backlog_rose(self) except -1:
+        self.engine.tally.hit(HIGH_WATER)
         if self.receiver is not None and not self.is_closing:
             self.receiver.backlog_rose()
         return 0
