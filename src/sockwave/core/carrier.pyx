@@ -84,15 +84,20 @@ cdef class Engine:
     cdef int end_turn(self) except -1:
         """Do what waits for the end of a turn of the loop: writes, and farewells."""
         cdef Carrier carrier
+        cdef list departed = []
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
             while self.cork.first_dirty is not None or self.departed:
                 self.cork.flush()
-                departed, self.departed = self.departed, []
-                for carrier, error in departed:
+                departed, self.departed = self.departed[::-1], []
+                while departed:
+                    carrier, error = departed.pop()
                     self.say_farewell(carrier, error)
         finally:
             self.cork.promised = False
+            if departed:                # a listener of one of them ends the program
+                self.departed += departed[::-1]
+                self.cork.promise()
         if self.postponed and not self.next_turn_is_due:
             self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
@@ -102,18 +107,20 @@ cdef class Engine:
         cdef Receiver receiver = carrier.receiver
         carrier.receiver = None
         self.cork.has_called_out = True
-        if receiver is not None:
-            try:
+        try:
+            if receiver is not None:
                 receiver.connection_lost(error)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as failure:
-                self.complain(failure, carrier)
-        self.carrier_count -= 1
-        if self.when_departed is not None:
-            self.when_departed(carrier)
-        if not self.carrier_count and self.when_empty is not None:
-            self.when_empty()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as failure:
+            self.complain(failure, carrier)
+        finally:
+            # Whoever ends the program: the server waits until nobody is left.
+            self.carrier_count -= 1
+            if self.when_departed is not None:
+                self.when_departed(carrier)
+            if not self.carrier_count and self.when_empty is not None:
+                self.when_empty()
         return 0
 
     def _next_turn(self):
