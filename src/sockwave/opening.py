@@ -29,6 +29,7 @@ class Opening:
     __slots__ = (
         "agreement",
         "carrier",
+        "client",
         "connection",
         "head",
         "key3",
@@ -53,8 +54,11 @@ class Opening:
         """Judge the request; `rest` came behind it, and is kept unread until then."""
         options = self.server.options
         try:
+            self.client = client = self.server.client_of(self.head, self.carrier)
             self.version = handshake.identify(self.head, options)
-            handshake.check(self.head, self.version, options, secure=self.carrier.is_secure)
+            handshake.check(
+                self.head, self.version, options, secure=client.is_secure, host=client.host
+            )
             self.subprotocol = handshake.choose_subprotocol(self.head, options)
             # RFC 7692 is about the frames of RFC 6455; no client of the drafts offers it.
             if options.compression is not None and self.version == "rfc6455":
@@ -66,6 +70,8 @@ class Opening:
         except Exception as error:  # the application's own: an origin or subprotocol function
             self.fail(error, None)
             return
+        if client.address != self.carrier.remote_address:
+            self.carrier.claim_address(*(client.address or ("", 0)))
         self.connection = Connection(self.server.hub, self.carrier, self.version, self.head.raw)
         self.server.openings.add(self)
         self.connection._begin(self, rest)
@@ -123,7 +129,8 @@ class Opening:
             self.version,
             self.server.options,
             key3=self.key3,
-            secure=self.carrier.is_secure,
+            secure=self.client.is_secure,
+            host=self.client.host,
             subprotocol=self.subprotocol,
             extra_headers=headers,
         )

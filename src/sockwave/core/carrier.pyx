@@ -1,10 +1,17 @@
 """What carries the bytes: the one small interface between the protocol and whatever brings its
 bytes."""
 
+import logging
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 
 from sockwave.core.timers import TICK_S
+
+logger = logging.getLogger("sockwave")
+
+# Without descriptors or memory to accept: how long until the next try.
+ACCEPT_REST_S = 0.1
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
@@ -131,11 +138,25 @@ cdef class Engine:
         if self.wheel.waiting_count:
             self.expect_tick()
 
-    def abort_waiting(self):
+    cdef int cannot_accept(self, object reason) except -1:
+        """Log, once for all attempts, that nobody can be accepted."""
+        if not self.is_short:
+            self.is_short = True
+            logger.error("cannot accept: %s; trying again all the time", reason)
+        return 0
+
+    cdef int can_accept(self) except -1:
+        """Log that somebody can be accepted again, where that has been otherwise."""
+        if self.is_short:
+            self.is_short = False
+            logger.warning("accepting again")
+        return 0
+
+    def reset_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
         cdef Timed timed
         for timed in self.wheel.all_waiting():
-            (<Carrier>timed).abort()
+            (<Carrier>timed).reset()
 
     def stop(self):
         """Let go of the loop."""
@@ -225,6 +246,10 @@ cdef class Carrier(Timed):
             self.drop_backlog(False)
             self.engine.depart(self, error)
         return 0
+
+    cpdef object reset(self):
+        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
+        self.lose(None)
 
     cdef int finish(self, bint linger) except -1:
         """End in order: everything written leaves, then FIN. With `linger`, what the peer still
@@ -318,6 +343,10 @@ cdef class Carrier(Timed):
     def abort(self):
         """Drop the socket now."""
         self.lose(None)
+
+    def claim_address(self, str host, int port):
+        """Show this IP address and port as the peer's from now on, as a proxy has told them;
+        "" for a host that is not known."""
 
     def set_deadline(self, seconds):
         """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier

@@ -207,7 +207,7 @@ cdef class Connection(Deliverer):
         if self.phase < ENDING:
             if self.phase >= CONNECTED:
                 self.enter(ENDING)
-            self.line.lose(None)
+            self.line.reset()
 
     def ping(self, data=b""):
         """Send a ping; the awaitable gives the round trip in seconds (RFC 6455, section 5.5.2).

@@ -16,8 +16,8 @@ cdef enum:
 cdef class Listener:
     """A listening socket."""
     cdef readonly object socket
-    cdef readonly bint is_unix
     cdef int fd
+    cdef bint rests             # for want of descriptors or memory
     cdef object make            # makes the carrier of a connection; None: an EpollSocket
 
 cdef class EpollEngine(Engine):
@@ -43,7 +43,6 @@ cdef class EpollSocket(Carrier):
     cdef int fd
     cdef uint32_t interest
     cdef uint8_t address[ADDRESS_SIZE]
-    cdef bint is_unix
 
     cdef int set_interest(self, uint32_t interest) except -1
     cdef int readable(self) except -1
