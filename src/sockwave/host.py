@@ -4,18 +4,23 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeAlias
 
+from sockwave.admission import Admission
 from sockwave.close import CloseCode
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
+from sockwave.core.tally import Tally
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
+from sockwave.limits import Limits, OverLimit
+from sockwave.memory import MemoryWatch
 from sockwave.opening import Opening
-from sockwave.options import Limits, Options
+from sockwave.options import Options
 from sockwave.preamble import Preamble
 from sockwave.stream import Stream
 
@@ -35,10 +40,13 @@ class Host(Emitter):
     limits: Limits
     loop: asyncio.AbstractEventLoop
     hub: Hub
+    admission: Admission
+    memory: MemoryWatch
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.limits = options.limits
+        self.tally = Tally()
         self.openings: set[Opening] = set()
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._hub: Hub | None = None
@@ -49,17 +57,36 @@ class Host(Emitter):
 
     def welcome(self, carrier: Carrier) -> None:
         """Begin a new connection: as HTTP, whatever becomes of it."""
+        options, address = self.options, carrier.remote_address
+        speaks_first = bool(options.proxy_protocol) and options.proxy_protocol.covers(address)
+        is_proxy = speaks_first or (
+            bool(options.trusted_proxies) and options.trusted_proxies.covers(address)
+        )
+        # A proxy is counted for its clients, once it has told whose connection it is.
+        if not self.admission.enter(carrier, None if is_proxy else address):
+            return
         visitor = HttpConnection(carrier, self)
         self.visitors.add(visitor)
-        proxies = self.options.proxy_protocol
-        if proxies and proxies.covers(carrier.remote_address):
-            carrier.receiver = Preamble(carrier, visitor, self.meet)
+        self.admission.await_peer(visitor)
+        if speaks_first:
+            carrier.receiver = Preamble(carrier, visitor, partial(self.introduce, visitor))
         else:
             carrier.receiver = visitor
             self.meet(carrier)
 
+    def introduce(self, visitor: HttpConnection) -> None:
+        """Take note of whom a proxy has brought."""
+        carrier = visitor.carrier
+        try:
+            if not self.options.trusted_proxies.covers(carrier.remote_address):
+                self.admission.count_address(carrier, carrier.remote_address)
+        except OverLimit as refused:
+            visitor.dismiss(refused)
+        else:
+            self.meet(carrier)
+
     def meet(self, carrier: Carrier) -> None:
-        """Take note of a new connection, as soon as it is known whose it is."""
+        """Tell of a new connection, as soon as it is known whose it is."""
         if self.listeners("stream"):
             self.emit_event("stream", Stream(carrier))
 

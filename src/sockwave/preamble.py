@@ -1,13 +1,12 @@
 """The receiver of a connection from a proxy, until the proxy has said whose connection it is."""
 
-import logging
 from collections.abc import Callable
 
+from sockwave.address import spell
 from sockwave.core.carrier import Carrier
 from sockwave.core.receiver import Receiver
+from sockwave.log import peers
 from sockwave.proxy_header import parse_proxy_header
-
-logger = logging.getLogger("sockwave")
 
 
 class Preamble(Receiver):
@@ -19,7 +18,7 @@ class Preamble(Receiver):
     __slots__ = ("_carrier", "_input", "_next", "_when_read")
 
     def __init__(
-        self, carrier: Carrier, receiver: Receiver, when_read: Callable[[Carrier], None]
+        self, carrier: Carrier, receiver: Receiver, when_read: Callable[[], None]
     ) -> None:
         self._carrier = carrier
         self._next = receiver
@@ -44,7 +43,7 @@ class Preamble(Receiver):
         try:
             header = parse_proxy_header(self._input)
         except ValueError as error:
-            logger.warning("no PROXY header from %s: %s", carrier.remote_address, error)
+            peers.warning("no PROXY header from %s: %s", spell(carrier.remote_address), error)
             carrier.abort()
             return None
         if header is None:
@@ -54,7 +53,7 @@ class Preamble(Receiver):
         carrier.receiver = self._next
         if header.source is not None:
             carrier.claim_address(*header.source)
-        self._when_read(carrier)
+        self._when_read()
         return rest
 
     def eof_received(self) -> None:

@@ -8,17 +8,21 @@ from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 if TYPE_CHECKING:
+    from sockwave.admission import Admission
+    from sockwave.core.tally import Tally
     from sockwave.http.connection import HttpConnection
 
 
 class Application(Protocol):
     """Who answers the requests of a connection."""
 
+    admission: "Admission"
     limits: Limits
     loop: asyncio.AbstractEventLoop
+    tally: "Tally"
 
     def client_of(self, head: RequestHead, carrier: Carrier) -> Client:
         """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
