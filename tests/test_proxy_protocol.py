@@ -12,6 +12,7 @@ from tls_wire import TlsWire
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
+from sockwave.log import PeerFilter, peers
 
 V1 = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n"
 CLIENT = ("192.0.2.7", 4711)
@@ -150,8 +151,14 @@ async def test_a_header_that_comes_byte_by_byte_is_put_together(
     ids=["request", "client-hello", "v1", "too-long", "v2-command", "v2-length"],
 )
 async def test_what_is_no_header_ends_the_connection_at_once(
-    start_proxied: StartProxied, caplog: pytest.LogCaptureFixture, data: bytes, tls: bool
+    start_proxied: StartProxied,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    data: bytes,
+    tls: bool,
 ) -> None:
+    # Each test sees its own lines, however many there were before.
+    monkeypatch.setattr(peers, "filters", [PeerFilter()])
     # No deadline: it is not waited for.
     server = await start_proxied(tls=tls, handshake_timeout=None)
     caplog.set_level(logging.INFO)

@@ -17,9 +17,7 @@ class Preamble(Receiver):
 
     __slots__ = ("_carrier", "_input", "_next", "_when_read")
 
-    def __init__(
-        self, carrier: Carrier, receiver: Receiver, when_read: Callable[[], None]
-    ) -> None:
+    def __init__(self, carrier: Carrier, receiver: Receiver, when_read: Callable[[], None]) -> None:
         self._carrier = carrier
         self._next = receiver
         self._when_read = when_read

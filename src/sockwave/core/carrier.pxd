@@ -38,6 +38,7 @@ cdef class Engine:
     cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
     cdef bint is_short          # of descriptors or memory, so that nobody can be accepted
+    cdef object recovery_handle     # of the time after which that is over
 
     cdef int admit(self, Carrier carrier) except -1
     cdef int depart(self, Carrier carrier, object error) except -1

@@ -14,6 +14,8 @@ logger = logging.getLogger("sockwave")
 
 # Without descriptors or memory to accept: how long until the next try.
 ACCEPT_REST_S = 0.1
+# How long all must be well until that is said: at the brink, each client that goes lets one in.
+RECOVERY_S = 1.0
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
@@ -153,17 +155,24 @@ cdef class Engine:
 
     cdef int cannot_accept(self, object reason) except -1:
         """Log, once for all attempts, that nobody can be accepted."""
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
+            self.recovery_handle = None
         if not self.is_short:
             self.is_short = True
             logger.error("cannot accept: %s; trying again all the time", reason)
         return 0
 
     cdef int can_accept(self) except -1:
-        """Log that somebody can be accepted again, where that has been otherwise."""
-        if self.is_short:
-            self.is_short = False
-            logger.warning("accepting again")
+        """Note that somebody can be accepted; logged where that has been otherwise, if it lasts."""
+        if self.is_short and self.recovery_handle is None:
+            self.recovery_handle = self.loop.call_later(RECOVERY_S, self._recover)
         return 0
+
+    def _recover(self):
+        self.is_short = False
+        self.recovery_handle = None
+        logger.warning("accepting again")
 
     def reset_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
@@ -173,6 +182,8 @@ cdef class Engine:
 
     def stop(self):
         """Let go of the loop."""
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
         if self.tick_handle is not None:
             self.tick_handle.cancel()
             self.tick_handle = None

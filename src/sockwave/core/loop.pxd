@@ -34,6 +34,7 @@ cdef class EpollEngine(Engine):
 
     cdef int serve(self, int timeout_ms) except -1
     cdef int serve_event(self, void* who, uint32_t events) except -1
+    cdef int watch(self, Listener listener) except -1
     cdef int accept(self, Listener listener) except -1
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1
     cdef int rest_from_accepting(self, Listener listener, int error) except -1

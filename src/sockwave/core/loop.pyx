@@ -200,15 +200,20 @@ cdef class EpollEngine(Engine):
         plain ones."""
         cdef Listener listener = Listener(socket_, make)
         self.listeners[listener.fd] = listener
-        self.accept_again(listener)
+        self.watch(listener)
+
+    cdef int watch(self, Listener listener) except -1:
+        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
+        if poller_add(self.poller, listener.fd, POLL_READ, who) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
 
     def accept_again(self, Listener listener):
-        """Take up accepting."""
-        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
+        """Take up accepting: at once, to know whether it is possible."""
         listener.rests = False
         if self.listeners.get(listener.fd) is listener:
-            if poller_add(self.poller, listener.fd, POLL_READ, who) < 0:
-                raise OSError(errno, os.strerror(errno))
+            self.watch(listener)
+            self.accept(listener)
 
     def stop_listening(self):
         """Close the listening sockets."""

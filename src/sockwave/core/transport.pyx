@@ -69,7 +69,8 @@ cdef class AsyncioEngine(Engine):
         """
         self.listeners[socket_] = make = make or (lambda: TransportProtocol(self))
         try:
-            return self.accept_again(socket_)
+            self.loop.add_reader(socket_.fileno(), self._accept, socket_)
+            return
         except NotImplementedError:
             del self.listeners[socket_]
         if socket_.family == getattr(socket, "AF_UNIX", None):
@@ -79,9 +80,10 @@ cdef class AsyncioEngine(Engine):
         self.servers.append(await create(make, sock=socket_))
 
     def accept_again(self, socket_):
-        """Take up accepting."""
+        """Take up accepting: at once, to know whether it is possible."""
         if socket_ in self.listeners:
             self.loop.add_reader(socket_.fileno(), self._accept, socket_)
+            self._accept(socket_)
 
     def _accept(self, socket_):
         """Accept who waits."""
