@@ -154,22 +154,25 @@ class Host(Emitter):
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run an asynchronous listener as a task, held by its connection or its request."""
-        if self._answering is not None:
-            self._answering.hold(self.loop.create_task(self._answer(coroutine, self._answering)))
+        response = self._answering
+        if response is not None:
+            # The listener itself is the task: it has to be told when it is cancelled unbegun.
+            task = self.loop.create_task(coroutine)
+            task.add_done_callback(lambda task: self._answered(task, response))
+            response.hold(task)
         elif self._hub is None:
             coroutine.close()
             raise SockwaveError("the server does not run: expected no asynchronous listener")
         else:
             self._hub.hold(coroutine, self._hub.current)
 
-    async def _answer(self, coroutine: Coroutine[Any, Any, object], response: Response) -> None:
-        """Answer a request by an asynchronous listener."""
-        try:
-            await coroutine
-        except Exception as error:
-            response.fail(error)
-            if not isinstance(error, Refused):
-                self.report(error, None)
+    def _answered(self, task: asyncio.Task[object], response: Response) -> None:
+        """Answer for an asynchronous listener that has failed."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        response.fail(error)
+        if not isinstance(error, Refused):
+            self.report(error, None)
 
     async def handle(self, handler: Handler, connection: Connection) -> None:
         """Run the handler of a connection, which ends with it."""
