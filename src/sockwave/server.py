@@ -289,7 +289,11 @@ class Server(Host):
 
     @property
     def dropped_count(self) -> int:
-        """How many messages were dropped for clients that could not keep up; see `slow`."""
+        """How many messages were dropped for clients that could not keep up; see `slow`.
+
+        Those that still waited when a connection was aborted, or its closing handshake took too
+        long, are among them.
+        """
         return 0 if self._hub is None else self._hub.dropped_count
 
     @property

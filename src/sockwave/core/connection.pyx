@@ -210,6 +210,7 @@ cdef class Connection(Deliverer):
         if self.phase < ENDING:
             if self.phase >= CONNECTED:
                 self.enter(ENDING)
+                self.dropped(self.line.count_messages(self.is_draft()))
             self.line.reset()
 
     def ping(self, data=b""):
