@@ -37,6 +37,8 @@ cdef class Engine:
     cdef public object when_empty   # called when the last carrier is gone, if not None
     cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
+    cdef bint is_short          # of descriptors or memory, so that nobody can be accepted
+    cdef object recovery_handle     # of the time after which that is over
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
     cdef int admit(self, Carrier carrier) except -1
@@ -45,6 +47,8 @@ cdef class Engine:
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Carrier carrier, object error) except -1
     cdef int expect_tick(self) except -1
+    cdef int cannot_accept(self, object reason) except -1
+    cdef int can_accept(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 
@@ -59,6 +63,7 @@ cdef class Carrier(Timed):
     cdef bint is_paused
     cdef bint has_ended     # the peer's FIN has come
     cdef bint is_lost       # the socket is gone
+    cdef public bint awaits_preamble    # its receiver reads what comes before TLS
     # Of the wheel's time. A carrier has one place on the wheel, for whichever comes first: the
     # receiver's deadline, or the next look at whether the peer still takes what waits for it.
     cdef uint32_t asked     # the tick at which the receiver wants its turn; 0: none
@@ -83,6 +88,7 @@ cdef class Carrier(Timed):
     cdef int ask_for(self, uint32_t tick) except -1
     cdef int begin_waiting(self) except -1
     cdef int lose(self, object error) except -1
+    cpdef object reset(self)
     cdef int finish(self, bint linger) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1

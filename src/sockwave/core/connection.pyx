@@ -189,7 +189,8 @@ cdef class Connection(Keeper):
         if self.phase < ENDING:
             if self.phase >= CONNECTED:
                 self.enter(ENDING)
-            self.line.lose(None)
+                self.dropped(self.line.count_messages(self.is_draft()))
+            self.line.reset()
 
     # ---- what the application asks about
 
