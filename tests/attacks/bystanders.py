@@ -9,6 +9,9 @@ from wire import Wire
 from attacks.process import Victim
 from attacks.victim import BYSTANDER
 
+# Where bystanders come from, and a server's own page: the Host of `Wire.connect`.
+OWN_PAGE = {"Origin": "http://example.com"}
+
 
 class Bystanders:
     """A few clients that send messages and hold the server to sending them back."""
@@ -27,7 +30,7 @@ class Bystanders:
             if victim.tls_address and number % 2:
                 clients.append(await TlsWire.connect(victim.tls_address, target=BYSTANDER))
             else:
-                clients.append(await victim.connect(target=BYSTANDER))
+                clients.append(await victim.connect(target=BYSTANDER, headers=OWN_PAGE))
         made = cls(clients)
         for number in range(count):
             await made.echo(number)

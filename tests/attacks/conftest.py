@@ -13,7 +13,7 @@ from certificates import LOCALHOST, write_pem
 from wire import PATIENCE_S, Wire
 
 from attacks import applications
-from attacks.bystanders import Bystanders
+from attacks.bystanders import OWN_PAGE, Bystanders
 from attacks.process import Application, Victim
 
 Attack = Callable[..., AbstractAsyncContextManager[Victim]]
@@ -76,7 +76,7 @@ class Victims:
 async def warm_up(victim: Victim, max_size: int | None) -> None:
     """Let a new server do once what it will do often, as the first time takes memory for good."""
     for number in range(VISITS):
-        wire = await victim.connect()
+        wire = await victim.connect(headers=OWN_PAGE)
         for size in (1, 1000, 100_000):
             wire.send("bystander".ljust(size if max_size is None else min(size, max_size)))
             await wire.receive_message()

@@ -4,6 +4,8 @@ bytes."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 
+from sockwave.core.tally cimport HIGH_WATER
+
 from sockwave.core.timers import TICK_S
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
@@ -23,13 +25,15 @@ cdef class Engine:
 
     def __cinit__(
         self, loop, welcome, complain, *,
-        size_t high_water, size_t low_water, size_t max_backlog,
+        size_t high_water, size_t low_water, size_t max_backlog, Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
+        self.tally = tally
+        self.tariff = tariff
         self.departed = []
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
@@ -106,6 +110,8 @@ cdef class Engine:
             except BaseException as failure:
                 self.complain(failure, carrier)
         self.carrier_count -= 1
+        if self.when_departed is not None:
+            self.when_departed(carrier)
         if not self.carrier_count and self.when_empty is not None:
             self.when_empty()
         return 0
@@ -124,6 +130,13 @@ cdef class Engine:
         if self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_S, self._tick)
         return 0
+
+    cdef double clock(self) except -1:
+        """Give the time, in seconds on the loop's clock: that of the last tick."""
+        if self.tick_handle is None:
+            self.wheel.now = self.loop.time()
+            self.expect_tick()
+        return self.wheel.now
 
     def _tick(self):
         self.tick_handle = None
@@ -252,6 +265,7 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int backlog_rose(self) except -1:
+        self.engine.tally.hit(HIGH_WATER)
         if self.receiver is not None and not self.is_closing:
             self.receiver.backlog_rose()
         return 0
