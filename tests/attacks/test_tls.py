@@ -115,6 +115,23 @@ async def test_handshakes_that_stall_cost_little_memory(
         assert victim.peak_growth() < count * 128 * 1024 + NOTHING
 
 
+async def test_handshakes_that_stall_keep_nobody_out_who_is_quick(
+    attack: Attack, tls: dict[str, Any]
+) -> None:
+    room, context = 8, client_context()
+    async with attack(**tls, max_handshakes=room, handshake_timeout=60) as victim:
+        stalled = [await TlsWire.begin(victim.tls_address, context) for _ in range(30)]
+        for client in stalled[-room:]:
+            client.wire.write(client.first_flight())
+            await client.receive_records()
+        honest = await TlsWire.connect(victim.tls_address, context)
+        await echo(honest, "there is room")
+        gone = stalled[: -room + 1]  # the oldest
+        for client in gone:
+            await client.wire.receive_rest()
+        assert (await victim.report()).limit_hits == {"max_handshakes": len(gone)}
+
+
 # ---- other protocols
 
 JUNK = [
