@@ -175,6 +175,7 @@ async def test_million_fragments_without_an_end_are_stopped_long_before(
         batch = reference.serialize(Frame(CONTINUATION, payload, fin=False)) * 10_000
         await pour(wire, batch, 100)
         await wire.expect_failure(POLICY)
+        await wire.close()
         report = await victim.report(closes=1)
         assert report.codes == [POLICY]
         assert report.limit_hits == {"fragment_count": 1}
@@ -298,6 +299,7 @@ async def test_flood_of_control_frames_is_stopped_at_its_budget(
         assert {pong.opcode for pong in pongs} <= {PONG}
         wire.write_close(POLICY)
         await wire.receive_end()
+        await wire.close()
         report = await victim.report(closes=1)
         assert report.codes == [POLICY]
         assert report.limit_hits == {"control_rate": 1}
