@@ -213,6 +213,7 @@ async def test_client_that_ends_without_a_request_is_let_go(start_server: Any) -
 
 # ---- refusals ----
 
+
 @pytest.mark.parametrize(
     "raw",
     [b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1\r\nA: b\rC", b"\n", b"GET / HTTP/1.1\r\n\n"],

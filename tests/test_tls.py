@@ -573,6 +573,32 @@ async def test_the_deadline_covers_tls_and_the_request_together(start_tls: Start
     assert (await client.receive_rest()).startswith(b"HTTP/1.1 408")
 
 
+async def test_newcomer_to_a_full_server_is_hung_up_on_before_any_handshake(
+    start_tls: StartTls,
+) -> None:
+    server = await start_tls(max_connections=1)
+    present = await TlsWire.connect(server.addresses[0])
+    with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+        await TlsWire.open(server.addresses[0])
+    assert server.limit_hits["max_connections"] == 1
+    present.send("undisturbed")
+    assert await present.receive_message() == "undisturbed"
+
+
+async def test_stalled_tls_handshakes_make_room_for_quick_ones(start_tls: StartTls) -> None:
+    server = await start_tls(max_handshakes=2)
+    stalled = [await Wire.open(server.addresses[0]) for _ in range(2)]
+    for wire in stalled:
+        wire.write(b"\x16\x03\x01")
+    await stalled[0].receive_nothing()
+    quick = await TlsWire.connect(server.addresses[0])
+    await stalled[0].receive_end()
+    await stalled[1].receive_nothing()
+    assert server.limit_hits["max_handshakes"] == 1
+    quick.send("and is served")
+    assert await quick.receive_message() == "and is served"
+
+
 async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
     start_tls: StartTls, caplog: pytest.LogCaptureFixture
 ) -> None:
