@@ -194,6 +194,14 @@ async def test_megabyte_in_segments_of_one_byte_is_kept_in_one_buffer(attack: At
         assert victim.peak_growth() < 1.5 * MIB + NOTHING
 
 
+async def test_million_tiny_messages_leave_memory_flat(attack: Attack) -> None:
+    async with attack(application=applications.count) as victim:
+        wire = await victim.connect()
+        assert await pour(wire, frames(BINARY, b"", 5000), 200) == 200
+        await send_and_wait(wire, b"")
+        assert victim.peak_growth() < NOTHING
+
+
 # ---- A7: work that grows with the square of what is sent
 # Nobody else is there: the time is the attack's.
 
