@@ -68,6 +68,13 @@ def test_params_are_decoded_and_the_last_one_counts() -> None:
     assert params.get("none") is None
 
 
+def test_params_and_cookies_are_read_once() -> None:
+    request = parse(head("Cookie: a=1", line="GET /?b=2 HTTP/1.1"))
+    assert request.params is request.params
+    assert request.cookies is request.cookies
+    assert repr(request.params) == "Params({'b': ['2']})"
+
+
 def test_params_of_malformed_escapes_do_not_raise() -> None:
     assert parse(head(line="GET /?a=%zz&b=%ff HTTP/1.1")).params["b"] == "\ufffd"
 

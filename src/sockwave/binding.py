@@ -57,8 +57,13 @@ def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
     return made
 
 
-def bind_path(path: str) -> socket.socket:
-    """Listen on a Unix socket; one that a server left behind is replaced, one in use is not."""
+def bind_path(path: str, mode: int | None) -> socket.socket:
+    """Listen on a Unix socket; one that a server left behind is replaced, one in use is not.
+
+    `mode` are its permissions; without it they are as the process's umask says.
+    """
+    if mode is not None and not (type(mode) is int and 0 <= mode <= 0o777):
+        raise ValueError(f"mode: expected permissions such as 0o660, given {mode!r}")
     if not hasattr(socket, "AF_UNIX"):
         raise OSError(
             errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system"
@@ -67,6 +72,8 @@ def bind_path(path: str) -> socket.socket:
         if is_abandoned(path):
             os.unlink(path)
         made.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)  # in time: nobody can connect until we listen
         made.listen(ACCEPT_QUEUE_COUNT)
     return made
 

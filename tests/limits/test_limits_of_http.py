@@ -156,6 +156,9 @@ async def requests_behind_one_that_waits(server: sockwave.Server) -> Telling:
         wire.write(GET)
         await wait_until(lambda: server.limit_hits["pipelined_count"])
         yield None
+        for count in range(1, 5):
+            waiting[-1].end()
+            await wait_until(lambda count=count: len(waiting) == min(count + 1, 4))
 
 
 # ---- times ---------------------------------------------------------------------------------------

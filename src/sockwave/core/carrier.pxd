@@ -37,6 +37,8 @@ cdef class Engine:
     cdef public object when_empty   # called when the last carrier is gone, if not None
     cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
+    cdef bint is_short          # of descriptors or memory, so that nobody can be accepted
+    cdef object recovery_handle     # of the time after which that is over
 
     cdef int admit(self, Carrier carrier) except -1
     cdef int depart(self, Carrier carrier, object error) except -1
@@ -44,6 +46,8 @@ cdef class Engine:
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Carrier carrier, object error) except -1
     cdef int expect_tick(self) except -1
+    cdef int cannot_accept(self, object reason) except -1
+    cdef int can_accept(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 
@@ -58,6 +62,7 @@ cdef class Carrier(Timed):
     cdef bint is_paused
     cdef bint has_ended     # the peer's FIN has come
     cdef bint is_lost       # the socket is gone
+    cdef public bint awaits_preamble    # its receiver reads what comes before TLS
 
     # What a kind of carrier does beside `put` and `await_writable`:
     cdef int watch_readable(self, bint on) except -1
@@ -72,6 +77,7 @@ cdef class Carrier(Timed):
     cdef int run_ready(self) except -1
     cdef int end_reading(self) except -1
     cdef int lose(self, object error) except -1
+    cpdef object reset(self)
     cdef int finish(self, bint linger) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1

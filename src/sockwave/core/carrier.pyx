@@ -1,12 +1,21 @@
 """What carries the bytes: the one small interface between the protocol and whatever brings its
 bytes."""
 
+import logging
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 
 from sockwave.core.tally cimport HIGH_WATER
 
 from sockwave.core.timers import TICK_S
+
+logger = logging.getLogger("sockwave")
+
+# Without descriptors or memory to accept: how long until the next try.
+ACCEPT_REST_S = 0.1
+# How long all must be well until that is said: at the brink, each client that goes lets one in.
+RECOVERY_S = 1.0
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
@@ -84,15 +93,20 @@ cdef class Engine:
     cdef int end_turn(self) except -1:
         """Do what waits for the end of a turn of the loop: writes, and farewells."""
         cdef Carrier carrier
+        cdef list departed = []
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
             while self.cork.first_dirty is not None or self.departed:
                 self.cork.flush()
-                departed, self.departed = self.departed, []
-                for carrier, error in departed:
+                departed, self.departed = self.departed[::-1], []
+                while departed:
+                    carrier, error = departed.pop()
                     self.say_farewell(carrier, error)
         finally:
             self.cork.promised = False
+            if departed:                # a listener of one of them ends the program
+                self.departed += departed[::-1]
+                self.cork.promise()
         if self.postponed and not self.next_turn_is_due:
             self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
@@ -102,18 +116,20 @@ cdef class Engine:
         cdef Receiver receiver = carrier.receiver
         carrier.receiver = None
         self.cork.has_called_out = True
-        if receiver is not None:
-            try:
+        try:
+            if receiver is not None:
                 receiver.connection_lost(error)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as failure:
-                self.complain(failure, carrier)
-        self.carrier_count -= 1
-        if self.when_departed is not None:
-            self.when_departed(carrier)
-        if not self.carrier_count and self.when_empty is not None:
-            self.when_empty()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as failure:
+            self.complain(failure, carrier)
+        finally:
+            # Whoever ends the program: the server waits until nobody is left.
+            self.carrier_count -= 1
+            if self.when_departed is not None:
+                self.when_departed(carrier)
+            if not self.carrier_count and self.when_empty is not None:
+                self.when_empty()
         return 0
 
     def _next_turn(self):
@@ -144,14 +160,37 @@ cdef class Engine:
         if self.wheel.waiting_count:
             self.expect_tick()
 
-    def abort_waiting(self):
+    cdef int cannot_accept(self, object reason) except -1:
+        """Log, once for all attempts, that nobody can be accepted."""
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
+            self.recovery_handle = None
+        if not self.is_short:
+            self.is_short = True
+            logger.error("cannot accept: %s; trying again all the time", reason)
+        return 0
+
+    cdef int can_accept(self) except -1:
+        """Note that somebody can be accepted; logged where that has been otherwise, if it lasts."""
+        if self.is_short and self.recovery_handle is None:
+            self.recovery_handle = self.loop.call_later(RECOVERY_S, self._recover)
+        return 0
+
+    def _recover(self):
+        self.is_short = False
+        self.recovery_handle = None
+        logger.warning("accepting again")
+
+    def reset_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
         cdef Timed timed
         for timed in self.wheel.all_waiting():
-            (<Carrier>timed).abort()
+            (<Carrier>timed).reset()
 
     def stop(self):
         """Let go of the loop."""
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
         if self.tick_handle is not None:
             self.tick_handle.cancel()
             self.tick_handle = None
@@ -238,6 +277,10 @@ cdef class Carrier(Timed):
             self.drop_backlog(False)
             self.engine.depart(self, error)
         return 0
+
+    cpdef object reset(self):
+        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
+        self.lose(None)
 
     cdef int finish(self, bint linger) except -1:
         """End in order: everything written leaves, then FIN. With `linger`, what the peer still
@@ -332,6 +375,10 @@ cdef class Carrier(Timed):
     def abort(self):
         """Drop the socket now."""
         self.lose(None)
+
+    def claim_address(self, str host, int port):
+        """Show this IP address and port as the peer's from now on, as a proxy has told them;
+        "" for a host that is not known."""
 
     def set_deadline(self, seconds):
         """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier

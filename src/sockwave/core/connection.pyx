@@ -210,7 +210,8 @@ cdef class Connection(Deliverer):
         if self.phase < ENDING:
             if self.phase >= CONNECTED:
                 self.enter(ENDING)
-            self.line.lose(None)
+                self.dropped(self.line.count_messages(self.is_draft()))
+            self.line.reset()
 
     def ping(self, data=b""):
         """Send a ping; the awaitable gives the round trip in seconds (RFC 6455, section 5.5.2).

@@ -75,6 +75,7 @@ cdef class Phased(Sender):
         if self.behind is not None:
             # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
             # frame."
+            self.dropped(self.behind.count_messages(self.is_draft()))
             self.behind.drop_backlog(False)
             self.behind = None
         if self.phase == CLOSING:
@@ -125,6 +126,7 @@ cdef class Phased(Sender):
             self.opening.deadline_passed()
         else:
             self.line.engine.tally.hit(CLOSE_TIMEOUT)
+            self.dropped(self.line.count_messages(self.is_draft()))
             self.happened(STREAM_ENDS, None)
 
     cpdef object connection_lost(self, object error):

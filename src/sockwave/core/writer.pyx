@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from sockwave.core.backlog cimport cut_size
 from sockwave.core.frames cimport MAX_HEADER_SIZE, header_size, write_header
 
 cdef enum:
@@ -138,6 +139,7 @@ cdef class Writer(Backlog):
         self.cork.used = 0
         if rest:
             memcpy(self.room(rest), self.cork.buffer + taken, rest)
+            self.lead_size = cut_size(self.cork.buffer, self.cork.buffer + taken + rest, taken)
         return 0
 
     cdef bint fits_cork(self, size_t size) except -1:

@@ -97,10 +97,15 @@ def _check_host(head: RequestHead, headers: Headers) -> None:
     if host is None:
         if head.http_version == "1.1":
             raise Refused(400, "expected a Host header field\n")
-    elif not host or host.encode("latin-1").translate(None, _HOST_BYTES):
+    elif not is_host(host):
         raise Refused(400, "malformed Host header field\n")
     elif len(headers.get_all("host")) > 1:
         raise Refused(400, "expected one Host header field, given several\n")
+
+
+def is_host(host: str) -> bool:
+    """Tell whether `host` may stand in a Host header field."""
+    return bool(host) and not host.encode("latin-1").translate(None, _HOST_BYTES)
 
 
 def _check_target(head: RequestHead) -> None:
