@@ -237,7 +237,7 @@ cdef class EpollEngine(Engine):
         self.listeners = {}
 
     cdef int accept(self, Listener listener) except -1:
-        cdef uint8_t address[ADDRESS_SIZE + 100]
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
         cdef socklen_t size
         cdef int _attempt, fd
         for _attempt in range(ACCEPT_COUNT):
@@ -307,7 +307,8 @@ cdef class EpollSocket(Carrier):
         return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
 
     cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
-        return self.is_unix or (
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        return self.find_own_address(address) == AF_UNIX or (
             self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
             and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, idle_s)
             and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, interval_s)
@@ -379,19 +380,26 @@ cdef class EpollSocket(Carrier):
         if host:
             write_address(self.address, host, port)
 
+    cdef uint16_t find_own_address(self, uint8_t* address) noexcept:
+        """Find the struct sockaddr of our end, OWN_ADDRESS_SIZE bytes, and give its family; 0 where
+        there is none any more."""
+        cdef socklen_t size = OWN_ADDRESS_SIZE
+        cdef uint16_t family = 0
+        memset(address, 0, OWN_ADDRESS_SIZE)
+        if self.fd >= 0 and getsockname(self.fd, <sockaddr*>address, &size) == 0:
+            memcpy(&family, address, 2)
+        return family
+
     @property
     def remote_address(self):
         return as_address(self.address)
 
     @property
     def local_address(self):
-        cdef uint8_t address[ADDRESS_SIZE + 100]
-        cdef socklen_t size = sizeof(address)
-        cdef uint16_t family
-        memset(address, 0, sizeof(address))
-        if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef uint16_t family = self.find_own_address(address)
+        if not family:
             return None
-        memcpy(&family, address, 2)
         if family == AF_UNIX:
             return (<const char*>address + 2).decode("utf-8", "surrogateescape")
         return as_address(address)
