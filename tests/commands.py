@@ -33,7 +33,16 @@ def started(
         try:
             yield process
         finally:
-            process.kill()
+            end(process)
+
+
+def end(process: Process) -> None:
+    """Let a process end by itself, if it can: only then does it say what was reached in it."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @contextlib.contextmanager

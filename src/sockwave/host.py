@@ -150,7 +150,18 @@ class Host(Emitter):
             finally:
                 self._is_reporting = False
         else:
+            self._log(error, connection)
+
+    def _log(self, error: BaseException, connection: Connection | None) -> None:
+        """Log an error; where the log fails too, the loop is told, and nobody else notices."""
+        try:
             logger.error("error in %s", connection or "the server", exc_info=error)
+        except Exception as failure:
+            if self._hub is None:
+                raise
+            self.loop.call_exception_handler(
+                {"message": f"an error was not logged: {error!r}", "exception": failure}
+            )
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run an asynchronous listener as a task, held by its connection or its request."""

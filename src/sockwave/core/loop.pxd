@@ -46,4 +46,5 @@ cdef class EpollSocket(Carrier):
     cdef uint8_t address[ADDRESS_SIZE]
 
     cdef int set_interest(self, uint32_t interest) except -1
+    cdef bint set_option(self, int level, int option, int value) noexcept
     cdef int readable(self) except -1

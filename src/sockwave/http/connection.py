@@ -277,13 +277,13 @@ class HttpConnection(Receiver):
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what is being read with an error, and end; nothing behind it is read."""
+        if isinstance(refused, OverLimit):
+            self.application.tally.count(refused.limit)
         exchange = self._exchange
         response = None if exchange is None else exchange.response
         if response is not None and response.headers_sent:
             self.abort()
             return
-        if isinstance(refused, OverLimit):
-            self.application.tally.count(refused.limit)
         if exchange is None or response is not None:
             self.write(serialize_response(refused.status, refused.headers, refused.body))
         # Else a body went wrong behind its answer, and cannot be answered once more.
