@@ -47,7 +47,7 @@ cdef class Engine:
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Carrier carrier, object error) except -1
     cdef int expect_tick(self) except -1
-    cdef int cannot_accept(self, object reason) except -1
+    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1
     cdef int can_accept(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1

@@ -16,9 +16,9 @@ from sockwave.core.timers import TICK_S
 logger = logging.getLogger("sockwave")
 
 # Without descriptors or memory to accept: how long until the next try.
-ACCEPT_REST_S = 0.1
+cdef double ACCEPT_REST_S = 0.1
 # How long all must be well until that is said: at the brink, each client that goes lets one in.
-RECOVERY_S = 1.0
+cdef double RECOVERY_S = 1.0
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
@@ -171,8 +171,9 @@ cdef class Engine:
         if self.carrier_count:
             self.tick_handle = self.loop.call_later(TICK_S, self._tick)
 
-    cdef int cannot_accept(self, object reason) except -1:
-        """Log, once for all attempts, that nobody can be accepted."""
+    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
+        """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
+        self.loop.call_later(ACCEPT_REST_S, again, listener)
         if self.recovery_handle is not None:
             self.recovery_handle.cancel()
             self.recovery_handle = None

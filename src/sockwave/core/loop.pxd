@@ -38,7 +38,7 @@ cdef class EpollEngine(Engine):
     cdef int watch(self, Listener listener) except -1
     cdef int accept(self, Listener listener) except -1
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1
-    cdef int rest_from_accepting(self, Listener listener, int error) except -1
+    cdef int rest(self, Listener listener, int error) except -1
 
 cdef class EpollSocket(Carrier):
     """A TCP or Unix socket in the engine's epoll."""

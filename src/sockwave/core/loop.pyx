@@ -14,8 +14,6 @@ from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
 
-from sockwave.core.carrier import ACCEPT_REST_S
-
 cdef extern from "poller.h" nogil:
     enum: POLL_READ, POLL_WRITE, POLL_BROKEN
     int poller_create()
@@ -251,7 +249,7 @@ cdef class EpollEngine(Engine):
             elif errno == EAGAIN:
                 return self.can_accept()        # the kernel looks for a descriptor first
             elif errno != ECONNABORTED and errno != EINTR:
-                return self.rest_from_accepting(listener, errno)
+                return self.rest(listener, errno)
         return 0
 
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
@@ -264,18 +262,16 @@ cdef class EpollEngine(Engine):
         memcpy(peer.address, address, ADDRESS_SIZE)
         peer.interest = POLL_READ
         if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
-            return self.rest_from_accepting(listener, errno)
+            return self.rest(listener, errno)
         self.can_accept()
         Py_INCREF(peer)             # the epoll's reference, until `drop`
         return self.admit(peer)
 
-    cdef int rest_from_accepting(self, Listener listener, int error) except -1:
+    cdef int rest(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.
-        self.cannot_accept(os.strerror(error))
         listener.rests = True
         poller_remove(self.poller, listener.fd)
-        self.loop.call_later(ACCEPT_REST_S, self.accept_again, listener)
-        return 0
+        return self.rest_from_accepting(os.strerror(error), self.accept_again, listener)
 
 
 cdef class EpollSocket(Carrier):
