@@ -347,6 +347,8 @@ cdef class Carrier(Timed):
 
     cdef int ask_for(self, uint32_t tick) except -1:
         """Give the receiver its turn at a tick, in place of an earlier one; 0: never."""
+        if self.is_lost:
+            return 0            # it may have lost its peer in what it has just written
         self.asked = tick
         return self.set_alarm()
 
