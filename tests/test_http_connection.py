@@ -565,7 +565,7 @@ async def test_listener_may_take_its_time(start_server: Any) -> None:
 
 
 async def test_client_that_does_not_take_its_answer_is_dropped(start_server: Any) -> None:
-    server = await start_server(body_timeout=0.4)
+    server = await start_server(write_timeout=0.4)
     ended = asyncio.Event()
 
     @server.on("request")
@@ -737,7 +737,7 @@ async def test_body_that_ends_early_is_400(start_server: Any) -> None:
 
 
 async def test_large_last_answer_arrives_whole_at_a_slow_reader(start_server: Any) -> None:
-    server = await start_server(body_timeout=0.5)
+    server = await start_server(write_timeout=2)
     size = 20_000_000
     server.on("request", lambda req, res: res.end(bytes(size)))
     wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)

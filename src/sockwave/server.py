@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sockwave.admission import Admission
+from sockwave.binding import set_user_timeout
 from sockwave.certificates import File
 from sockwave.close import check_close
 from sockwave.connections import Connections
@@ -198,6 +199,7 @@ class Server(Host):
 
     async def _accept_on(self, doors: list[Door]) -> None:
         for one, context in doors:
+            set_user_timeout(one, self.limits.write_timeout)
             make = None if context is None else secure(self._engine, context)
             await self._engine.listen(one, make)
         if self._is_closing:

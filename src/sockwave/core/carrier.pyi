@@ -29,6 +29,7 @@ class Engine:
         high_water: int,
         low_water: int,
         max_backlog: int,
+        write_timeout: float | None,
         tally: Tally,
         tariff: Tariff,
     ) -> Self: ...

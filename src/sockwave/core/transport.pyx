@@ -7,11 +7,19 @@ import asyncio
 import logging
 import socket
 import struct
+import sys
 from functools import partial
+
+try:
+    import fcntl
+    import termios
+except ImportError:             # Windows
+    fcntl = termios = None
 
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
@@ -46,6 +54,31 @@ cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
             at[0] += 1
             start[0] = 0
     return gathered
+
+
+cdef uint32_t count_unsent(object sock) except? 0:
+    """Say how many bytes the kernel holds for the peer, where it tells."""
+    if fcntl is None or sock is None or sock.fileno() < 0:
+        return 0
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
+
+
+cdef bint set_probes(object sock, int idle_s, int interval_s, int count) except -1:
+    """Let the kernel ask a quiet peer whether it is there; false where it cannot. On the same
+    machine it knows."""
+    if sock is None or not hasattr(socket, "TCP_KEEPIDLE"):
+        return False
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return True
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+    return True
 
 
 cdef class AsyncioEngine(Engine):
@@ -177,9 +210,11 @@ cdef class TransportCarrier(Carrier):
 
     def pause_writing(self):
         self.is_write_paused = True
+        self.begin_waiting()
 
     def resume_writing(self):
         self.is_write_paused = False
+        self.moved = 0
         # Not at once: the transport calls this in the middle of its own affairs, which a listener
         # that ends the connection would bring out of step.
         self.engine.loop.call_soon(self._go_on_writing)
@@ -206,6 +241,13 @@ cdef class TransportCarrier(Carrier):
 
     cdef bint is_flushed(self) noexcept:
         return self.count == 0 and not self.is_write_paused
+
+    cdef uint32_t measure_untaken(self) except? 0:
+        cdef uint32_t size = self.transport.get_write_buffer_size()
+        return size + count_unsent(self.transport.get_extra_info("socket"))
+
+    cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
+        return set_probes(self.transport.get_extra_info("socket"), idle_s, interval_s, count)
 
     cdef int watch_readable(self, bint on) except -1:
         if self.transport.is_closing() or self.has_ended:

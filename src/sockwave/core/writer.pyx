@@ -292,8 +292,10 @@ cdef class Writer(Backlog):
         return 0 if self.count else self.release_waiters()
 
     cdef object drain_awaitable(self):
-        """Give an awaitable that is done when the backlog is under the high-water mark."""
-        if self.backlog_size <= self.cork.high_water:
+        """Give an awaitable that is done when the backlog is under the high-water mark, or at the
+        end of a peer that is gone: until somebody has heard of it, a task that sends and sends
+        would never let the loop go on."""
+        if self.backlog_size <= self.cork.high_water and not self.is_broken:
             return DONE
         return self.new_waiter()
 
