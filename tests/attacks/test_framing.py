@@ -325,17 +325,6 @@ async def test_million_unsolicited_pongs_leave_memory_flat_where_they_are_let_in
         assert victim.peak_growth() < NOTHING
 
 
-@pytest.mark.parametrize("opcode", [PING, PONG], ids=["pings", "pongs"])
-async def test_flood_of_control_frames_is_closed(attack: Attack, opcode: int) -> None:
-    async with attack(application=applications.count) as victim:
-        wire = await victim.connect()
-        await pour(wire, frames(opcode, b"", 1000), 1)
-        while (frame := await wire.receive_frame()).opcode == PONG:
-            pass
-        assert frame == Frame(CLOSE, reference.close_payload(1008, "too many pings and pongs"))
-        assert (await victim.report()).limit_hits["control_rate"] > 0
-
-
 async def test_flood_of_pings_whose_pongs_are_not_read_leaves_memory_flat(attack: Attack) -> None:
     async with attack(control_rate=None) as victim:
         wire = await victim.connect(receive_buffer_size=4096)
