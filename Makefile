@@ -2,6 +2,7 @@
 # make test    run all the tests             (ARGS="-k close" runs some of them)
 # make lint    check style and types
 # make autobahn, make bench, make clean
+# make bench-peers   install the benchmarks' peers that run on Node.js
 #
 # Everything is made in .venv; PYTHON chooses the interpreter that it is made from.
 
@@ -20,7 +21,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
 endif
 
-.PHONY: help chat test lint autobahn bench clean
+.PHONY: help chat test lint autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -44,6 +45,15 @@ autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 
 bench: $(VENV)/install.stamp $(VENV)/bench.stamp
 	$(VENV)/bin/python benchmarks/echo.py $(ARGS)
+
+bench-peers: benchmarks/.peers/install.stamp
+
+# The versions are those of the lock file; nothing of theirs runs while they are installed.
+benchmarks/.peers/install.stamp: benchmarks/peers/package.json benchmarks/peers/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -72,5 +82,5 @@ $(VENV)/%.stamp: pyproject.toml $(VENV)/venv.stamp
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/.peers build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,12 +8,17 @@
  * because masking a large message anew would cost the client as much as the server, and no server
  * can see the difference.
  *
- * With --idle the connections are opened, held, and closed; nothing is sent on them.
+ * With --deflate the messages are JSON documents, compressed at the start, and every reply is
+ * inflated and compared with its document (RFC 7692).
+ *
+ * With --idle the connections are opened, held, and closed; with --talk too, each sends one message
+ * first.
  *
  * Prints one line of JSON per event on stdout ("open", then "result"); errors go to stderr, with
  * exit status 1.
  */
 #define _GNU_SOURCE
+#include "deflate.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +44,7 @@
 #define EVENT_COUNT 256       /* events taken from the kernel at once */
 #define OPENING_COUNT 64      /* handshakes in flight, well under a listening socket's queue */
 #define STALL_S 10            /* without any reply for so long the server is taken for dead */
+#define REPLY_SLACK 256       /* bytes by which compressing may make a message longer */
 #define MEMORY_LIMIT (1ull << 30)
 
 #define NANOSECOND_BITS 40 /* latencies up to 18 minutes */
@@ -53,8 +59,11 @@ typedef struct {
     size_t write_at;      /* bytes of the batch that the kernel has taken */
     size_t reply_at;      /* bytes of the current reply that have been checked */
     uint64_t sent_ns;     /* when the batch was written */
+    size_t batch_size;    /* bytes of the batch */
     uint8_t *batch;       /* `depth` masked frames */
-    bool wants_write;
+    uint8_t *reply;       /* what has come of the current reply, with --deflate */
+    z_stream *inflater;   /* what inflates the replies, with --deflate */
+    bool wants_write, keeps_context;
 } Connection;
 
 typedef struct {
@@ -66,7 +75,8 @@ static struct {
     const char *host;
     int port, connection_count, depth, address_count, server_pid;
     size_t size;
-    bool binary;
+    bool binary, talk;
+    const char *offer; /* of Sec-WebSocket-Extensions; NULL: none */
     double warmup_s, run_s, idle_s;
     uint64_t message_limit;
 } options = {.host = "127.0.0.1",
@@ -81,12 +91,13 @@ static struct {
 
 static Connection *connections;
 static uint8_t *read_buffer, *payload;   /* payload: the bytes of every message behind its stamp */
+static uint8_t *inflated;                /* the reply just inflated, and one byte more */
 static uint8_t head[14], reply_head[10]; /* frame headers, the first without its masking key */
-static size_t head_size, reply_head_size, stamp_size, frame_size, reply_size, batch_size;
+static size_t head_size, reply_head_size, stamp_size, frame_size, reply_size;
 static size_t request_size;
-static int poller;
+static int poller, window_bits; /* the latter as agreed for what we compress; 0: not yet */
 static bool measuring, stopping;
-static uint64_t message_count, latency_counts[NANOSECOND_BITS * STEP_COUNT], latency_max;
+static uint64_t message_count, reply_bytes, latency_counts[NANOSECOND_BITS * STEP_COUNT], latency_max;
 
 static _Noreturn void __attribute__((format(printf, 1, 2))) fail(const char *format, ...) {
     va_list arguments;
@@ -131,11 +142,19 @@ static void prepare_frames(void) {
     stamp_size = options.size < STAMP_SIZE ? options.size : STAMP_SIZE;
     frame_size = head_size + 4 + options.size;
     reply_size = reply_head_size + options.size;
-    batch_size = frame_size * (size_t)options.depth;
-    if ((uint64_t)batch_size * (uint64_t)options.connection_count > MEMORY_LIMIT)
+    if (options.offer) {
+        size_t body_size = make_documents(options.size, window_bits);
+        if (!body_size) fail("zlib does not compress with %d window bits", window_bits);
+        frame_size = sizeof head + body_size;
+        reply_size = sizeof reply_head + 2 * options.size + REPLY_SLACK;
+        inflated = malloc(options.size + 1);
+    }
+    uint64_t total = (uint64_t)frame_size * (uint64_t)options.depth +
+                     (options.offer ? (uint64_t)reply_size : 0);
+    total *= (uint64_t)options.connection_count;
+    if (total > MEMORY_LIMIT)
         fail("connections x depth x size is %llu MiB; at most %llu MiB fit",
-             (unsigned long long)batch_size * (unsigned long long)options.connection_count >> 20,
-             MEMORY_LIMIT >> 20);
+             (unsigned long long)total >> 20, MEMORY_LIMIT >> 20);
     payload = malloc(options.size + STAMP_SIZE);
     for (size_t i = 0; i < options.size; i++) payload[i] = (uint8_t)(' ' + i * 7 % 95);
 }
@@ -166,8 +185,28 @@ static inline void mask_bytes(uint8_t *out, const uint8_t *in, size_t size, uint
     for (; i < size; i++) out[i] = in[i] ^ (uint8_t)(wide >> 8 * (i & 7));
 }
 
+/* Makes the next `depth` frames out of the documents that are due. */
+static void build_deflated_batch(Connection *c) {
+    uint8_t *out = c->batch;
+    for (int i = 0; i < options.depth; i++) {
+        const Document *d = choose_document(c->index, c->sent_count++);
+        uint32_t key = draw_mask();
+        out[0] = head[0] | DEFLATED;
+        out += 1 + write_length(out + 1, d->body_size, 0x80);
+        memcpy(out, &key, 4);
+        mask_bytes(out + 4, d->body, d->body_size, key);
+        out += 4 + d->body_size;
+    }
+    c->batch_size = (size_t)(out - c->batch);
+    c->write_at = 0;
+}
+
 /* Makes the next `depth` frames: `whole` ones, or only with new stamps. */
 static void build_batch(Connection *c, bool whole) {
+    if (options.offer) {
+        build_deflated_batch(c);
+        return;
+    }
     uint8_t *out = c->batch, stamp[STAMP_SIZE];
     for (int i = 0; i < options.depth; i++, out += frame_size) {
         uint8_t *body = out + head_size + 4;
@@ -183,6 +222,7 @@ static void build_batch(Connection *c, bool whole) {
         }
         mask_bytes(body, stamp, stamp_size, key);
     }
+    c->batch_size = frame_size * (size_t)options.depth;
     c->write_at = 0;
 }
 
@@ -207,6 +247,12 @@ static _Noreturn void report_wrong_reply(Connection *c, size_t at, const uint8_t
          options.size, reply_head[0], text);
 }
 
+static inline void finish_reply(Connection *c) {
+    if (measuring) reply_bytes += c->reply_at;
+    c->reply_at = 0;
+    c->reply_count++;
+}
+
 /* Checks what is there of the current reply, at most to its end; returns the bytes used. */
 static inline size_t check_reply(Connection *c, const uint8_t *data, size_t size) {
     uint8_t start[sizeof reply_head + STAMP_SIZE];
@@ -222,19 +268,70 @@ static inline size_t check_reply(Connection *c, const uint8_t *data, size_t size
         differs(data + used, payload + (c->reply_at + used - reply_head_size), size - used))
         report_wrong_reply(c, used, data + used, size - used);
     c->reply_at += size;
+    if (c->reply_at == reply_size) finish_reply(c);
     return size;
+}
+
+/* Returns how long the current reply is, or its header where too little of that is there. */
+static size_t measure_reply(const Connection *c) {
+    if (c->reply_at < 2) return 2;
+    if (c->reply[1] < 126) return 2 + (size_t)c->reply[1];
+    size_t count = c->reply[1] == 126 ? 2 : 8, size = 0;
+    if (c->reply_at < 2 + count) return 2 + count;
+    for (size_t i = 0; i < count; i++) size = size << 8 | c->reply[2 + i];
+    return size < reply_size ? 2 + count + size : SIZE_MAX;
+}
+
+/* Compares a whole reply with its document, inflated if it is compressed. */
+static void judge_deflated_reply(Connection *c, size_t whole) {
+    const Document *d = choose_document(c->index, c->reply_count);
+    size_t at = c->reply[1] < 126 ? 2 : c->reply[1] == 126 ? 4 : 10, size = whole - at;
+    const uint8_t *text = c->reply + at;
+    if ((c->reply[0] & ~DEFLATED) != reply_head[0])
+        fail("connection %u: reply %u: expected a whole message with header byte %02x or %02x, "
+             "got %02x",
+             c->index, c->reply_count, reply_head[0], reply_head[0] | DEFLATED, c->reply[0]);
+    if (c->reply[0] & DEFLATED) {
+        size = inflate_body(c->inflater, c->keeps_context, text, size, inflated, options.size + 1);
+        text = inflated;
+    }
+    if (size != options.size || memcmp(text, d->text, size))
+        fail("connection %u: reply %u is not its document", c->index, c->reply_count);
+}
+
+/* As check_reply, with --deflate: what has come is kept until the reply is whole. */
+static size_t check_deflated_reply(Connection *c, const uint8_t *data, size_t size) {
+    size_t used = 0;
+    while (used < size) {
+        size_t whole = measure_reply(c), part = size - used;
+        if (whole > reply_size)
+            fail("connection %u: reply %u is far longer than its message", c->index,
+                 c->reply_count);
+        if (part > whole - c->reply_at) part = whole - c->reply_at;
+        memcpy(c->reply + c->reply_at, data + used, part);
+        c->reply_at += part;
+        used += part;
+        if (c->reply_at == measure_reply(c)) {
+            judge_deflated_reply(c, c->reply_at);
+            finish_reply(c);
+            break;
+        }
+    }
+    return used;
 }
 
 /* ------------------------------------------------------------------ opening */
 
 /* Sends an opening request; the key is the sample of RFC 6455 section 1.3, of known answer. */
 static void send_request(Connection *c) {
-    char request[512];
+    char request[1024];
     int size =
         snprintf(request, sizeof request,
                  "GET / HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                 options.host, options.port);
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                 "%s%s%s\r\n",
+                 options.host, options.port, options.offer ? "Sec-WebSocket-Extensions: " : "",
+                 options.offer ? options.offer : "", options.offer ? "\r\n" : "");
     request_size = (size_t)size;
     if (send(c->fd, request, request_size, MSG_NOSIGNAL) != size)
         fail("connection %u: sending the opening request: %s", c->index, strerror(errno));
@@ -263,6 +360,21 @@ static void connect_one(Connection *c) {
         fail("connection %u: connect: %s", c->index, strerror(errno));
 }
 
+/* Takes over what the server's answer says of permessage-deflate (RFC 7692, section 7.1). */
+static void read_agreement(Connection *c, char *answer) {
+    char *value = strcasestr(answer, "\r\nSec-WebSocket-Extensions:");
+    if (!value) fail("connection %u: the server agreed on no compression", c->index);
+    value[strcspn(value + 2, "\r") + 2] = 0;
+    if (!strstr(value, "permessage-deflate"))
+        fail("connection %u: expected permessage-deflate, got%s", c->index, value + 1);
+    c->keeps_context = !strstr(value, "server_no_context_takeover");
+    char *bits_text = strstr(value, "client_max_window_bits=");
+    int bits = bits_text ? atoi(strchr(bits_text, '=') + 1) : 15;
+    if (window_bits && window_bits != bits)
+        fail("connection %u: %d window bits, others %d", c->index, bits, window_bits);
+    window_bits = bits;
+}
+
 static void read_answer(Connection *c) {
     char answer[4096] = "";
     size_t size = 0;
@@ -282,6 +394,7 @@ static void read_answer(Connection *c) {
         fail("connection %u: expected 101 with the right Sec-WebSocket-Accept and nothing behind, "
              "got:\n%s",
              c->index, answer);
+    if (options.offer) read_agreement(c, answer);
 }
 
 static void open_connections(void) {
@@ -295,6 +408,9 @@ static void open_connections(void) {
         }
         for (int i = first; i < last; i++) read_answer(&connections[i]);
     }
+}
+
+static void report_open(void) {
     printf("{\"event\": \"open\", \"connections\": %d, \"request_size\": %zu}\n",
            options.connection_count, request_size);
     fflush(stdout);
@@ -320,8 +436,8 @@ static void watch(Connection *c, bool write, int operation) {
 }
 
 static void write_batch(Connection *c) {
-    while (c->write_at < batch_size) {
-        ssize_t n = send(c->fd, c->batch + c->write_at, batch_size - c->write_at,
+    while (c->write_at < c->batch_size) {
+        ssize_t n = send(c->fd, c->batch + c->write_at, c->batch_size - c->write_at,
                          MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) {
             if (!c->wants_write) watch(c, true, EPOLL_CTL_MOD);
@@ -349,17 +465,15 @@ static void read_replies(Connection *c) {
     if (n <= 0)
         fail("connection %u: %s after %u replies", c->index,
              n ? strerror(errno) : "closed by the server", c->reply_count);
-    uint64_t now = now_ns(), count = 0;
+    uint64_t now = now_ns();
+    uint32_t before = c->reply_count;
     for (size_t at = 0; at < (size_t)n;) {
         if (c->reply_count == c->sent_count)
             fail("connection %u: bytes behind the last reply", c->index);
-        at += check_reply(c, read_buffer + at, (size_t)n - at);
-        if (c->reply_at < reply_size) break;
-        c->reply_at = 0;
-        c->reply_count++;
-        count++;
+        at += options.offer ? check_deflated_reply(c, read_buffer + at, (size_t)n - at)
+                            : check_reply(c, read_buffer + at, (size_t)n - at);
     }
-    count_replies(count, now - c->sent_ns);
+    count_replies(c->reply_count - before, now - c->sent_ns);
     if (c->reply_count != c->sent_count || stopping) return;
     build_batch(c, options.size <= FRESH_MASK_SIZE);
     c->sent_ns = now;
@@ -444,43 +558,69 @@ static void print_result(const Sample *from, const Sample *to) {
     printf("{\"event\": \"result\", \"messages\": %llu, \"seconds\": %.6f, \"client_cpu_s\": %.6f, "
            "\"server_cpu_s\": %.6f, "
            "\"server_user_s\": %.6f, \"server_system_s\": %.6f, \"server_waited_s\": %.6f, "
-           "\"server_rss_bytes\": %lld, \"latency_us\": {\"p50\": %.2f, "
+           "\"server_rss_bytes\": %lld, \"reply_bytes\": %llu, \"latency_us\": {\"p50\": %.2f, "
            "\"p99\": %.2f, \"p99.9\": %.2f, \"max\": %.2f}}\n",
            (unsigned long long)message_count, seconds, to->client_s - from->client_s, server_s,
            server_s * user_share, server_s * (1 - user_share),
            to->server_waited_s - from->server_waited_s,
-           (long long)to->server_pages * sysconf(_SC_PAGESIZE), find_percentile(0.5),
-           find_percentile(0.99), find_percentile(0.999), (double)latency_max * 1e-3);
+           (long long)to->server_pages * sysconf(_SC_PAGESIZE), (unsigned long long)reply_bytes,
+           find_percentile(0.5), find_percentile(0.99), find_percentile(0.999), (double)latency_max * 1e-3);
     fflush(stdout);
 }
 
-/* Lets the replies under way arrive, at most 5 s, and sends a Close on every connection. */
-static void finish_load(void) {
-    static const uint8_t close_frame[] = {0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe8 ^ 2};
+/* Gives a connection what it needs to send, and to check what comes. */
+static void prepare_connection(Connection *c) {
+    static z_stream *shared; /* by those that remember nothing */
+    c->batch = malloc(frame_size * (size_t)options.depth);
+    if (options.offer) {
+        if (!shared) shared = make_inflater();
+        c->reply = malloc(reply_size);
+        c->inflater = c->keeps_context ? make_inflater() : shared;
+    }
+    if (fcntl(c->fd, F_SETFL, O_NONBLOCK)) fail("fcntl: %s", strerror(errno));
+    watch(c, false, EPOLL_CTL_ADD);
+    build_batch(c, true);
+}
+
+/* Sends the first batch on these connections. */
+static void start_load(int first, int last) {
+    for (int i = first; i < last; i++) prepare_connection(&connections[i]);
+    for (int i = first; i < last; i++) {
+        connections[i].sent_ns = now_ns();
+        write_batch(&connections[i]);
+    }
+}
+
+/* Lets the replies under way arrive, at most 5 s, and sends nothing more. */
+static void finish_load(int first, int last) {
     uint64_t end = now_ns() + 5000000000u;
     stopping = true;
-    for (int i = 0; i < options.connection_count; i++)
+    for (int i = first; i < last; i++)
         while (connections[i].reply_count != connections[i].sent_count)
             if (serve_events() > end) fail("replies were still missing 5 s after the end");
+}
+
+/* Lets each connection send one batch and read its replies, a few connections at a time. */
+static void talk(void) {
+    for (int first = 0; first < options.connection_count; first += OPENING_COUNT) {
+        int last = first + OPENING_COUNT < options.connection_count ? first + OPENING_COUNT
+                                                                    : options.connection_count;
+        stopping = true;
+        start_load(first, last);
+        finish_load(first, last);
+    }
+}
+
+/* Sends a Close on every connection. */
+static void say_goodbye(void) {
+    static const uint8_t close_frame[] = {0x88, 0x82, 1, 2, 3, 4, 0x03 ^ 1, 0xe8 ^ 2};
     for (int i = 0; i < options.connection_count; i++)
         send(connections[i].fd, close_frame, sizeof close_frame, MSG_NOSIGNAL | MSG_DONTWAIT);
     usleep(100000);
 }
 
 static void run_load(void) {
-    poller = epoll_create1(EPOLL_CLOEXEC);
-    read_buffer = malloc(READ_SIZE);
-    for (int i = 0; i < options.connection_count; i++) {
-        Connection *c = &connections[i];
-        c->batch = malloc(batch_size);
-        if (fcntl(c->fd, F_SETFL, O_NONBLOCK)) fail("fcntl: %s", strerror(errno));
-        watch(c, false, EPOLL_CTL_ADD);
-        build_batch(c, true);
-    }
-    for (int i = 0; i < options.connection_count; i++) {
-        connections[i].sent_ns = now_ns();
-        write_batch(&connections[i]);
-    }
+    start_load(0, options.connection_count);
     uint64_t end = now_ns() + (uint64_t)(options.warmup_s * 1e9);
     while (serve_events() < end) {}
     Sample from = take_sample();
@@ -489,7 +629,8 @@ static void run_load(void) {
     while (serve_events() < end && message_count < options.message_limit) {}
     measuring = false;
     Sample to = take_sample();
-    finish_load();
+    finish_load(0, options.connection_count);
+    say_goodbye();
     print_result(&from, &to);
 }
 
@@ -516,6 +657,8 @@ static void read_options(int argc, char **argv) {
                                           {"server-pid", 1, 0, 'P'},
                                           {"idle", 1, 0, 'i'},
                                           {"per-address", 1, 0, 'a'},
+                                          {"deflate", 1, 0, 'z'},
+                                          {"talk", 0, 0, 'k'},
                                           {0, 0, 0, 0}};
     int which, index = 0;
     while ((which = getopt_long(argc, argv, "", table, &index)) != -1) {
@@ -533,6 +676,8 @@ static void read_options(int argc, char **argv) {
         case 'P': options.server_pid = (int)read_number(name, optarg, 1, INT32_MAX); break;
         case 'i': options.idle_s = read_number(name, optarg, 0, 3600); break;
         case 'a': options.address_count = (int)read_number(name, optarg, 1, 28000); break;
+        case 'z': options.offer = optarg; break;
+        case 'k': options.talk = true; break;
         default: exit(2);
         }
     }
@@ -543,8 +688,12 @@ static void read_options(int argc, char **argv) {
 int main(int argc, char **argv) {
     read_options(argc, argv);
     connections = calloc((size_t)options.connection_count, sizeof *connections);
-    if (options.idle_s < 0) prepare_frames();
     open_connections();
+    if (options.idle_s < 0 || options.talk) prepare_frames();
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    read_buffer = malloc(READ_SIZE);
+    if (options.talk) talk();
+    report_open();
     if (options.idle_s < 0)
         run_load();
     else

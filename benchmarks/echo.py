@@ -16,8 +16,10 @@ import harness
 from harness import Bench, BenchmarkError, Peer
 
 QUESTIONS = "64x20B,64x20B@32"
+DEFLATE_QUESTIONS = "64x1KiB"
 MORE_QUESTIONS = "64x1KiB,64x16KiB,8x1MiB,1x64B"
 DEFAULT_PEERS = "sockwave,picows-uvloop,picows,aiohttp,websockets,floor"
+DEFLATE_PEERS = "sockwave-zlib-ng,sockwave-zlib,websockets,aiohttp,aiohttp-zlib-ng,ws"
 CLIENT_BUSY, SERVER_IDLE = 0.95, 0.90
 """A client this busy on its core beside a server less busy than this was the bottleneck."""
 DISTURBED = 0.05
@@ -39,12 +41,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Run:
-    """One measured phase: times in µs (of CPU per message), shares of one core, memory in bytes."""
+    """One measured phase: times in µs (of CPU per message), shares of one core, memory in bytes.
+
+    `reply_bytes` is what a reply takes on the wire, its frame header included.
+    """
 
     messages: int
     cpu_us: float
     user_us: float
     system_us: float
+    reply_bytes: float
     throughput: float
     p50_us: float
     p99_us: float
@@ -102,6 +108,7 @@ def read_run(result: dict[str, Any]) -> Run:
         cpu_us=result["server_cpu_s"] / count * 1e6,
         user_us=result["server_user_s"] / count * 1e6,
         system_us=result["server_system_s"] / count * 1e6,
+        reply_bytes=result["reply_bytes"] / count,
         throughput=count / seconds,
         p50_us=result["latency_us"]["p50"],
         p99_us=result["latency_us"]["p99"],
@@ -146,7 +153,7 @@ def format_row(name: str, summary: dict[str, Any], subject: dict[str, Any]) -> l
     """Format one peer's medians; the ratio is the cost of a message to `subject` over that here."""
     sound_runs = f"{summary['sound_runs']}/{len(summary['runs'])}"
     if "refused" in summary:
-        return [name, "client-bound", *["-"] * 11, sound_runs]
+        return [name, "client-bound", *["-"] * 12, sound_runs]
     cost = summary["cpu_us"]
     digits = 1 if cost >= 100 else 2 if cost >= 1 else 3
     sound = [run for run in (Run(**run) for run in summary["runs"]) if not run.is_client_bound]
@@ -156,6 +163,7 @@ def format_row(name: str, summary: dict[str, Any], subject: dict[str, Any]) -> l
         f"{summary['user_us']:.{digits}f}",
         f"{summary['system_us']:.{digits}f}",
         "-" if "refused" in subject else f"{subject['cpu_us'] / cost:.3f}",
+        f"{summary['reply_bytes']:,.0f}",
         f"{summary['throughput']:,.0f}",
         *(f"{summary[key]:,.0f}" for key in ("p50_us", "p99_us", "p999_us")),
         f"{summary['rss_bytes'] / 2**20:.1f}",
@@ -186,25 +194,35 @@ def comment(summaries: dict[str, dict[str, Any]], failures: dict[str, str]) -> l
     return sentences
 
 
-def report(
-    question: Question, runs: dict[str, list[Run]], failures: dict[str, str]
-) -> dict[str, Any]:
+def report(title: str, runs: dict[str, list[Run]], failures: dict[str, str]) -> dict[str, Any]:
     """Print the table of one question; returns what goes into the JSON."""
     summaries = {name: summarise(own) for name, own in runs.items()}
     subject = next(iter(summaries), "none")
-    columns = ["server", "CPU us/message", "user", "system", f"{subject} / it", "messages/s"]
-    columns += ["p50 us", "p99 us", "p99.9 us", "RSS MiB", "server", "client", "waited", "runs"]
+    columns = ["server", "CPU us/message", "user", "system", f"{subject} / it"]
+    columns += [
+        "reply B",
+        "messages/s",
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
+        "RSS MiB",
+        "server",
+        "client",
+        "waited",
+        "runs",
+    ]
     rows = [format_row(name, own, summaries[subject]) for name, own in summaries.items()]
-    harness.print_table(question.title, columns, rows, comment(summaries, failures))
-    return {"question": question.title, "servers": summaries, "failures": failures}
+    harness.print_table(title, columns, rows, comment(summaries, failures))
+    return {"question": title, "servers": summaries, "failures": failures}
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    harness.add_arguments(parser, peers=DEFAULT_PEERS, runs=5)
+    harness.add_arguments(parser, runs=5)
     add = parser.add_argument
-    add("--questions", default=QUESTIONS, help="CONNECTIONSxSIZE[@DEPTH],... (default %(default)s)")
+    add("--questions", help=f"CONNECTIONSxSIZE[@DEPTH],... (default {QUESTIONS})")
+    harness.add_deflate(parser)
     add("--all", action="store_true", help=f"ask {MORE_QUESTIONS} too")
     add("--seconds", type=float, default=3.0, help="measured time of a run (default %(default)s)")
     add("--warmup", type=float, default=0.5, help="seconds of load before (default %(default)s)")
@@ -214,6 +232,10 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.runs, options.seconds, options.warmup = 3, 1.0, 0.3
+    if options.peers is None:
+        options.peers = DEFLATE_PEERS if options.deflate else DEFAULT_PEERS
+    if options.questions is None:
+        options.questions = DEFLATE_QUESTIONS if options.deflate else QUESTIONS
     if options.all:
         options.questions += f",{MORE_QUESTIONS}"
     return options
@@ -223,20 +245,22 @@ def main() -> int:
     """Ask the questions; returns 1 if a server failed."""
     options = parse_arguments()
     questions = [parse_question(text) for text in options.questions.split(",")]
-    with harness.prepare(options) as bench:
+    with harness.prepare(options) as plain:
+        bench = harness.compress(plain, options.deflate) if options.deflate else plain
         choice = harness.choose_peers(bench, options.peers)
         machine = harness.describe_machine(bench)
         harness.print_preface(machine, choice)
+        kind = f", permessage-deflate (offer: {options.deflate})" if options.deflate else ""
         answers = []
         for question in questions:
             runs, failures = measure_all(bench, choice.peers, question, options)
-            answers.append(report(question, runs, failures))
+            answers.append(report(question.title + kind, runs, failures))
     settings = {key: getattr(options, key) for key in ("runs", "seconds", "warmup", "messages")}
     record = {
         "machine": machine,
         "versions": choice.versions,
         "skipped": choice.skipped,
-        "settings": settings | {"binary": options.binary},
+        "settings": settings | {"binary": options.binary, "deflate": options.deflate},
         "answers": answers,
     }
     harness.write_results(options.output, "echo", record)

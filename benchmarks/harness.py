@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -40,17 +41,27 @@ FAILURES = (BenchmarkError, OSError, ValueError, subprocess.SubprocessError)
 
 @dataclass(frozen=True)
 class Peer:
-    """An echo server: the distributions it needs, its command behind the interpreter's name."""
+    """An echo server: the distributions it needs, its command behind the interpreter's name.
+
+    With `packages`, which are of npm's, the interpreter is Node.js.
+    """
 
     distributions: tuple[str, ...]
     command: tuple[str, ...]
     keeps_request: bool = False
+    packages: tuple[str, ...] = ()
 
 
-def describe_script(*distributions: str, loop: str = "asyncio", engine: str = "auto") -> Peer:
+def describe_script(
+    *distributions: str,
+    loop: str = "asyncio",
+    engine: str = "auto",
+    zlib: str = "default",
+    arguments: tuple[str, ...] = (),
+) -> Peer:
     """Describe the peer served by peers/NAME_echo.py, where NAME is the first distribution."""
     script = str(HERE / "peers" / f"{distributions[0]}_echo.py")
-    command = (script, "--loop", loop, "--engine", engine)
+    command = (script, "--loop", loop, "--engine", engine, "--zlib", zlib, *arguments)
     return Peer(distributions, command, keeps_request=distributions[0] == "sockwave")
 
 
@@ -59,6 +70,9 @@ PEERS = {
     "sockwave-run": describe_script("sockwave", loop="run"),
     "sockwave-uvloop": describe_script("sockwave", "uvloop", loop="uvloop"),
     "sockwave-asyncio-engine": describe_script("sockwave", engine="asyncio"),
+    "sockwave-portable": describe_script("sockwave", arguments=("--portable-tls",)),
+    "sockwave-zlib": describe_script("sockwave", zlib="zlib"),
+    "sockwave-zlib-ng": describe_script("sockwave", "zlib-ng", zlib="zlib-ng"),
     "sockwave-cli": Peer(("sockwave",), ("-m", "sockwave", "echo"), keeps_request=True),
     "picows": describe_script("picows"),
     "picows-uvloop": describe_script("picows", "uvloop", loop="uvloop"),
@@ -66,9 +80,24 @@ PEERS = {
     "websockets-uvloop": describe_script("websockets", "uvloop", loop="uvloop"),
     "aiohttp": describe_script("aiohttp"),
     "aiohttp-uvloop": describe_script("aiohttp", "uvloop", loop="uvloop"),
+    "aiohttp-zlib-ng": describe_script("aiohttp", "zlib-ng", zlib="zlib-ng"),
+    "ws": Peer((), (str(HERE / "peers" / "ws_echo.js"),), packages=("ws", "bufferutil")),
     "floor": Peer((), ()),
 }
-"""The floor is floor.c: what the kernel costs. The others run on Python."""
+"""The floor is floor.c: what the kernel costs; ws runs on Node.js, the others on Python.
+
+The portable sockwave calls OpenSSL by way of the ssl module.
+"""
+
+NODE_MODULES = HERE / ".peers" / "node_modules"
+"""Where ``make bench-peers`` puts what the peers on Node.js need."""
+
+OFFERS = {
+    "no-context": "permessage-deflate; client_max_window_bits; "
+    "client_no_context_takeover; server_no_context_takeover",
+    "browser": "permessage-deflate; client_max_window_bits",
+}
+"""What a client asks for: the same work of every server, or what the server likes best."""
 
 FIND_VERSIONS = """
 import importlib.metadata as metadata, json, platform, sys
@@ -82,7 +111,10 @@ print(json.dumps(versions))
 
 @dataclass(frozen=True)
 class Bench:
-    """On what the processes run: programs, an interpreter, cores, and a directory for logs."""
+    """On what the processes run: programs, an interpreter, cores, and a directory for logs.
+
+    Every server is given `server_options`, every client `client_options`.
+    """
 
     directory: Path
     client: Path
@@ -90,12 +122,20 @@ class Bench:
     peer_python: str
     server_core: int
     client_core: int
+    server_options: tuple[str, ...] = ()
+    client_options: tuple[str, ...] = ()
 
     def python_for(self, peer: Peer) -> str:
         return sys.executable if "sockwave" in peer.distributions else self.peer_python
 
+    def command_for(self, name: str, peer: Peer, port: int) -> list[str]:
+        if name == "floor":
+            return [str(self.floor), str(port)]
+        interpreter = "node" if peer.packages else self.python_for(peer)
+        return [interpreter, *peer.command, "--port", str(port), *self.server_options]
 
-def add_arguments(parser: argparse.ArgumentParser, *, peers: str, runs: int) -> None:
+
+def add_arguments(parser: argparse.ArgumentParser, *, runs: int, peers: str | None = None) -> None:
     """Add the options that all benchmarks share; `peers` and `runs` are their defaults."""
     add = parser.add_argument
     add("--peers", default=peers, help=f"servers, the one to judge first: {', '.join(PEERS)}")
@@ -104,6 +144,18 @@ def add_arguments(parser: argparse.ArgumentParser, *, peers: str, runs: int) -> 
     add("--client-core", type=int, help="core for the client (default: the last)")
     add("--peer-python", default=sys.executable, help="interpreter for all but sockwave")
     add("--output", type=Path, help="file for the JSON (default: a new one in results/)")
+
+
+def add_deflate(parser: Any) -> None:
+    """Add the option that asks for compressed messages; `parser` may be a group of options."""
+    parser.add_argument(
+        "--deflate",
+        nargs="?",
+        const="no-context",
+        choices=OFFERS,
+        help="compressed JSON messages; by the offer no-context (default) no side remembers the "
+        "message before, with browser the server chooses",
+    )
 
 
 @contextlib.contextmanager
@@ -123,7 +175,7 @@ def prepare(arguments: argparse.Namespace) -> Iterator[Bench]:
     server_core, client_core = choose_cores(arguments.server_core, arguments.client_core)
     with tempfile.TemporaryDirectory(prefix="sockwave-bench-") as name:
         directory = Path(name)
-        client = compile_program(HERE / "client.c", directory)
+        client = compile_program(HERE / "client.c", directory, "-lz")
         floor = compile_program(HERE / "floor.c", directory)
         yield Bench(directory, client, floor, arguments.peer_python, server_core, client_core)
 
@@ -167,6 +219,26 @@ def parse_cores(text: str) -> set[int]:
     return cores
 
 
+def compress(bench: Bench, offer: str) -> Bench:
+    """Return a bench on which servers and clients compress, as the offer of that name has it."""
+    return dataclasses.replace(
+        bench,
+        server_options=("--compression",),
+        client_options=(f"--deflate={OFFERS[offer]}",),
+    )
+
+
+def encrypt(bench: Bench) -> Bench:
+    """Return a bench on which all speak TLS, with a certificate that signs itself."""
+    client = compile_program(HERE / "tls_client.c", bench.directory, "-lssl", "-lcrypto")
+    cert, key = str(bench.directory / "cert.pem"), str(bench.directory / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert]
+    subprocess.run(command, check=True, capture_output=True)
+    options = ("--tls-cert", cert, "--tls-key", key)
+    return dataclasses.replace(bench, client=client, server_options=options)
+
+
 @dataclass(frozen=True)
 class Choice:
     """The peers that can run, the versions of what they use, and a sentence about each left out."""
@@ -183,14 +255,17 @@ def choose_peers(bench: Bench, names: str) -> Choice:
         if name not in PEERS:
             sys.exit(f"unknown peer {name!r}; known are {', '.join(PEERS)}")
         peer = PEERS[name]
-        python = bench.python_for(peer)
         found: dict[str, str | None] = {}
-        if peer.distributions:
+        install = "make bench-peers, with Node.js"
+        if peer.packages:
+            found = find_node_versions(peer.packages)
+        elif peer.distributions:
+            python = bench.python_for(peer)
             command = [python, "-c", FIND_VERSIONS, *peer.distributions]
             found = json.loads(subprocess.check_output(command, text=True))
-        missing = " ".join(key for key, version in found.items() if version is None)
-        if missing:
+            missing = " ".join(key for key, version in found.items() if version is None)
             install = f"{python} -m pip install {missing}"
+        if None in found.values():
             choice.skipped.append(f"SKIPPED {name}: not installed; run: {install}")
         else:
             choice.peers[name] = peer
@@ -198,6 +273,19 @@ def choose_peers(bench: Bench, names: str) -> Choice:
     if not choice.peers:
         sys.exit("\n".join([*choice.skipped, "no server is left"]))
     return choice
+
+
+def find_node_versions(packages: Sequence[str]) -> dict[str, str | None]:
+    """Look up the versions of Node.js and of npm's packages; None is what is not there."""
+    found: dict[str, str | None] = dict.fromkeys(["node", *packages])
+    if shutil.which("node") is not None:
+        command = ["node", "--version"]
+        found["node"] = subprocess.check_output(command, text=True).strip().removeprefix("v")
+    for name in packages:
+        path = NODE_MODULES / name / "package.json"
+        if path.exists():
+            found[name] = json.loads(path.read_text())["version"]
+    return found
 
 
 class Process:
@@ -251,9 +339,7 @@ def serve(bench: Bench, name: str, peer: Peer) -> Iterator[tuple[Process, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    command = [bench.python_for(peer), *peer.command, "--port", str(port)]
-    if name == "floor":
-        command = [str(bench.floor), str(port)]
+    command = bench.command_for(name, peer, port)
     with Process(command, bench.server_core, bench.directory / f"{name}.log") as process:
         end = time.monotonic() + START_S
         while True:
@@ -269,7 +355,7 @@ def serve(bench: Bench, name: str, peer: Peer) -> Iterator[tuple[Process, int]]:
 
 def start_client(bench: Bench, port: int, *arguments: str) -> Process:
     """Start the load client; its stdin and stdout are pipes."""
-    command = [str(bench.client), "--port", str(port), *arguments]
+    command = [str(bench.client), "--port", str(port), *bench.client_options, *arguments]
     return Process(command, bench.client_core, bench.directory / "client.log", piped=True)
 
 

@@ -1,11 +1,14 @@
 """How much resident memory does an idle connection cost the server?
 
-Each run starts a fresh server, opens and closes a few connections, and takes the difference that
-many more make. What the kernel holds for a socket is not in it.
+``--tls`` and ``--deflate`` ask it of connections that are encrypted or may compress; ``--talk`` of
+connections that have echoed a message before they fell silent. Each run starts a fresh server,
+opens and closes a few connections, and takes the difference that many more make. What the kernel
+holds for a socket is not in it.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import re
 import statistics
 import sys
@@ -21,6 +24,14 @@ SETTLE_S = 1.0
 """Seconds between the last handshake and the reading."""
 HOLD_S = 600
 """Seconds after which the client closes by itself."""
+TALK_SIZE = 1024
+"""Bytes of the message that is echoed with --talk: sockwave compresses none that is smaller."""
+PEERS = {
+    "plain": "sockwave,sockwave-cli,picows,websockets,floor",
+    "tls": "sockwave,picows,websockets",
+    "deflate": "sockwave-zlib-ng,sockwave-zlib,websockets,aiohttp,ws",
+}
+"""The servers that are asked unless others are named."""
 
 
 def read_rss(pid: int) -> int:
@@ -32,10 +43,12 @@ def read_rss(pid: int) -> int:
     return int(match[1]) << 10
 
 
-def measure(bench: Bench, name: str, peer: Peer, count: int) -> dict[str, int]:
+def measure(
+    bench: Bench, name: str, peer: Peer, count: int, warmup_count: int = WARMUP_COUNT
+) -> dict[str, int]:
     """Return the resident memory without and with `count` connections, and their request's size."""
     with harness.serve(bench, name, peer) as (server, port):
-        hold(bench, server.pid, port, WARMUP_COUNT)
+        hold(bench, server.pid, port, warmup_count)
         time.sleep(SETTLE_S)
         before = read_rss(server.pid)
         after, request_size = hold(bench, server.pid, port, count)
@@ -91,21 +104,44 @@ def format_row(name: str, peer: Peer, runs: list[dict[str, int]], count: int) ->
     ]
 
 
+def prepare_kind(bench: Bench, options: argparse.Namespace) -> tuple[Bench, str]:
+    """Return a bench for the connections that were asked for, and words that describe them."""
+    kind = ""
+    if options.tls:
+        bench, kind = harness.encrypt(bench), " over TLS"
+    if options.deflate:
+        bench = harness.compress(bench, options.deflate)
+        kind = f" with permessage-deflate (offer: {options.deflate})"
+    if options.talk:
+        talk = ("--talk", f"--size={TALK_SIZE}")
+        bench = dataclasses.replace(bench, client_options=(*bench.client_options, *talk))
+        kind += ", after an echo on each"
+    return bench, kind
+
+
 def main() -> int:
     """Measure and print the table; returns 1 if a server failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    harness.add_arguments(parser, peers="sockwave,sockwave-cli,picows,websockets,floor", runs=3)
+    harness.add_arguments(parser, runs=3)
     parser.add_argument("--connections", type=int, default=15_000, help="(default %(default)s)")
+    parser.add_argument("--talk", action="store_true", help="each echoes 1 KiB before it idles")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--tls", action="store_true", help="connections over TLS")
+    harness.add_deflate(kinds)
     options = parser.parse_args()
+    if options.peers is None:
+        kind = "tls" if options.tls else "deflate" if options.deflate else "plain"
+        options.peers = PEERS[kind]
     count = options.connections
-    with harness.prepare(options) as bench:
+    with harness.prepare(options) as plain:
+        bench, kind = prepare_kind(plain, options)
         choice = harness.choose_peers(bench, options.peers)
         machine = harness.describe_machine(bench)
         harness.print_preface(machine, choice)
         runs, failures = measure_all(bench, choice.peers, options)
     size = next((own[0]["request_size"] for own in runs.values()), 0)
     harness.print_table(
-        f"{count:,} idle connections, each opened by a request of {size} bytes",
+        f"{count:,} idle connections{kind}, each opened by a request of {size} bytes",
         ["server", "bytes/connection", "less the request", "RSS before, MiB", "RSS with, MiB"],
         [format_row(name, choice.peers[name], own, count) for name, own in runs.items()],
         [f"FAILED {name}: {complaint}" for name, complaint in failures.items()],
@@ -115,6 +151,9 @@ def main() -> int:
         "versions": choice.versions,
         "skipped": choice.skipped,
         "connections": count,
+        "tls": options.tls,
+        "deflate": options.deflate,
+        "talk": options.talk,
         "runs": runs,
         "failures": failures,
     }

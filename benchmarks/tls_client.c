@@ -1,7 +1,8 @@
 /* A WebSocket client over TLS (RFC 6455 over RFC 8446): the small sibling of client.c.
  *
  * One thread, one epoll, one message in flight on each connection. Every reply is compared with its
- * message. With --idle the connections are opened, held until stdin ends, and closed.
+ * message. With --idle the connections are opened, held for so many seconds or until stdin ends,
+ * and closed; with --talk too, each sends one message first.
  *
  * Prints one line of JSON per event on stdout ("open", then "result"); errors go to stderr, with
  * exit status 1. Build: cc -O3 tls_client.c -lssl -lcrypto
@@ -15,6 +16,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,9 +44,9 @@ typedef struct {
     double wall_s, client_s, server_s;
 } Sample;
 
-static int port, connection_count = 64, server_pid, is_idle;
-static size_t size = 1024, head_size, reply_head_size;
-static double warmup_s = 0.5, run_s = 3;
+static int port, connection_count = 64, server_pid, talk, stopping;
+static size_t size = 1024, head_size, reply_head_size, request_size;
+static double warmup_s = 0.5, run_s = 3, idle_s = -1;
 static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
 static uint8_t head[HEAD_SIZE], reply_head[10];
 static uint64_t message_count;
@@ -86,6 +88,7 @@ static void upgrade(Connection *c) {
                  "GET / HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\n"
                  "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                  "Sec-WebSocket-Version: 13\r\n\r\n", port);
+    request_size = (size_t)count;
     if (SSL_write(c->ssl, request, count) != count) fail("sending the opening request");
     do {
         int n = SSL_read(c->ssl, answer + used, (int)sizeof answer - 1 - used);
@@ -141,6 +144,7 @@ static void read_reply(Connection *c) {
                 fail("a reply differs from its message, at byte %zu", i);
         c->read_at = 0;
         message_count++;
+        if (stopping) return;
         send_message(c);
         if (!SSL_has_pending(c->ssl)) return;
     }
@@ -173,7 +177,8 @@ static void run_until(int poller, double end) {
     }
 }
 
-static void run_load(Connection *connections) {
+/* Sends the first message on every connection; returns what tells of the replies. */
+static int start_load(Connection *connections) {
     int poller = epoll_create1(EPOLL_CLOEXEC);
     head_size = write_head(head, 0x80);
     reply_head_size = write_head(reply_head, 0);
@@ -190,6 +195,11 @@ static void run_load(Connection *connections) {
         epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event);
         send_message(c);
     }
+    return poller;
+}
+
+static void run_load(Connection *connections) {
+    int poller = start_load(connections);
     run_until(poller, now_s() + warmup_s);
     Sample from = take_sample();
     message_count = 0;
@@ -201,10 +211,23 @@ static void run_load(Connection *connections) {
            to.server_s - from.server_s);
 }
 
+/* Lets each connection send one message and read its reply. */
+static void exchange_one(Connection *connections) {
+    stopping = 1;
+    int poller = start_load(connections);
+    while (message_count < (uint64_t)connection_count) run_until(poller, now_s() + 0.01);
+}
+
+/* Holds the connections until the time is over or stdin says something or ends. */
+static void hold_connections(void) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    poll(&input, 1, (int)(idle_s * 1e3));
+}
+
 int main(int argc, char **argv) {
     static const struct option table[] = {
         {"port", 1, 0, 'p'},   {"connections", 1, 0, 'c'}, {"size", 1, 0, 's'}, {"warmup", 1, 0, 'w'},
-        {"seconds", 1, 0, 't'}, {"server-pid", 1, 0, 'P'}, {"idle", 0, 0, 'i'}, {0, 0, 0, 0}};
+        {"seconds", 1, 0, 't'}, {"server-pid", 1, 0, 'P'}, {"idle", 1, 0, 'i'}, {"talk", 0, 0, 'k'}, {0, 0, 0, 0}};
     int which;
     while ((which = getopt_long(argc, argv, "", table, NULL)) != -1) {
         switch (which) {
@@ -214,7 +237,8 @@ int main(int argc, char **argv) {
         case 'w': warmup_s = atof(optarg); break;
         case 't': run_s = atof(optarg); break;
         case 'P': server_pid = atoi(optarg); break;
-        case 'i': is_idle = 1; break;
+        case 'i': idle_s = atof(optarg); break;
+        case 'k': talk = 1; break;
         default: exit(2);
         }
     }
@@ -225,10 +249,12 @@ int main(int argc, char **argv) {
     SSL_CTX_set_read_ahead(context, 1);
     Connection *connections = calloc((size_t)connection_count, sizeof *connections);
     for (int i = 0; i < connection_count; i++) open_connection(&connections[i], context);
-    printf("{\"event\": \"open\", \"connections\": %d}\n", connection_count);
+    if (talk) exchange_one(connections);
+    printf("{\"event\": \"open\", \"connections\": %d, \"request_size\": %zu}\n",
+           connection_count, request_size);
     fflush(stdout);
-    if (is_idle)
-        while (getchar() != EOF) {}
+    if (idle_s >= 0)
+        hold_connections();
     else
         run_load(connections);
     return 0;

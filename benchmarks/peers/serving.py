@@ -9,11 +9,16 @@ from typing import Any
 
 
 def parse_arguments(*loops: str) -> argparse.Namespace:
-    """Read ``--port``, ``--loop`` (asyncio, uvloop, or one of `loops`), sockwave's ``--engine``."""
+    """Read ``--port``, ``--loop`` (asyncio, uvloop, or one of `loops`), ``--compression``, ...
+
+    ``--engine`` is sockwave's; ``--zlib`` names what compresses, where a library lets one choose.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--loop", choices=["asyncio", "uvloop", *loops], default="asyncio")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--compression", action="store_true")
+    parser.add_argument("--zlib", choices=["default", "zlib", "zlib-ng"], default="default")
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")
     parser.add_argument("--portable-tls", action="store_true")

@@ -1,17 +1,23 @@
 """Echo with sockwave, a Python listener in the path.
 
-``--loop run`` is `server.run()`, with the loop that it chooses.
+``--loop run`` is `server.run()`, with the loop that it chooses. By default compression is by
+zlib-ng where that is installed; ``--zlib zlib`` does without.
 """
 
+import argparse
 import ssl
+import zlib
 
 from serving import create_context, parse_arguments, run
 
 import sockwave
+import sockwave.deflate
 
 
-def create_echo(port: int, engine: str, context: ssl.SSLContext | None) -> sockwave.Server:
-    server = sockwave.create_server(engine=engine)
+def create_echo(arguments: argparse.Namespace, context: ssl.SSLContext | None) -> sockwave.Server:
+    if arguments.zlib == "zlib":
+        sockwave.deflate.library = zlib
+    server = sockwave.create_server(engine=arguments.engine, compression=arguments.compression)
 
     @server.on("connection")
     def connected(conn: sockwave.Connection) -> None:
@@ -19,18 +25,18 @@ def create_echo(port: int, engine: str, context: ssl.SSLContext | None) -> sockw
         def message(message: str | bytes) -> None:
             conn.send(message)
 
-    server.listen(port, "127.0.0.1", ssl=context)
+    server.listen(arguments.port, "127.0.0.1", ssl=context)
     return server
 
 
-async def main(port: int, engine: str, context: ssl.SSLContext | None) -> None:
-    await create_echo(port, engine, context).serve_forever()
+async def main(arguments: argparse.Namespace, context: ssl.SSLContext | None) -> None:
+    await create_echo(arguments, context).serve_forever()
 
 
 if __name__ == "__main__":
     arguments = parse_arguments("run")
     context = create_context(arguments)
     if arguments.loop == "run":
-        create_echo(arguments.port, arguments.engine, context).run()
+        create_echo(arguments, context).run()
     else:
-        run(main(arguments.port, arguments.engine, context), arguments.loop)
+        run(main(arguments, context), arguments.loop)

@@ -1,4 +1,4 @@
-"""Echo with websockets; compression and keepalive pings are off, as they are in the others."""
+"""Echo with websockets; keepalive pings are off, compression unless it is asked for."""
 
 import ssl
 
@@ -11,13 +11,14 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-async def main(port: int, context: ssl.SSLContext | None) -> None:
+async def main(port: int, context: ssl.SSLContext | None, compression: str | None) -> None:
     async with serve(
-        echo, "127.0.0.1", port, ssl=context, compression=None, ping_interval=None
+        echo, "127.0.0.1", port, ssl=context, compression=compression, ping_interval=None
     ) as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    run(main(arguments.port, create_context(arguments)), arguments.loop)
+    compression = "deflate" if arguments.compression else None
+    run(main(arguments.port, create_context(arguments), compression), arguments.loop)

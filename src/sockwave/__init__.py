@@ -4,7 +4,8 @@ from importlib.metadata import version
 
 from sockwave.close import CloseCode
 from sockwave.core.connection import Connection
-from sockwave.core.streams import IncomingMessage, OutgoingMessage
+from sockwave.core.outgoing import OutgoingMessage
+from sockwave.core.streams import IncomingMessage
 from sockwave.deflate import Deflate
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake

@@ -16,8 +16,9 @@ from sockwave.certificates import Certificates, File
 from sockwave.close import CloseCode, check_close
 from sockwave.connections import Connections
 from sockwave.core.carrier import Carrier
-from sockwave.core.connection import Connection, Hub
+from sockwave.core.connection import Connection
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
+from sockwave.core.hub import Hub
 from sockwave.core.writer import DONE
 from sockwave.engine import Engine, create_engine, create_loop, secure
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError

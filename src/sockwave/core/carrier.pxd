@@ -3,7 +3,7 @@ bytes."""
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.emitter cimport Emitter
+from sockwave.core.receiver cimport Receiver
 from sockwave.core.timers cimport Timed, Wheel
 from sockwave.core.writer cimport Cork
 
@@ -16,19 +16,6 @@ cdef enum:
     TURN_MESSAGE_COUNT = 4096
 
 cdef class Carrier
-
-cdef class Receiver(Emitter):
-    """What stands behind a carrier, takes its bytes and tells what they mean."""
-    cdef int take_bytes(self, uint8_t* data, size_t size) except -1
-    cdef uint8_t* reserve(self, size_t* size) except? NULL
-    cdef int go_on(self) except -1
-    cdef int backlog_rose(self) except -1
-    cdef int backlog_fell(self) except -1
-    cdef int backlog_emptied(self) except -1
-    cpdef object data_received(self, bytes data)
-    cpdef object eof_received(self)
-    cpdef object connection_lost(self, object error)
-    cpdef object deadline_passed(self)
 
 cdef class Engine:
     """What the carriers of one server in one loop share."""

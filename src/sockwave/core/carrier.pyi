@@ -3,18 +3,12 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from sockwave.address import Address
-from sockwave.core.emitter import Emitter
+from sockwave.core.receiver import Receiver
 from sockwave.core.timers import Timed, Wheel
 from sockwave.core.writer import Cork
 from sockwave.security import Security
 
 TICK_S: float
-
-class Receiver(Emitter):
-    def data_received(self, data: bytes) -> None: ...
-    def eof_received(self) -> None: ...
-    def connection_lost(self, error: OSError | None) -> None: ...
-    def deadline_passed(self) -> None: ...
 
 class Engine:
     loop: asyncio.AbstractEventLoop

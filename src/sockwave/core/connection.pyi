@@ -1,17 +1,15 @@
-import asyncio
-from collections.abc import Awaitable, Coroutine, Hashable
-from typing import Any, Self
+from collections.abc import Awaitable, Hashable
+from typing import Any
 
 from sockwave.address import Address
-from sockwave.core.carrier import Carrier, Engine
-from sockwave.core.emitter import Emitter
-from sockwave.core.session import Session
-from sockwave.core.streams import IncomingMessage, OutgoingMessage
+from sockwave.core.carrier import Carrier
+from sockwave.core.delivery import Deliverer
+from sockwave.core.hub import Hub
+from sockwave.core.outgoing import OutgoingMessage
 from sockwave.core.writer import Done
 from sockwave.deflate import Agreement
 from sockwave.http import RequestHead
 from sockwave.messages import Message
-from sockwave.options import Limits
 from sockwave.security import Security
 from sockwave.states import ReadyState
 
@@ -20,39 +18,10 @@ READY_STATES: dict[int, ReadyState]
 VERSIONS: tuple[str, ...]
 DONE: Done
 
-class Hub:
-    connections: dict[int, Connection]
-    engine: Engine
-    limits: Limits
-    current: Connection | None
-    server: Emitter
-    dropped_count: int
-    def __new__(
-        cls,
-        server: Emitter,
-        engine: Engine | None,
-        limits: Limits,
-        connections: dict[int, Connection],
-        slow: str = "close",
-    ) -> Self: ...
-    def broadcast(
-        self,
-        message: Message,
-        besides: Connection | None = None,
-        *,
-        compress: bool | None = None,
-        slow: str | None = None,
-        key: Hashable = None,
-    ) -> int: ...
-    def hold(
-        self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None
-    ) -> asyncio.Task[object]: ...
-
-class Connection(Session):
+class Connection(Deliverer):
     id: int
     def __init__(self, hub: Hub, line: Carrier, version: str, head: bytes) -> None: ...
     def _compress(self, agreement: Agreement) -> None: ...
-    def _task_ended(self, task: asyncio.Task[object]) -> None: ...
     def _open(self, answer: bytes, subprotocol: str | None) -> None: ...
     dropped_count: int
     def send(
@@ -72,15 +41,10 @@ class Connection(Session):
         slow: str | None = None,
         key: Hashable = None,
     ) -> int: ...
-    def stream(self, *, max_size: int | None = None) -> IncomingMessage: ...
     def stream_message(self, kind: str) -> OutgoingMessage: ...
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
     def ping(self, data: Message = b"") -> Awaitable[float]: ...
-    def expect_handler(self) -> None: ...
-    async def receive(self, timeout: float | None = None) -> str | bytes: ...
-    def __aiter__(self) -> Self: ...
-    async def __anext__(self) -> str | bytes: ...
     @property
     def version(self) -> str: ...
     @property

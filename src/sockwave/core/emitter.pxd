@@ -1,5 +1,13 @@
 """Named events and their listeners: the one emitter of servers and connections."""
 
+cdef extern from *:
+    """
+    static inline int sockwave_raise_pending(void) { return -1; }
+    """
+    # Raises the exception that a function of CPython's has left behind, told by NULL: to look for
+    # it by hand costs less than a `try` around each call.
+    int raise_pending "sockwave_raise_pending" () except -1
+
 # The events of both. An emitter says in `event_table` which of them are its own,
 # and with how many arguments.
 cdef enum Event:

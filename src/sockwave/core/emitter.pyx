@@ -22,12 +22,6 @@ cdef extern from "Python.h":
     bint PyCoro_CheckExact(PyObject* value)
     long PyLong_AsLong(object value) except? -1
 
-cdef extern from *:
-    """
-    static int sockwave_raise_pending(void) { return -1; }
-    """
-    int raise_pending "sockwave_raise_pending" () except -1
-
 # How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
 # codes are small integers, of which CPython keeps one object each.
 cdef enum:

@@ -13,7 +13,9 @@ cdef enum Opcode:
 cdef enum:
     MAX_HEADER_SIZE = 14        # two bytes, a 64-bit length, a mask
     MAX_CONTROL_SIZE = 125      # 5.5: the payload of a control frame
-    RSV1 = 0x40                 # where it stands in the first byte: RFC 7692 compresses with it
+    # Where they stand in the first byte.
+    FIN = 0x80
+    RSV1 = 0x40                 # RFC 7692: this message is compressed
 
 # What a peer can do wrong. `violation_code` and `violation_reason` are the only place that says
 # what follows.

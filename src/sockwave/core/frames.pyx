@@ -7,7 +7,6 @@ cdef extern from "utf8.h" nogil:
     enum: UTF8_COMPLETE
 
 cdef enum:
-    FIN = 0x80
     MASKED = 0x80
     RESERVED = 0x70
     LENGTH_16 = 126

@@ -11,7 +11,8 @@ from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.stdint cimport uint16_t, uintptr_t
 from libc.string cimport memcpy, memset
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Receiver
+from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
 
 cdef extern from "poller.h" nogil:

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint32_t
 
-from sockwave.core.writer cimport Cork, Segment, Writer
+from sockwave.core.backlog cimport Segment
+from sockwave.core.writer cimport Cork, Writer
 
 # What `slow` may say: see `sockwave.options.SLOW_POLICIES`.
 cdef enum Policy:

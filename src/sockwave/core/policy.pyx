@@ -12,7 +12,8 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from sockwave.core.writer cimport Cork, Segment
+from sockwave.core.backlog cimport Segment
+from sockwave.core.writer cimport Cork
 
 from sockwave.options import SLOW_POLICIES, check_slow
 

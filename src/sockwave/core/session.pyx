@@ -1,6 +1,6 @@
-"""The protocol's side of a connection: its phases, its reading, its closing handshake.
+"""What a session reads: bytes → messages and control frames, and who has to wait for whom.
 
-RFC 6455 sections 5.5, 6 and 7, and what the drafts have in their place.
+RFC 6455 sections 5.4 to 6.2, and what the drafts have in their place.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -8,71 +8,28 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdlib cimport free
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, Engine
-from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, MAX_HEADER_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_SLOW,
-    violation_code, violation_reason,
-)
+from sockwave.core.carrier cimport HEADROOM_SIZE, Carrier, Engine
+from sockwave.core.emitter cimport raise_pending
+from sockwave.core.frames cimport CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, TEXT, Violation
 from sockwave.core.hixie cimport HixieReader
-from sockwave.core.policy cimport (
-    CLOSE_SLOW, Offer, is_overfull, join, make_offer, waiting_size,
-)
+from sockwave.core.phases cimport CLOSING, CONNECTED, OPENING, PEER_CLOSES
 from sockwave.core.reader cimport NEEDS_MORE, PIECE, VIOLATED
-from sockwave.core.writer cimport draft_frame_of, frame_of
+from sockwave.core.sender cimport DRAFT76
 
-from sockwave.close import CloseCode, check_close
-from sockwave.core.writer import DONE
-from sockwave.errors import ConnectionClosed
-from sockwave.states import ReadyState
+from sockwave.close import CloseCode
+from sockwave.core.sender import VERSIONS
 
 cdef extern from "Python.h":
     # NULL with an exception set, which `cannot_decode` looks at: a `try` would cost more than the
     # decoding of a short text.
     PyObject* PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
 
-cdef extern from *:
-    """
-    static int sockwave_raise_pending(void) { return -1; }
-    """
-    int raise_pending "sockwave_raise_pending" () except -1
-
 cdef enum:
-    FIN = 0x80
     # What is inflated in the time that a small message takes, about: 1 MiB counts for 256.
     INFLATED_PRICE_SIZE = 4096
 
-VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
 
-READY_STATES = {
-    UNKNOWN: ReadyState.UNKNOWN,
-    OPENING: ReadyState.OPENING,
-    WAITING: ReadyState.WAITING,
-    HANDSHAKING: ReadyState.HANDSHAKING,
-    CONNECTED: ReadyState.CONNECTED,
-    CLOSING: ReadyState.CONNECTED,
-    ENDING: ReadyState.CONNECTED,
-    ENDED: ReadyState.CLOSED,
-}
-
-# Section 7 as a table: where a session stands and what happens → where it stands then, whether
-# our close frame is sent, and what becomes of the carrier. What is not in it changes nothing.
-cdef enum:
-    KEEP        # it stays, until the peer's close frame or the deadline
-    FINISH      # it ends after our last byte: 7.1.1, the server is the one to close first
-    LINGER      # the same, but the peer may still be sending
-    DROP        # it is gone already
-MOVES = {
-    (CONNECTED, WE_CLOSE): (CLOSING, True, KEEP),
-    (CONNECTED, PEER_CLOSES): (ENDING, True, FINISH),
-    (CONNECTED, PEER_FAILS): (ENDING, True, LINGER),
-    (CONNECTED, STREAM_ENDS): (ENDING, False, DROP),
-    (CLOSING, PEER_CLOSES): (ENDING, False, FINISH),
-    (CLOSING, PEER_FAILS): (ENDING, False, LINGER),
-    (CLOSING, STREAM_ENDS): (ENDING, False, DROP),
-}
-
-
-cdef class Session(Receiver):
+cdef class Session(Phased):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
 
     def __init__(self, Carrier line, str version, size_t max_size, float close_timeout):
@@ -87,9 +44,6 @@ cdef class Session(Receiver):
         else:
             self.reader = Reader(max_size)
 
-    cdef int entered(self, object state) except -1:
-        return 0
-
     cdef int heard_message(self, object message, size_t size) except -1:
         return 0
 
@@ -98,9 +52,6 @@ cdef class Session(Receiver):
 
     cdef bint may_be_streamed(self) except -1:
         return False
-
-    cdef int dropped(self, size_t count) except -1:
-        return 0
 
     cdef int heard_ping(self, bytes payload) except -1:
         return 0
@@ -111,24 +62,13 @@ cdef class Session(Receiver):
     cdef int may_send_again(self) except -1:
         return 0
 
-    cdef int ended(self) except -1:
-        return 0
+    cdef set own_tasks(self):
+        return None
 
-    cdef bint is_draft(self) noexcept:
-        return self.version_index <= DRAFT76
-
-    cdef int enter(self, Phase phase) except -1:
-        before = READY_STATES[self.phase]
-        self.phase = phase
-        state = READY_STATES[phase]
-        if state is not before:
-            self.entered(state)
+    cdef int taker_ended(self) except -1:
         return 0
 
     # ---- the opening, driven from outside
-
-    def _enter(self, int phase):
-        self.enter(<Phase>phase)
 
     def _begin(self, opening, bytes rest):
         """Become the receiver; `rest` came behind the request.
@@ -364,175 +304,19 @@ cdef class Session(Receiver):
             self.write_pong(owed)
         return 0
 
-    # ---- the closing handshake
+    cdef int listen_for_close(self) except -1:
+        # Nobody takes messages any more, but the peer's close frame comes behind them.
+        self.fullness = 0
+        return self.go_on_later()
 
-    cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1:
-        """Do what the table says."""
-        move = MOVES.get((self.phase, occurrence))
-        if move is None:
-            return 0
-        phase, answers, farewell = move
-        self.enter(phase)
-        if self.behind is not None:
-            # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
-            # frame."
-            self.behind.drop_backlog(False)
-            self.behind = None
-        if self.phase == CLOSING:
-            # Nobody takes messages any more, but the peer's close frame comes behind them.
-            self.fullness = 0
-            self.go_on_later()
-        if answers:
-            self.own_code = int.from_bytes(close_payload[:2], "big")
-            self.write_close(close_payload)
-            # No answer, or a peer that does not even take ours: it ends all the same.
-            self.line.set_deadline(self.close_timeout or None)
-        if farewell == LINGER or self.version_index == DRAFT75:
-            self.line.finish(True)
-        elif farewell == FINISH:
-            self.line.finish(False)
-        elif farewell == DROP:
-            self.line.lose(None)
-        return 0
+    # ---- the end
 
     cdef int fail(self, Violation violation) except -1:
-        """Fail the session (7.1.7): the one way out for whatever the peer does wrong."""
-        cdef int code = violation_code(violation)
-        reason = violation_reason(violation)
-        self.settle(code, reason)
         self.reader.forget_message()
-        return self.happened(PEER_FAILS, check_close(code, reason))
-
-    cdef object closed_error(self):
-        """Make the exception for who asks for a connection that is not there."""
-        if self.phase < CONNECTED:
-            return ConnectionClosed(1006, "the handshake has not been completed")
-        return ConnectionClosed(self.code or self.own_code or 1006, self.reason or "")
-
-    cdef int settle(self, int code, str reason) except -1:
-        """Note how it ended, where that is not known yet."""
-        if not self.code:
-            self.code = code
-            self.reason = reason
-        return 0
-
-    cpdef object eof_received(self):
-        if self.phase < CONNECTED:
-            self.line.lose(None)
-        else:
-            self.happened(STREAM_ENDS, None)
-
-    cpdef object deadline_passed(self):
-        if self.phase < CONNECTED:
-            self.opening.deadline_passed()
-        else:
-            self.happened(STREAM_ENDS, None)
+        return Phased.fail(self, violation)
 
     cpdef object connection_lost(self, object error):
-        # The end of the stream is all that draft-75 has for a close.
-        self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
-        opening, self.opening = self.opening, None
-        if opening is not None:
-            opening.connection_lost()
         self.reader.forget_message()
         self.reader.forget_held()
         self.deflater = self.inflater = None
-        self.phase = ENDING if self.phase < ENDING else self.phase
-        self.ended()
-
-    # ---- bytes out
-
-    cdef int write_message(
-        self, int opcode, object owner, const uint8_t* data, size_t size
-    ) except -1:
-        if self.behind is not None or is_overfull(self.line, None, size + MAX_HEADER_SIZE):
-            self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
-            return 0
-        if not self.is_draft():
-            return self.line.write_frame(FIN | opcode, owner, data, size)
-        return self.line.share(draft_frame_of(data, size))
-
-    cdef bytes frame_message(self, int opcode, const uint8_t* data, size_t size):
-        return draft_frame_of(data, size) if self.is_draft() else frame_of(FIN | opcode, data, size)
-
-    cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
-        """Queue a frame that others may hold too, unless the peer is too far behind for it."""
-        cdef Offer offer
-        if policy == CLOSE_SLOW and not is_overfull(
-            self.line, self.behind, PyBytes_GET_SIZE(frame)
-        ):
-            if self.behind is None:
-                self.line.share(frame)
-            else:
-                self.behind.share(frame)
-            return True
-        offer.policy = policy
-        make_offer(&offer, self.line, self.behind, frame, key)
-        if offer.dropped_count:
-            self.dropped(offer.dropped_count)
-        if policy == CLOSE_SLOW and not offer.is_queued:
-            self.give_up()
-        return offer.is_queued
-
-    cdef object when_drained(self):
-        """Give an awaitable that is done when all that waits is under the high-water mark."""
-        if self.behind is None:
-            return self.line.drain_awaitable()
-        if waiting_size(self.line, self.behind) <= self.line.cork.high_water:
-            return DONE
-        self.behind.wants_drain = True
-        return self.behind.new_waiter()
-
-    cdef int write_fragment(
-        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
-    ) except -1:
-        """Write a piece of a streamed message.
-
-        5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
-        message": from the first one on, other messages wait behind it.
-        """
-        if is_overfull(self.line, None, size):
-            return self.give_up()
-        if self.behind is None:
-            self.behind = Writer.__new__(Writer)
-            self.behind.cork = self.line.cork
-            self.behind.is_blocked = True
-        return self.line.write_frame(first_byte, owner, data, size)
-
-    cdef int end_fragments(self) except -1:
-        """Send what has waited behind a streamed message."""
-        cdef Writer behind = self.behind
-        self.behind = None
-        if behind is None:
-            return 0
-        if behind.count:
-            join(self.line, behind)
-        return self.line.take_over_waiters(behind)
-
-    cdef int give_up(self) except -1:
-        """Fail a peer that does not read: what has not begun to leave is dropped, so that the close
-        frame can follow."""
-        self.line.drop_backlog(True)
-        return self.fail(TOO_SLOW)
-
-    cdef int write_control(self, int opcode, bytes payload) except -1:
-        return self.line.write_frame(
-            FIN | opcode, payload, <const uint8_t*>PyBytes_AS_STRING(payload),
-            PyBytes_GET_SIZE(payload),
-        )
-
-    cdef int write_close(self, bytes payload) except -1:
-        if self.version_index == DRAFT76:
-            return self.line.write_bytes(b"\xff\x00", b"\xff\x00", 2)
-        if self.version_index != DRAFT75:
-            return self.write_control(CLOSE, payload)
-        return 0
-
-    cdef int write_pong(self, bytes payload) except -1:
-        # 5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in
-        # response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
-        # the most recently processed Ping frame."
-        if self.line.is_blocked:
-            self.owed_pong = payload
-            return 0
-        return self.write_control(PONG, payload)
+        Phased.connection_lost(self, error)

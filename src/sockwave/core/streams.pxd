@@ -1,4 +1,4 @@
-"""Messages that are received and sent in pieces (RFC 6455, section 5.4)."""
+"""Messages that are received in pieces (RFC 6455, section 5.4)."""
 
 from libc.stdint cimport uint8_t
 
@@ -54,16 +54,4 @@ cdef class Chunks:
     """The iterator of an `async for`; who leaves the loop lets go of it."""
     cdef Incoming incoming
 
-cdef class OutgoingMessage:
-    """What `Connection.stream_message` gives."""
-    cdef Session session
-    cdef object turn            # the future of who waits for another streamed message to end
-    cdef list parts             # on a draft: what becomes one frame
-    cdef uint8_t opcode
-    cdef bint is_entered, is_open, has_begun
-
-    cdef int let_next(self) except -1
-    cdef int finish(self) except -1
-
-cdef int wake_speakers(Session session) except -1
-cdef int kind_of(object kind) except -1
+cdef size_t check_limit(object max_size) except? 0

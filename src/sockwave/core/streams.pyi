@@ -1,12 +1,6 @@
-from collections.abc import Awaitable
-from types import TracebackType
 from typing import Literal, Self
 
 from sockwave.core.session import Session
-from sockwave.core.writer import Done
-
-KINDS: dict[str, int]
-DONE: Done
 
 class Intake:
     def __init__(
@@ -30,14 +24,3 @@ class Chunks:
     def __aiter__(self) -> Self: ...
     async def __anext__(self) -> str | bytes: ...
     def __del__(self) -> None: ...
-
-class OutgoingMessage:
-    def __new__(cls, session: Session, opcode: int) -> Self: ...
-    async def __aenter__(self) -> Self: ...
-    def write(self, chunk: str | bytes | bytearray | memoryview) -> Awaitable[None]: ...
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...

@@ -1,33 +1,36 @@
-"""Messages that are received and sent in pieces (RFC 6455, section 5.4).
+"""Messages that are received in pieces (RFC 6455, section 5.4).
 
-Incoming: while somebody expects a stream, the reader gives the next message away piece by piece,
-and an `Intake` hands the pieces to whoever asked. What waits is bounded: then reading pauses.
-Outgoing: each chunk is a frame of its own; other messages wait behind the last one.
+While somebody expects a stream, the reader gives the next message away piece by piece, and an
+`Intake` hands the pieces to whoever asked. What waits is bounded: then reading pauses.
 """
 
 import asyncio
 import codecs
 from collections import deque
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport SIZE_MAX
 
 from sockwave.core.carrier cimport READ_SIZE
-from sockwave.core.frames cimport BINARY, CONTINUATION, MESSAGE_TOO_BIG, TEXT
-from sockwave.core.session cimport CHUNKS_FULL, CONNECTED, WE_CLOSE
-from sockwave.core.writer cimport payload_of
+from sockwave.core.frames cimport BINARY, MESSAGE_TOO_BIG, TEXT
+from sockwave.core.session cimport CHUNKS_FULL
 
-from sockwave.close import CloseCode, check_close
-from sockwave.core.writer import DONE
-
-cdef enum:
-    FIN = 0x80
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef object decode_utf8 = codecs.getincrementaldecoder("utf-8")
 
-KINDS = {"text": TEXT, "binary": BINARY}
 
-cdef bytes NOTHING = b""
+cdef size_t check_limit(object max_size) except? 0:
+    """Give a limit in bytes, where None stands for none."""
+    if max_size is None:
+        return SIZE_MAX
+    if not isinstance(max_size, int) or isinstance(max_size, bool):
+        given = type(max_size).__name__
+        raise TypeError(f"max_size: expected int or None, given {given}")
+    if not 1 <= max_size <= PY_SSIZE_T_MAX:
+        raise ValueError(f"max_size: expected 1 to {PY_SSIZE_T_MAX}, given {max_size}")
+    return max_size
 
 
 cdef class Intake:
@@ -258,133 +261,3 @@ cdef class Chunks:
 
     def __del__(self):
         self.incoming.abandon()
-
-
-cdef class OutgoingMessage:
-    """One outgoing message as a stream: `async with … as out`, and `await out.write(chunk)`.
-
-    An exception inside the block fails the connection with 1011 once something was written: the
-    message can be neither ended nor taken back.
-    """
-
-    def __cinit__(self, Session session not None, int opcode):
-        self.session = session
-        self.opcode = opcode
-        self.parts = []
-
-    async def __aenter__(self):
-        session = self.session
-        if self.is_entered:
-            raise RuntimeError("stream_message: expected to be entered once, given a second time")
-        self.is_entered = True
-        if session.speakers is None:
-            session.speakers = deque()
-        session.speakers.append(self)
-        if session.speakers[0] is not self:
-            self.turn = asyncio.get_running_loop().create_future()
-            try:
-                await self.turn
-            except asyncio.CancelledError:
-                self.let_next()
-                raise
-        if session.phase != CONNECTED:
-            self.let_next()
-            raise session.closed_error()
-        self.is_open = True
-        return self
-
-    def write(self, chunk):
-        """Send the next part: str for text, bytes-like for binary.
-
-        It is queued at once, as a frame of its own; the awaitable that is returned is done when the
-        backlog is under the high-water mark. An empty chunk sends nothing.
-
-        Raises ConnectionClosed when not connected, TypeError for the other kind, ValueError for a
-        str with a lone surrogate, RuntimeError outside of `async with`.
-        """
-        cdef const uint8_t* data
-        cdef size_t size
-        cdef int opcode
-        if not self.is_open:
-            raise RuntimeError("stream_message: expected to write inside its 'async with'")
-        if self.session.phase != CONNECTED:
-            raise self.session.closed_error()
-        owner = payload_of(chunk, &data, &size, &opcode)
-        if opcode != self.opcode:
-            expected = "str, for text" if self.opcode == TEXT else "bytes-like, for binary"
-            raise TypeError(f"chunk: expected {expected}, given {type(chunk).__name__}")
-        if self.session.is_draft():
-            self.parts.append(owner)
-        elif size:
-            self.session.write_fragment(
-                CONTINUATION if self.has_begun else self.opcode, owner, data, size
-            )
-            self.has_begun = True
-            return self.session.line.drain_awaitable()
-        return DONE
-
-    async def __aexit__(self, kind, error, traceback):
-        session = self.session
-        self.is_open = False
-        try:
-            if error is None:
-                self.finish()
-            elif self.has_begun and session.phase == CONNECTED:
-                # 7.4.1: "1011 indicates that a server is terminating the connection because it
-                # encountered an unexpected condition that prevented it from fulfilling the
-                # request."
-                session.happened(WE_CLOSE, check_close(CloseCode.INTERNAL_ERROR, ""))
-        finally:
-            self.let_next()
-        if error is None:
-            await session.line.drain_awaitable()
-
-    cdef int finish(self) except -1:
-        """Send the frame that ends the message, and what has waited for it."""
-        cdef const uint8_t* data
-        cdef size_t size
-        cdef int opcode
-        session = self.session
-        if session.phase != CONNECTED:
-            raise session.closed_error()
-        if session.is_draft():
-            text = payload_of("".join(self.parts), &data, &size, &opcode)
-            return session.write_message(opcode, text, data, size)
-        session.write_fragment(
-            FIN | (CONTINUATION if self.has_begun else self.opcode), NOTHING,
-            <const uint8_t*>PyBytes_AS_STRING(NOTHING), 0,
-        )
-        return session.end_fragments()
-
-    cdef int let_next(self) except -1:
-        """Leave the row of those who stream; who is first then has its turn."""
-        cdef OutgoingMessage speaker
-        speakers = self.session.speakers
-        if self in speakers:
-            speakers.remove(self)
-        if speakers:
-            speaker = speakers[0]
-            if speaker.turn is not None and not speaker.turn.done():
-                speaker.turn.set_result(None)
-        return 0
-
-
-cdef int wake_speakers(Session session) except -1:
-    """Let all who wait for their turn find out that the connection is gone."""
-    cdef OutgoingMessage speaker
-    for speaker in session.speakers or ():
-        if speaker.turn is not None and not speaker.turn.done():
-            speaker.turn.set_result(None)
-    return 0
-
-
-cdef int kind_of(object kind) except -1:
-    """Find the opcode of a kind of message.
-
-    Raises TypeError or ValueError for what is none.
-    """
-    if not isinstance(kind, str):
-        raise TypeError(f"kind: expected str, given {type(kind).__name__}")
-    if kind not in KINDS:
-        raise ValueError(f"kind: expected 'text' or 'binary', given {kind!r}")
-    return KINDS[kind]

@@ -54,8 +54,9 @@ cdef class Tls:
     cdef int receive(self, Carrier line, const uint8_t* data, size_t size) except -1
     cdef int end_of_stream(self, Carrier line) except -1
     cdef Py_ssize_t put(self, Carrier line, const Vector* vectors, int count) noexcept
-    cdef bint send_unsent(self, Carrier line) except -1
-    cdef int notify(self, Carrier line) except -1
+    cdef bint is_clear(self, Carrier line) except -1
+    cdef int finish(self, Carrier line, bint linger) except -1
+    cdef bint notify(self, Carrier line) except -1
     cdef int release(self) except -1
 
     cdef bint open(self, Carrier line) except -1
@@ -65,5 +66,6 @@ cdef class Tls:
         self, const Vector* vectors, int count, int* at, size_t* offset
     ) except -2
     cdef size_t gather(self, const Vector* vectors, int count, int at, size_t offset) noexcept
+    cdef bint send_unsent(self, Carrier line) except -1
     cdef int send(self, Carrier line, const uint8_t* data, size_t size) except -1
     cdef int fail(self, Carrier line, object error, size_t mark) except -1

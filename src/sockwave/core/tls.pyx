@@ -13,7 +13,8 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, Receiver
+from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, Carrier
+from sockwave.core.receiver cimport Receiver
 
 from sockwave.security import Security
 
@@ -303,11 +304,26 @@ cdef class Tls:
         line.await_writable()
         return False
 
+    cdef bint is_clear(self, Carrier line) except -1:
+        """Send what waits here; true when the carrier may go on with what waits behind it."""
+        try:
+            return self.send_unsent(line)
+        except OSError as error:
+            line.lose(error)
+            return False
+
     # ---- the end
 
-    cdef int notify(self, Carrier line) except -1:
-        """Say that nothing follows. RFC 8446, 6.1: "Each party MUST send a "close_notify" alert
-        before closing its write side of the connection"."""
+    cdef int finish(self, Carrier line, bint linger) except -1:
+        """End in order, where anything has been said, or can be."""
+        return Carrier.finish(line, linger) if self.is_established else line.lose(None)
+
+    cdef bint notify(self, Carrier line) except -1:
+        """Say that nothing follows, and tell whether that has left.
+
+        RFC 8446, 6.1: "Each party MUST send a "close_notify" alert before closing its write side of
+        the connection".
+        """
         cdef size_t mark = self.records.wire.output_size
         if self.is_established and not self.is_notified:
             self.is_notified = True
@@ -316,7 +332,7 @@ cdef class Tls:
                 self.forward(line, mark)
             except OSError:
                 pass        # it is gone, and hears nothing
-        return 0
+        return self.unsent is None
 
     cdef int release(self) except -1:
         """Give up what the session holds, but for its facts."""

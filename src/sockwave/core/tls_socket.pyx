@@ -5,7 +5,7 @@ import os
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 
-from sockwave.core.carrier cimport READ_SIZE, Carrier
+from sockwave.core.carrier cimport READ_SIZE
 from sockwave.core.writer cimport Vector
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -42,11 +42,8 @@ cdef class TlsSocket(EpollSocket):
         return EpollSocket.put(self, &vector, 1)
 
     cdef int run_ready(self) except -1:
-        try:
-            if not self.guard.send_unsent(self):
-                return 0
-        except OSError as error:
-            return self.lose(error)
+        if not self.guard.is_clear(self):
+            return 0
         if self.is_finished:
             return EpollSocket.end_writing(self)
         return EpollSocket.run_ready(self)
@@ -55,14 +52,11 @@ cdef class TlsSocket(EpollSocket):
         return self.count == 0 and self.guard.unsent is None
 
     cdef int finish(self, bint linger) except -1:
-        if not self.guard.is_established:
-            return self.lose(None)      # nothing can be said, and nothing has been
-        return Carrier.finish(self, linger)
+        return self.guard.finish(self, linger)
 
     cdef int end_writing(self) except -1:
-        self.guard.notify(self)
         # Else the FIN follows when the close_notify has left.
-        return EpollSocket.end_writing(self) if self.guard.unsent is None else 0
+        return EpollSocket.end_writing(self) if self.guard.notify(self) else 0
 
     cdef int drop(self) except -1:
         if self.fd >= 0:

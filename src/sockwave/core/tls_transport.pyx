@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 
-from sockwave.core.carrier cimport READ_SIZE, TURN_MESSAGE_COUNT, Carrier
+from sockwave.core.carrier cimport READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.tls cimport Tls
 from sockwave.core.transport cimport TransportCarrier
 from sockwave.core.writer cimport Vector
@@ -52,13 +52,8 @@ cdef class TlsTransport(TransportCarrier):
         return size
 
     cdef int run_ready(self) except -1:
-        if self.is_lost:
+        if self.is_lost or not self.guard.is_clear(self):
             return 0
-        try:
-            if not self.guard.send_unsent(self):
-                return 0
-        except OSError as error:
-            return self.lose(error)
         if self.is_finished:
             return TransportCarrier.end_writing(self)
         return TransportCarrier.run_ready(self)
@@ -67,14 +62,11 @@ cdef class TlsTransport(TransportCarrier):
         return self.guard.unsent is None and TransportCarrier.is_flushed(self)
 
     cdef int finish(self, bint linger) except -1:
-        if not self.guard.is_established:
-            return self.lose(None)      # nothing can be said, and nothing has been
-        return Carrier.finish(self, linger)
+        return self.guard.finish(self, linger)
 
     cdef int end_writing(self) except -1:
-        self.guard.notify(self)
         # Else the FIN follows when the close_notify has left.
-        return TransportCarrier.end_writing(self) if self.guard.unsent is None else 0
+        return TransportCarrier.end_writing(self) if self.guard.notify(self) else 0
 
     cdef int drop(self) except -1:
         if self.is_finished or self.has_ended:      # in order, on one side at least

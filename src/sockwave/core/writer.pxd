@@ -1,23 +1,15 @@
-"""Messages → bytes: the cork, the backlog and back-pressure, in this one place.
+"""Messages → bytes: the cork, the queue and back-pressure, in this one place.
 
 No socket is seen from here.
 """
 
-from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
+
+from sockwave.core.backlog cimport Backlog
 
 cdef struct Vector:             # laid out like the struct iovec of POSIX
     void* base
     size_t size
-
-# A stretch of bytes that waits for the peer.
-# A broadcast to a thousand connections is a thousand segments and one owner.
-cdef struct Segment:
-    PyObject* owner             # keeps `data` alive: a bytes or a str
-    const uint8_t* data
-    size_t size
-    bint continues              # belongs to the same frame as the segment before
-    bint is_expendable          # a whole message, which may be dropped while it waits
 
 cdef class Writer
 
@@ -39,16 +31,9 @@ cdef class Cork:
     cdef int promise(self) except -1
     cdef int flush(self) except -1
 
-cdef class Writer:
+cdef class Writer(Backlog):
     """What is written to one peer. A carrier is a writer that knows how to put bytes on its way."""
     cdef Cork cork
-    cdef Segment* segments
-    cdef uint32_t first, count, capacity
-    cdef uint32_t tail_room     # how many bytes can still be added to the last segment's owner
-    cdef uint64_t passed_count  # segments that have left the queue by its front, ever
-    # Key → where its newest message lies, in segments since the first ever: see policy.pyx.
-    cdef dict places
-    cdef readonly size_t backlog_size
     cdef Writer next_dirty
     cdef bint is_dirty, is_blocked, is_broken, wants_drain
     cdef list waiters           # the futures of those who wait for the backlog to fall, if any
@@ -78,16 +63,9 @@ cdef class Writer:
     cdef int take_over_waiters(self, Writer other) except -1
 
     cdef bint fits_cork(self, size_t size) except -1
-    cdef uint8_t* room(self, size_t size) except NULL
-    cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1
     cdef int queued(self) except -1
     cdef int settle_cork(self, size_t taken) except -1
-    cdef int advance(self, size_t taken) noexcept
     cdef int block(self) except -1
     cdef int measure_backlog(self) except -1
     cdef int release_waiters(self) except -1
     cdef int tell_if_drained(self) except -1
-
-cdef object payload_of(object message, const uint8_t** data, size_t* size, int* opcode)
-cdef bytes frame_of(uint8_t first_byte, const uint8_t* data, size_t size)
-cdef bytes draft_frame_of(const uint8_t* data, size_t size)

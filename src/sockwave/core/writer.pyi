@@ -1,6 +1,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Self
 
+from sockwave.core.backlog import Backlog
+
 class Done(Awaitable[None]):
     def __await__(self) -> Done: ...  # type: ignore[override]
     def __iter__(self) -> Done: ...
@@ -16,5 +18,4 @@ class Cork:
         cls, schedule: Callable[[], object], high_water: int, low_water: int, max_backlog: int
     ) -> Self: ...
 
-class Writer:
-    backlog_size: int
+class Writer(Backlog): ...

@@ -1,4 +1,4 @@
-"""Messages → bytes: the cork, the backlog and back-pressure, in this one place.
+"""Messages → bytes: the cork, the queue and back-pressure, in this one place.
 
 No socket is seen from here.
 
@@ -10,18 +10,11 @@ not take stays queued: the backlog.
 
 import asyncio
 
-from cpython.bytes cimport (
-    PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
-)
-from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.unicode cimport PyUnicode_Check
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memmove
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
-from sockwave.core.frames cimport BINARY, MAX_HEADER_SIZE, TEXT, header_size, write_header
-
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+from sockwave.core.frames cimport MAX_HEADER_SIZE, header_size, write_header
 
 cdef enum:
     CORK_SIZE = 262144          # a turn's replies to a full read buffer of small messages
@@ -30,9 +23,6 @@ cdef enum:
     # A shared frame up to here costs less copied than by a segment that refers to it, in memory and
     # in time.
     COPIED_SIZE = 64
-    # With the header of a bytes object 512: the largest block that CPython's own allocator serves.
-    CHUNK_SIZE = 479
-    MAX_CHUNK_SIZE = 65503      # chunks double up to here
     MAX_VECTORS = 1024          # IOV_MAX: what the kernel takes in one call
 
 
@@ -96,15 +86,9 @@ cdef class Cork:
         return 0
 
 
-cdef class Writer:
+cdef class Writer(Backlog):
     """What is written to one peer. A carrier is a writer that knows how to put bytes on their
     way."""
-
-    def __dealloc__(self):
-        cdef uint32_t i
-        for i in range(self.first, self.first + self.count):
-            Py_DECREF(<object>self.segments[i].owner)
-        free(self.segments)
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
         return -1
@@ -251,54 +235,6 @@ cdef class Writer:
             self.cork.link(self)
         return 0
 
-    cdef uint8_t* room(self, size_t size) except NULL:
-        """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
-        cdef Segment* last
-        cdef size_t capacity = CHUNK_SIZE
-        cdef uint8_t* place
-        if self.count:
-            last = &self.segments[self.first + self.count - 1]
-            if size <= self.tail_room:
-                place = <uint8_t*>last.data + last.size
-                last.size += size
-                self.backlog_size += size
-                self.tail_room -= <uint32_t>size
-                return place
-            capacity = min(max(2 * last.size, CHUNK_SIZE), MAX_CHUNK_SIZE)
-        capacity = max(capacity, size)
-        chunk = PyBytes_FromStringAndSize(NULL, capacity)
-        place = <uint8_t*>PyBytes_AS_STRING(chunk)
-        self.append(chunk, place, size, False)
-        self.tail_room = <uint32_t>(capacity - size)
-        return place
-
-    cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1:
-        cdef Segment* last
-        cdef Segment* grown
-        cdef uint32_t capacity
-        # Only where it frees half of it: a queue that stays long would be moved again and again.
-        if self.first > self.count and self.first + self.count == self.capacity:
-            memmove(self.segments, self.segments + self.first, self.count * sizeof(Segment))
-            self.first = 0
-        if self.first + self.count == self.capacity:
-            capacity = 2 * self.capacity if self.capacity else 2
-            grown = <Segment*>realloc(self.segments, capacity * sizeof(Segment))
-            if grown is NULL:
-                raise MemoryError
-            self.segments = grown
-            self.capacity = capacity
-        last = &self.segments[self.first + self.count]
-        Py_INCREF(owner)
-        last.owner = <PyObject*>owner
-        last.data = data
-        last.size = size
-        last.continues = continues
-        last.is_expendable = False
-        self.count += 1
-        self.backlog_size += size
-        self.tail_room = 0
-        return 0
-
     cdef int flush(self) except -1:
         """Put as much of the queue on its way as the carrier takes."""
         cdef Vector vectors[MAX_VECTORS]
@@ -348,46 +284,10 @@ cdef class Writer:
             self.backlog_fell()
         return 0
 
-    cdef int advance(self, size_t taken) noexcept:
-        """Forget the first `taken` bytes of the queue."""
-        cdef Segment* segment
-        self.backlog_size -= taken
-        while self.count:
-            segment = &self.segments[self.first]
-            if taken < segment.size:
-                segment.data += taken
-                segment.size -= taken
-                return 0
-            taken -= segment.size
-            self.first += 1
-            self.count -= 1
-            self.passed_count += 1
-            Py_DECREF(<object>segment.owner)
-        free(self.segments)
-        self.segments = NULL
-        self.places = None
-        self.first = self.capacity = self.tail_room = 0
-        return 0
-
     cdef int drop_backlog(self, bint keep_started) except -1:
-        """Forget the queue, or what is in it behind the segment whose first bytes may be on the
-        wire already."""
-        cdef uint32_t kept = 0
-        cdef uint32_t i
-        if keep_started and self.count:
-            kept = 1
-            while kept < self.count and self.segments[self.first + kept].continues:
-                kept += 1
-        for i in range(self.first + kept, self.first + self.count):
-            self.backlog_size -= self.segments[i].size
-            Py_DECREF(<object>self.segments[i].owner)
-        self.count = kept
-        self.tail_room = 0
-        self.places = None
-        if not kept:
-            self.advance(0)
-            self.release_waiters()
-        return 0
+        """Forget the queue, or what is in it behind what has begun to leave."""
+        self.forget(keep_started)
+        return 0 if self.count else self.release_waiters()
 
     cdef object drain_awaitable(self):
         """Give an awaitable that is done when the backlog is under the high-water mark."""
@@ -428,50 +328,3 @@ cdef class Writer:
             if not waiter.done():
                 waiter.set_result(None)
         return 0
-
-
-cdef object payload_of(object message, const uint8_t** data, size_t* size, int* opcode):
-    """Find the bytes of a message and give the object that keeps them: str is text,
-    bytes-like is binary.
-
-    Raises TypeError for anything else, ValueError for a str that UTF-8 has no form for (a lone
-    surrogate).
-    """
-    cdef Py_ssize_t length
-    if PyUnicode_Check(message):
-        data[0] = <const uint8_t*>PyUnicode_AsUTF8AndSize(message, &length)
-        size[0] = length
-        opcode[0] = TEXT
-        return message
-    if not PyBytes_Check(message):
-        try:
-            # A copy: what the application can change must not change on its way.
-            message = bytes(memoryview(message))
-        except TypeError:
-            raise TypeError(
-                f"a message is a str (text) or bytes-like (binary), not {type(message).__name__}"
-            ) from None
-    data[0] = <const uint8_t*>PyBytes_AS_STRING(message)
-    size[0] = PyBytes_GET_SIZE(message)
-    opcode[0] = BINARY
-    return message
-
-
-cdef bytes frame_of(uint8_t first_byte, const uint8_t* data, size_t size):
-    """Make a frame (RFC 6455, section 5.2) that can be shared."""
-    cdef size_t head = header_size(size)
-    cdef bytes frame = PyBytes_FromStringAndSize(NULL, head + size)
-    cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(frame)
-    write_header(out, first_byte, size)
-    memcpy(out + head, data, size)
-    return frame
-
-
-cdef bytes draft_frame_of(const uint8_t* data, size_t size):
-    """Make a text frame of draft-75 and draft-76 that can be shared."""
-    cdef bytes frame = PyBytes_FromStringAndSize(NULL, size + 2)
-    cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(frame)
-    out[0] = 0x00
-    memcpy(out + 1, data, size)
-    out[size + 1] = 0xFF
-    return frame

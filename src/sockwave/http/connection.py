@@ -5,7 +5,8 @@ import enum
 from collections.abc import Awaitable
 from typing import Any
 
-from sockwave.core.carrier import Carrier, Receiver
+from sockwave.core.carrier import Carrier
+from sockwave.core.receiver import Receiver
 from sockwave.errors import Refused
 from sockwave.http.application import Application
 from sockwave.http.check import parse_head

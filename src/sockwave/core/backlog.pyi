@@ -1,0 +1,2 @@
+class Backlog:
+    backlog_size: int

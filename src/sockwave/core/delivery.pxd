@@ -1,0 +1,26 @@
+"""How messages come to the application: by listeners, by `receive` and `async for`, by `stream`."""
+
+from libc.stdint cimport uint32_t
+
+from sockwave.core.hub cimport Hub
+from sockwave.core.inbox cimport Inbox
+from sockwave.core.reader cimport Found
+from sockwave.core.session cimport Session
+from sockwave.core.streams cimport Intake
+
+cdef class Deliverer(Session):
+    """A session whose messages go to whoever of the application wants them."""
+    cdef Hub hub
+    cdef Inbox inbox            # None until a message has nobody to go to
+    cdef Intake intake          # None until a message is asked for as a stream
+    cdef set tasks              # those that its listeners started
+    cdef uint32_t task_count    # of the tasks that its messages started
+    cdef bint is_hearing        # its listeners of `message` are being called
+    cdef bint has_handler       # a task of `serve` will ask for messages
+    cdef bint has_listened      # there has been a listener: without one, messages are dropped
+
+    cdef int queue(self, object message, size_t size) except -1
+    cdef bint has_taker(self) except -1
+    cdef int note_taker(self) except -1
+    cdef int note_room(self) except -1
+    cdef int end_delivery(self) except -1

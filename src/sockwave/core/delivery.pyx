@@ -1,0 +1,216 @@
+"""How messages come to the application: by listeners, by `receive` and `async for`, by `stream`."""
+
+import asyncio
+
+from sockwave.core.emitter cimport MESSAGE
+from sockwave.core.phases cimport CONNECTED, ENDED, ENDING
+from sockwave.core.session cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
+from sockwave.core.streams cimport IncomingMessage, check_limit
+
+from sockwave.errors import ConnectionClosed
+
+
+cdef class Deliverer(Session):
+    """A session whose messages go to whoever of the application wants them."""
+
+    # ---- what has been heard
+
+    cdef int heard_message(self, object message, size_t size) except -1:
+        if self.intake is not None and self.intake.queue:
+            return self.intake.take_whole(message, size)
+        if self.inbox is not None and self.inbox.count() and self.hears(MESSAGE):
+            self._hand_over()
+        self.is_hearing = True
+        heard = self.emit(MESSAGE, message, None)
+        self.is_hearing = False
+        if heard:
+            if self.inbox is not None and self.inbox.is_awaited():
+                self.queue(message, size)
+        elif not self.has_listened or self.has_taker():
+            self.queue(message, size)
+        return 0
+
+    cdef int add(self, object event, object listener, bint once) except -1:
+        Session.add(self, event, listener, once)
+        if event == "message":
+            self.has_listened = True
+            self.catch_up(NOT_ASKED)
+            if self.inbox is not None and self.inbox.count():
+                self.hub.engine.loop.call_soon(self._hand_over)
+        return 0
+
+    def _hand_over(self):
+        """Let a listener that came late hear what has been kept, unless somebody receives it."""
+        while self.inbox.count() and not self.inbox.is_awaited() and self.hears(MESSAGE):
+            self.is_hearing = True
+            self.emit(MESSAGE, self.inbox.take(), None)
+            self.is_hearing = False
+        if not self.inbox.count():
+            self.catch_up(INBOX_FULL)
+
+    cdef int heard_piece(self, int opcode, const Found* found) except -1:
+        return self.intake.take_piece(opcode, found)
+
+    cdef bint may_be_streamed(self) except -1:
+        """Tell whether a message that is too big to hold can wait until it is known how the
+        application asks for it: by `stream`, or by `receive`, which cannot have it."""
+        if self.phase != CONNECTED or self.hears(MESSAGE) or not self.has_taker():
+            return False
+        if self.intake is not None and self.intake.queue:
+            return False
+        return self.inbox is None or not self.inbox.is_awaited()
+
+    # ---- what waits for somebody to ask
+
+    cdef int queue(self, object message, size_t size) except -1:
+        """Keep a message for whoever asks; without anybody in sight, the first few only."""
+        cdef Inbox inbox = self.inbox
+        if inbox is None:
+            inbox = self.inbox = Inbox()
+        in_sight = self.has_taker()
+        if in_sight or inbox.count() < self.hub.queue_count:
+            inbox.put(message, size)
+        if in_sight and (
+            inbox.count() >= self.hub.queue_count or inbox.size >= self.hub.queue_size
+        ):
+            self.fall_behind(INBOX_FULL)
+        return 0
+
+    cdef bint has_taker(self) except -1:
+        """Tell whether somebody takes messages, or may be about to."""
+        return self.has_handler or bool(self.tasks) or self.inbox is not None and (
+            self.inbox.is_awaited() or self.inbox.is_wanted
+        )
+
+    cdef int note_taker(self) except -1:
+        """Note that the running task takes messages."""
+        if self.inbox is None:
+            self.inbox = Inbox()
+        self.inbox.consumer = asyncio.current_task()
+        if not self.tasks or self.inbox.consumer not in self.tasks:
+            # One that is not ours to see the end of; such come and go for each message.
+            self.inbox.is_wanted = True
+        return 0
+
+    cdef int note_room(self) except -1:
+        """Read on when the queue is down to a quarter of its limits."""
+        if (
+            self.inbox.count() <= self.hub.queue_count // 4
+            and self.inbox.size <= self.hub.queue_size // 4
+        ):
+            return self.catch_up(INBOX_FULL)
+        return 0
+
+    # ---- the tasks of listeners
+
+    cdef set own_tasks(self):
+        if self.phase >= ENDING:
+            return None
+        if self.tasks is None:
+            self.tasks = set()
+        return self.tasks
+
+    cdef int taker_ended(self) except -1:
+        """Read on when the last one is gone for whom messages were kept."""
+        if not self.has_taker():
+            self.catch_up(INBOX_FULL)
+            self.catch_up(NOT_ASKED)
+        return 0
+
+    cpdef object listener_started(self, object coroutine):
+        task = self.hub.hold(coroutine, self)
+        if self.is_hearing:
+            self.task_count += 1
+            if self.task_count >= <size_t>self.hub.max_tasks:
+                self.fall_behind(TASKS_FULL)
+            task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task):
+        self.task_count -= 1
+        self.catch_up(TASKS_FULL)
+
+    cdef int end_delivery(self) except -1:
+        """Let everybody know that nothing more will come."""
+        # A task that waits for messages hears of the end by itself, and may have some to read.
+        for task in list(self.tasks or ()):
+            if self.intake is not None and task is self.intake.consumer:
+                continue
+            if self.inbox is None or task is not self.inbox.consumer or not self.inbox.is_due():
+                task.cancel()
+        if self.inbox is not None:
+            self.inbox.end()
+        return 0
+
+    # ---- what the application uses
+
+    def stream(self, *, max_size=None):
+        """Take the next message as a stream: `async for chunk in conn.stream()`.
+
+        It is the oldest that nobody has been given, begun or not; `message` listeners do not get
+        it, nor do those who wait in `receive`. The chunks are bytes, or str of a text message, as
+        they arrive; `is_text` of what is returned tells. Several streams may be asked for: each is
+        one message, in order. Leaving the loop early discards the rest of the message.
+
+        What waits to be taken is bounded by the options `max_size` and `queue_size`, in bytes, and
+        `queue_count`, in chunks; then the socket is not read. The whole message is bounded by the
+        argument `max_size`, in bytes (None: not at all): beyond, the connection fails with 1009.
+        A compressed message (RFC 7692) comes as one chunk, and within the option `max_size`.
+
+        The loop raises ConnectionClosed when the connection ends before the message does. Raises
+        TypeError or ValueError for a wrong `max_size`. Serves RFC 6455, section 5.4.
+        """
+        cdef size_t limit = check_limit(max_size)
+        cdef size_t held_size
+        self.note_taker()
+        if self.intake is None:
+            held_size = min(self.hub.max_size, self.hub.queue_size)
+            self.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
+            if self.phase == ENDED:
+                self.intake.end(self.closed_error())
+        if self.inbox.count():
+            held_size = self.inbox.size
+            message = self.inbox.take()
+            incoming = self.intake.turn_into(limit, message, held_size - self.inbox.size)
+            self.note_room()
+        else:
+            incoming = self.intake.expect(limit)
+            self.catch_up(NOT_ASKED)
+        return IncomingMessage(incoming)
+
+    def expect_handler(self):
+        """Keep messages for a task that will ask for them."""
+        self.has_handler = True
+
+    async def receive(self, timeout=None):
+        """Receive the next message, waiting for it at most `timeout` seconds (None: without end).
+
+        Raises TimeoutError, or ConnectionClosed when no message is left and none will come.
+        """
+        cdef Inbox inbox
+        self.note_taker()
+        inbox = self.inbox
+        if not inbox.count():
+            async with asyncio.timeout(timeout):
+                while not inbox.count():
+                    if self.phase == ENDED:
+                        raise self.closed_error()
+                    waiter = inbox.wait(self.hub.engine.loop)
+                    self.catch_up(NOT_ASKED)
+                    try:
+                        await waiter
+                    except asyncio.CancelledError:
+                        if not waiter.cancelled() and inbox.count():
+                            inbox.wake()        # it was this one's turn: let the next have it
+                        raise
+        message = inbox.take()
+        self.note_room()
+        return message
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        try:
+            return await self.receive()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None

@@ -1,0 +1,26 @@
+"""What the connections of one server share, and how all of them are told something."""
+
+from libc.stdint cimport uint64_t
+
+from sockwave.core.carrier cimport Engine
+from sockwave.core.codec cimport Codecs
+from sockwave.core.emitter cimport Emitter
+from sockwave.core.session cimport Session
+
+cdef class Hub:
+    """What the connections of one server share."""
+    cdef readonly dict connections      # id → Connection, in the order in which they connected
+    cdef readonly Engine engine
+    cdef readonly object limits
+    cdef readonly Emitter server
+    cdef Codecs codecs
+    cdef size_t max_size, queue_size
+    cdef Py_ssize_t queue_count, max_tasks
+    cdef int policy                     # for who cannot keep up, unless a call says otherwise
+    cdef readonly uint64_t dropped_count
+    cdef double close_timeout           # seconds; 0: none
+    cdef set tasks                      # those that outlive their connection
+    cdef readonly Session current    # whose event the server's listeners are hearing
+
+    cdef int tell_server(self, int event, Session connection, object argument) except -1
+    cdef object start_task(self, Session connection, object coroutine, set tasks)

@@ -1,0 +1,37 @@
+import asyncio
+from collections.abc import Coroutine, Hashable
+from typing import Any, Self
+
+from sockwave.core.carrier import Engine
+from sockwave.core.connection import Connection
+from sockwave.core.emitter import Emitter
+from sockwave.messages import Message
+from sockwave.options import Limits
+
+class Hub:
+    connections: dict[int, Connection]
+    engine: Engine
+    limits: Limits
+    current: Connection | None
+    server: Emitter
+    dropped_count: int
+    def __new__(
+        cls,
+        server: Emitter,
+        engine: Engine | None,
+        limits: Limits,
+        connections: dict[int, Connection],
+        slow: str = "close",
+    ) -> Self: ...
+    def broadcast(
+        self,
+        message: Message,
+        besides: Connection | None = None,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> int: ...
+    def hold(
+        self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None
+    ) -> asyncio.Task[object]: ...

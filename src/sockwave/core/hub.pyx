@@ -1,0 +1,102 @@
+"""What the connections of one server share, and how all of them are told something."""
+
+from libc.stdint cimport SIZE_MAX, uint8_t
+
+from sockwave.core.frames cimport FIN, TEXT
+from sockwave.core.message cimport (
+    check_compress, deflated_frame_of, draft_frame_of, frame_of, payload_of,
+)
+from sockwave.core.phases cimport CONNECTED
+from sockwave.core.policy cimport CLOSE_SLOW, policy_of
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
+
+cdef class Hub:
+    """What the connections of one server share."""
+
+    def __cinit__(
+        self, Emitter server, Engine engine, limits, dict connections, str slow="close"
+    ):
+        self.server = server
+        self.engine = engine
+        self.limits = limits
+        self.connections = connections
+        self.tasks = set()
+        self.max_size = SIZE_MAX if limits.max_size is None else limits.max_size
+        self.queue_count = limits.queue_count
+        self.queue_size = limits.queue_size
+        self.max_tasks = PY_SSIZE_T_MAX if limits.max_tasks is None else limits.max_tasks
+        self.policy = policy_of(slow, None, CLOSE_SLOW)
+        self.close_timeout = limits.close_timeout or 0
+        self.codecs = Codecs(self.max_size)
+
+    def broadcast(
+        self, message, Session besides=None, *, compress=None, slow=None, key=None
+    ):
+        """Send a message to every connected client, `besides` one; give how many it was queued for.
+        """
+        cdef const uint8_t* data
+        cdef size_t size
+        cdef int opcode
+        cdef bytes frame = None, draft_frame = None
+        cdef dict deflated_frames = {}
+        cdef Session connection
+        cdef Py_ssize_t count = 0
+        cdef int policy = policy_of(slow, key, self.policy)
+        check_compress(compress)
+        owner = payload_of(message, &data, &size, &opcode)
+        for connection in self.connections.values():
+            if connection.phase != CONNECTED or connection is besides:
+                continue
+            if connection.deflater is not None and connection.deflater.wants(size, compress):
+                shared = connection.deflater.shared or connection.deflater
+                deflated_frame = deflated_frames.get(shared)
+                if deflated_frame is None:
+                    deflated_frame = deflated_frame_of(shared, owner, data, size, opcode)
+                    deflated_frames[shared] = deflated_frame
+                if shared is not connection.deflater:
+                    connection.deflater.start_over()
+                count += connection.share_frame(deflated_frame, policy, key)
+            elif not connection.is_draft():
+                if frame is None:
+                    frame = frame_of(FIN | opcode, data, size)
+                count += connection.share_frame(frame, policy, key)
+            elif opcode == TEXT:
+                if draft_frame is None:
+                    draft_frame = draft_frame_of(data, size)
+                count += connection.share_frame(draft_frame, policy, key)
+            # else: the drafts have no binary
+        return count
+
+    cdef int tell_server(self, int event, Session connection, object argument) except -1:
+        """Let the server's listeners hear what happens to a connection."""
+        cdef Session previous = self.current
+        self.current = connection
+        try:
+            return self.server.emit(event, connection, argument)
+        finally:
+            self.current = previous
+
+    def hold(self, coroutine, Session connection=None):
+        """Run what an asynchronous listener returned as a task, and give it.
+
+        It is the connection's own, and ends with it, or one that outlives it.
+        """
+        cdef set tasks = None if connection is None else connection.own_tasks()
+        return self.start_task(connection, coroutine, self.tasks if tasks is None else tasks)
+
+    cdef object start_task(self, Session connection, object coroutine, set tasks):
+        task = self.engine.loop.create_task(coroutine)
+        tasks.add(task)
+
+        def done(task):
+            tasks.discard(task)
+            if connection is not None:
+                connection.taker_ended()
+            if not task.cancelled() and task.exception() is not None:
+                self.server.listener_failed_for(task.exception(), connection)
+
+        task.add_done_callback(done)
+        return task

@@ -1,0 +1,8 @@
+from sockwave.core.sender import Sender
+from sockwave.states import ReadyState
+
+READY_STATES: dict[int, ReadyState]
+MOVES: dict[tuple[int, int], tuple[int, bool, int]]
+
+class Phased(Sender):
+    def _enter(self, phase: int) -> None: ...

@@ -1,0 +1,133 @@
+"""Where a conversation stands: its phases, and the closing handshake as a table.
+
+RFC 6455 section 7, and what the drafts have in its place.
+"""
+
+from sockwave.core.frames cimport violation_code, violation_reason
+from sockwave.core.sender cimport DRAFT75
+
+from sockwave.close import check_close
+from sockwave.errors import ConnectionClosed
+from sockwave.states import ReadyState
+
+READY_STATES = {
+    UNKNOWN: ReadyState.UNKNOWN,
+    OPENING: ReadyState.OPENING,
+    WAITING: ReadyState.WAITING,
+    HANDSHAKING: ReadyState.HANDSHAKING,
+    CONNECTED: ReadyState.CONNECTED,
+    CLOSING: ReadyState.CONNECTED,
+    ENDING: ReadyState.CONNECTED,
+    ENDED: ReadyState.CLOSED,
+}
+
+# Section 7 as a table: where a session stands and what happens → where it stands then, whether
+# our close frame is sent, and what becomes of the carrier. What is not in it changes nothing.
+cdef enum:
+    KEEP        # it stays, until the peer's close frame or the deadline
+    FINISH      # it ends after our last byte: 7.1.1, the server is the one to close first
+    LINGER      # the same, but the peer may still be sending
+    DROP        # it is gone already
+MOVES = {
+    (CONNECTED, WE_CLOSE): (CLOSING, True, KEEP),
+    (CONNECTED, PEER_CLOSES): (ENDING, True, FINISH),
+    (CONNECTED, PEER_FAILS): (ENDING, True, LINGER),
+    (CONNECTED, STREAM_ENDS): (ENDING, False, DROP),
+    (CLOSING, PEER_CLOSES): (ENDING, False, FINISH),
+    (CLOSING, PEER_FAILS): (ENDING, False, LINGER),
+    (CLOSING, STREAM_ENDS): (ENDING, False, DROP),
+}
+
+
+cdef class Phased(Sender):
+    """A conversation that begins and ends in order."""
+
+    cdef int entered(self, object state) except -1:
+        return 0
+
+    cdef int listen_for_close(self) except -1:
+        return 0
+
+    cdef int ended(self) except -1:
+        return 0
+
+    cdef int enter(self, Phase phase) except -1:
+        before = READY_STATES[self.phase]
+        self.phase = phase
+        state = READY_STATES[phase]
+        if state is not before:
+            self.entered(state)
+        return 0
+
+    def _enter(self, int phase):
+        self.enter(<Phase>phase)
+
+    # ---- the closing handshake
+
+    cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1:
+        """Do what the table says."""
+        move = MOVES.get((self.phase, occurrence))
+        if move is None:
+            return 0
+        phase, answers, farewell = move
+        self.enter(phase)
+        if self.behind is not None:
+            # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
+            # frame."
+            self.behind.drop_backlog(False)
+            self.behind = None
+        if self.phase == CLOSING:
+            self.listen_for_close()
+        if answers:
+            self.own_code = int.from_bytes(close_payload[:2], "big")
+            self.write_close(close_payload)
+            # No answer, or a peer that does not even take ours: it ends all the same.
+            self.line.set_deadline(self.close_timeout or None)
+        if farewell == LINGER or self.version_index == DRAFT75:
+            self.line.finish(True)
+        elif farewell == FINISH:
+            self.line.finish(False)
+        elif farewell == DROP:
+            self.line.lose(None)
+        return 0
+
+    cdef int fail(self, Violation violation) except -1:
+        """Fail the session (7.1.7): the one way out for whatever the peer does wrong."""
+        cdef int code = violation_code(violation)
+        reason = violation_reason(violation)
+        self.settle(code, reason)
+        return self.happened(PEER_FAILS, check_close(code, reason))
+
+    cdef object closed_error(self):
+        """Make the exception for who asks for a connection that is not there."""
+        if self.phase < CONNECTED:
+            return ConnectionClosed(1006, "the handshake has not been completed")
+        return ConnectionClosed(self.code or self.own_code or 1006, self.reason or "")
+
+    cdef int settle(self, int code, str reason) except -1:
+        """Note how it ended, where that is not known yet."""
+        if not self.code:
+            self.code = code
+            self.reason = reason
+        return 0
+
+    cpdef object eof_received(self):
+        if self.phase < CONNECTED:
+            self.line.lose(None)
+        else:
+            self.happened(STREAM_ENDS, None)
+
+    cpdef object deadline_passed(self):
+        if self.phase < CONNECTED:
+            self.opening.deadline_passed()
+        else:
+            self.happened(STREAM_ENDS, None)
+
+    cpdef object connection_lost(self, object error):
+        # The end of the stream is all that draft-75 has for a close.
+        self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
+        opening, self.opening = self.opening, None
+        if opening is not None:
+            opening.connection_lost()
+        self.phase = ENDING if self.phase < ENDING else self.phase
+        self.ended()
