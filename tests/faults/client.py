@@ -76,7 +76,7 @@ class Client(asyncio.Protocol):
         self.ended: asyncio.Future[int] = loop.create_future()
         self.code = 1006
         self.has_closed = False
-        self.answers_close = True
+        self.answers_close = self.answers_ping = True
 
     @classmethod
     async def open(
@@ -153,7 +153,7 @@ class Client(asyncio.Protocol):
                 self.code = int.from_bytes(payload[:2], "big") if payload else 1005
                 if not self.has_closed and self.answers_close:
                     self.close(self.code)
-            elif opcode == PING:
+            elif opcode == PING and self.answers_ping:
                 self.write(make_frame(payload, PONG))
             if opcode >= CLOSE:
                 self.hear(opcode, payload)

@@ -111,6 +111,10 @@ cdef class EpollEngine(Engine):
         if not self.owns_loop:
             self.loop.remove_reader(self.poller)
         self.owns_loop = False
+        # Not left to the collector of garbage, which a server that has been closed is: it is one of
+        # the process's descriptors.
+        poller_close(self.poller)
+        self.poller = -1
 
     def _promise_end(self):
         if not self.owns_loop:      # else the next `wait` begins with it
