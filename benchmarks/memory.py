@@ -29,7 +29,7 @@ TALK_SIZE = 1024
 PEERS = {
     "plain": "sockwave,sockwave-cli,picows,websockets,floor",
     "tls": "sockwave,picows,websockets",
-    "deflate": "sockwave-zlib-ng,sockwave-zlib,websockets,aiohttp,ws",
+    "deflate": "sockwave-zlib-ng,sockwave-zlib,websockets",
 }
 """The servers that are asked unless others are named."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartServer
-from wire import connect_both
+from wire import connect_both, wait_until
 
 import sockwave
 
@@ -113,3 +113,16 @@ async def test_server_that_has_been_closed_neither_listens_nor_runs_again() -> N
         server.listen(0, "127.0.0.1")
     with pytest.raises(sockwave.SockwaveError, match="closed"):
         await server.start()
+
+
+async def test_a_client_that_resets_as_the_server_closes_does_no_harm(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    accepted: list[sockwave.Stream] = []
+    server.on("stream", accepted.append)
+    client = socket.create_connection(server.addresses[0])
+    await wait_until(lambda: accepted)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()  # with RST, of which the loop has not heard when the server closes
+    await server.close()

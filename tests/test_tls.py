@@ -146,7 +146,7 @@ async def test_a_unix_socket_can_speak_tls(
     server.listen(path=path, ssl=server_context())
     echo(server)
     async with server:
-        client = await TlsWire.connect(path, client_context())
+        client = await TlsWire.connect(path)
         client.send("local")
         assert await client.receive_message() == "local"
         await client.wire.close()
@@ -156,12 +156,11 @@ async def test_plain_and_tls_ports_belong_to_one_server(start_tls: StartTls) -> 
     server = await start_tls()
     server.listen(0, "127.0.0.1")
     await wait_until(lambda: len(server.addresses) == 2)
-    tls = await TlsWire.connect(server.addresses[0], client_context())
+    tls = await TlsWire.connect(server.addresses[0])
     plain = await Wire.connect(server.addresses[1])
     assert server.broadcast("all") == 2
     assert await tls.receive_message() == "all"
     assert await plain.receive_message() == "all"
-    await tls.wire.close()
 
 
 # ---- the user's context
@@ -240,7 +239,6 @@ async def test_a_client_without_the_certificate_is_turned_away_and_nobody_else(
     assert len(server.connections) == 1
     present.send("still here")
     assert await present.receive_message() == "still here"
-    await present.wire.close()
 
 
 async def test_an_sni_callback_chooses_the_certificate(start_tls: StartTls) -> None:
@@ -254,9 +252,8 @@ async def test_an_sni_callback_chooses_the_certificate(start_tls: StartTls) -> N
     context.sni_callback = choose  # type: ignore[assignment]
     server = await start_tls(context)
     for name in ("localhost", "other.example"):
-        client = await TlsWire.open(server.addresses[0], client_context(), server_hostname=name)
+        client = await TlsWire.open(server.addresses[0], server_hostname=name)
         assert name in common_name(client.session.getpeercert(binary_form=True))
-        await client.wire.close()
 
 
 async def test_origin_and_location_of_a_draft_say_wss(start_tls: StartTls) -> None:
@@ -272,17 +269,15 @@ async def test_origin_and_location_of_a_draft_say_wss(start_tls: StartTls) -> No
     )
     head = await client.receive_some()
     assert f"WebSocket-Location: wss://{host}/a\r\n".encode() in head
-    await client.wire.close()
 
 
 async def test_an_origin_without_tls_is_not_the_same_origin(start_tls: StartTls) -> None:
     server = await start_tls(origin="same-origin")
-    client = await TlsWire.open(server.addresses[0], client_context())
+    client = await TlsWire.open(server.addresses[0])
     host = f"localhost:{server.addresses[0][1]}"
     headers = upgrade_headers() | {"Host": host, "Origin": f"http://{host}"}
     client.write(build_request(headers))
     assert (await client.receive_some()).startswith(b"HTTP/1.1 403")
-    await client.wire.close()
 
 
 # ---- what is not a context
@@ -313,44 +308,36 @@ def test_listen_turns_renegotiation_off_and_changes_nothing_else_of_the_context(
 
 async def test_records_of_one_byte_are_put_together(start_tls: StartTls) -> None:
     server = await start_tls()
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     message = os.urandom(300)
     client.send(message, record_size=1)
     assert await client.receive_message() == message
-    await client.wire.close()
 
 
 async def test_segments_of_one_byte_are_put_together(start_tls: StartTls) -> None:
     server = await start_tls()
-    client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+    client = await TlsWire.begin(server.addresses[0])
     await client.wire.write_slowly(client.first_flight())
     await client.shake_hands()
     await client.wire.write_slowly(client.seal(build_request(upgrade_headers())))
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += await client.receive(1)
-    assert head.startswith(b"HTTP/1.1 101")
-    await client.wire.close()
+    assert (await client.receive_head()).status == 101
 
 
 async def test_request_frames_and_close_in_one_segment_are_all_read(start_tls: StartTls) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.open(server.addresses[0], client_context())
+    client = await TlsWire.open(server.addresses[0])
     sealed = client.seal(build_request(upgrade_headers()))
     for number in range(50):
         client.session.write(b"\x81\x82\0\0\0\0%02d" % number)
     sealed += client.seal(serialize(Frame(CLOSE, close_payload(1000, ""))))
     client.wire.write(sealed)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += await client.receive(1)
+    await client.receive_head()
     for number in range(50):
         assert await client.receive_message() == f"{number:02}"
     assert await client.receive_close() == 1000
     await client.receive_notify()
     await wait_until(lambda: codes == [1000])
-    await client.wire.close()
 
 
 async def test_many_small_messages_leave_in_few_records(start_tls: StartTls) -> None:
@@ -363,13 +350,12 @@ async def test_many_small_messages_leave_in_few_records(start_tls: StartTls) -> 
             for number in range(1000):
                 conn.send(f"{number:04}")
 
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.write_frame(PING)
     assert (await client.receive_frame()).opcode == PONG
     assert [await client.receive_message() for _ in range(1000)] == [
         f"{number:04}" for number in range(1000)
     ]
-    await client.wire.close()
 
 
 async def test_vectors_of_every_size_arrive_in_their_order(start_tls: StartTls) -> None:
@@ -385,8 +371,8 @@ async def test_vectors_of_every_size_arrive_in_their_order(start_tls: StartTls) 
 
 async def test_a_reader_that_stops_gets_everything_when_it_goes_on(start_tls: StartTls) -> None:
     server = await start_tls(max_backlog=64 * MIB)
-    client = await TlsWire.connect(server.addresses[0], client_context())
-    client.wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    client = await TlsWire.connect(server.addresses[0])
+    client.wire.pause_reading()
     await wait_until(lambda: len(server.connections) == 1)
     conn = next(iter(server.connections))
     parts = [os.urandom(MIB) for _ in range(12)]
@@ -394,10 +380,9 @@ async def test_a_reader_that_stops_gets_everything_when_it_goes_on(start_tls: St
         conn.send(part)
     await asyncio.sleep(0.1)
     assert conn.backlog_size > MIB
-    client.wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    client.wire.resume_reading()
     for part in parts:
         assert await client.receive_message() == part
-    await client.wire.close()
 
 
 async def test_a_full_queue_stops_reading_and_loses_nothing(start_tls: StartTls) -> None:
@@ -412,7 +397,7 @@ async def test_a_full_queue_stops_reading_and_loses_nothing(start_tls: StartTls)
         async for message in conn:
             received.append(message)  # noqa: PERF401 - looked at before all have come
 
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     sent = [f"{number} " * 300 for number in range(2000)]
     for message in sent:
         client.send(message)
@@ -420,7 +405,6 @@ async def test_a_full_queue_stops_reading_and_loses_nothing(start_tls: StartTls)
     go_on.set()
     await wait_until(lambda: len(received) == len(sent))
     assert received == sent
-    await client.wire.close()
 
 
 async def test_both_sides_send_at_once(start_tls: StartTls) -> None:
@@ -444,56 +428,48 @@ async def test_both_sides_send_at_once(start_tls: StartTls) -> None:
 async def test_an_orderly_end_says_close_notify(start_tls: StartTls) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.write_frame(CLOSE, close_payload(1000, ""))
     assert await client.receive_close() == 1000
     await client.receive_notify()
     await wait_until(lambda: codes == [1000])
-    await client.wire.close()
 
 
 async def test_a_close_notify_of_the_client_is_answered(start_tls: StartTls) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.notify()
     await client.receive_notify()
     await wait_until(lambda: codes == [1006])  # the stream ended, but no close frame came
-    await client.wire.close()
 
 
 async def test_a_failed_connection_is_closed_in_order(start_tls: StartTls) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.write(b"\xff\xff")
     assert await client.receive_close() == 1002
     assert await client.receive_some() == b""
     client.notify()
     assert await client.wire.receive_rest() == b""
     await wait_until(lambda: codes == [1002])
-    await client.wire.close()
 
 
 async def test_a_refused_request_ends_with_close_notify(start_tls: StartTls) -> None:
     server = await start_tls()
-    client = await TlsWire.open(server.addresses[0], client_context())
+    client = await TlsWire.open(server.addresses[0])
     client.write(b"BREW / HTTP/9.9\r\n\r\n")
-    data = b""
-    while some := await client.receive_some():
-        data += some
-    assert data.startswith(b"HTTP/1.1 ")
-    await client.wire.close()
+    assert (await client.receive_rest()).startswith(b"HTTP/1.1 ")
 
 
 async def test_a_fin_without_close_notify_is_1006(start_tls: StartTls) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.wire.write_eof()
     assert await client.receive_end() == b""
     await wait_until(lambda: codes == [1006])
-    await client.wire.close()
 
 
 @pytest.mark.parametrize("is_cut_off", [True, False])
@@ -502,7 +478,7 @@ async def test_a_draft_75_stream_that_was_cut_off_is_no_orderly_end(
 ) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.open(server.addresses[0], client_context())
+    client = await TlsWire.open(server.addresses[0])
     client.write(
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
         b"Origin: https://localhost\r\n\r\n"
@@ -513,22 +489,20 @@ async def test_a_draft_75_stream_that_was_cut_off_is_no_orderly_end(
     else:
         client.notify()
     await wait_until(lambda: codes == [1006 if is_cut_off else 1005])
-    await client.wire.close()
 
 
 async def test_an_abort_sends_no_close_notify(start_tls: StartTls) -> None:
     server = await start_tls()
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     await wait_until(lambda: len(server.connections) == 1)
     next(iter(server.connections)).abort()
     assert await client.receive_end() == b""
-    await client.wire.close()
 
 
 async def test_a_reset_ends_one_connection(start_tls: StartTls) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.wire.reset()
     await wait_until(lambda: codes == [1006])
 
@@ -536,19 +510,18 @@ async def test_a_reset_ends_one_connection(start_tls: StartTls) -> None:
 async def test_a_record_that_was_tampered_with_ends_the_connection(start_tls: StartTls) -> None:
     server = await start_tls()
     codes = record_ends(server)
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     sealed = bytearray(client.seal(b"\x81\x80\0\0\0\0"))
     sealed[-1] ^= 1
     client.wire.write(bytes(sealed))
     with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
         await client.receive_some()
     await wait_until(lambda: codes == [1006])
-    await client.wire.close()
 
 
 async def test_closing_the_server_closes_everybody_in_order(start_tls: StartTls) -> None:
     server = await start_tls()
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     unfinished = await Wire.open(server.addresses[0])
     await wait_until(lambda: len(server.connections) == 1)
     closing = server.close(1001)
@@ -557,7 +530,6 @@ async def test_closing_the_server_closes_everybody_in_order(start_tls: StartTls)
     await client.receive_notify()
     await closing
     await unfinished.receive_end()
-    await client.wire.close()
 
 
 # ---- peers that do not speak TLS
@@ -573,7 +545,7 @@ async def test_a_silent_peer_is_dropped_at_the_handshake_deadline(start_tls: Sta
 
 async def test_a_client_hello_and_then_silence_hits_the_deadline(start_tls: StartTls) -> None:
     server = await start_tls(handshake_timeout=0.3)
-    client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+    client = await TlsWire.begin(server.addresses[0])
     client.wire.write(client.first_flight())
     await client.receive_records()  # the server's flight, which is left without an answer
     await client.wire.receive_rest()
@@ -581,7 +553,7 @@ async def test_a_client_hello_and_then_silence_hits_the_deadline(start_tls: Star
 
 async def test_bytes_that_trickle_in_do_not_move_the_deadline(start_tls: StartTls) -> None:
     server = await start_tls(handshake_timeout=0.4)
-    client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+    client = await TlsWire.begin(server.addresses[0])
     flight = client.first_flight()
     sent = 0
     for byte in flight:
@@ -596,20 +568,16 @@ async def test_bytes_that_trickle_in_do_not_move_the_deadline(start_tls: StartTl
 
 async def test_the_deadline_covers_tls_and_the_request_together(start_tls: StartTls) -> None:
     server = await start_tls(handshake_timeout=0.4)
-    client = await TlsWire.open(server.addresses[0], client_context())
+    client = await TlsWire.open(server.addresses[0])
     client.write(b"GET / HTTP/1.1\r\n")
-    data = b""
-    while some := await client.receive_some():
-        data += some
-    assert data.startswith(b"HTTP/1.1 408")
-    await client.wire.close()
+    assert (await client.receive_rest()).startswith(b"HTTP/1.1 408")
 
 
 async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
     start_tls: StartTls, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await start_tls()
-    present = await TlsWire.connect(server.addresses[0], client_context())
+    present = await TlsWire.connect(server.addresses[0])
     caplog.set_level(logging.INFO)
     wire = await Wire.open(server.addresses[0])
     wire.write(build_request({"Host": "localhost"}))
@@ -620,7 +588,6 @@ async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
     assert caplog.records[0].exc_info is None
     present.send("undisturbed")
     assert await present.receive_message() == "undisturbed"
-    await present.wire.close()
 
 
 @pytest.mark.parametrize(
@@ -636,16 +603,15 @@ async def test_junk_on_the_tls_port_ends_that_connection_quietly(
     with contextlib.suppress(ConnectionError):
         await wire.receive_rest()
     assert not caplog.records
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.send("next")
     assert await client.receive_message() == "next"
-    await client.wire.close()
 
 
 async def test_tls_on_a_plain_port_is_refused(engine: str, error_log: ErrorLog) -> None:
     server = sockwave.create_server(engine=engine).listen(0, "127.0.0.1")
     async with server:
-        client = TlsWire(await Wire.open(server.addresses[0]), client_context(), "localhost")
+        client = await TlsWire.begin(server.addresses[0])
         client.wire.write(client.first_flight())
         assert (await client.wire.receive_rest()).startswith(b"HTTP/1.1 400")
         await client.wire.close()
@@ -655,57 +621,56 @@ async def test_a_stream_listener_turns_away_before_tls(start_tls: StartTls) -> N
     server = await start_tls()
     server.on("stream", lambda stream: stream.close())
     with pytest.raises(ConnectionError):
-        await TlsWire.open(server.addresses[0], client_context())
+        await TlsWire.open(server.addresses[0])
 
 
 # ---- attacks on the layer itself
 
 
-async def test_renegotiation_is_refused_on_tls_1_2(start_tls: StartTls) -> None:
-    server = await start_tls()
+async def start_openssl(
+    server: sockwave.Server, *options: str
+) -> tuple[asyncio.subprocess.Process, asyncio.StreamWriter, asyncio.StreamReader]:
+    """Connect OpenSSL's own client, which takes commands: the process, what it reads and says."""
     host, port = server.addresses[0]
     process = await asyncio.create_subprocess_exec(
-        *("openssl", "s_client", "-tls1_2", "-connect", f"{host}:{port}"),
+        *("openssl", "s_client", *options, "-connect", f"{host}:{port}"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdin
     assert process.stdout
+    return process, process.stdin, process.stdout
+
+
+async def test_renegotiation_is_refused_on_tls_1_2(start_tls: StartTls) -> None:
+    server = await start_tls()
+    process, stdin, stdout = await start_openssl(server, "-tls1_2")
     said = b""
     async with asyncio.timeout(PATIENCE_S):
         while b"---\n" not in said or b"Verify return code" not in said:
-            said += await process.stdout.read(4096)
-        process.stdin.write(b"R\n")
+            said += await stdout.read(4096)
+        stdin.write(b"R\n")
         said += (await process.communicate())[0]
     assert b"RENEGOTIATING" in said
     assert b"no renegotiation" in said
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.send("undisturbed")
     assert await client.receive_message() == "undisturbed"
-    await client.wire.close()
 
 
 async def test_a_key_update_is_followed(start_tls: StartTls) -> None:
     server = await start_tls()
-    host, port = server.addresses[0]
-    process = await asyncio.create_subprocess_exec(
-        *("openssl", "s_client", "-tls1_3", "-crlf", "-connect", f"{host}:{port}"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdin
-    assert process.stdout
+    process, stdin, stdout = await start_openssl(server, "-tls1_3", "-crlf")
     said = b""
     async with asyncio.timeout(PATIENCE_S):
         while b"Verify return code" not in said:
-            said += await process.stdout.read(4096)
+            said += await stdout.read(4096)
         for line in (b"K\n", b"GET / HTTP/1.1\n", b"Host: localhost\n", b"\n"):
-            process.stdin.write(line)
+            stdin.write(line)
             await asyncio.sleep(0.05)  # s_client takes a command only where a read begins with it
         while b"HTTP/1.1 426" not in said:
-            said += await process.stdout.read(4096)
+            said += await stdout.read(4096)
     assert b"KEYUPDATE" in said
     process.kill()
     await process.wait()
@@ -749,16 +714,14 @@ async def test_reload_tls_changes_the_certificate_for_new_connections(
     start_tls: StartTls, tmp_path: Any
 ) -> None:
     server = await start_tls()
-    old = await TlsWire.connect(server.addresses[0], client_context())
+    old = await TlsWire.connect(server.addresses[0])
     renewed = issue("localhost", "renewed.example")
     server.reload_tls(*write_pem(renewed, tmp_path, "renewed"))
-    new = await TlsWire.connect(server.addresses[0], client_context())
+    new = await TlsWire.connect(server.addresses[0])
     names = common_name(new.session.getpeercert(binary_form=True))
     assert "renewed.example" in names
     old.send("still here")
     assert await old.receive_message() == "still here"
-    await old.wire.close()
-    await new.wire.close()
 
 
 async def test_reload_tls_reads_the_same_files_again(start_tls: StartTls, tmp_path: Any) -> None:
@@ -766,9 +729,8 @@ async def test_reload_tls_reads_the_same_files_again(start_tls: StartTls, tmp_pa
     server.reload_tls(*write_pem(issue("localhost", "first.example"), tmp_path, "pair"))
     write_pem(issue("localhost", "second.example"), tmp_path, "pair")
     server.reload_tls()
-    client = await TlsWire.open(server.addresses[0], client_context())
+    client = await TlsWire.open(server.addresses[0])
     assert "second.example" in common_name(client.session.getpeercert(binary_form=True))
-    await client.wire.close()
 
 
 async def test_reload_tls_leaves_the_old_one_where_the_files_are_wrong(
@@ -781,10 +743,9 @@ async def test_reload_tls_leaves_the_old_one_where_the_files_are_wrong(
         server.reload_tls(cert, key)
     with pytest.raises(FileNotFoundError):
         server.reload_tls(str(tmp_path / "missing.pem"))
-    client = await TlsWire.connect(server.addresses[0], client_context())
+    client = await TlsWire.connect(server.addresses[0])
     client.send("as before")
     assert await client.receive_message() == "as before"
-    await client.wire.close()
 
 
 def test_reload_tls_says_what_it_lacks() -> None:

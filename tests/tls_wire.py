@@ -9,8 +9,9 @@ import ssl
 from typing import Any, Self
 
 import reference
+from certificates import client_context
 from reference import BINARY, CLOSE, TEXT, Frame
-from wire import KEY, PATIENCE_S, Reader, Wire, build_request, upgrade_headers
+from wire import KEY, PATIENCE_S, Head, Reader, Wire, build_request, upgrade_headers
 
 
 class TlsWire:
@@ -26,24 +27,37 @@ class TlsWire:
         self.is_notified = False  # the server's close_notify has come
 
     @classmethod
+    async def begin(
+        cls,
+        address: Any,
+        context: ssl.SSLContext | None = None,
+        *,
+        server_hostname: str = "localhost",
+    ) -> Self:
+        """Connect, and send nothing; without a context it is `client_context()`."""
+        return cls(await Wire.open(address), context or client_context(), server_hostname)
+
+    @classmethod
     async def open(
-        cls, address: Any, context: ssl.SSLContext, *, server_hostname: str = "localhost"
+        cls,
+        address: Any,
+        context: ssl.SSLContext | None = None,
+        *,
+        server_hostname: str = "localhost",
     ) -> Self:
         """Connect and shake hands."""
-        made = cls(await Wire.open(address), context, server_hostname)
+        made = await cls.begin(address, context, server_hostname=server_hostname)
         await made.shake_hands()
         return made
 
     @classmethod
-    async def connect(cls, address: Any, context: ssl.SSLContext) -> Self:
+    async def connect(cls, address: Any, context: ssl.SSLContext | None = None) -> Self:
         """Connect, shake hands, and upgrade."""
         made = await cls.open(address, context)
         made.write(build_request(upgrade_headers()))
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += await made.receive(1)
-        assert head.startswith(b"HTTP/1.1 101"), head
-        assert reference.accept_value(KEY).encode() in head
+        head = await made.receive_head()
+        assert head.status == 101, head.raw
+        assert head.headers["sec-websocket-accept"] == reference.accept_value(KEY)
         return made
 
     @property
@@ -116,6 +130,13 @@ class TlsWire:
                 await self.receive_records()
         return data
 
+    async def receive_head(self) -> Head:
+        """Read the head of a response."""
+        raw = b""
+        while not raw.endswith(b"\r\n\r\n"):
+            raw += await self.receive(1)
+        return Head(raw)
+
     # ---- messages ----
 
     def write_frame(self, opcode: int, payload: bytes = b"", *, record_size: int = 16384) -> None:
@@ -154,6 +175,13 @@ class TlsWire:
         with contextlib.suppress(ssl.SSLError):
             self.session.unwrap()
         self.flush()
+
+    async def receive_rest(self) -> bytes:
+        """Read until the server's close_notify."""
+        data = b""
+        while some := await self.receive_some():
+            data += some
+        return data
 
     async def receive_notify(self) -> None:
         """Check that the server sends nothing but close_notify, and then its FIN."""

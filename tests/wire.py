@@ -216,6 +216,14 @@ class Wire:
 
     # ---- receiving ----
 
+    def pause_reading(self) -> None:
+        """Read nothing from the kernel, which will take no more from the server then."""
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
     async def receive(self, size: int) -> bytes:
         """Read exactly so many bytes."""
         async with asyncio.timeout(PATIENCE_S):

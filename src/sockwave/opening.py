@@ -13,7 +13,7 @@ from sockwave.http import RequestHead, serialize_response
 from sockwave.states import ReadyState
 
 if TYPE_CHECKING:
-    from sockwave.server import Server
+    from sockwave.host import Host
 
 #: A function of the application's, and whether it takes the handshake.
 Hook: TypeAlias = tuple[Callable[..., object], int]
@@ -40,7 +40,7 @@ class Opening:
 
     connection: Connection
 
-    def __init__(self, server: "Server", carrier: Carrier, head: RequestHead) -> None:
+    def __init__(self, server: "Host", carrier: Carrier, head: RequestHead) -> None:
         self.server = server
         self.carrier = carrier
         self.head = head

@@ -1,32 +1,26 @@
-"""The server: its options and events, where it listens, and how it runs and ends."""
+"""The server as the application sees it: its options, where it listens, how it runs and ends."""
 
 import asyncio
-import contextlib
 import logging
-import signal
 import socket
-import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from sockwave import binding
-from sockwave.address import address_of
-from sockwave.certificates import Certificates, File
-from sockwave.close import CloseCode, check_close
+from sockwave.certificates import File
+from sockwave.close import check_close
 from sockwave.connections import Connections
-from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
-from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
 from sockwave.core.writer import DONE
-from sockwave.engine import Engine, create_engine, create_loop, secure
-from sockwave.errors import ConnectionClosed, Refused, SockwaveError
-from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.ending import Ending
+from sockwave.engine import Engine, create_engine, secure
+from sockwave.errors import ConnectionClosed, SockwaveError
+from sockwave.host import Host
+from sockwave.listening import Door, Listening
 from sockwave.messages import Message
-from sockwave.opening import Opening
-from sockwave.options import Limits, Options
-from sockwave.stream import Stream
+from sockwave.options import Options
+from sockwave.running import heard_signals, run_alone
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -38,45 +32,28 @@ logger = logging.getLogger("sockwave")
 #: What `serve` runs for each connection.
 Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
 
-# RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
-UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
-
 #: How long `close` waits for the closing handshakes by default, in seconds.
 DRAIN_S = 10.0
 
 
-class Server(Emitter):
+class Server(Host):
     """A WebSocket server, which is an HTTP server too.
 
     `create_server` and the class take the same options; see `sockwave.options`.
     """
 
-    limits: Limits
-    loop: asyncio.AbstractEventLoop
-    hub: Hub
     _engine: Engine
 
     def __init__(self, **options: Any) -> None:
-        self.options = Options(**options)
-        self.limits = self.options.limits
-        self.openings: set[Opening] = set()
-        self._visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
-        # Bound, but not yet accepted on, and the TLS context of each.
-        self._sockets: list[tuple[socket.socket, SSLContext | None]] = []
-        self._certificates = Certificates()
-        self._names: list[socket.socket] = []  # Unix sockets, whose names are ours to remove
-        self._addresses: list[Any] = []
-        self._hub: Hub | None = None
+        super().__init__(Options(**options))
+        self._listening = Listening()
         self._clients: dict[int, Connection] = {}
+        self._ending: Ending | None = None
         self._selector: CoreSelector | None = None
-        self._ended: asyncio.Future[None] | None = None
         self._is_closing = False
-        self._drain_timer: asyncio.TimerHandle | None = None
-        self._is_reporting = False
-        self._answering: Response | None = None
 
     def __repr__(self) -> str:
-        where = ", ".join(str(address) for address in self._addresses) or "nowhere"
+        where = ", ".join(str(address) for address in self.addresses) or "nowhere"
         return f"<Server on {where}, {len(self.connections)} connected>"
 
     # ---- where it listens
@@ -104,21 +81,9 @@ class Server(Emitter):
         """
         if self._is_closing:
             raise SockwaveError("the server has been closed: expected a new one to listen")
-        if ssl is not None:
-            self._certificates.add(ssl)
-        if sock is not None:
-            made = [binding.adopt(sock)]
-        elif path is not None:
-            made = [binding.bind_path(path)]
-            self._names += made
-        else:
-            made = binding.bind_port(port, host)
-        self._addresses += [address_of(one) for one in made]
-        pairs = [(one, ssl) for one in made]
-        if self._hub is None:
-            self._sockets += pairs
-        else:
-            self.hub.hold(self._accept_on(pairs))
+        self._listening.bind(port, host, path, sock, ssl)
+        if self._hub is not None:
+            self._hub.hold(self._accept_on(self._listening.take()))
         return self
 
     def reload_tls(self, cert: File | None = None, key: File | None = None) -> None:
@@ -133,12 +98,12 @@ class Server(Emitter):
         Raises OSError (ssl.SSLError is one) where the files are not right, SockwaveError where the
         server has no TLS or there are no files to read again; then the old one stays.
         """
-        self._certificates.load(cert, key)
+        self._listening.certificates.load(cert, key)
 
     @property
     def addresses(self) -> list[Any]:
         """Where it listens: (host, port) pairs, or the paths of Unix sockets."""
-        return list(self._addresses)
+        return list(self._listening.addresses)
 
     # ---- running
 
@@ -147,35 +112,20 @@ class Server(Emitter):
 
         Raises SockwaveError where a loop runs already: there it is `await serve_forever()`.
         """
-        with contextlib.suppress(RuntimeError):
-            asyncio.get_running_loop()
-            raise SockwaveError("a loop runs here: expected `await server.serve_forever()`")
-        loop, self._selector = create_loop(self.options)
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(self._run())
+        run_alone(self._run, self.options)
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        caught = []
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # Not every system has them, and only the main thread may ask for them.
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, self._interrupt)
-                caught.append(number)
-        if self._certificates:
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
-                loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-                caught.append(signal.SIGHUP)
-        try:
+    async def _run(self, selector: "CoreSelector | None") -> None:
+        self._selector = selector
+        listeners = {"SIGINT": self._interrupt, "SIGTERM": self._interrupt}
+        if self._listening.certificates:
+            listeners["SIGHUP"] = self._hang_up
+        with heard_signals(listeners):
             await self.serve_forever()
-        finally:
-            for number in caught:
-                loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
         """Close at the first signal, drop everything at the second."""
-        if self._is_closing:
-            self._abort_rest()
+        if self._is_closing and self._ending is not None:
+            self._ending.abort_rest()
         self.close()
 
     def _hang_up(self) -> None:
@@ -188,9 +138,9 @@ class Server(Emitter):
     async def serve_forever(self) -> None:
         """Run in the present loop until the server is closed; when cancelled, close it."""
         await self.start()
-        assert self._ended is not None
+        assert self._ending is not None
         try:
-            await asyncio.shield(self._ended)
+            await asyncio.shield(self._ending.done)
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -204,21 +154,20 @@ class Server(Emitter):
             return
         if self._is_closing:
             raise SockwaveError("the server has been closed: expected a new one to run")
-        if not self._sockets:
+        if not self._listening.addresses:
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
         self.loop = asyncio.get_running_loop()
-        self._ended = self.loop.create_future()
         self._engine = create_engine(
-            self.options, self.loop, self._selector, self._welcome, self._complain
+            self.options, self.loop, self._selector, self.welcome, self.complain
         )
         self._hub = self.hub = Hub(
             self, self._engine, self.limits, self._clients, self.options.slow
         )
-        made, self._sockets = self._sockets, []
-        await self._accept_on(made)
+        self._ending = Ending(self, self._engine, self._selector)
+        await self._accept_on(self._listening.take())
 
-    async def _accept_on(self, sockets: "list[tuple[socket.socket, SSLContext | None]]") -> None:
-        for one, context in sockets:
+    async def _accept_on(self, doors: list[Door]) -> None:
+        for one, context in doors:
             make = None if context is None else secure(self._engine, context)
             await self._engine.listen(one, make)
         if self._is_closing:
@@ -255,61 +204,12 @@ class Server(Emitter):
             raise ValueError(f"drain: expected 0 or more seconds, given {drain}")
         if not self._is_closing:
             self._is_closing = True
-            self._addresses = []
-            for one in self._names:
-                binding.remove_path(one)
-            if self._hub is None:
-                self._close_unstarted()
+            self._listening.end()
+            if self._ending is None:
+                self.emit_event("close", None)
             else:
-                self._drain(code, reason, drain)
-        return DONE if self._ended is None else self._ended
-
-    def _close_unstarted(self) -> None:
-        """Close a server that never ran."""
-        for one, _ in self._sockets:
-            one.close()
-        self._sockets = []
-        self.emit_event("close", None)
-
-    def _drain(self, code: int, reason: str, seconds: float | None) -> None:
-        """Say goodbye to everybody."""
-        engine = self._engine
-        engine.stop_listening()
-        for connection in list(self.hub.connections.values()):
-            connection.close(code, reason)
-        for visitor in list(self._visitors):
-            visitor.close()
-        for opening in list(self.openings):
-            opening.give_up()
-        if seconds is not None:
-            self._drain_timer = self.loop.call_later(seconds, self._abort_rest)
-        engine.when_empty = self._finish
-        if not engine.carrier_count:
-            self.loop.call_soon(self._finish)
-
-    def _abort_rest(self) -> None:
-        """Drop whoever is still there."""
-        for connection in list(self.hub.connections.values()):
-            connection.abort()
-        for visitor in list(self._visitors):
-            visitor.abort()
-        for opening in list(self.openings):
-            opening.carrier.abort()
-        self._engine.abort_waiting()
-
-    def _finish(self) -> None:
-        """Come to the end: nobody is there any more."""
-        assert self._ended is not None
-        if self._ended.done():
-            return
-        if self._drain_timer is not None:
-            self._drain_timer.cancel()
-        self._engine.when_empty = None
-        if self._selector is not None:
-            self._selector.detach()
-        self._engine.stop()
-        self._ended.set_result(None)
-        self.emit_event("close", None)
+                self._ending.begin(code, reason, drain)
+        return DONE if self._ending is None else self._ending.done
 
     # ---- everybody
 
@@ -349,91 +249,6 @@ class Server(Emitter):
     def dropped_count(self) -> int:
         """How many messages were dropped for clients that could not keep up; see `slow`."""
         return 0 if self._hub is None else self._hub.dropped_count
-
-    # ---- what carriers, requests and connections ask for
-
-    def _welcome(self, carrier: Carrier) -> None:
-        """Begin a new connection: as HTTP, whatever becomes of it."""
-        visitor = HttpConnection(carrier, self)
-        carrier.receiver = visitor
-        self._visitors.add(visitor)
-        if self.listeners("stream"):
-            self.emit_event("stream", Stream(carrier))
-
-    def _complain(self, error: BaseException, carrier: Carrier) -> None:
-        """Deal with what a receiver raised; its carrier is dropped."""
-        receiver = carrier.receiver
-        self.report(error, receiver if isinstance(receiver, Connection) else None)
-
-    def handle_request(self, request: Request, response: Response) -> None:
-        """Let the listeners of `request` answer."""
-        previous, self._answering = self._answering, response
-        try:
-            if not self.emit_event("request", request, response):
-                response.write_head(426, UPGRADE_HEADERS)
-                response.end("this is a WebSocket server: expected a request to upgrade\n")
-        finally:
-            self._answering = previous
-
-    def handle_upgrade(self, connection: HttpConnection, head: RequestHead, rest: bytes) -> None:
-        """Let a request become a WebSocket connection."""
-        self._visitors.discard(connection)
-        Opening(self, connection.carrier, head).begin(rest)
-
-    def make_request(self, raw: bytes) -> RequestHead:
-        """Give the opening request of a connection, from the bytes that it keeps."""
-        return RequestHead(raw)
-
-    # ---- listeners that fail, and listeners that take their time
-
-    def event_table(self) -> dict[str, tuple[int, int]]:
-        """Give the events of a server."""
-        return SERVER_EVENTS
-
-    def listener_failed(self, error: BaseException) -> None:
-        """Answer for a listener of the server."""
-        if self._answering is not None:
-            self._answering.fail(error)
-            if not isinstance(error, Refused):
-                self.report(error, None)
-        else:
-            self.listener_failed_for(error, None if self._hub is None else self._hub.current)
-
-    def listener_failed_for(self, error: BaseException, connection: Connection | None) -> None:
-        """Tell of an error in the application, and close the connection that it happened on."""
-        self.report(error, connection)
-        if connection is not None:
-            connection.close(CloseCode.INTERNAL_ERROR)
-
-    def report(self, error: BaseException, connection: Connection | None) -> None:
-        """Emit `error`; log it where nobody listens, or where the listener fails itself."""
-        if self.listeners("error") and not self._is_reporting:
-            self._is_reporting = True
-            try:
-                self.emit_event("error", error, connection)
-            finally:
-                self._is_reporting = False
-        else:
-            logger.error("error in %s", connection or "the server", exc_info=error)
-
-    def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Run an asynchronous listener as a task, held by its connection or its request."""
-        if self._answering is not None:
-            self._answering.hold(self.loop.create_task(self._answer(coroutine, self._answering)))
-        elif self._hub is None:
-            coroutine.close()
-            raise SockwaveError("the server does not run: expected no asynchronous listener")
-        else:
-            self._hub.hold(coroutine, self._hub.current)
-
-    async def _answer(self, coroutine: Coroutine[Any, Any, object], response: Response) -> None:
-        """Answer a request by an asynchronous listener."""
-        try:
-            await coroutine
-        except Exception as error:
-            response.fail(error)
-            if not isinstance(error, Refused):
-                self.report(error, None)
 
     # ---- a handler for each connection
 

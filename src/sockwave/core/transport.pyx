@@ -143,7 +143,10 @@ cdef class TransportCarrier(Carrier):
 
     cdef int end_writing(self) except -1:
         if self.transport.can_write_eof() and not self.transport.is_closing():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError as error:    # a reset of which the loop has not yet told
+                self.lose(error)
         return 0
 
     cdef int drop(self) except -1:

@@ -1,0 +1,125 @@
+"""What carriers, requests and connections ask of the server that they belong to."""
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Coroutine
+from typing import Any
+
+from sockwave.close import CloseCode
+from sockwave.core.carrier import Carrier
+from sockwave.core.connection import Connection
+from sockwave.core.emitter import SERVER_EVENTS, Emitter
+from sockwave.core.hub import Hub
+from sockwave.errors import Refused, SockwaveError
+from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.opening import Opening
+from sockwave.options import Limits, Options
+from sockwave.stream import Stream
+
+logger = logging.getLogger("sockwave")
+
+# RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
+UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
+
+
+class Host(Emitter):
+    """A server as seen from below; `Server` is what the application sees of it."""
+
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    hub: Hub
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.limits = options.limits
+        self.openings: set[Opening] = set()
+        self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
+        self._hub: Hub | None = None
+        self._is_reporting = False
+        self._answering: Response | None = None
+
+    # ---- carriers and requests
+
+    def welcome(self, carrier: Carrier) -> None:
+        """Begin a new connection: as HTTP, whatever becomes of it."""
+        visitor = HttpConnection(carrier, self)
+        carrier.receiver = visitor
+        self.visitors.add(visitor)
+        if self.listeners("stream"):
+            self.emit_event("stream", Stream(carrier))
+
+    def complain(self, error: BaseException, carrier: Carrier) -> None:
+        """Deal with what a receiver raised; its carrier is dropped."""
+        receiver = carrier.receiver
+        self.report(error, receiver if isinstance(receiver, Connection) else None)
+
+    def handle_request(self, request: Request, response: Response) -> None:
+        """Let the listeners of `request` answer."""
+        previous, self._answering = self._answering, response
+        try:
+            if not self.emit_event("request", request, response):
+                response.write_head(426, UPGRADE_HEADERS)
+                response.end("this is a WebSocket server: expected a request to upgrade\n")
+        finally:
+            self._answering = previous
+
+    def handle_upgrade(self, connection: HttpConnection, head: RequestHead, rest: bytes) -> None:
+        """Let a request become a WebSocket connection."""
+        self.visitors.discard(connection)
+        Opening(self, connection.carrier, head).begin(rest)
+
+    def make_request(self, raw: bytes) -> RequestHead:
+        """Give the opening request of a connection, from the bytes that it keeps."""
+        return RequestHead(raw)
+
+    # ---- listeners that fail, and listeners that take their time
+
+    def event_table(self) -> dict[str, tuple[int, int]]:
+        """Give the events of a server."""
+        return SERVER_EVENTS
+
+    def listener_failed(self, error: BaseException) -> None:
+        """Answer for a listener of the server."""
+        if self._answering is not None:
+            self._answering.fail(error)
+            if not isinstance(error, Refused):
+                self.report(error, None)
+        else:
+            self.listener_failed_for(error, None if self._hub is None else self._hub.current)
+
+    def listener_failed_for(self, error: BaseException, connection: Connection | None) -> None:
+        """Tell of an error in the application, and close the connection that it happened on."""
+        self.report(error, connection)
+        if connection is not None:
+            connection.close(CloseCode.INTERNAL_ERROR)
+
+    def report(self, error: BaseException, connection: Connection | None) -> None:
+        """Emit `error`; log it where nobody listens, or where the listener fails itself."""
+        if self.listeners("error") and not self._is_reporting:
+            self._is_reporting = True
+            try:
+                self.emit_event("error", error, connection)
+            finally:
+                self._is_reporting = False
+        else:
+            logger.error("error in %s", connection or "the server", exc_info=error)
+
+    def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Run an asynchronous listener as a task, held by its connection or its request."""
+        if self._answering is not None:
+            self._answering.hold(self.loop.create_task(self._answer(coroutine, self._answering)))
+        elif self._hub is None:
+            coroutine.close()
+            raise SockwaveError("the server does not run: expected no asynchronous listener")
+        else:
+            self._hub.hold(coroutine, self._hub.current)
+
+    async def _answer(self, coroutine: Coroutine[Any, Any, object], response: Response) -> None:
+        """Answer a request by an asynchronous listener."""
+        try:
+            await coroutine
+        except Exception as error:
+            response.fail(error)
+            if not isinstance(error, Refused):
+                self.report(error, None)

@@ -1,0 +1,61 @@
+"""Where a server listens: its sockets, their addresses, names and TLS contexts."""
+
+import socket
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sockwave import binding
+from sockwave.address import address_of
+from sockwave.certificates import Certificates
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+#: A listening socket, and the TLS context that it speaks with, if it does.
+Door: TypeAlias = "tuple[socket.socket, SSLContext | None]"
+
+
+class Listening:
+    """The listening sockets of one server. An engine that accepts on one closes it, too."""
+
+    def __init__(self) -> None:
+        self.addresses: list[Any] = []
+        self.certificates = Certificates()
+        self._waiting: list[Door] = []  # bound, but not yet accepted on
+        self._names: list[socket.socket] = []  # Unix sockets, whose names are ours to remove
+
+    def bind(
+        self,
+        port: int,
+        host: str | None,
+        path: str | None,
+        sock: socket.socket | None,
+        ssl: "SSLContext | None",
+    ) -> None:
+        """Listen on what `Server.listen` was given; `take` gives the new sockets.
+
+        Raises OSError, with the address in its message, when it cannot be had.
+        """
+        if ssl is not None:
+            self.certificates.add(ssl)
+        if sock is not None:
+            made = [binding.adopt(sock)]
+        elif path is not None:
+            made = [binding.bind_path(path)]
+            self._names += made
+        else:
+            made = binding.bind_port(port, host)
+        self.addresses += [address_of(one) for one in made]
+        self._waiting += [(one, ssl) for one in made]
+
+    def take(self) -> list[Door]:
+        """Give the sockets that are not yet accepted on, to somebody who does so from now on."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def end(self) -> None:
+        """Be reached no more: the names go, and the sockets that nobody has taken."""
+        self.addresses = []
+        for one in self._names:
+            binding.remove_path(one)
+        for one, _ in self.take():
+            one.close()
