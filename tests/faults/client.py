@@ -186,7 +186,12 @@ class Client(asyncio.Protocol):
 
     def reset(self) -> None:
         """End with RST."""
-        sock = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.transport.abort()
+        abort_transport(self.transport)
+
+
+def abort_transport(transport: asyncio.WriteTransport) -> None:
+    """End a connection with RST."""
+    with contextlib.suppress(OSError):
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    transport.abort()

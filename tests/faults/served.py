@@ -7,6 +7,7 @@ process holds. Ends by SIGTERM, as any server does, and then says what it has ec
 import argparse
 import asyncio
 import collections
+import functools
 import gc
 import json
 import os
@@ -161,11 +162,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--engine", required=True)
     parser.add_argument("--options", type=json.loads, default={})
+    parser.add_argument("--close-options", type=json.loads, default={})
     parser.add_argument("--survive", action="store_true")
     arguments = parser.parse_args()
     if arguments.survive:
         Survivor.install()
     server = sockwave.create_server(engine=arguments.engine, **arguments.options)
+    if arguments.close_options:
+        # SIGTERM closes the server as it is: with times that a test can wait for.
+        close: Any = functools.partial(server.close, **arguments.close_options)
+        server.close = close  # type: ignore[method-assign]
     echo = Echo(server)
     server.on("listening", lambda: say({"port": server.addresses[0][1]}))
     server.listen(0, "127.0.0.1")
