@@ -1,6 +1,7 @@
 # make chat    serve the chat and print its address
 # make test    run all the tests             (ARGS="-k close" runs some of them)
 # make lint    check style and types
+# make mutants  remove one guard at a time, and see that the tests notice
 # make autobahn, make bench, make clean
 # make bench-peers   install the benchmarks' peers that run on Node.js
 #
@@ -21,7 +22,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
 endif
 
-.PHONY: help chat test lint autobahn bench bench-peers clean
+.PHONY: help chat test lint mutants autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -39,6 +40,9 @@ lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 	MYPYPATH=src $(VENV)/bin/stubtest --ignore-disjoint-bases \
 		--allowlist .ci/stubtest-allowlist.txt $(CORE)
 	$(VENV)/bin/cython-lint src/sockwave/core
+
+mutants: $(VENV)/install.stamp $(VENV)/test.stamp
+	$(VENV)/bin/python tests/mutants/run.py $(ARGS)
 
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -15,6 +16,15 @@ import sockwave
 StartServer = Callable[..., Awaitable[sockwave.Server]]
 
 ENGINES = ["epoll", "asyncio"]
+
+
+def pytest_configure() -> None:
+    """Hear the signals that a shell makes its background jobs, or nohup its command, deaf to: what
+    the tests start would inherit that."""
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(params=ENGINES)

@@ -1,0 +1,146 @@
+"""Twenty guards, each a limit or a check of the wire, and the tests that are to miss them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard as it stands in a file of the project, and what stands there without it."""
+
+    name: str
+    path: str
+    text: str
+    without: str
+    tests: tuple[str, ...]
+
+
+CORE = "src/sockwave/core/"
+HTTP = "src/sockwave/http/"
+HANDSHAKE = "src/sockwave/handshake/"
+
+GUARDS = (
+    Guard(
+        "unmasked frame (RFC 6455, 5.1)",
+        CORE + "frames.pyx",
+        "    if not header.masked:\n        return UNMASKED_FRAME\n",
+        "",
+        ("tests/test_reader.py",),
+    ),
+    Guard(
+        "reserved bits (RFC 6455, 5.2)",
+        CORE + "frames.pyx",
+        "    if header.reserved & ~allowed_reserved:\n        return RESERVED_BITS\n",
+        "",
+        ("tests/test_reader.py",),
+    ),
+    Guard(
+        "length of a control frame (RFC 6455, 5.5)",
+        CORE + "frames.pyx",
+        "        if header.short_length > MAX_CONTROL_SIZE:\n"
+        "            return LONG_CONTROL_FRAME\n",
+        "",
+        ("tests/test_reader.py",),
+    ),
+    Guard(
+        "fragmented control frame (RFC 6455, 5.5)",
+        CORE + "frames.pyx",
+        "        if not header.fin:\n            return FRAGMENTED_CONTROL_FRAME\n",
+        "",
+        ("tests/test_reader.py",),
+    ),
+    Guard(
+        "top bit of a 64-bit length (RFC 6455, 5.2)",
+        CORE + "frames.pyx",
+        "            if header.length >> 63:\n                return LENGTH_TOP_BIT\n",
+        "",
+        ("tests/test_reader.py",),
+    ),
+    Guard(
+        "close codes (RFC 6455, 7.4)",
+        CORE + "frames.pyx",
+        "    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):\n"
+        "        return CLOSE_CODE\n",
+        "",
+        ("tests/test_reader.py",),
+    ),
+    Guard(
+        "max_size, at the header of a frame",
+        CORE + "reader.pyx",
+        "            if header.length > limit - self.message_size:\n"
+        "                return self.violate(found, MESSAGE_TOO_BIG)\n",
+        "",
+        ("tests/test_limits.py",),
+    ),
+    Guard(
+        "text fails at its first wrong byte (RFC 6455, 8.1)",
+        CORE + "reader.pyx",
+        "            self.utf8_state = utf8_check(self.utf8_state, piece, size)\n"
+        "            if self.utf8_state == UTF8_INVALID:\n"
+        "                return self.violate(found, INVALID_UTF8)\n",
+        "            self.utf8_state = utf8_check(self.utf8_state, piece, size)\n",
+        ("tests/test_reader.py",),
+    ),
+    Guard(
+        "bytes of a draft's length, leading zeros too",
+        CORE + "hixie.pyx",
+        "            if i > MAX_LENGTH_SIZE:\n"
+        "                return self.violate(found, DRAFT_LENGTH)\n",
+        "",
+        ("tests/test_protocol_hixie.py",),
+    ),
+    Guard(
+        "max_size of a draft's text",
+        CORE + "hixie.pyx",
+        "            if size > self.max_size - self.message_size:\n"
+        "                return self.violate(found, MESSAGE_TOO_BIG)\n",
+        "",
+        ("tests/test_protocol_hixie.py",),
+    ),
+    Guard(
+        "max_size of what is inflated",
+        CORE + "codec.pyx",
+        "            wanted = PIECE_SIZE if left >= PIECE_SIZE else left + 1\n"
+        "            piece = inflater.decompress(source, wanted)\n"
+        "            if <size_t>PyBytes_GET_SIZE(piece) > left:\n",
+        "            wanted = PIECE_SIZE\n"
+        "            piece = inflater.decompress(source, wanted)\n"
+        "            if False:\n",
+        ("tests/test_compression.py",),
+    ),
+    Guard(
+        "header_count",
+        HTTP + "check.py",
+        "    if len(lines) > limits.header_count:\n",
+        "    if False:\n",
+        ("tests/test_http_head.py",),
+    ),
+    Guard(
+        "two lengths of one body (request smuggling)",
+        HTTP + "check.py",
+        "    if len(codings) + len(lengths) > 1:\n",
+        "    if False:\n",
+        ("tests/test_http_head.py",),
+    ),
+    Guard(
+        "body_size of a body in chunks",
+        HTTP + "body.py",
+        "        if body_size is not None and self._content_size > body_size:\n",
+        "        if False:\n",
+        ("tests/test_http_body.py",),
+    ),
+    Guard(
+        "origin",
+        HANDSHAKE + "origin.py",
+        '    if policy != "*" and not _is_accepted(head, origin, policy, secure):\n',
+        "    if False:\n",
+        ("tests/test_handshake_origin.py",),
+    ),
+    Guard(
+        "16 bytes of Sec-WebSocket-Key (RFC 6455, 4.2.1)",
+        HANDSHAKE + "rfc6455.py",
+        "            if len(a2b_base64(keys[0], strict_mode=True)) == 16:\n"
+        "                return\n",
+        "            return\n",
+        ("tests/test_handshake_rfc6455.py",),
+    ),
+)
