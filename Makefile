@@ -22,7 +22,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
 endif
 
-.PHONY: help chat test lint mutants autobahn bench bench-peers clean
+.PHONY: help chat test lint mutants faults autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -40,6 +40,9 @@ lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 	MYPYPATH=src $(VENV)/bin/stubtest --ignore-disjoint-bases \
 		--allowlist .ci/stubtest-allowlist.txt $(CORE)
 	$(VENV)/bin/cython-lint src/sockwave/core
+
+faults: $(VENV)/install.stamp $(VENV)/test.stamp
+	PYTHONPATH=tests $(VENV)/bin/python -m faults $(ARGS)
 
 mutants: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/mutants/run.py $(ARGS)

@@ -71,10 +71,10 @@ class Process:
                 with contextlib.suppress(ValueError):
                     await process.stdout.read()
 
-    async def hear(self) -> dict[str, Any]:
+    async def hear(self, patience_s: float = START_S) -> dict[str, Any]:
         """Read the next line; raises RuntimeError with its last words if it has ended instead."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(patience_s):
             line = await self.process.stdout.readline()
         if not line:
             await self.process.wait()

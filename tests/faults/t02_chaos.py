@@ -18,6 +18,10 @@ SILENCE_S = 15.0
 ENDING_PERCENT = 10
 
 
+LONG = {"connection_count": 200, "message_count": 10_000}
+SHORT = {"connection_count": 20, "message_count": 300}
+
+
 class Talker:
     """One connection that echoes so many messages, or until it is ended."""
 
@@ -100,15 +104,4 @@ async def run(engine: str, seed: int, *, connection_count: int, message_count: i
         f"{cut['slices']} slices, {wrong} corrupted/lost/reordered; {connection_count} connections "
         f"x {message_count} messages in {seconds:.0f} s, {cut['resets']} reset and "
         f"{cut['swallowed']} swallowed by the proxy"
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    arguments = [int(one) for one in sys.argv[2:]]
-    print(
-        asyncio.run(
-            run(sys.argv[1], 1, connection_count=arguments[0], message_count=arguments[1])
-        )
     )

@@ -25,6 +25,10 @@ DRAIN_S = 8.0
 ABORT_S = 5.0
 
 
+LONG = {"trial_count": 100}
+SHORT = {"trial_count": 3}
+
+
 def drain_options() -> tuple[dict[str, object], float]:
     """Give the options that set how SIGTERM drains, where the server has such; and its time."""
     parameters = inspect.signature(sockwave.Server.close).parameters
@@ -179,9 +183,3 @@ async def run(engine: str, seed: int, *, trial_count: int, at_once: int = 5) -> 
         f"longest drain {max(trial.drain_s for trial in trials):.1f} s, exit codes {exits}; "
         "twice, during a handshake and a large send"
     )
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(asyncio.run(run(sys.argv[1], 1, trial_count=int(sys.argv[2]))))

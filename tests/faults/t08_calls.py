@@ -23,6 +23,10 @@ RECOVERY_MS = 3000.0
 PATIENCE_S = 15.0
 
 
+LONG = {"seconds": 2.0}
+SHORT = {"seconds": 0.1}
+
+
 @dataclass(frozen=True)
 class Fault:
     """What befalls which call, how often, and what it may cost."""
@@ -180,9 +184,3 @@ async def run(engine: str, seed: int, *, seconds: float) -> Verdict:
         f"CPU {campaign.cpu:.1%} without descriptors, recovery {campaign.recovery_ms:.0f} ms, "
         f"{campaign.lost_count} connections lost to errors of their own"
     )
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(asyncio.run(run(sys.argv[1], 1, seconds=float(sys.argv[2]))))

@@ -42,6 +42,12 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 Conversation: TypeAlias = Callable[[int, Verdict], Awaitable[bool]]
 
 
+#: How many allocations fail in a row, and of how many points one is tried: one alone; those of one
+#: call; all on an error's path.
+LONG = {"strides": {1: 4, 3: 30, 25: 60}}
+SHORT = {"strides": {1: 150, 25: 1500}}
+
+
 async def converse(
     port: int, verdict: Verdict, *, target: str = "/", more: str = "", behind: bool = False
 ) -> bool:
@@ -302,8 +308,3 @@ async def run(
         f"{outcomes['hung']} hung, bystander lost {campaign.bystander.lost_count}, "
         f"{survived} times asyncio's own loop had to be caught"
     )
-
-
-if __name__ == "__main__":
-    import sys
-    print(asyncio.run(run(sys.argv[1], 1, strides={int(sys.argv[2]): int(sys.argv[3])}, names=sys.argv[4:] or CONVERSATIONS)))

@@ -21,6 +21,10 @@ SENT_COUNT = 80
 MESSAGE_COUNT = 6
 
 
+LONG: dict[str, int] = {}
+SHORT: dict[str, int] = {}
+
+
 class Points:
     """Runs a coroutine and cancels it at the await with a number; 0 for none."""
 
@@ -534,9 +538,3 @@ async def run(engine: str, seed: int) -> Verdict:
         f"{campaign.leaked[0]} leaked fd, {campaign.leaked[1]} leaked tasks, "
         f"{crossed} crossed replies"
     )
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(str(asyncio.run(run(sys.argv[1], 1))).replace("; ", "\n"))

@@ -4,6 +4,7 @@ Memory may grow while caches fill up, so its slope is taken over the second half
 """
 
 import asyncio
+import math
 import random
 import socket
 import time
@@ -26,6 +27,11 @@ PATIENCE_S = 20.0
 REQUEST = make_request()
 HEAD_END = b"\r\n\r\n"
 CLOSED = b"\x88\x02\x03\xe8"
+
+
+# The first thousands of connections fill caches, so a short run has no slope to speak of.
+LONG = {"connection_count": 1_000_000, "slope_bar_kb": SLOPE_KB}
+SHORT = {"connection_count": 2_000, "slope_bar_kb": math.inf}
 
 
 class Batch:
@@ -194,12 +200,4 @@ async def run(engine: str, seed: int, *, connection_count: int, slope_bar_kb: fl
         f"{opened} connections of {len(set(ENDS))} kinds at {opened / seconds:.0f}/s "
         f"({cpu_s / opened * 1e6:.0f} us of CPU each), RSS slope {slope:+.1f} KB per 100,000, "
         f"more than at the start: {grown or 'nothing'}"
-    )
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(
-        asyncio.run(run(sys.argv[1], 1, connection_count=int(sys.argv[2]), slope_bar_kb=SLOPE_KB))
     )
