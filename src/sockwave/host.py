@@ -49,9 +49,9 @@ class Host(Emitter):
         if self.listeners("stream"):
             self.emit_event("stream", Stream(carrier))
 
-    def complain(self, error: BaseException, carrier: Carrier) -> None:
+    def complain(self, error: BaseException, carrier: Carrier | None) -> None:
         """Deal with what a receiver raised; its carrier is dropped."""
-        receiver = carrier.receiver
+        receiver = None if carrier is None else carrier.receiver
         self.report(error, receiver if isinstance(receiver, Connection) else None)
 
     def handle_request(self, request: Request, response: Response) -> None:

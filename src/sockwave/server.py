@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from sockwave.certificates import File
-from sockwave.close import check_close
+from sockwave.close import CloseCode, check_close
 from sockwave.connections import Connections
 from sockwave.core.connection import Connection
 from sockwave.core.hub import Hub
@@ -209,7 +209,8 @@ class Server(Host):
                 self.emit_event("close", None)
             else:
                 self._ending.begin(code, reason, drain)
-        return DONE if self._ending is None else self._ending.done
+        # Whoever gives up waiting gives up nothing else.
+        return DONE if self._ending is None else asyncio.shield(self._ending.done)
 
     # ---- everybody
 
@@ -267,6 +268,10 @@ class Server(Host):
             pass  # the peer has gone while the handler was talking to it: how most of them end
         except Exception as error:
             self.listener_failed_for(error, connection)
+        except BaseException:
+            # Cancelled, by whoever: nobody is left who would talk to this peer.
+            connection.close(CloseCode.INTERNAL_ERROR)
+            raise
         connection.close()
 
 

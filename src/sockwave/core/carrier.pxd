@@ -27,17 +27,17 @@ cdef class Engine:
     cdef object complain        # called with (error, carrier): what no caller could see
     cdef object tick_handle
     cdef bint next_turn_is_due
-    cdef list departed          # carriers whose receivers are to hear that it is over
+    cdef dict losses            # carrier that is gone → the error that has ended it
     cdef list postponed         # receivers that have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count
     cdef public object when_empty   # called when the last carrier is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
 
+    cdef void tell(self, object error, Carrier carrier) noexcept
     cdef int admit(self, Carrier carrier) except -1
-    cdef int depart(self, Carrier carrier, object error) except -1
     cdef int postpone(self, Carrier carrier) except -1
     cdef int serve_postponed(self) except -1
-    cdef int say_farewell(self, Carrier carrier, object error) except -1
+    cdef int say_farewell(self, Carrier carrier) except -1
     cdef int expect_tick(self) except -1
     cdef int end_turn(self) except -1
 
@@ -71,3 +71,5 @@ cdef class Carrier(Timed):
     cdef int resume(self) except -1
     cdef int end_if_flushed(self) except -1
     cdef int run(self, int what, uint8_t* data, size_t size) except -1
+    cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
+    cdef int fail(self, object error) except -1

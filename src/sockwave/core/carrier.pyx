@@ -30,7 +30,7 @@ cdef class Engine:
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
-        self.departed = []
+        self.losses = {}
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
         self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
@@ -43,6 +43,11 @@ cdef class Engine:
     def _promise_end(self):
         self.loop.call_soon(self._end_turn)
 
+    cdef void tell(self, object error, Carrier carrier) noexcept:
+        """Tell of what no caller could see. Where not even that can be done, mostly for want of
+        memory, Python's last resort is to write it to stderr."""
+        self.complain(error, carrier)
+
     cdef int admit(self, Carrier carrier) except -1:
         """Give a new carrier its receiver."""
         carrier.engine = self
@@ -53,13 +58,8 @@ cdef class Engine:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            self.complain(error, carrier)
-            carrier.abort()
+            carrier.fail(error)
         return 0
-
-    cdef int depart(self, Carrier carrier, object error) except -1:
-        self.departed.append((carrier, error))
-        return self.cork.promise()
 
     cdef int postpone(self, Carrier carrier) except -1:
         self.postponed.append(carrier)
@@ -79,23 +79,19 @@ cdef class Engine:
 
     cdef int end_turn(self) except -1:
         """Do what waits for the end of a turn of the loop: writes, and farewells."""
-        cdef Carrier carrier
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
-            while self.cork.first_dirty is not None or self.departed:
-                self.cork.flush()
-                departed, self.departed = self.departed, []
-                for carrier, error in departed:
-                    self.say_farewell(carrier, error)
+            self.cork.flush()
         finally:
             self.cork.promised = False
         if self.postponed and not self.next_turn_is_due:
-            self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
+            self.next_turn_is_due = True
         return 0
 
-    cdef int say_farewell(self, Carrier carrier, object error) except -1:
+    cdef int say_farewell(self, Carrier carrier) except -1:
         cdef Receiver receiver = carrier.receiver
+        error = self.losses.pop(carrier, None)
         carrier.receiver = None
         self.cork.has_called_out = True
         if receiver is not None:
@@ -104,7 +100,7 @@ cdef class Engine:
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as failure:
-                self.complain(failure, carrier)
+                self.tell(failure, carrier)
         self.carrier_count -= 1
         if not self.carrier_count and self.when_empty is not None:
             self.when_empty()
@@ -127,9 +123,11 @@ cdef class Engine:
 
     def _tick(self):
         self.tick_handle = None
-        self.wheel.advance(self.loop.time())
-        if self.wheel.waiting_count:
-            self.expect_tick()
+        try:
+            self.wheel.advance(self.loop.time())
+        finally:
+            if self.wheel.waiting_count:
+                self.expect_tick()
 
     def abort_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
@@ -168,6 +166,20 @@ cdef class Carrier(Timed):
         cdef Receiver receiver = self.receiver      # held: it may end in its own turn
         if receiver is None:
             return 0
+        try:
+            self.take_turn(receiver, what, data, size)
+            if self.is_closing:
+                self.end_if_flushed()
+        except (KeyboardInterrupt, SystemExit):
+            self.lose(None)
+            raise
+        except BaseException as error:
+            self.fail(error)
+        return 0
+
+    cdef int take_turn(
+        self, Receiver receiver, int what, uint8_t* data, size_t size
+    ) except -1:
         self.take_cork()
         try:
             if what == BYTES:
@@ -180,16 +192,28 @@ cdef class Carrier(Timed):
                 receiver.go_on()
             else:
                 self.peer_is_ready()
-        except (KeyboardInterrupt, SystemExit):
-            self.abort()
-            raise
-        except BaseException as error:
-            self.engine.complain(error, self)
-            self.abort()
         finally:
             self.release_cork()
-        if self.is_closing:
-            self.end_if_flushed()
+        return 0
+
+    cdef int fail(self, object error) except -1:
+        """End for an error of ours, or for want of memory: it costs this carrier and no other."""
+        try:
+            self.lose(None)
+        finally:
+            self.engine.tell(error, self)
+        return 0
+
+    cdef int end_turn(self) except -1:
+        """Send what was queued, or say farewell."""
+        if self.is_lost:
+            return self.engine.say_farewell(self)
+        try:
+            self.flush()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.fail(error)
         return 0
 
     cdef int run_ready(self) except -1:
@@ -215,15 +239,22 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int lose(self, object error) except -1:
-        """Drop the socket; the receiver hears of it at the end of this turn, once."""
-        if self.engine is not None and not self.is_lost:
-            self.is_lost = True
-            self.is_closing = True
-            self.wait_no_more(self.engine.wheel)
+        """Drop the socket; the receiver hears of it at the end of this turn, once.
+
+        What is needed for that takes no memory, and comes first.
+        """
+        if self.engine is None or self.is_lost:
+            return 0
+        self.is_lost = self.is_closing = self.is_broken = True
+        self.wait_no_more(self.engine.wheel)
+        self.cork.link(self)
+        try:
             self.drop()
-            self.is_broken = True
+            if error is not None:
+                self.engine.losses[self] = error
             self.drop_backlog(False)
-            self.engine.depart(self, error)
+        finally:
+            self.cork.promise()
         return 0
 
     cdef int finish(self, bint linger) except -1:

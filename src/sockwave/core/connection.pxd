@@ -12,7 +12,8 @@ cdef class Connection(Deliverer):
     cdef list pings             # (payload, when, future) of those that are out
     cdef str chosen_subprotocol
     cdef double round_trip_s    # negative: not known
-    cdef readonly uint64_t id
+    cdef readonly object id     # the very object that is its key in `connections`
     cdef readonly uint64_t dropped_count
 
     cdef Deflater deflater_for(self, int policy)
+    cdef int tell_of_end(self) except -1

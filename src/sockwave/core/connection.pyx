@@ -88,9 +88,22 @@ cdef class Connection(Deliverer):
         return self.emit(DRAIN, None, None)
 
     cdef int ended(self) except -1:
-        if self.inbox is not None:
-            self._hand_over()
-        self.hub.connections.pop(self.id, None)
+        try:
+            if self.inbox is not None:
+                self._hand_over()
+        finally:
+            # Whatever cannot be told, for want of memory: it is gone, and holds nothing any more.
+            self.hub.connections.pop(self.id, None)
+            try:
+                self.tell_of_end()
+            finally:
+                try:
+                    self.end_delivery()
+                finally:
+                    self.forget_listeners()
+        return 0
+
+    cdef int tell_of_end(self) except -1:
         self.enter(ENDED)
         if self.intake is not None:
             self.intake.end(self.closed_error())
@@ -100,9 +113,7 @@ cdef class Connection(Deliverer):
                 waiter.set_exception(self.closed_error())
                 waiter.exception()      # known: nobody has to await it
         self.pings = None
-        self.emit(CLOSED, self.code, self.reason)
-        self.end_delivery()
-        return self.forget_listeners()
+        return self.emit(CLOSED, self.code, self.reason)
 
     # ---- what the application uses
 

@@ -24,6 +24,7 @@ cdef extern from "poller.h" nogil:
     int poller_wait(int poller, poller_event* events, int count, int timeout_ms)
     void* poller_who(const poller_event* event)
     uint32_t poller_what(const poller_event* event)
+    void poller_forget(poller_event* event)
     void poller_close(int poller)
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -83,7 +84,6 @@ cdef class EpollEngine(Engine):
 
     def __cinit__(self):
         self.listeners = {}
-        self.graveyard = []
         self.poller = poller_create()
         if self.poller < 0:
             raise OSError(errno, os.strerror(errno))
@@ -147,8 +147,6 @@ cdef class EpollEngine(Engine):
         cdef int count
         self.is_nested_ready = False
         if self.position == self.batch_size:
-            if self.graveyard:
-                self.graveyard.clear()
             if timeout_ms == 0:
                 count = poller_wait(self.poller, self.batch, BATCH_COUNT, 0)
             else:
@@ -168,21 +166,33 @@ cdef class EpollEngine(Engine):
         return 0
 
     cdef int serve_event(self, void* who, uint32_t events) except -1:
-        cdef EpollSocket peer
+        cdef EpollSocket peer = None
+        if not events:
+            return 0                # its socket has ended in this batch
         if who is NULL:
             self.is_nested_ready = True
-        elif <uintptr_t>who & LISTENER_TAG:
-            self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
-        else:
-            peer = <EpollSocket>who
-            if events & POLL_WRITE and peer.fd >= 0:
-                peer.set_interest(peer.interest & ~POLL_WRITE)
-                peer.run_ready()
-            if events & (POLL_READ | POLL_BROKEN) and peer.fd >= 0:
-                if peer.interest & POLL_READ:
-                    peer.readable()
-                elif events & POLL_BROKEN:
-                    peer.lose(None)
+            return 0
+        try:
+            if <uintptr_t>who & LISTENER_TAG:
+                self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
+            else:
+                peer = <EpollSocket>who
+                peer.ready(events)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if peer is None:
+                self.tell(error, None)
+            else:
+                peer.fail(error)
+        return 0
+
+    cdef int forget(self, void* who) noexcept:
+        """Take what is about to go out of the batch: its events point to it."""
+        cdef int i
+        for i in range(self.position, self.batch_size):
+            if poller_who(&self.batch[i]) == who:
+                poller_forget(&self.batch[i])
         return 0
 
     # ---- listening
@@ -199,14 +209,14 @@ cdef class EpollEngine(Engine):
         cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
         if listener.fd in self.listeners:
             if poller_add(self.poller, listener.fd, POLL_READ, who) < 0:
-                raise OSError(errno, os.strerror(errno))
+                self.loop.call_later(ACCEPT_REST_S, self.accept_again, listener)
 
     def stop_listening(self):
         """Close the listening sockets."""
         for listener in self.listeners.values():
             poller_remove(self.poller, (<Listener>listener).fd)
+            self.forget(<void*>(<uintptr_t><void*>listener | LISTENER_TAG))
             listener.socket.close()
-            self.graveyard.append(listener)
         self.listeners = {}
 
     cdef int accept(self, Listener listener) except -1:
@@ -229,10 +239,14 @@ cdef class EpollEngine(Engine):
 
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
         cdef EpollSocket peer
-        if listener.make is None:
-            peer = EpollSocket.__new__(EpollSocket)
-        else:
-            peer = listener.make()
+        try:
+            if listener.make is None:
+                peer = EpollSocket.__new__(EpollSocket)
+            else:
+                peer = listener.make()
+        except BaseException:
+            close_descriptor(fd)
+            raise
         peer.fd = fd
         peer.is_unix = listener.is_unix
         memcpy(peer.address, address, ADDRESS_SIZE)
@@ -244,9 +258,9 @@ cdef class EpollEngine(Engine):
 
     cdef int rest_from_accepting(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.
-        logger.error("cannot accept: %s; trying again in %s s", os.strerror(error), ACCEPT_REST_S)
-        poller_remove(self.poller, listener.fd)
         self.loop.call_later(ACCEPT_REST_S, self.accept_again, listener)
+        poller_remove(self.poller, listener.fd)
+        logger.error("cannot accept: %s; trying again in %s s", os.strerror(error), ACCEPT_REST_S)
         return 0
 
 
@@ -271,6 +285,18 @@ cdef class EpollSocket(Carrier):
 
     cdef int await_writable(self) except -1:
         return self.set_interest(self.interest | POLL_WRITE)
+
+    cdef int ready(self, uint32_t events) except -1:
+        """Write and read, as far as the peer lets."""
+        if events & POLL_WRITE:
+            self.set_interest(self.interest & ~POLL_WRITE)
+            self.run_ready()
+        if events & (POLL_READ | POLL_BROKEN) and self.fd >= 0:
+            if self.interest & POLL_READ:
+                self.readable()
+            elif events & POLL_BROKEN:
+                self.lose(None)
+        return 0
 
     cdef int readable(self) except -1:
         cdef Receiver receiver = self.receiver
@@ -316,8 +342,7 @@ cdef class EpollSocket(Carrier):
         if self.fd >= 0:
             close_descriptor(self.fd)       # which takes it out of the epoll
             self.fd = -1
-            if engine.position < engine.batch_size:
-                engine.graveyard.append(self)
+            engine.forget(<void*>self)
             Py_DECREF(self)
         return 0
 

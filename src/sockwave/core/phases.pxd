@@ -39,5 +39,6 @@ cdef class Phased(Sender):
 
     cdef int enter(self, Phase phase) except -1
     cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1
+    cdef int move(self, Phase phase, bint answers, int farewell, bytes close_payload) except -1
     cdef object closed_error(self)
     cdef int settle(self, int code, str reason) except -1

@@ -77,9 +77,14 @@ cdef class TransportCarrier(Carrier):
 
     def connection_made(self, transport):
         self.transport = transport
-        # The backlog is kept in one place, and that is the writer's: the transport is not to queue.
-        transport.set_write_buffer_limits(0)
-        self.engine.admit(self)
+        try:
+            # The backlog is kept in one place, and that is the writer's: the transport is not to
+            # queue.
+            transport.set_write_buffer_limits(0)
+            self.engine.admit(self)
+        except BaseException:
+            transport.abort()
+            raise
 
     def get_buffer(self, size_hint):
         cdef Receiver receiver = self.receiver
