@@ -73,9 +73,8 @@ async def converse(
             client.write(make_frame(deflate(message), BINARY | RSV1))
         else:
             client.write(make_frame(message[:5], fin=False) + make_frame(message[5:], 0))
-        heard = asyncio.ensure_future(has_heard.wait())
-        await asyncio.wait([heard, client.ended], return_when=asyncio.FIRST_COMPLETED)
-        heard.cancel()
+        client.ended.add_done_callback(lambda _: has_heard.set())
+        await has_heard.wait()
         client.close()
         code = await client.ended
     finally:
