@@ -10,7 +10,8 @@ from wire import KEY3, Headers, build_request
 from sockwave.errors import Refused
 from sockwave.handshake import answer, check, choose_subprotocol, identify
 from sockwave.http import RequestHead, parse_head
-from sockwave.options import Limits, Options
+from sockwave.limits import Limits
+from sockwave.options import Options
 
 
 def parse(headers: Headers, *, target: str = "/", method: str = "GET") -> RequestHead:

@@ -21,6 +21,14 @@ def test_connection_closed_tells_code_and_reason() -> None:
     assert str(ConnectionClosed(1006)) == "the connection is closed, code 1006"
 
 
+@pytest.mark.parametrize("reason", ["a\r\nb", "a\x1b[2J", "a\x85b", "a\u2028b", "a\u202eb", "a\0"])
+def test_connection_closed_is_one_harmless_line(reason: str) -> None:
+    error = ConnectionClosed(1000, reason)
+    assert str(error).isprintable()
+    assert str(error).startswith("the connection is closed, code 1000: a\\")
+    assert error.reason == reason
+
+
 def test_exceptions_survive_pickling() -> None:
     closed = pickle.loads(pickle.dumps(ConnectionClosed(1001, "home")))
     assert (closed.code, closed.reason) == (1001, "home")

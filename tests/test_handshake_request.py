@@ -12,7 +12,8 @@ from sockwave.errors import Refused
 from sockwave.handshake import check, identify
 from sockwave.handshake.request import contains_token, split_list
 from sockwave.http import RequestHead, parse_head
-from sockwave.options import Limits, Options
+from sockwave.limits import Limits
+from sockwave.options import Options
 
 VERSIONS = pytest.mark.parametrize(
     "headers",

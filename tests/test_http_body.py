@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sockwave import Refused
 from sockwave.http import parse_head
 from sockwave.http.body import ChunkedDecoder, create_decoder
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 h11 = pytest.importorskip("h11")
 

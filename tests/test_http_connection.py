@@ -213,59 +213,6 @@ async def test_client_that_ends_without_a_request_is_let_go(start_server: Any) -
 
 # ---- refusals ----
 
-BEHIND = get("/smuggled")
-
-SMUGGLING = {
-    "CL and TE": POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "CL twice": POST + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n",
-    "CL list": POST + b"Content-Length: 0, 0\r\n\r\n",
-    "CL with sign": POST + b"Content-Length: +0\r\n\r\n",
-    "CL with space": POST + b"Content-Length:  0\r\n\r\n",
-    "TE unknown": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "TE list": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    "TE in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "obs-fold": POST + b"A: b\r\n c\r\n\r\n",
-    "space before colon": POST + b"Content-Length : 0\r\n\r\n",
-    "bare LF": b"GET / HTTP/1.1\nHost: a\n\n",
-    "bare LF in a field": POST + b"A: b\nContent-Length: 0\r\n\r\n",
-    "bare CR": POST + b"A: b\rContent-Length: 0\r\n\r\n",
-    "NUL": POST + b"A: \0\r\n\r\n",
-    "two Hosts": POST + b"Host: b\r\n\r\n",
-    "no Host": b"GET / HTTP/1.1\r\n\r\n",
-    "empty name": POST + b": a\r\n\r\n",
-    "chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n",
-    "chunk extension": POST + b"Transfer-Encoding: chunked\r\n\r\n0;a\nb\r\n\r\n",
-    "chunk without CRLF": POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\naXX0\r\n\r\n",
-    "trailer": POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA : b\r\n\r\n",
-    "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "many empty lines": b"\r\n" * 10,
-}
-
-
-@pytest.mark.parametrize("raw", SMUGGLING.values(), ids=SMUGGLING.keys())
-async def test_ambiguous_request_is_refused_and_nothing_behind_it_is_read(
-    start_server: Any, raw: bytes
-) -> None:
-    server = await start_server()
-    targets = []
-
-    @server.on("request")
-    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
-        targets.append(req.target)
-        res.end(await req.body())
-
-    for slowly in (False, True):
-        async with await Wire.open(server.addresses[0]) as wire:
-            if slowly:
-                with contextlib.suppress(ConnectionError):
-                    await wire.write_pieces(raw + BEHIND, range(0, len(raw), 3))
-            else:
-                wire.write(raw + BEHIND)
-            answer = await receive_refusal(wire, 400)
-            assert answer.body.endswith(b"\n")
-    assert "/smuggled" not in targets
-
-
 @pytest.mark.parametrize(
     "raw",
     [b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1\r\nA: b\rC", b"\n", b"GET / HTTP/1.1\r\n\n"],
@@ -349,7 +296,7 @@ async def test_header_block_over_its_limit_is_431(start_server: Any) -> None:
         await receive_refusal(wire, 431)
 
 
-@pytest.mark.parametrize("count", [1, 2, 100, 101, 2000, 100_000])
+@pytest.mark.parametrize("count", [1, 2, 100, 101])
 async def test_header_count_over_its_limit_is_431(start_server: Any, count: int) -> None:
     server = await start_server(header_block_size=1 << 20)
     Recorder(server)

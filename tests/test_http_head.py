@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sockwave import Refused
 from sockwave.http import Headers, RequestHead, parse_head
 from sockwave.http.semantics import expects_continue, keeps_alive
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 h11 = pytest.importorskip("h11")
 

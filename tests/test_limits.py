@@ -144,7 +144,7 @@ async def test_honest_fragments_are_never_too_many(start_server: StartServer) ->
 
 
 async def test_pings_do_not_count_as_fragments(start_server: StartServer) -> None:
-    wire, sizes = await start_sink(start_server)
+    wire, sizes = await start_sink(start_server, control_rate=None)
     wire.write(fragments([b""] * (FRAGMENT_BUDGET - 1)))
     pong = reference.serialize(Frame(PONG, b""))
     wire.write(pong * 2000)
@@ -240,7 +240,7 @@ async def test_frame_in_one_byte_segments_is_kept_in_one_buffer(
 @LINUX
 @pytest.mark.parametrize("payload", [b"", b"x" * 125], ids=["empty", "long"])
 async def test_flood_of_pongs_leaves_memory_flat(start_server: StartServer, payload: bytes) -> None:
-    wire, sizes = await start_sink(start_server)
+    wire, sizes = await start_sink(start_server, control_rate=None)
     batch = reference.serialize(Frame(PONG, payload)) * 1000
     wire.write(batch)
     await wire.drain()
@@ -367,7 +367,7 @@ async def test_flood_behind_an_unanswered_request_leaves_memory_flat(
 async def test_only_one_pong_waits_for_a_peer_that_does_not_read(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(high_water=10_000_000, max_backlog=None)
+    server = await start_server(high_water=10_000_000, max_backlog=None, control_rate=None)
     wire, conn = await connect_both(server)
     pinged: list[bytes] = []
     conn.on("ping", pinged.append)
@@ -395,7 +395,7 @@ async def test_only_one_pong_waits_for_a_peer_that_does_not_read(
 async def test_flood_of_pings_that_reads_nothing_leaves_memory_flat(
     start_server: StartServer,
 ) -> None:
-    server = await start_server()
+    server = await start_server(control_rate=None)
     wire, _ = await connect_both(server)
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
     sock = wire.writer.get_extra_info("socket")

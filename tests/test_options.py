@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from sockwave.options import ENGINES, LIMIT_NAMES, VERSIONS, Limits, Options
+from sockwave.limits import COUNTED_LIMITS, LIMIT_NAMES, Limits
+from sockwave.options import ENGINES, VERSIONS, Options
 
 TIMES = ["handshake_timeout", "body_timeout", "keep_alive_timeout", "close_timeout"]
+RATES = ["message_rate", "byte_rate", "control_rate"]
 BOUNDED_SIZES = [
+    "fragment_count",
+    "control_burst",
     "request_line_size",
     "header_count",
     "header_block_size",
@@ -21,7 +25,16 @@ BOUNDED_SIZES = [
     "high_water",
     "low_water",
 ]
-UNLIMITED_SIZES = ["body_size", "max_size", "max_backlog", "max_tasks"]
+UNLIMITED_SIZES = [
+    "body_size",
+    "max_size",
+    "max_backlog",
+    "max_tasks",
+    "max_connections",
+    "max_connections_per_address",
+    "max_handshakes",
+    "memory_budget",
+]
 
 
 def test_the_defaults_accept_everyone_in_every_version() -> None:
@@ -62,9 +75,27 @@ def test_an_unknown_option_like_no_other_raises_with_all_the_names() -> None:
 
 
 def test_every_limit_is_an_option_of_the_same_name() -> None:
-    assert {*TIMES, *BOUNDED_SIZES, *UNLIMITED_SIZES} == LIMIT_NAMES
-    for name in LIMIT_NAMES - {"low_water", "max_backlog"}:
+    assert {*TIMES, *RATES, *BOUNDED_SIZES, *UNLIMITED_SIZES} == LIMIT_NAMES
+    for name in LIMIT_NAMES - {"low_water", "max_backlog", "byte_rate"}:
         assert getattr(Options(**{name: 7}).limits, name) == 7
+
+
+def test_every_limit_says_what_it_costs_and_what_counts_it() -> None:
+    for limit in dataclasses.fields(Limits):
+        assert set(limit.metadata) == {"kind", "least", "unlimited", "costs", "metric"}
+        for cost in limit.metadata["costs"]:
+            assert 400 <= cost <= 599 or 1002 <= cost <= 1013
+        if limit.metadata["metric"] is None:
+            assert not limit.metadata["costs"]
+        else:
+            assert limit.metadata["metric"] == "sockwave_limit_hits_total"
+            assert limit.name in COUNTED_LIMITS
+
+
+def test_no_limit_is_off_unless_the_default_says_why() -> None:
+    off = {limit.name for limit in dataclasses.fields(Limits) if limit.default is None}
+    # What only the operator can know, and has to say.
+    assert off == {"max_connections_per_address", "memory_budget", "message_rate", "byte_rate"}
 
 
 def test_limits_cannot_be_changed_later() -> None:
@@ -73,7 +104,7 @@ def test_limits_cannot_be_changed_later() -> None:
         limits.max_size = None
 
 
-@pytest.mark.parametrize("name", [*TIMES, *UNLIMITED_SIZES])
+@pytest.mark.parametrize("name", [*TIMES, *RATES, *UNLIMITED_SIZES])
 def test_none_means_unlimited_where_that_makes_sense(name: str) -> None:
     assert getattr(Options(**{name: None}).limits, name) is None
 
@@ -87,7 +118,8 @@ def test_none_is_refused_where_nothing_else_bounds_the_memory(name: str) -> None
 @pytest.mark.parametrize("name", [*BOUNDED_SIZES, *UNLIMITED_SIZES])
 @pytest.mark.parametrize("value", ["1", 1.0, True, b"1"])
 def test_a_size_of_another_type_is_refused(name: str, value: object) -> None:
-    with pytest.raises(TypeError, match=f"^{name}: expected int.*, given {type(value).__name__}$"):
+    sentence = f"^{name}: expected ('auto' or )?int.*, given {type(value).__name__}$"
+    with pytest.raises(TypeError, match=sentence):
         Options(**{name: value})
 
 
@@ -98,7 +130,7 @@ def test_a_size_out_of_range_is_refused(name: str, value: int) -> None:
         Options(**{name: value})
 
 
-@pytest.mark.parametrize("name", [*BOUNDED_SIZES, "max_size"])
+@pytest.mark.parametrize("name", [*BOUNDED_SIZES, *set(UNLIMITED_SIZES) - {"body_size"}])
 def test_a_size_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}: expected at least 1 .* given 0$"):
         Options(**{name: 0})
@@ -113,6 +145,38 @@ def test_bodies_can_be_refused_altogether() -> None:
 def test_a_time_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{name}: expected more than 0 .*, given {value}$"):
         Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", RATES)
+@pytest.mark.parametrize("value", [0, -1, 0.0, float("nan"), float("inf"), -float("inf"), 1e12])
+def test_a_rate_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(
+        ValueError, match=f"^{name}: expected more than 0 .* a number a second .*, given {value}$"
+    ):
+        Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", RATES)
+@pytest.mark.parametrize("value", ["10", b"10", [], True])
+def test_a_rate_of_another_type_is_refused(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"^{name}: expected a number a second as int or float"):
+        Options(**{name: value})
+
+
+def test_a_message_of_the_largest_size_must_fit_the_byte_rate() -> None:
+    assert Options(byte_rate=500, max_size=1000).limits.byte_rate == 500
+    assert Options(byte_rate=1, max_size=None).limits.byte_rate == 1
+    with pytest.raises(ValueError, match=r"^byte_rate: expected at least 524288, .*given 524287$"):
+        Options(byte_rate=524287)
+
+
+def test_auto_is_for_the_number_of_connections_alone() -> None:
+    assert Options().limits.max_connections == "auto"
+    assert Options(max_connections="auto").limits.max_connections == "auto"
+    with pytest.raises(TypeError, match=r"^max_connections: expected 'auto' or int or None, given"):
+        Options(max_connections="all")
+    with pytest.raises(TypeError, match=r"^max_size: expected int or None, given str$"):
+        Options(max_size="auto")
 
 
 @pytest.mark.parametrize("value", ["10", b"10", [], True])

@@ -583,7 +583,7 @@ async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
     wire.write(build_request({"Host": "localhost"}))
     await wire.receive_rest()
     await wait_until(lambda: bool(caplog.records))
-    assert [record.name for record in caplog.records] == ["sockwave"]
+    assert [record.name for record in caplog.records] == ["sockwave.peers"]
     assert caplog.records[0].message.endswith("speaks plain HTTP to a TLS port")
     assert caplog.records[0].exc_info is None
     present.send("undisturbed")

@@ -10,7 +10,7 @@ from sockwave.deflate import Deflate
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
-from sockwave.options import Limits
+from sockwave.limits import Limits
 from sockwave.security import Security
 from sockwave.server import Server, create_server, serve
 from sockwave.states import ReadyState

@@ -7,6 +7,13 @@ from typing import Any, TypeAlias
 Address: TypeAlias = tuple[Any, ...] | str | None
 
 
+def spell(address: Address) -> str:
+    """Write the address of a peer as people do."""
+    if isinstance(address, tuple):
+        return f"{address[0]}:{address[1]}"
+    return address or "a peer on a Unix socket"
+
+
 def address_of(made: socket.socket) -> Any:
     """Give the address of a listening socket: (host, port) or a path."""
     address = made.getsockname()

@@ -49,13 +49,15 @@ class Ending:
 
     def _finish(self) -> None:
         """Come to the end: nobody is there any more."""
+        host = self._host
         if self.done.done():
             return
         if self._timer is not None:
             self._timer.cancel()
         self._engine.when_empty = None
+        host.memory.stop()
         if self._selector is not None:
             self._selector.detach()
         self._engine.stop()
         self.done.set_result(None)
-        self._host.emit_event("close", None)
+        host.emit_event("close", None)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sockwave.core.allowance import Tariff
+from sockwave.core.tally import Tally
 from sockwave.core.tls import Records, Tls
 from sockwave.core.tls_transport import TlsProtocol
 from sockwave.core.transport import AsyncioEngine
@@ -37,6 +39,7 @@ def create_engine(
     selector: "CoreSelector | None",
     welcome: "Callable[[Carrier], object]",
     complain: "Callable[[BaseException, Carrier | None], object]",
+    tally: Tally,
 ) -> Engine:
     """Create the engine that the options ask for; without a wish, epoll where there is one.
 
@@ -47,6 +50,8 @@ def create_engine(
         "high_water": limits.high_water,
         "low_water": limits.low_water,
         "max_backlog": sys.maxsize if limits.max_backlog is None else limits.max_backlog,
+        "tally": tally,
+        "tariff": Tariff(limits),
     }
     if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
         from sockwave.core.loop import EpollEngine

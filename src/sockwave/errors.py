@@ -22,7 +22,9 @@ class ConnectionClosed(SockwaveError):  # noqa: N818  (says what happened)
         self.reason = reason
 
     def __str__(self) -> str:
-        tail = f": {self.reason}" if self.reason else ""
+        # The peer has chosen the reason, and this ends in logs: no line of its own there.
+        reason = self.reason if self.reason.isprintable() else repr(self.reason)[1:-1]
+        tail = f": {reason}" if reason else ""
         return f"the connection is closed, code {int(self.code)}{tail}"
 
 

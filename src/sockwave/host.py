@@ -6,15 +6,19 @@ import weakref
 from collections.abc import Coroutine
 from typing import Any
 
+from sockwave.admission import Admission
 from sockwave.close import CloseCode
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
+from sockwave.core.tally import Tally
 from sockwave.errors import Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.limits import Limits
+from sockwave.memory import MemoryWatch
 from sockwave.opening import Opening
-from sockwave.options import Limits, Options
+from sockwave.options import Options
 from sockwave.stream import Stream
 
 logger = logging.getLogger("sockwave")
@@ -29,10 +33,13 @@ class Host(Emitter):
     limits: Limits
     loop: asyncio.AbstractEventLoop
     hub: Hub
+    admission: Admission
+    memory: MemoryWatch
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.limits = options.limits
+        self.tally = Tally()
         self.openings: set[Opening] = set()
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._hub: Hub | None = None
@@ -43,9 +50,12 @@ class Host(Emitter):
 
     def welcome(self, carrier: Carrier) -> None:
         """Begin a new connection: as HTTP, whatever becomes of it."""
+        if not self.admission.enter(carrier):
+            return
         visitor = HttpConnection(carrier, self)
         carrier.receiver = visitor
         self.visitors.add(visitor)
+        self.admission.await_peer(visitor)
         if self.listeners("stream"):
             self.emit_event("stream", Stream(carrier))
 
@@ -107,19 +117,22 @@ class Host(Emitter):
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run an asynchronous listener as a task, held by its connection or its request."""
-        if self._answering is not None:
-            self._answering.hold(self.loop.create_task(self._answer(coroutine, self._answering)))
+        response = self._answering
+        if response is not None:
+            # The listener itself is the task: it has to be told when it is cancelled unbegun.
+            task = self.loop.create_task(coroutine)
+            task.add_done_callback(lambda task: self._answered(task, response))
+            response.hold(task)
         elif self._hub is None:
             coroutine.close()
             raise SockwaveError("the server does not run: expected no asynchronous listener")
         else:
             self._hub.hold(coroutine, self._hub.current)
 
-    async def _answer(self, coroutine: Coroutine[Any, Any, object], response: Response) -> None:
-        """Answer a request by an asynchronous listener."""
-        try:
-            await coroutine
-        except Exception as error:
-            response.fail(error)
-            if not isinstance(error, Refused):
-                self.report(error, None)
+    def _answered(self, task: asyncio.Task[object], response: Response) -> None:
+        """Answer for an asynchronous listener that has failed."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        response.fail(error)
+        if not isinstance(error, Refused):
+            self.report(error, None)

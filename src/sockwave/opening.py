@@ -10,6 +10,7 @@ from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
 from sockwave.errors import Refused
 from sockwave.http import RequestHead, serialize_response
+from sockwave.limits import OverLimit
 from sockwave.states import ReadyState
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Opening:
         self.server.openings.add(self)
         self.connection._begin(self, rest)
         if self.version == "draft76":
+            self.server.admission.await_peer(self)
             self.connection._enter(ReadyState.WAITING)
             self.more_received()
         else:
@@ -77,6 +79,7 @@ class Opening:
 
     def decide(self) -> None:
         """Ask the application, where it wants to be asked."""
+        self.server.admission.settle(self)
         self.connection._enter(ReadyState.HANDSHAKING)
         if self.carrier.is_closing:
             return
@@ -85,6 +88,7 @@ class Opening:
             hooks.insert(0, (self.server.options.authorize, 1))
         if hooks:
             self.carrier.pause_reading()
+            self.server.admission.await_decision(self)
             offer = handshake.Handshake(self.head, self.connection, self.version, self.subprotocol)
             self.task = self.server.loop.create_task(self.ask(hooks, offer))
         else:
@@ -122,6 +126,7 @@ class Opening:
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""
+        self.server.admission.settle(self)
         if self.carrier.is_closing:
             return
         if self.agreement is not None:
@@ -141,8 +146,15 @@ class Opening:
 
     def refuse(self, refused: Refused) -> None:
         """Answer with another status; what came behind the request is never read."""
+        self.server.admission.settle(self)
+        if isinstance(refused, OverLimit):
+            self.server.tally.count(refused.limit)
         self.carrier.write(serialize_response(refused.status, refused.headers, refused.body))
         self.carrier.close()
+
+    def dismiss(self, refused: OverLimit) -> None:
+        """Make room for somebody else's handshake, while the last eight bytes do not come."""
+        self.refuse(refused)
 
     def give_up(self) -> None:
         """Refuse, because the server closes."""
@@ -167,13 +179,15 @@ class Opening:
     def deadline_passed(self) -> None:
         """End a handshake that took too long: the client's fault, or the application's."""
         if self.task is None:
-            self.refuse(Refused(408, "the handshake took too long\n"))
+            self.refuse(OverLimit("handshake_timeout", 408, "the handshake took too long\n"))
         else:
             self.task.cancel()
-            self.refuse(Refused(503, "the handshake was not decided in time\n"))
+            sentence = "the handshake was not decided in time\n"
+            self.refuse(OverLimit("handshake_timeout", 503, sentence))
 
     def connection_lost(self) -> None:
         """Stop: there is nobody left to answer."""
         self.server.openings.discard(self)
+        self.server.admission.settle(self)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()

@@ -2,16 +2,14 @@
 
 import difflib
 import inspect
-import math
 import re
 import select
-import sys
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sockwave.deflate import Deflate
 from sockwave.fields import is_token
+from sockwave.limits import LIMIT_NAMES, Limits
 
 if TYPE_CHECKING:
     from sockwave.handshake.hook import Handshake
@@ -41,106 +39,6 @@ _VERSION_NAMES = {
     **{f"hybi-{number}": "rfc6455" for number in range(13, 18)},
 }
 
-# Deadlines are counted in ticks; more than a year is a mistake in the unit.
-_LONGEST_TIME = 366 * 24 * 3600.0
-
-
-def _time(default: float) -> Any:
-    """Declare a limit in seconds, where None means no limit."""
-    return field(default=default, metadata={"kind": float, "unlimited": True})
-
-
-def _size(default: int, *, least: int = 1, unlimited: bool = False) -> Any:
-    """Declare a limit in bytes or items; `unlimited` says that None may stand for no limit."""
-    return field(default=default, metadata={"kind": int, "least": least, "unlimited": unlimited})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much of everything one peer may take; times in seconds, sizes in bytes, counts in items.
-
-    Raises TypeError or ValueError naming the option, what was expected and what was given.
-    """
-
-    #: From accept to the end of the opening request, TLS included: a slow writer cannot hold a
-    #: socket longer by sending a byte now and then.
-    handshake_timeout: float | None = _time(10.0)
-    #: Longer targets than this are refused by most of the web's proxies too.
-    request_line_size: int = _size(8192)
-    #: Browsers send 10 to 20; each one costs a look-up.
-    header_count: int = _size(100)
-    #: Four cookies of the largest size that browsers store, and room for the rest.
-    header_block_size: int = _size(32 * 1024)
-    #: A body is held in memory when the application asks for all of it. 0 refuses every body.
-    body_size: int | None = _size(1 << 20, least=0, unlimited=True)
-    #: Without any byte of a body that is owed: the peer has gone, or it stalls on purpose.
-    body_timeout: float | None = _time(20.0)
-    #: Between two requests: long enough for a page and what it loads, short for a silent socket.
-    keep_alive_timeout: float | None = _time(15.0)
-    #: Requests that wait for the answers before theirs; then the socket is not read any more.
-    pipelined_count: int = _size(16)
-    #: Of a frame and of a message, checked at the frame's header before anything is allocated.
-    max_size: int | None = _size(1 << 20, unlimited=True)
-    #: Messages that the application has not yet received; then the socket is not read any more.
-    queue_count: int = _size(16)
-    #: The same in bytes: two of the largest messages by default.
-    queue_size: int = _size(2 << 20)
-    #: Of the backlog: from here on `send` waits.
-    high_water: int = _size(64 * 1024)
-    #: Of the backlog: from here on `send` waits no more, and `drain` is emitted.
-    low_water: int = _size(16 * 1024)
-    #: Tasks that a connection's asynchronous `message` listeners may have at work; then the socket
-    #: is not read any more. As many as may wait for `receive`: enough to keep slow look-ups going.
-    #: All of them waiting for what comes by the same socket (a pong) would wait for ever.
-    max_tasks: int | None = _size(16, unlimited=True)
-    #: Of the backlog: a peer that is this far behind costs nobody else more; see `slow`.
-    max_backlog: int | None = _size(1 << 20, unlimited=True)
-    #: For the peer's close frame and its FIN after our close frame.
-    close_timeout: float | None = _time(10.0)
-
-    def __post_init__(self) -> None:
-        for limit in fields(self):
-            _check_limit(limit, getattr(self, limit.name))
-        if self.low_water > self.high_water:
-            raise ValueError(
-                f"low_water: expected at most high_water ({self.high_water}), "
-                f"given {self.low_water}"
-            )
-        if self.max_backlog is not None and self.max_backlog < self.high_water:
-            raise ValueError(
-                f"max_backlog: expected at least high_water ({self.high_water}), "
-                f"given {self.max_backlog}"
-            )
-
-
-def _check_limit(limit: Field[Any], value: object) -> None:
-    """Raise TypeError or ValueError when `value` is not what the declaration of `limit` allows."""
-    kind, unlimited = limit.metadata["kind"], limit.metadata["unlimited"]
-    if value is None and unlimited:
-        return
-    or_none = " or None" if unlimited else ""
-    if kind is float:
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise TypeError(
-                f"{limit.name}: expected seconds as int or float{or_none}, "
-                f"given {type(value).__name__}"
-            )
-        if not math.isfinite(value) or not 0 < value <= _LONGEST_TIME:
-            raise ValueError(
-                f"{limit.name}: expected more than 0 and at most {_LONGEST_TIME:.0f} "
-                f"seconds{or_none}, given {value}"
-            )
-    else:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{limit.name}: expected int{or_none}, given {type(value).__name__}")
-        if not limit.metadata["least"] <= value <= sys.maxsize:
-            raise ValueError(
-                f"{limit.name}: expected at least {limit.metadata['least']} and at most "
-                f"{sys.maxsize}{or_none}, given {value}"
-            )
-
-
-LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
 OPTION_NAMES = LIMIT_NAMES | {
     "authorize",
     "compression",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+from sockwave.admission import Admission
 from sockwave.certificates import File
 from sockwave.close import CloseCode, check_close
 from sockwave.connections import Connections
@@ -17,7 +18,9 @@ from sockwave.ending import Ending
 from sockwave.engine import Engine, create_engine, secure
 from sockwave.errors import ConnectionClosed, SockwaveError
 from sockwave.host import Host
+from sockwave.limits import LimitHits
 from sockwave.listening import Door, Listening
+from sockwave.memory import MemoryWatch
 from sockwave.messages import Message
 from sockwave.options import Options
 from sockwave.running import heard_signals, run_alone
@@ -158,11 +161,14 @@ class Server(Host):
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
         self.loop = asyncio.get_running_loop()
         self._engine = create_engine(
-            self.options, self.loop, self._selector, self.welcome, self.complain
+            self.options, self.loop, self._selector, self.welcome, self.complain, self.tally
         )
         self._hub = self.hub = Hub(
             self, self._engine, self.limits, self._clients, self.options.slow
         )
+        self.memory = MemoryWatch(self._hub, self.openings, self.visitors)
+        self.memory.look()
+        self.admission = Admission(self._engine, self.limits, self.memory)
         self._ending = Ending(self, self._engine, self._selector)
         await self._accept_on(self._listening.take())
 
@@ -250,6 +256,16 @@ class Server(Host):
     def dropped_count(self) -> int:
         """How many messages were dropped for clients that could not keep up; see `slow`."""
         return 0 if self._hub is None else self._hub.dropped_count
+
+    @property
+    def limit_hits(self) -> LimitHits:
+        """How often each limit has been applied: a live mapping, option name → count.
+
+        A limit is applied to a connection that is closed for it, to a request that is refused, to a
+        message that is dropped, and to who has to wait: each counts once, when it begins. What each
+        of them costs, and the name of its metric, stand in the metadata of the fields of `Limits`.
+        """
+        return LimitHits(self.tally)
 
     # ---- a handler for each connection
 

@@ -3,7 +3,9 @@ bytes."""
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.allowance cimport Tariff
 from sockwave.core.receiver cimport Receiver
+from sockwave.core.tally cimport Tally
 from sockwave.core.timers cimport Timed, Wheel
 from sockwave.core.writer cimport Cork
 
@@ -22,15 +24,19 @@ cdef class Engine:
     cdef readonly object loop
     cdef readonly Cork cork
     cdef readonly Wheel wheel
+    cdef readonly Tally tally
+    cdef readonly Tariff tariff
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
     cdef object tick_handle
+    cdef double tick_due
     cdef bint next_turn_is_due
     cdef dict losses            # carrier that is gone → the error that has ended it
     cdef list postponed         # receivers that have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count
     cdef public object when_empty   # called when the last carrier is gone, if not None
+    cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
 
     cdef void tell(self, object error, Carrier carrier) noexcept
@@ -38,7 +44,8 @@ cdef class Engine:
     cdef int postpone(self, Carrier carrier) except -1
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Carrier carrier) except -1
-    cdef int expect_tick(self) except -1
+    cdef int expect_tick(self, double now) except -1
+    cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 
 cdef class Carrier(Timed):

@@ -3,7 +3,9 @@ from collections.abc import Awaitable, Callable
 from typing import Self
 
 from sockwave.address import Address
+from sockwave.core.allowance import Tariff
 from sockwave.core.receiver import Receiver
+from sockwave.core.tally import Tally
 from sockwave.core.timers import Timed, Wheel
 from sockwave.core.writer import Cork
 from sockwave.security import Security
@@ -14,6 +16,8 @@ class Engine:
     loop: asyncio.AbstractEventLoop
     cork: Cork
     wheel: Wheel
+    tally: Tally
+    tariff: Tariff
     def __new__(
         cls,
         loop: asyncio.AbstractEventLoop,
@@ -23,9 +27,12 @@ class Engine:
         high_water: int,
         low_water: int,
         max_backlog: int,
+        tally: Tally,
+        tariff: Tariff,
     ) -> Self: ...
     carrier_count: int
     when_empty: Callable[[], object] | None
+    when_departed: Callable[[Carrier], object] | None
     def abort_waiting(self) -> None: ...
     def stop(self) -> None: ...
 

@@ -4,10 +4,15 @@ bytes."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 
+from sockwave.core.tally cimport HIGH_WATER
+
 from sockwave.core.timers import TICK_S
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
+
+# A tick that is so late does not come any more.
+cdef double LOST_TICK_S = 2.0
 
 # What a receiver can be told in a turn of its own.
 cdef enum:
@@ -23,13 +28,15 @@ cdef class Engine:
 
     def __cinit__(
         self, loop, welcome, complain, *,
-        size_t high_water, size_t low_water, size_t max_backlog,
+        size_t high_water, size_t low_water, size_t max_backlog, Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
+        self.tally = tally
+        self.tariff = tariff
         self.losses = {}
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
@@ -102,8 +109,12 @@ cdef class Engine:
             except BaseException as failure:
                 self.tell(failure, carrier)
         self.carrier_count -= 1
-        if not self.carrier_count and self.when_empty is not None:
-            self.when_empty()
+        try:
+            if self.when_departed is not None:
+                self.when_departed(carrier)
+        finally:
+            if not self.carrier_count and self.when_empty is not None:
+                self.when_empty()
         return 0
 
     def _next_turn(self):
@@ -116,18 +127,34 @@ cdef class Engine:
         finally:
             self.end_turn()
 
-    cdef int expect_tick(self) except -1:
+    cdef int expect_tick(self, double now) except -1:
+        """Let time pass; `now` is the time on the loop's clock."""
+        if self.tick_handle is not None and now > self.tick_due + LOST_TICK_S:
+            # For want of memory a loop can lose a call that it has promised.
+            self.tick_handle.cancel()
+            self.tick_handle = None
         if self.tick_handle is None:
             self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+            self.tick_due = now + TICK_S
         return 0
+
+    cdef double clock(self) except -1:
+        """Give the time, in seconds on the loop's clock: that of the last tick."""
+        if self.tick_handle is None:
+            self.wheel.now = self.loop.time()
+            self.expect_tick(self.wheel.now)
+        return self.wheel.now
 
     def _tick(self):
         self.tick_handle = None
+        # If it is due still, it has been lost: see `expect_tick`.
+        self.next_turn_is_due = False
         try:
+            self.end_turn()
             self.wheel.advance(self.loop.time())
         finally:
             if self.wheel.waiting_count:
-                self.expect_tick()
+                self.expect_tick(self.wheel.now)
 
     def abort_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
@@ -283,6 +310,7 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int backlog_rose(self) except -1:
+        self.engine.tally.hit(HIGH_WATER)
         if self.receiver is not None and not self.is_closing:
             self.receiver.backlog_rose()
         return 0
@@ -359,8 +387,9 @@ cdef class Carrier(Timed):
         if seconds is None:
             self.wait_no_more(engine.wheel)
         else:
-            self.wait_until(engine.wheel, engine.loop.time() + <double>seconds)
-            engine.expect_tick()
+            now = engine.loop.time()
+            self.wait_until(engine.wheel, now + <double>seconds)
+            engine.expect_tick(now)
 
     @property
     def protocol(self):

@@ -23,7 +23,10 @@ cdef uint64_t connection_count = 0
 
 
 cdef class Connection(Deliverer):
-    """One WebSocket connection, whatever its version and whatever carries it."""
+    """One WebSocket connection, whatever its version and whatever carries it.
+
+    `id` is never used again in this process, and counts upwards: a name, and no secret.
+    """
 
     def __init__(self, Hub hub, Carrier line, str version, bytes head):
         global connection_count

@@ -6,6 +6,7 @@ from sockwave.core.emitter cimport MESSAGE
 from sockwave.core.phases cimport CONNECTED, ENDED, ENDING
 from sockwave.core.session cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.streams cimport IncomingMessage, check_limit
+from sockwave.core.tally cimport MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
 
 from sockwave.errors import ConnectionClosed
 
@@ -73,8 +74,25 @@ cdef class Deliverer(Session):
         if in_sight and (
             inbox.count() >= self.hub.queue_count or inbox.size >= self.hub.queue_size
         ):
-            self.fall_behind(INBOX_FULL)
+            self.fall_behind(
+                INBOX_FULL, QUEUE_COUNT if inbox.count() >= self.hub.queue_count else QUEUE_SIZE
+            )
         return 0
+
+    cdef size_t held_size(self) except? 0:
+        cdef size_t size = Session.held_size(self)
+        if self.inbox is not None:
+            size += self.inbox.size
+        if self.intake is not None:
+            size += self.intake.size
+        return size
+
+    cdef int forget_received(self) except -1:
+        if self.inbox is not None:
+            self.inbox.forget()
+        if self.intake is not None:
+            self.intake.forget()
+        return Session.forget_received(self)
 
     cdef bint has_taker(self) except -1:
         """Tell whether somebody takes messages, or may be about to."""
@@ -122,7 +140,7 @@ cdef class Deliverer(Session):
         if self.is_hearing:
             self.task_count += 1
             if self.task_count >= <size_t>self.hub.max_tasks:
-                self.fall_behind(TASKS_FULL)
+                self.fall_behind(TASKS_FULL, MAX_TASKS)
             task.add_done_callback(self._task_ended)
 
     def _task_ended(self, task):

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from sockwave.core.tally cimport Limit
+
 cdef enum Opcode:
     CONTINUATION = 0
     TEXT = 1
@@ -17,7 +19,7 @@ cdef enum:
     FIN = 0x80
     RSV1 = 0x40                 # RFC 7692: this message is compressed
 
-# What a peer can do wrong. `violation_code` and `violation_reason` are the only place that says
+# What a peer can do wrong. `violation_code` and those behind it are the only place that says
 # what follows.
 cdef enum Violation:
     NO_VIOLATION
@@ -39,6 +41,10 @@ cdef enum Violation:
     CLOSE_REASON
     DRAFT_LENGTH
     TOO_SLOW
+    TOO_MANY_MESSAGES
+    TOO_MANY_BYTES
+    TOO_MANY_CONTROLS
+    OUT_OF_MEMORY
 
 cdef struct Header:
     uint64_t length             # of the payload
@@ -60,4 +66,5 @@ cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noex
 cdef size_t header_size(uint64_t length) noexcept nogil
 cdef int violation_code(Violation violation) noexcept nogil
 cdef str violation_reason(Violation violation)
+cdef Limit violation_limit(Violation violation) noexcept nogil
 cdef bint is_control(uint8_t opcode) noexcept nogil

@@ -1,1 +1,1 @@
-CONSEQUENCES: dict[int, tuple[int, str]]
+CONSEQUENCES: dict[int, tuple[int, str, int]]

@@ -2,6 +2,11 @@
 
 from libc.string cimport memcpy
 
+from sockwave.core.tally cimport (
+    BYTE_RATE, CONTROL_RATE, FRAGMENT_COUNT, MAX_BACKLOG, MAX_SIZE, MEMORY_BUDGET, MESSAGE_RATE,
+    NO_LIMIT, Limit,
+)
+
 cdef extern from "utf8.h" nogil:
     uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
     enum: UTF8_COMPLETE
@@ -143,32 +148,38 @@ cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noex
     return 10
 
 
-# Violation → close code (section 7.4.1) and the sentence that stands in the close frame
-# and in the log.
+# Violation → close code (section 7.4.1), the sentence that stands in the close frame and in the
+# log, and the limit that it goes past, if that is what it does.
 CONSEQUENCES = {
-    RESERVED_BITS: (1002, "reserved bits are set"),
-    UNKNOWN_OPCODE: (1002, "unknown opcode"),
-    UNMASKED_FRAME: (1002, "frame is not masked"),
-    LONG_CONTROL_FRAME: (1002, "control frame is longer than 125 bytes"),
-    FRAGMENTED_CONTROL_FRAME: (1002, "control frame is fragmented"),
-    LENGTH_NOT_MINIMAL: (1002, "length is not in its shortest form"),
-    LENGTH_TOP_BIT: (1002, "top bit of a 64-bit length is set"),
-    UNEXPECTED_CONTINUATION: (1002, "continuation frame without a message"),
-    EXPECTED_CONTINUATION: (1002, "new message inside a fragmented message"),
-    MESSAGE_TOO_BIG: (1009, "message is too big"),
-    TOO_MANY_FRAGMENTS: (1008, "message has too many fragments"),
-    INVALID_UTF8: (1007, "text is not UTF-8"),
-    CORRUPT_DEFLATE: (1007, "compressed message is corrupt"),
-    CLOSE_PAYLOAD_SIZE: (1002, "close frame has a payload of one byte"),
-    CLOSE_CODE: (1002, "close code is not allowed in a frame"),
-    CLOSE_REASON: (1007, "close reason is not UTF-8"),
-    DRAFT_LENGTH: (1009, "draft frame length is too long"),
-    TOO_SLOW: (1013, "peer reads too slowly"),
+    RESERVED_BITS: (1002, "reserved bits are set", NO_LIMIT),
+    UNKNOWN_OPCODE: (1002, "unknown opcode", NO_LIMIT),
+    UNMASKED_FRAME: (1002, "frame is not masked", NO_LIMIT),
+    LONG_CONTROL_FRAME: (1002, "control frame is longer than 125 bytes", NO_LIMIT),
+    FRAGMENTED_CONTROL_FRAME: (1002, "control frame is fragmented", NO_LIMIT),
+    LENGTH_NOT_MINIMAL: (1002, "length is not in its shortest form", NO_LIMIT),
+    LENGTH_TOP_BIT: (1002, "top bit of a 64-bit length is set", NO_LIMIT),
+    UNEXPECTED_CONTINUATION: (1002, "continuation frame without a message", NO_LIMIT),
+    EXPECTED_CONTINUATION: (1002, "new message inside a fragmented message", NO_LIMIT),
+    MESSAGE_TOO_BIG: (1009, "message is too big", MAX_SIZE),
+    TOO_MANY_FRAGMENTS: (1008, "message has too many fragments", FRAGMENT_COUNT),
+    INVALID_UTF8: (1007, "text is not UTF-8", NO_LIMIT),
+    CORRUPT_DEFLATE: (1007, "compressed message is corrupt", NO_LIMIT),
+    CLOSE_PAYLOAD_SIZE: (1002, "close frame has a payload of one byte", NO_LIMIT),
+    CLOSE_CODE: (1002, "close code is not allowed in a frame", NO_LIMIT),
+    CLOSE_REASON: (1007, "close reason is not UTF-8", NO_LIMIT),
+    DRAFT_LENGTH: (1009, "draft frame length is too long", MAX_SIZE),
+    TOO_SLOW: (1013, "peer reads too slowly", MAX_BACKLOG),
+    TOO_MANY_MESSAGES: (1008, "too many messages", MESSAGE_RATE),
+    TOO_MANY_BYTES: (1008, "too many bytes", BYTE_RATE),
+    TOO_MANY_CONTROLS: (1008, "too many pings and pongs", CONTROL_RATE),
+    OUT_OF_MEMORY: (1013, "server is short of memory", MEMORY_BUDGET),
 }
 
-cdef int consequence_codes[TOO_SLOW + 1]
-for _violation, (_code, _reason) in CONSEQUENCES.items():
+cdef int consequence_codes[OUT_OF_MEMORY + 1]
+cdef Limit consequence_limits[OUT_OF_MEMORY + 1]
+for _violation, (_code, _, _limit) in CONSEQUENCES.items():
     consequence_codes[_violation] = _code
+    consequence_limits[_violation] = _limit
 
 
 cdef int violation_code(Violation violation) noexcept nogil:
@@ -177,3 +188,7 @@ cdef int violation_code(Violation violation) noexcept nogil:
 
 cdef str violation_reason(Violation violation):
     return CONSEQUENCES[violation][1]
+
+
+cdef Limit violation_limit(Violation violation) noexcept nogil:
+    return consequence_limits[<int>violation]

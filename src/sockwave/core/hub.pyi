@@ -1,12 +1,12 @@
 import asyncio
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine, Hashable, Iterable
 from typing import Any, Self
 
 from sockwave.core.carrier import Engine
 from sockwave.core.connection import Connection
 from sockwave.core.emitter import Emitter
+from sockwave.limits import Limits
 from sockwave.messages import Message
-from sockwave.options import Limits
 
 class Hub:
     connections: dict[int, Connection]
@@ -32,6 +32,9 @@ class Hub:
         slow: str | None = None,
         key: Hashable = None,
     ) -> int: ...
+    def weigh(self, others: Iterable[Connection]) -> int: ...
+    def weigh_each(self) -> list[tuple[int, Connection]]: ...
+    def shed(self, connection: Connection) -> int: ...
     def hold(
         self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None
     ) -> asyncio.Task[object]: ...

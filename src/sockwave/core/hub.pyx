@@ -2,7 +2,7 @@
 
 from libc.stdint cimport SIZE_MAX, uint8_t
 
-from sockwave.core.frames cimport FIN, TEXT
+from sockwave.core.frames cimport FIN, OUT_OF_MEMORY, TEXT
 from sockwave.core.message cimport (
     check_compress, deflated_frame_of, draft_frame_of, frame_of, payload_of,
 )
@@ -69,6 +69,37 @@ cdef class Hub:
                 count += connection.share_frame(draft_frame, policy, key)
             # else: the drafts have no binary
         return count
+
+    def weigh(self, others):
+        """Give how many bytes are held for all connections, and for `others`, not open yet."""
+        cdef Session connection
+        cdef size_t size = 0
+        for connection in self.connections.values():
+            size += connection.held_size()
+        for connection in others:
+            size += connection.held_size()
+        return size
+
+    def weigh_each(self):
+        """Give pairs of how many bytes are held for a connection, and the connection, for those
+        that there are any for."""
+        cdef Session connection
+        cdef size_t size
+        cdef list pairs = []
+        for connection in self.connections.values():
+            size = connection.held_size()
+            if size:
+                pairs.append((size, connection))
+        return pairs
+
+    def shed(self, Session connection):
+        """Fail a connection for the memory that it takes; gives how many bytes that has freed."""
+        cdef size_t size = connection.held_size()
+        connection.give_up(OUT_OF_MEMORY)
+        connection.forget_received()
+        if connection.held_size() > self.engine.cork.high_water:
+            connection.line.lose(None)      # what is half sent would be held until it is taken
+        return size - min(size, connection.held_size())
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1:
         """Let the server's listeners hear what happens to a connection."""

@@ -13,5 +13,6 @@ cdef class Inbox:
     cdef int end(self) except -1
     cdef Py_ssize_t count(self) except -1
     cdef object take(self)
+    cdef int forget(self) except -1
     cdef object wait(self, object loop)
     cdef int wake(self) except -1

@@ -40,6 +40,12 @@ cdef class Inbox:
         self.size -= size
         return message
 
+    cdef int forget(self) except -1:
+        """Drop the messages."""
+        self.messages.clear()
+        self.size = 0
+        return 0
+
     cdef object wait(self, object loop):
         """Give a future that is done when it is worth looking again."""
         waiter = loop.create_future()

@@ -3,8 +3,9 @@
 RFC 6455 section 7, and what the drafts have in its place.
 """
 
-from sockwave.core.frames cimport violation_code, violation_reason
+from sockwave.core.frames cimport violation_code, violation_limit, violation_reason
 from sockwave.core.sender cimport DRAFT75
+from sockwave.core.tally cimport CLOSE_TIMEOUT
 
 from sockwave.close import check_close
 from sockwave.errors import ConnectionClosed
@@ -105,6 +106,8 @@ cdef class Phased(Sender):
         """Fail the session (7.1.7): the one way out for whatever the peer does wrong."""
         cdef int code = violation_code(violation)
         reason = violation_reason(violation)
+        if CONNECTED <= self.phase <= CLOSING:
+            self.line.engine.tally.hit(violation_limit(violation))
         self.settle(code, reason)
         return self.happened(PEER_FAILS, check_close(code, reason))
 
@@ -131,6 +134,7 @@ cdef class Phased(Sender):
         if self.phase < CONNECTED:
             self.opening.deadline_passed()
         else:
+            self.line.engine.tally.hit(CLOSE_TIMEOUT)
             self.happened(STREAM_ENDS, None)
 
     cpdef object connection_lost(self, object error):

@@ -16,6 +16,7 @@ cdef enum Policy:
 cdef struct Offer:
     int policy
     bint is_queued
+    bint is_over                # it does not fit without something being dropped
     size_t dropped_count        # messages, itself among them
 
 cdef int policy_of(object slow, object key, int default) except -1

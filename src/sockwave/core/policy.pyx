@@ -78,6 +78,7 @@ cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, objec
     cdef uint32_t shed_count
     cdef Segment* old = NULL
     offer.dropped_count = 0
+    offer.is_over = False
     while True:
         waiting = waiting_size(line, behind)
         if offer.policy == CONFLATE:
@@ -87,6 +88,8 @@ cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, objec
         excess = excess_size(line.cork, waiting, size)
         if offer.policy >= DROP_OLD and old is NULL and is_crowded(line, behind):
             excess = max(excess, 1)
+        if excess:
+            offer.is_over = True
         if not excess or offer.policy == DROP_NEW:
             break
         shed_count = shed(line, &excess, 1)

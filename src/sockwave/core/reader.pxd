@@ -45,6 +45,7 @@ cdef class Reader:
     cdef uint8_t* lent          # what was kept, while it is being read
     cdef size_t lent_size
     cdef uint32_t fragment_count
+    cdef uint32_t free_fragment_count   # of one message; each 32 bytes of it allow one more
     cdef uint32_t mask          # for the next payload byte
     cdef uint8_t message_opcode     # 0: not inside a message
     cdef uint8_t utf8_state
@@ -63,6 +64,7 @@ cdef class Reader:
     cdef uint8_t* reserve(self, size_t* size) except? NULL
     cdef int append(self, const uint8_t* data, size_t size) except -1
     cdef int make_room(self, size_t size) except -1
+    cdef size_t room_size(self) noexcept
     cdef bytes take_message(self)
     cdef int forget_message(self) noexcept
     cdef bint gives_pieces(self) noexcept

@@ -28,9 +28,7 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject** bytes, Py_ssize_t size) except -1
 
 cdef enum:
-    # A budget for fragments that grows with the bytes received: it stops floods of tiny and of
-    # empty fragments, and lets honest traffic through (a 64 byte fragment pays for itself twice).
-    FREE_FRAGMENT_COUNT = 1024
+    # So many bytes of a message allow one more fragment: one of 64 bytes pays for itself twice.
     FRAGMENT_PRICE_SIZE = 32
     # What is missing of a frame must be this much before the socket is read straight into the
     # message.
@@ -115,7 +113,10 @@ cdef class Reader:
             self.message_opcode = header.opcode
             self.utf8_state = UTF8_COMPLETE
         self.fragment_count += 1
-        if self.fragment_count > FREE_FRAGMENT_COUNT + self.message_size / FRAGMENT_PRICE_SIZE:
+        if (
+            self.fragment_count
+            > self.free_fragment_count + self.message_size / FRAGMENT_PRICE_SIZE
+        ):
             return self.violate(found, TOO_MANY_FRAGMENTS)
         self.frame_left = header.length
         self.frame_fin = header.fin
@@ -234,6 +235,10 @@ cdef class Reader:
             room = max(room, self.message_size + size)
             _PyBytes_Resize(&self.message, room)
         return 0
+
+    cdef size_t room_size(self) noexcept:
+        """Say what the message in the making takes, with the room to grow."""
+        return 0 if self.message is NULL else PyBytes_GET_SIZE(<object>self.message)
 
     cdef bytes take_message(self):
         """Give the assembled message away, as it is."""

@@ -1,6 +1,6 @@
 """What a session writes: messages, whole and in pieces, and control frames."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint16_t
 
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.frames cimport Violation
@@ -19,6 +19,7 @@ cdef class Sender(Receiver):
     # While a message is streamed out: the messages that must not come in between, in order.
     cdef Writer behind
     cdef object speakers        # a deque of those who stream: the first does, the others wait
+    cdef uint16_t unanswered_count      # pings of ours that no pong has answered
     cdef uint8_t version_index
 
     # What those above it do:
@@ -36,7 +37,7 @@ cdef class Sender(Receiver):
         self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
     ) except -1
     cdef int end_fragments(self) except -1
-    cdef int give_up(self) except -1
+    cdef int give_up(self, Violation violation) except -1
     cdef int write_control(self, int opcode, bytes payload) except -1
     cdef int write_close(self, bytes payload) except -1
     cdef int write_pong(self, bytes payload) except -1

@@ -5,13 +5,18 @@ RFC 6455 sections 5.4 and 5.5, and what the drafts have in their place.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from sockwave.core.frames cimport CLOSE, FIN, MAX_HEADER_SIZE, PONG, TOO_SLOW
+from sockwave.core.frames cimport CLOSE, FIN, MAX_HEADER_SIZE, PING, PONG, TOO_SLOW
 from sockwave.core.message cimport draft_frame_of, frame_of
 from sockwave.core.policy cimport (
     CLOSE_SLOW, Offer, is_overfull, join, make_offer, waiting_size,
 )
+from sockwave.core.tally cimport MAX_BACKLOG
 
 from sockwave.core.writer import DONE
+
+cdef enum:
+    # As many as can be counted; who sends more pings than that has had no pong for very long.
+    MOST_UNANSWERED_COUNT = 65535
 
 VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
 
@@ -59,7 +64,9 @@ cdef class Sender(Receiver):
         if offer.dropped_count:
             self.dropped(offer.dropped_count)
         if policy == CLOSE_SLOW and not offer.is_queued:
-            self.give_up()
+            self.give_up(TOO_SLOW)
+        elif offer.is_over:
+            self.line.engine.tally.hit(MAX_BACKLOG)
         return offer.is_queued
 
     cdef object when_drained(self):
@@ -80,7 +87,7 @@ cdef class Sender(Receiver):
         message": from the first one on, other messages wait behind it.
         """
         if is_overfull(self.line, None, size):
-            return self.give_up()
+            return self.give_up(TOO_SLOW)
         if self.behind is None:
             self.behind = Writer.__new__(Writer)
             self.behind.cork = self.line.cork
@@ -97,15 +104,17 @@ cdef class Sender(Receiver):
             join(self.line, behind)
         return self.line.take_over_waiters(behind)
 
-    cdef int give_up(self) except -1:
+    cdef int give_up(self, Violation violation) except -1:
         """Fail a peer that does not read: what has not begun to leave is dropped, so that the close
         frame can follow."""
         self.line.drop_backlog(True)
-        return self.fail(TOO_SLOW)
+        return self.fail(violation)
 
     # ---- control frames
 
     cdef int write_control(self, int opcode, bytes payload) except -1:
+        if opcode == PING and self.unanswered_count < MOST_UNANSWERED_COUNT:
+            self.unanswered_count += 1
         return self.line.write_frame(
             FIN | opcode, payload, <const uint8_t*>PyBytes_AS_STRING(payload),
             PyBytes_GET_SIZE(payload),

@@ -2,9 +2,11 @@
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.allowance cimport Account
 from sockwave.core.codec cimport Deflater, Inflater
 from sockwave.core.phases cimport Phased
 from sockwave.core.reader cimport Found, Input, Reader
+from sockwave.core.tally cimport Limit
 
 # Why the application is behind: while one of them holds, reading is paused.
 cdef enum Fullness:
@@ -18,6 +20,7 @@ cdef class Session(Phased):
     cdef Reader reader
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
     cdef Inflater inflater
+    cdef Account* account       # what the peer has spent; NULL: nothing yet
     cdef uint8_t fullness       # why the application is behind, if it is: of Fullness
     cdef bint is_choked         # the peer is behind: reading is paused
     cdef bint is_postponed      # messages are left for the next wake-up
@@ -33,6 +36,11 @@ cdef class Session(Phased):
     cdef int taker_ended(self) except -1
 
     cdef int read(self, Input* given) except -1
+    cdef bint overspends(self, int event, const Found* found) except -1
+    cdef bint may_control(self, int opcode) except -1
+    cdef int open_account(self) except -1
+    cdef size_t held_size(self) except? 0
+    cdef int forget_received(self) except -1
     cdef int found_message(self, int opcode, Found* found) except -1
     cdef int found_deflated(self, int opcode, Found* found) except -1
     cdef int cannot_decode(self) except -1
@@ -42,5 +50,5 @@ cdef class Session(Phased):
     cdef int set_reading(self) except -1
     cdef int postpone(self) except -1
     cdef int go_on_later(self) except -1
-    cdef int fall_behind(self, Fullness why) except -1
+    cdef int fall_behind(self, Fullness why, Limit limit) except -1
     cdef int catch_up(self, Fullness why) except -1

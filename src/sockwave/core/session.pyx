@@ -6,15 +6,21 @@ RFC 6455 sections 5.4 to 6.2, and what the drafts have in their place.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
-from libc.stdlib cimport free
+from libc.stdlib cimport calloc, free
 
+from sockwave.core.allowance cimport spend
 from sockwave.core.carrier cimport HEADROOM_SIZE, Carrier, Engine
 from sockwave.core.emitter cimport raise_pending
-from sockwave.core.frames cimport CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, TEXT, Violation
+from sockwave.core.frames cimport (
+    CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES, TOO_MANY_CONTROLS,
+    TOO_MANY_MESSAGES, Violation,
+)
 from sockwave.core.hixie cimport HixieReader
 from sockwave.core.phases cimport CLOSING, CONNECTED, OPENING, PEER_CLOSES
+from sockwave.core.policy cimport waiting_size
 from sockwave.core.reader cimport NEEDS_MORE, PIECE, VIOLATED
 from sockwave.core.sender cimport DRAFT76
+from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
 from sockwave.core.sender import VERSIONS
@@ -43,6 +49,12 @@ cdef class Session(Phased):
             self.reader = draft_reader
         else:
             self.reader = Reader(max_size)
+        self.reader.free_fragment_count = line.engine.tariff.free_fragment_count
+        if line.engine.tariff.message.one_s or line.engine.tariff.byte.one_s:
+            self.open_account()
+
+    def __dealloc__(self):
+        free(self.account)
 
     cdef int heard_message(self, object message, size_t size) except -1:
         return 0
@@ -161,10 +173,12 @@ cdef class Session(Phased):
             if event == VIOLATED:
                 if found.violation == MESSAGE_TOO_BIG and self.may_be_streamed():
                     self.reader.hold(given)
-                    return self.fall_behind(NOT_ASKED)
+                    return self.fall_behind(NOT_ASKED, NO_LIMIT)
                 return self.fail(found.violation)
             if event >= CLOSE:
                 self.found_control(event, &found)
+            elif self.account is not NULL and self.overspends(event, &found):
+                return 0
             elif event == PIECE:
                 self.found_piece(&found)
             else:
@@ -238,12 +252,62 @@ cdef class Session(Phased):
             self.happened(PEER_CLOSES, payload[:2])
         elif self.phase != CONNECTED:
             return 0
+        elif not self.may_control(opcode):
+            return self.fail(TOO_MANY_CONTROLS)
         elif opcode == PING:
             self.write_pong(payload)
             self.heard_ping(payload)
         else:
             self.heard_pong(payload)
         return 0
+
+    # ---- what the peer may do in a second
+
+    cdef int open_account(self) except -1:
+        self.account = <Account*>calloc(1, sizeof(Account))
+        if self.account is NULL:
+            raise MemoryError
+        return 0
+
+    cdef bint overspends(self, int event, const Found* found) except -1:
+        """Say whether a message, or a piece of one, was one too many; then the session fails."""
+        cdef Engine engine = self.line.engine
+        cdef double now_s
+        if self.phase != CONNECTED:
+            return False
+        now_s = engine.clock()
+        if not spend(&engine.tariff.byte, &self.account.byte_s, now_s, found.size):
+            self.fail(TOO_MANY_BYTES)
+            return True
+        if event == PIECE and not found.is_last:
+            return False
+        if not spend(&engine.tariff.message, &self.account.message_s, now_s, 1):
+            self.fail(TOO_MANY_MESSAGES)
+            return True
+        return False
+
+    cdef bint may_control(self, int opcode) except -1:
+        """Say whether the peer may send this ping or pong. A pong that answers a ping of ours is
+        free; 5.5.3 lets it answer several by one, so which it answers is not looked at."""
+        cdef Engine engine = self.line.engine
+        if opcode == PONG and self.unanswered_count:
+            self.unanswered_count -= 1
+            return True
+        if not engine.tariff.control.one_s:
+            return True
+        if self.account is NULL:
+            self.open_account()
+        return spend(&engine.tariff.control, &self.account.control_s, engine.clock(), 1)
+
+    cdef size_t held_size(self) except? 0:
+        """Say how many bytes are held for this peer."""
+        cdef Reader reader = self.reader
+        return waiting_size(self.line, self.behind) + reader.held_size + reader.room_size()
+
+    cdef int forget_received(self) except -1:
+        """Drop what has come and waits."""
+        self.reader.forget_message()
+        return self.reader.forget_held()
 
     # ---- flow: who has to wait for whom
 
@@ -272,11 +336,12 @@ cdef class Session(Phased):
         """Take up what had to wait: first what has been received already, then the socket."""
         return self.postpone() if self.reader.held_size else self.set_reading()
 
-    cdef int fall_behind(self, Fullness why) except -1:
+    cdef int fall_behind(self, Fullness why, Limit limit) except -1:
         """Let the peer wait for the application."""
         # A session that closes reads on, for the peer's close frame.
         if self.phase == CONNECTED and not self.fullness & why:
             self.fullness |= why
+            self.line.engine.tally.hit(limit)
             self.set_reading()
         return 0
 

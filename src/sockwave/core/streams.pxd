@@ -27,6 +27,7 @@ cdef class Intake:
     cdef int account(self, Py_ssize_t count, Py_ssize_t size) except -1
     cdef int withdraw(self, Incoming incoming) except -1
     cdef int end(self, object error) except -1
+    cdef int forget(self) except -1
 
 cdef class Incoming:
     """One such message."""

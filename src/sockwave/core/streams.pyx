@@ -14,6 +14,7 @@ from libc.stdint cimport SIZE_MAX
 from sockwave.core.carrier cimport READ_SIZE
 from sockwave.core.frames cimport BINARY, MESSAGE_TOO_BIG, TEXT
 from sockwave.core.session cimport CHUNKS_FULL
+from sockwave.core.tally cimport QUEUE_COUNT, QUEUE_SIZE
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -127,7 +128,9 @@ cdef class Intake:
         if self.session is None:
             return 0
         if self.count >= self.max_count or self.size > self.max_size - self.piece_size:
-            return self.session.fall_behind(CHUNKS_FULL)
+            return self.session.fall_behind(
+                CHUNKS_FULL, QUEUE_COUNT if self.count >= self.max_count else QUEUE_SIZE
+            )
         if self.count <= self.max_count // 4 and self.size <= self.max_size // 4:
             return self.session.catch_up(CHUNKS_FULL)
         return 0
@@ -145,6 +148,16 @@ cdef class Intake:
             if self.queue:
                 return self.begin()
             self.session.reader.give_pieces(self.message_size, 0)
+        return 0
+
+    cdef int forget(self) except -1:
+        """Drop what has come of messages that are not whole; the connection is to end."""
+        cdef Incoming incoming
+        cdef size_t size
+        for incoming in self.queue:
+            while incoming.chunks:
+                _, size = incoming.chunks.popleft()
+                self.account(-1, -<Py_ssize_t>size)
         return 0
 
     cdef int end(self, object error) except -1:

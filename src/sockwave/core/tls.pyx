@@ -4,7 +4,6 @@ RFC 8446 and RFC 5246. What is sealed and unsealed here is read and written by t
 the portable path, by the ssl module's `SSLObject` and `MemoryBIO`; `openssl` has the direct one.
 """
 
-import logging
 import ssl
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
@@ -16,19 +15,12 @@ from libc.string cimport memcpy
 from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, Carrier
 from sockwave.core.receiver cimport Receiver
 
+from sockwave.address import spell
+from sockwave.log import peers
 from sockwave.security import Security
-
-logger = logging.getLogger("sockwave")
 
 # What OpenSSL calls the first bytes of a plain request, and of one to a proxy.
 PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
-
-
-cdef str spell(object address):
-    """Write the address of a peer for the log."""
-    if isinstance(address, tuple):
-        return f"{address[0]}:{address[1]}"
-    return address or "a peer on a Unix socket"
 
 
 cdef class Records:
@@ -205,9 +197,9 @@ cdef class Tls:
             pass        # it is gone, and hears nothing
         if not self.is_established and not line.is_lost:
             if getattr(error, "reason", None) in PLAIN_HTTP:
-                logger.warning("%s speaks plain HTTP to a TLS port", spell(line.remote_address))
+                peers.warning("%s speaks plain HTTP to a TLS port", spell(line.remote_address))
             else:
-                logger.debug("no TLS with %s: %s", spell(line.remote_address), error)
+                peers.debug("no TLS with %s: %s", spell(line.remote_address), error)
         line.lose(error if isinstance(error, OSError) else OSError(str(error)))
         return 0
 
@@ -229,7 +221,7 @@ cdef class Tls:
                 self.forward(line, mark)
                 taken += sealed
         except Exception as error:
-            logger.debug("no more TLS with %s: %s", spell(line.remote_address), error)
+            peers.debug("no more TLS with %s: %s", spell(line.remote_address), error)
             return -1
         return taken
 

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Protocol
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 if TYPE_CHECKING:
+    from sockwave.admission import Admission
+    from sockwave.core.tally import Tally
     from sockwave.http.connection import HttpConnection
 
 
 class Application(Protocol):
     """Who answers the requests of a connection."""
 
+    admission: "Admission"
     limits: Limits
     loop: asyncio.AbstractEventLoop
+    tally: "Tally"
 
     def handle_request(self, request: Request, response: Response) -> None:
         """Answer a request, now or later."""

@@ -6,8 +6,9 @@ from typing import Protocol
 from httptools import HttpParserError, HttpRequestParser
 
 from sockwave.errors import Refused
+from sockwave.http.check import refuse_block
 from sockwave.http.head import RequestHead
-from sockwave.options import Limits
+from sockwave.limits import Limits, OverLimit
 
 # 16 digits say any size; behind them only extensions could stand, and nobody uses those.
 _SIZE_LINE_SIZE = 256
@@ -50,9 +51,9 @@ def create_decoder(head: RequestHead, limits: Limits) -> Decoder | None:
     return LengthDecoder(length)
 
 
-def refuse_body(body_size: int) -> Refused:
+def refuse_body(body_size: int) -> OverLimit:
     """Return the refusal of a body of more than `body_size` bytes."""
-    return Refused(413, f"a body of more than {body_size} bytes\n")
+    return OverLimit("body_size", 413, f"a body of more than {body_size} bytes\n")
 
 
 def _take(data: bytearray, size: int) -> bytes:
@@ -155,7 +156,7 @@ class ChunkedDecoder:
         end = data.find(b"\n", self._scanned_size)
         size = end + 1 if end >= 0 else len(data)
         if size > limit:
-            raise Refused(400, f"malformed chunked body: a line of more than {limit} bytes\n")
+            raise self._refuse_line(limit)
         if end < 0:
             self._scanned_size = size
             return None
@@ -163,6 +164,12 @@ class ChunkedDecoder:
         line = _take(data, size)
         self._parser.feed_data(line)
         return line
+
+    def _refuse_line(self, limit: int) -> Refused:
+        """Return the refusal of a line of more than `limit` bytes."""
+        if self._step is ChunkedDecoder._read_trailer:
+            return refuse_block(self._limits)
+        return Refused(400, f"malformed chunked body: a line of more than {limit} bytes\n")
 
     def _read_size_line(self, data: bytearray) -> bool:
         """Read the line before a chunk; False when more input is needed."""
@@ -223,5 +230,6 @@ class ChunkedDecoder:
             return True
         self._trailer_count += 1
         if self._trailer_count > self._limits.header_count:
-            raise Refused(431, f"more than {self._limits.header_count} trailer fields\n")
+            count = self._limits.header_count
+            raise OverLimit("header_count", 431, f"more than {count} trailer fields\n")
         return True

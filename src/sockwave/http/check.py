@@ -5,7 +5,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from sockwave.errors import Refused
 from sockwave.http.head import RequestHead
 from sockwave.http.headers import Headers
-from sockwave.options import Limits
+from sockwave.limits import Limits, OverLimit
 
 # RFC 3986, 3.2.2 and 3.2.3: the host and port of an authority, without the user information that
 # RFC 9110, 4.2.4 forbids. The deletion table of `bytes.translate`.
@@ -30,7 +30,7 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     lines = raw[:-4].decode("latin-1").split("\r\n")
     parts = _split_line(lines.pop(0))
     if len(lines) > limits.header_count:
-        raise Refused(431, f"more than {limits.header_count} header fields\n")
+        raise OverLimit("header_count", 431, f"more than {limits.header_count} header fields\n")
     _run_parser(raw)
     if "" in lines:
         raise Refused(400, "malformed request: expected one head\n")
@@ -58,14 +58,16 @@ def _run_parser(raw: bytes) -> None:
         raise Refused(400, f"malformed request: {error}\n") from None
 
 
-def refuse_line(limits: Limits) -> Refused:
+def refuse_line(limits: Limits) -> OverLimit:
     """Return the refusal of a request line that is too long."""
-    return Refused(414, f"a request line of more than {limits.request_line_size} bytes\n")
+    size = limits.request_line_size
+    return OverLimit("request_line_size", 414, f"a request line of more than {size} bytes\n")
 
 
-def refuse_block(limits: Limits) -> Refused:
+def refuse_block(limits: Limits) -> OverLimit:
     """Return the refusal of a header block that is too long."""
-    return Refused(431, f"header fields of more than {limits.header_block_size} bytes\n")
+    size = limits.header_block_size
+    return OverLimit("header_block_size", 431, f"header fields of more than {size} bytes\n")
 
 
 def _split_line(line: str) -> tuple[str, str, str]:

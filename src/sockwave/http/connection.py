@@ -16,6 +16,7 @@ from sockwave.http.patience import Patience, Wait
 from sockwave.http.scanner import HeadScanner
 from sockwave.http.semantics import wants_websocket
 from sockwave.http.serialize import serialize_response
+from sockwave.limits import OverLimit
 
 
 class Phase(enum.Enum):
@@ -78,6 +79,12 @@ class HttpConnection(Receiver):
         """The peer: `(host, port)`, or the path of a Unix socket."""
         return self.carrier.remote_address
 
+    @property
+    def held_size(self) -> int:
+        """How many bytes are held for the peer: its input, and answers that it has not taken."""
+        body_size = 0 if self._exchange is None else self._exchange.held_size
+        return len(self._input) + body_size + self.carrier.backlog_size
+
     # ---- what the carrier tells ----
 
     def data_received(self, data: bytes) -> None:
@@ -102,12 +109,15 @@ class HttpConnection(Receiver):
         exchange = self._exchange
         if self._phase is Phase.DRAINING or self._patience.wait is Wait.EXCHANGE:
             if exchange is not None and exchange.awaits_body and not self._paused:
-                self._refuse(Refused(408, "the body took too long\n"))
+                self._refuse(OverLimit("body_timeout", 408, "the body took too long\n"))
             elif self._patience.is_over(half_closed=self._eof):
+                self.application.tally.count("body_timeout")
                 self.abort()
         elif self._patience.wait is Wait.HEAD and self._input:
-            self._refuse(Refused(408, "the request took too long\n"))
+            self._refuse(OverLimit("handshake_timeout", 408, "the request took too long\n"))
         else:
+            is_new = self._patience.wait is Wait.HEAD
+            self.application.tally.count("handshake_timeout" if is_new else "keep_alive_timeout")
             self._end()
 
     def connection_lost(self, error: OSError | None) -> None:
@@ -124,6 +134,11 @@ class HttpConnection(Receiver):
         self._closing = True
         if self._phase is Phase.OPEN and self._exchange is None:
             self._end()
+
+    def dismiss(self, refused: OverLimit) -> None:
+        """Make room for somebody else's handshake, while nothing has been asked."""
+        self._leave(Phase.ENDED)
+        self.application.admission.turn_away(self.carrier, refused)
 
     def hold(self, task: asyncio.Task[Any]) -> None:
         """Keep a task, and cancel it when the connection goes."""
@@ -211,6 +226,7 @@ class HttpConnection(Receiver):
         raw = self._scanner.cut(self._input)
         if raw is None:
             return False
+        self.application.admission.settle(self)
         head = parse_head(raw, self.limits)
         if not wants_websocket(head):
             self._begin(head)
@@ -233,6 +249,8 @@ class HttpConnection(Receiver):
 
     def _begin(self, head: RequestHead) -> None:
         """Have one request answered; raises Refused."""
+        # It may be answered before anybody looks at the time again.
+        self._patience.change(Wait.EXCHANGE)
         self._exchange = exchange = Exchange(self, head)
         exchange.receive(self._input)
         response = exchange.response
@@ -264,6 +282,8 @@ class HttpConnection(Receiver):
         if response is not None and response.headers_sent:
             self.abort()
             return
+        if isinstance(refused, OverLimit):
+            self.application.tally.count(refused.limit)
         if exchange is None or response is not None:
             self.write(serialize_response(refused.status, refused.headers, refused.body))
         # Else a body went wrong behind its answer, and cannot be answered once more.
@@ -288,12 +308,14 @@ class HttpConnection(Receiver):
         full = busy and self._is_full()
         if full and not self._paused:
             self.carrier.pause_reading()
+            if self._exchange is None or self._exchange.is_received:
+                self.application.tally.count("pipelined_count")
         elif self._paused and not full:
             self.carrier.resume_reading()
         self._paused = full
 
     def _is_full(self) -> bool:
-        """Tell whether enough has arrived that nobody has taken yet."""
+        """Tell whether enough has arrived that nobody has taken yet: of a body, or of requests."""
         if self._exchange is not None and not self._exchange.is_received:
             return self._exchange.is_full
         if len(self._input) >= self.limits.header_block_size:
@@ -321,6 +343,7 @@ class HttpConnection(Receiver):
 
     def _leave(self, phase: Phase) -> None:
         """Be done with requests."""
+        self.application.admission.settle(self)
         self._phase = phase
         self._input.clear()
         if self._exchange is not None:

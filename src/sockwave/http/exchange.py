@@ -10,7 +10,7 @@ from sockwave.http.request import Request
 from sockwave.http.response import Response
 from sockwave.http.semantics import expects_continue, keeps_alive
 from sockwave.http.stream import BodyStream
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 
 class Connection(Protocol):
@@ -99,6 +99,11 @@ class Exchange:
     def is_read(self) -> bool:
         """Whether somebody reads the body, and has not seen its end."""
         return self._decoder is not None and self._stream.claimed
+
+    @property
+    def held_size(self) -> int:
+        """How many bytes of the body wait here."""
+        return self._stream.size
 
     @property
     def is_full(self) -> bool:

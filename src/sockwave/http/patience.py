@@ -3,7 +3,7 @@
 import enum
 
 from sockwave.core.carrier import Carrier
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 
 class Wait(enum.Enum):

@@ -2,7 +2,7 @@
 
 from sockwave.errors import Refused
 from sockwave.http.check import refuse_block, refuse_line
-from sockwave.options import Limits
+from sockwave.limits import Limits
 
 # RFC 9112, 2.2: "a server that is expecting to receive and parse a request-line SHOULD ignore at
 # least one empty line (CRLF) received prior to the request-line." More than a few are no accident.

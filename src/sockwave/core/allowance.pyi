@@ -1,0 +1,8 @@
+from typing import Self
+
+from sockwave.limits import Limits
+
+BURST_S: float
+
+class Tariff:
+    def __new__(cls, limits: Limits) -> Self: ...

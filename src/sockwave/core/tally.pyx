@@ -1,0 +1,42 @@
+"""How often each limit has been applied: one table of a server, counted where the limit bites."""
+
+from sockwave.limits import COUNTED_LIMITS
+
+CORE_LIMITS = (
+    "max_size",
+    "fragment_count",
+    "message_rate",
+    "byte_rate",
+    "control_rate",
+    "queue_count",
+    "queue_size",
+    "max_tasks",
+    "high_water",
+    "max_backlog",
+    "memory_budget",
+    "close_timeout",
+)
+
+# Name → where it is counted.
+PLACES = {name: place for place, name in enumerate(CORE_LIMITS)}
+for _name in COUNTED_LIMITS:
+    PLACES.setdefault(_name, len(PLACES))
+if len(PLACES) != len(COUNTED_LIMITS) or len(PLACES) > MAX_LIMIT_COUNT:
+    raise AssertionError("the core's limits: expected to be among those of Limits")
+
+
+cdef class Tally:
+    """Counts, for one server."""
+
+    cdef int hit(self, Limit limit) noexcept:
+        if limit != NO_LIMIT:
+            self.counts[<int>limit] += 1
+        return 0
+
+    def count(self, str name):
+        """Note that a limit has been applied; KeyError for one that is not counted."""
+        self.counts[<int>PLACES[name]] += 1
+
+    def count_of(self, str name):
+        """Give how often a limit has been applied; KeyError for one that is not counted."""
+        return self.counts[<int>PLACES[name]]

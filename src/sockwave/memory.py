@@ -1,0 +1,79 @@
+"""Whether the connections together hold more memory than they may: the option `memory_budget`.
+
+The bytes are counted in looks, as a sum kept at every change would cost each message something, and
+whatever it got wrong would stay wrong.
+"""
+
+import asyncio
+import weakref
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from sockwave.address import spell
+from sockwave.core.connection import Connection
+from sockwave.core.hub import Hub
+from sockwave.http import HttpConnection
+from sockwave.log import peers
+
+if TYPE_CHECKING:
+    from sockwave.opening import Opening
+
+# Of the budget: from here on nobody is let in, and from here on who holds the most has to go.
+CLOSED_PART = 0.90
+SHED_PART = 0.95
+
+# From one look to the next, and so much more for each so many connections: what looking costs stays
+# under one per cent of the time, however many there are.
+_LOOK_S = 0.1
+_LOOK_COUNT = 10_000
+
+
+class MemoryWatch:
+    """Looks at what is held, and makes room."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        openings: "set[Opening]",
+        visitors: weakref.WeakSet[HttpConnection],
+    ) -> None:
+        self.is_short = False
+        self._hub = hub
+        self._openings = openings
+        self._visitors = visitors
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look(self) -> None:
+        """Look now, and again later; nothing happens without a budget."""
+        budget = self._hub.limits.memory_budget
+        if budget is None:
+            return
+        held_size = self._hub.weigh(opening.connection for opening in self._openings)
+        held_size += sum(visitor.held_size for visitor in self._visitors)
+        if held_size >= SHED_PART * budget:
+            held_size = self._shed(held_size, int(SHED_PART * budget))
+        self.is_short = held_size >= CLOSED_PART * budget
+        count = len(self._hub.connections) + len(self._visitors)
+        delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
+        self._timer = self._hub.engine.loop.call_later(delay_s, self.look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _shed(self, held_size: int, most_size: int) -> int:
+        """Drop who holds the most, one after the other; give what is held then."""
+        holders: list[tuple[int, Connection | HttpConnection]] = [*self._hub.weigh_each()]
+        holders += [(visitor.held_size, visitor) for visitor in self._visitors]
+        for size, holder in sorted(holders, key=itemgetter(0), reverse=True):
+            if held_size < most_size or not size:
+                break
+            peers.warning("%s holds %d bytes: too many now", spell(holder.remote_address), size)
+            if isinstance(holder, HttpConnection):
+                self._hub.engine.tally.count("memory_budget")
+                holder.abort()
+                held_size -= size
+            else:
+                held_size -= self._hub.shed(holder)
+        return held_size

@@ -1,0 +1,69 @@
+"""Clients that were there before the attack and want to notice nothing of it."""
+
+import asyncio
+from typing import Self
+
+from wire import Wire
+
+from attacks.victim import BYSTANDER
+
+# Where bystanders come from, and a server's own page: the Host of `Wire.connect`.
+OWN_PAGE = {"Origin": "http://example.com"}
+
+
+class Bystanders:
+    """A few clients that send messages and hold the server to sending them back."""
+
+    def __init__(self, wires: list[Wire]) -> None:
+        self.wires = wires
+        self.rounds = [0] * len(wires)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def gather(cls, address: tuple[str, int], count: int) -> Self:
+        """Connect so many, and let each have one message back."""
+        made = cls(
+            [await Wire.connect(address, target=BYSTANDER, headers=OWN_PAGE) for _ in range(count)]
+        )
+        for number in range(count):
+            await made.echo(number)
+        return made
+
+    async def echo(self, number: int) -> None:
+        """Send one message, and see it come back, next and whole."""
+        message = f"bystander {number}, round {self.rounds[number]}"
+        self.wires[number].send(message)
+        answer = await self.wires[number].receive_message()
+        assert answer == message, f"{message!r} expected, got {answer!r}"
+        self.rounds[number] += 1
+
+    async def _echo_on(self, number: int) -> None:
+        while True:
+            await self.echo(number)
+            await asyncio.sleep(0.02)  # they are to be in the middle of things, not a load
+
+    async def __aenter__(self) -> Self:
+        """Begin to echo."""
+        self._tasks = [
+            asyncio.create_task(self._echo_on(number)) for number in range(len(self.wires))
+        ]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop; raises what disturbed one of them."""
+        before = list(self.rounds)
+        # One round more for everybody: all are served yet.
+        while kind is None and any(  # noqa: ASYNC110 - tasks have no event for a round
+            rounds == start and not task.done()
+            for rounds, start, task in zip(self.rounds, before, self._tasks, strict=True)
+        ):
+            await asyncio.sleep(0.005)
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if not isinstance(outcome, asyncio.CancelledError):
+                raise outcome
+
+    async def close(self) -> None:
+        for wire in self.wires:
+            await wire.close()

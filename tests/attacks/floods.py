@@ -1,0 +1,61 @@
+"""How an attacker sends: more than is taken, and byte by byte."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+
+from wire import Wire
+
+from attacks.process import Victim
+
+# How long a socket must not take anything to count as one that is not read.
+STALL_S = 0.3
+
+
+async def pour(wire: Wire, batch: bytes, count: int) -> int:
+    """Send a batch so many times, until it is no longer taken; give how often it was."""
+    taken = 0
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        for _ in range(count):
+            wire.write(batch)
+            async with asyncio.timeout(STALL_S):
+                await wire.drain()
+            if wire.reader.has_ended:
+                break
+            taken += 1
+    return taken
+
+
+async def drip(wire: Wire, data: bytes) -> None:
+    """Send each byte in a segment of its own, from a thread: the server reads meanwhile."""
+    await wire.drain()
+    raw = wire.writer.get_extra_info("socket")
+
+    def send() -> None:
+        sock = socket.socket(fileno=socket.dup(raw.fileno()))
+        try:
+            sock.setblocking(True)
+            for i in range(len(data)):
+                sock.send(data[i : i + 1])
+        finally:
+            sock.setblocking(False)
+            sock.close()
+
+    await asyncio.to_thread(send)
+
+
+async def cpu_ratio(victim: Victim, attack: Callable[[int], Awaitable[None]], size: int) -> float:
+    """Give how much more CPU time an attack of twice the size takes: 2 where each costs the same.
+
+    The least of several counts, taken in turns: what else the machine does only ever adds to it.
+    """
+
+    async def measure(size: int) -> float:
+        before = victim.cpu_s()
+        await attack(size)
+        return victim.cpu_s() - before
+
+    await attack(size)
+    pairs = [(await measure(size), await measure(2 * size)) for _ in range(5)]
+    return min(large for _, large in pairs) / min(small for small, _ in pairs)
