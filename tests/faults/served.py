@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import sockwave
+from sockwave.core.carrier import Engine
 
 KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
 
@@ -108,6 +109,10 @@ class Echo:
 
     def asked(self, request: Any, response: Any) -> None:
         """Tell how much the process holds."""
+        if request.path == "/":
+            response.write_head(200, {"Content-Type": "text/plain"})
+            response.end("hello")
+            return
         if request.path == "/collect":
             gc.collect()
         response.write_head(200, {"Content-Type": "application/json", "Connection": "close"})
@@ -134,10 +139,12 @@ class Echo:
 
 
 class Survivor:
-    """What asyncio's own loop cannot survive, caught for it: MemoryError where it takes stock.
+    """What asyncio's own loop cannot survive, caught for it.
 
-    Callbacks and tasks catch what they raise, the lines between them do not. That is Python's
-    affair: the faults count how often it was needed.
+    A MemoryError where the loop takes stock ends it; one where it is about to make a call that it
+    has promised (a step of a task, a transport's farewell) loses that call, and with it the task or
+    the transport. That is Python's affair: the faults count how often it happened, and go on. Calls
+    of the core's own are lost as they are: it has to find that out.
     """
 
     count = 0
@@ -146,15 +153,33 @@ class Survivor:
     def install(cls) -> None:
         """Let the loops of this process go on behind a MemoryError of their own."""
         once = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
+        run = asyncio.Handle._run  # type: ignore[attr-defined]
 
         def run_once(loop: asyncio.BaseEventLoop) -> None:
             try:
                 once(loop)
             except MemoryError:
                 cls.count += 1
-                traceback.print_exc()
+
+        def run_handle(handle: Any) -> None:
+            callback = handle._callback
+            if isinstance(getattr(callback, "__self__", None), Engine):
+                run(handle)
+                return
+            while True:
+                try:
+                    handle._context.run(callback, *handle._args)
+                    return
+                except MemoryError:
+                    cls.count += 1
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException:
+                    traceback.print_exc()
+                    return
 
         asyncio.BaseEventLoop._run_once = run_once  # type: ignore[attr-defined]
+        asyncio.Handle._run = run_handle  # type: ignore[attr-defined]
 
 
 def main() -> None:

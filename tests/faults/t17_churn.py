@@ -128,8 +128,8 @@ class Batch:
 
     def ask_http(self) -> None:
         """An ordinary request."""
-        self.send(b"GET /state HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        self.receive(b"}")
+        self.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.receive(b"hello")
         self.close()
 
 

@@ -40,7 +40,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
     int shutdown(int fd, int how)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
-    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6
+    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, SHUT_RDWR, AF_INET, AF_INET6
 
 cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
@@ -329,9 +329,14 @@ cdef class EpollSocket(Carrier):
             message.msg_iov = <void*>vectors
             message.msg_iovlen = count
             taken = sendmsg(self.fd, &message, MSG_NOSIGNAL)
-        if taken < 0:
-            return 0 if errno == EAGAIN or errno == EINTR else -1
-        return taken
+        if taken >= 0:
+            return taken
+        if errno == EAGAIN or errno == EINTR:
+            return 0
+        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here it
+        # sees the end of the stream, behind what has come already.
+        shutdown(self.fd, SHUT_RDWR)
+        return -1
 
     cdef int end_writing(self) except -1:
         shutdown(self.fd, SHUT_WR)

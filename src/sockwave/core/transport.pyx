@@ -128,10 +128,15 @@ cdef class TransportCarrier(Carrier):
         cdef int i = 0
         if self.is_lost or self.transport.is_closing():
             return -1
-        while i < count and not self.is_write_paused:
-            piece = gather(vectors, count, &i, &start)
-            self.transport.write(piece)
-            taken += PyBytes_GET_SIZE(piece)
+        try:
+            while i < count and not self.is_write_paused:
+                piece = gather(vectors, count, &i, &start)
+                self.transport.write(piece)
+                taken += PyBytes_GET_SIZE(piece)
+        except BaseException:
+            # Whatever it is, most likely want of memory, nobody knows what has been written.
+            self.transport.abort()
+            return -1
         return taken
 
     cdef bint is_flushed(self) noexcept:
