@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import sockwave
-from sockwave.core.carrier import Engine
+from gate import Gate
+from sockwave.core.carrier import Carrier, Engine
 
 KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
 
@@ -155,6 +156,8 @@ class Survivor:
         once = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
         run = asyncio.Handle._run  # type: ignore[attr-defined]
 
+        run_open = Gate.opened(run)
+
         def run_once(loop: asyncio.BaseEventLoop) -> None:
             try:
                 once(loop)
@@ -163,14 +166,14 @@ class Survivor:
 
         def run_handle(handle: Any) -> None:
             callback = handle._callback
-            if isinstance(getattr(callback, "__self__", None), Engine):
-                run(handle)
+            if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
+                run_open(handle)
                 return
             while True:
                 try:
                     handle._context.run(callback, *handle._args)
                     return
-                except MemoryError:
+                except (MemoryError, SystemError):  # the latter: CPython lost the former
                     cls.count += 1
                 except (KeyboardInterrupt, SystemExit):
                     raise
@@ -189,9 +192,12 @@ def main() -> None:
     parser.add_argument("--options", type=json.loads, default={})
     parser.add_argument("--close-options", type=json.loads, default={})
     parser.add_argument("--survive", action="store_true")
+    parser.add_argument("--gate", type=int, help="where in the shim's page")
     arguments = parser.parse_args()
     if arguments.survive:
         Survivor.install()
+    if arguments.gate is not None:
+        Gate.install(arguments.gate)
     server = sockwave.create_server(engine=arguments.engine, **arguments.options)
     if arguments.close_options:
         # SIGTERM closes the server as it is: with times that a test can wait for.

@@ -29,6 +29,7 @@ struct call {
 };
 
 static struct control {
+    _Atomic uint64_t is_closed;      /* no allocation fails meanwhile: the server's own to say */
     _Atomic int64_t until_failure;   /* allocations until the first that fails; 0: none does */
     _Atomic int64_t failing_count;   /* how many fail from then on */
     _Atomic uint64_t allocation_count, failure_count; /* seen while one was due, and failed */
@@ -55,7 +56,7 @@ __attribute__((constructor)) static void attach(void) {
 
 static bool allocation_fails(void) {
     int64_t left = atomic_load_explicit(&control->until_failure, memory_order_relaxed);
-    if (left == 0)
+    if (left == 0 || control->is_closed)
         return false;
     control->allocation_count++;
     if (left > 1) {

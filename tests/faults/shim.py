@@ -28,6 +28,7 @@ class Control(ctypes.Structure):
     """The page: `struct control` of shim.c."""
 
     _fields_ = (
+        ("is_closed", ctypes.c_uint64),
         ("until_failure", ctypes.c_int64),
         ("failing_count", ctypes.c_int64),
         ("allocation_count", ctypes.c_uint64),

@@ -22,7 +22,7 @@ from faults.client import (
 )
 from faults.ledger import Stream, Verdict, make_message
 from faults.processes import Served, growth
-from faults.shim import Shim
+from faults.shim import Control, Shim
 
 #: What a reply takes at most, on a machine that others use too.
 PATIENCE_S = 4.0
@@ -229,10 +229,14 @@ class Campaign:
     async def warm_up(self) -> None:
         """Have all conversations without a fault, until nothing new is kept for later."""
         await self.bystander.connect()
-        for _ in range(5):
+        for round_number in range(5):
             for name, conversation in CONVERSATIONS.items():
                 outcome = await self.have(conversation)
                 self.verdict.require(outcome == "whole", f"{name} without a fault: {outcome}")
+                # What errors are told with is made once, too.
+                self.shim.fail_allocation(100 * round_number + 50)
+                await self.have(conversation)
+                self.shim.allow_allocations()
         self.before = await self.served.settle()
         self.living_count = self.shim.control.living_count
 
@@ -296,7 +300,10 @@ async def run(
     shim = Shim(seed)
     try:
         settings = {"options": OPTIONS, "environment": shim.environment}
-        async with Served.start(engine, "--survive", **settings) as served:
+        arguments = ["--survive"]
+        if engine == "asyncio":
+            arguments += ["--gate", str(Control.is_closed.offset)]
+        async with Served.start(engine, *arguments, **settings) as served:
             campaign = Campaign(served, shim, verdict)
             await campaign.warm_up()
             await campaign.walk(names, strides)
