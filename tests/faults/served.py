@@ -79,17 +79,19 @@ class Echo:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         elif path == "/count":
-            name = conn.request.query
-
-            @conn.on("message")
-            def count(message: str | bytes) -> None:
-                conn.send(message)
-                self.echoed[name] += 1
-
+            conn.on("message", functools.partial(self.count, conn, conn.request.query))
         elif path == "/broadcast":
             conn.on("message", self.server.broadcast)
         else:
             conn.on("message", conn.send)
+
+    def count(self, conn: sockwave.Connection, name: str, message: str | bytes) -> None:
+        """Echo a message, and count it.
+
+        No closure: CPython (3.11) loses an argument that it finds no memory for the cell of.
+        """
+        conn.send(message)
+        self.echoed[name] += 1
 
     async def attend(
         self, handler: Callable[[sockwave.Connection], Awaitable[None]], conn: sockwave.Connection
@@ -181,6 +183,17 @@ class Survivor:
                     traceback.print_exc()
                     return
 
+        def call_soon(loop: asyncio.BaseEventLoop, callback: Any, *arguments: Any, **more: Any) -> Any:
+            while True:
+                try:
+                    return schedule(loop, callback, *arguments, **more)
+                except (MemoryError, SystemError):
+                    if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
+                        raise
+                    cls.count += 1
+
+        schedule = asyncio.BaseEventLoop.call_soon
+        asyncio.BaseEventLoop.call_soon = call_soon  # type: ignore[method-assign]
         asyncio.BaseEventLoop._run_once = run_once  # type: ignore[attr-defined]
         asyncio.Handle._run = run_handle  # type: ignore[attr-defined]
 

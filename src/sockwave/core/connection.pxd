@@ -16,4 +16,5 @@ cdef class Connection(Deliverer):
     cdef readonly uint64_t dropped_count
 
     cdef Deflater deflater_for(self, int policy)
-    cdef int tell_of_end(self) except -1
+    cdef int take_step(self, int step) except -1
+    cdef int end_pings(self) except -1

@@ -17,6 +17,7 @@ cdef struct Place:
 cdef class Wheel:
     """Calls `deadline_passed` on those whose time has come; its time moves in ticks."""
     cdef Place slots[SLOT_COUNT]
+    cdef Place passed           # those whose time has come, and who have not been told
     cdef uint64_t tick          # the last one that has been dealt with
     cdef readonly double now    # seconds, on the loop's clock; as of the last look at it
     cdef readonly Py_ssize_t waiting_count
