@@ -1,8 +1,8 @@
 """Runs the faults of the fault plan, on both engines, and prints a line of figures for each.
 
-    make faults                                  all of them, long
-    make faults ARGS="t9 t16 --engine epoll"     two of them, on one engine
-    make faults ARGS="--short"                   what the test suite runs
+make faults                                  all of them, long
+make faults ARGS="t9 t16 --engine epoll"     two of them, on one engine
+make faults ARGS="--short"                   what the test suite runs
 """
 
 import argparse

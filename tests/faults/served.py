@@ -183,7 +183,9 @@ class Survivor:
                     traceback.print_exc()
                     return
 
-        def call_soon(loop: asyncio.BaseEventLoop, callback: Any, *arguments: Any, **more: Any) -> Any:
+        def call_soon(
+            loop: asyncio.BaseEventLoop, callback: Any, *arguments: Any, **more: Any
+        ) -> Any:
             while True:
                 try:
                     return schedule(loop, callback, *arguments, **more)

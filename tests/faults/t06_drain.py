@@ -92,9 +92,7 @@ class Trial:
 async def interrupt(engine: str, kind: str, verdict: Verdict) -> None:
     """Send SIGTERM in one of the awkward moments."""
     close_options, patience_s = drain_options()
-    async with Served.start(
-        engine, "--close-options", json.dumps(close_options)
-    ) as served:
+    async with Served.start(engine, "--close-options", json.dumps(close_options)) as served:
         sizes: list[int] = []
         began = time.monotonic()
         if kind == "twice":

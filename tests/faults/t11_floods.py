@@ -59,7 +59,6 @@ SHORT = {
 }
 
 
-
 class Good:
     """A client that echoes at its own pace, and notes how long each echo takes."""
 
@@ -152,7 +151,9 @@ async def run(
             take_percentile(good)
             await asyncio.sleep(seconds)
             before_ms = take_percentile(good)
-            flood = asyncio.ensure_future(attack(served.port, counts, seconds, patience_s, client_core))
+            flood = asyncio.ensure_future(
+                attack(served.port, counts, seconds, patience_s, client_core)
+            )
             cpu_s = served.cpu_s
             await asyncio.sleep(seconds)
             during_ms = take_percentile(good)

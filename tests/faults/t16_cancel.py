@@ -153,7 +153,9 @@ async def echo(conn: sockwave.Connection, receive: Callable[[], Awaitable[Any]])
         await conn.send(await receive())
 
 
-async def converse(rig: Rig, make: Callable[[sockwave.Connection], Coroutine[Any, Any, Any]]) -> None:
+async def converse(
+    rig: Rig, make: Callable[[sockwave.Connection], Coroutine[Any, Any, Any]]
+) -> None:
     """Let what echoes be cancelled, and another take over: no message is lost or comes twice."""
     stream = Stream(rig.ledger, 7)
     client, conn = await rig.connect(

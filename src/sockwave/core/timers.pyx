@@ -92,6 +92,11 @@ cdef class Wheel:
 cdef class Timed(Writer):
     """Something with at most one deadline at a time."""
 
+    def __dealloc__(self):
+        # A transport can be lost without a farewell, where its loop has no memory for one.
+        if self.place.next is not NULL:
+            leave_ring(&self.place)
+
     cdef int wait_until(self, Wheel wheel, double when) except -1:
         """Set the deadline, in seconds on the loop's clock, in place of an earlier one."""
         cdef Place* slot
