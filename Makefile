@@ -1,6 +1,7 @@
 # make chat    serve the chat and print its address
 # make test    run all the tests             (ARGS="-k close" runs some of them)
 # make lint    check style and types
+# make coverage      measure what the tests reach, of the compiled core too
 # make mutants  remove one guard at a time, and see that the tests notice
 # make autobahn, make bench, make clean
 # make bench-peers   install the benchmarks' peers that run on Node.js
@@ -22,7 +23,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
 endif
 
-.PHONY: help chat test lint mutants faults autobahn bench bench-peers clean
+.PHONY: help chat test lint coverage mutants faults autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -43,6 +44,10 @@ lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 
 faults: $(VENV)/install.stamp $(VENV)/test.stamp
 	PYTHONPATH=tests $(VENV)/bin/python -m faults $(ARGS)
+
+# Compiled apart, to be counted, and not optimised.
+coverage: $(VENV)/build.stamp $(VENV)/test.stamp $(VENV)/coverage.stamp
+	$(VENV)/bin/python tests/measure/run.py $(ARGS)
 
 mutants: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/mutants/run.py $(ARGS)

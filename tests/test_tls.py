@@ -11,6 +11,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -573,6 +574,32 @@ async def test_the_deadline_covers_tls_and_the_request_together(start_tls: Start
     assert (await client.receive_rest()).startswith(b"HTTP/1.1 408")
 
 
+async def test_newcomer_to_a_full_server_is_hung_up_on_before_any_handshake(
+    start_tls: StartTls,
+) -> None:
+    server = await start_tls(max_connections=1)
+    present = await TlsWire.connect(server.addresses[0])
+    with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+        await TlsWire.open(server.addresses[0])
+    assert server.limit_hits["max_connections"] == 1
+    present.send("undisturbed")
+    assert await present.receive_message() == "undisturbed"
+
+
+async def test_stalled_tls_handshakes_make_room_for_quick_ones(start_tls: StartTls) -> None:
+    server = await start_tls(max_handshakes=2)
+    stalled = [await Wire.open(server.addresses[0]) for _ in range(2)]
+    for wire in stalled:
+        wire.write(b"\x16\x03\x01")
+    await stalled[0].receive_nothing()
+    quick = await TlsWire.connect(server.addresses[0])
+    await stalled[0].receive_end()
+    await stalled[1].receive_nothing()
+    assert server.limit_hits["max_handshakes"] == 1
+    quick.send("and is served")
+    assert await quick.receive_message() == "and is served"
+
+
 async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
     start_tls: StartTls, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -622,6 +649,67 @@ async def test_a_stream_listener_turns_away_before_tls(start_tls: StartTls) -> N
     server.on("stream", lambda stream: stream.close())
     with pytest.raises(ConnectionError):
         await TlsWire.open(server.addresses[0])
+
+
+# ---- contexts and sockets of other kinds
+
+
+class Hidden:
+    """An SSLObject of the application's own, behind which nobody finds OpenSSL's."""
+
+    def __init__(self, inner: ssl.SSLObject) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_sslobj":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+class HidingContext(ssl.SSLContext):
+    def wrap_bio(self, *arguments: Any, **options: Any) -> Any:
+        return Hidden(super().wrap_bio(*arguments, **options))
+
+
+async def test_a_context_that_makes_its_own_kind_of_objects_serves_all_the_same(
+    start_tls: StartTls,
+) -> None:
+    context = HidingContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate = issue("localhost")
+    certificate.configure_cert(context)
+    server = await start_tls(context)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    for size in (1, 70_000, 500_000):
+        client.send("m" * size)
+        assert await client.receive_message() == "m" * size
+    (conn,) = server.connections
+    assert conn.tls is not None
+    assert conn.tls.version == "TLSv1.3"
+    client.send("last")
+    assert await client.receive_message() == "last"
+
+
+async def test_a_plain_request_to_a_unix_socket_with_tls_is_logged(
+    start_tls: StartTls, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start_tls()
+    path = str(tmp_path / "tls.sock")
+    server.listen(path=path, ssl=server_context())
+    await wait_until(lambda: path in server.addresses)
+    wire = await Wire.open(path)
+    wire.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        await wire.receive_rest()
+    assert "a peer on a Unix socket speaks plain HTTP to a TLS port" in caplog.text
+
+
+async def test_a_peer_that_ends_before_its_handshake_is_let_go(start_tls: StartTls) -> None:
+    server = await start_tls()
+    streams = count_streams(server)
+    wire = await Wire.open(server.addresses[0])
+    await wait_until(lambda: streams)
+    wire.write_eof()
+    await wire.receive_end()
 
 
 # ---- attacks on the layer itself

@@ -1,6 +1,6 @@
 """What a session reads: bytes → messages and control frames, and who has to wait for whom."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Account
 from sockwave.core.codec cimport Deflater, Inflater
@@ -20,6 +20,7 @@ cdef class Session(Phased):
     cdef Reader reader
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
     cdef Inflater inflater
+    cdef uint32_t heard         # the wheel's tick at which bytes last came
     cdef Account* account       # what the peer has spent; NULL: nothing yet
     cdef uint8_t fullness       # why the application is behind, if it is: of Fullness
     cdef bint is_choked         # the peer is behind: reading is paused
