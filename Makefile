@@ -23,7 +23,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
 endif
 
-.PHONY: help chat test lint coverage mutants autobahn bench bench-peers clean
+.PHONY: help chat test lint coverage mutants faults autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -41,6 +41,9 @@ lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 	MYPYPATH=src $(VENV)/bin/stubtest --ignore-disjoint-bases \
 		--allowlist .ci/stubtest-allowlist.txt $(CORE)
 	$(VENV)/bin/cython-lint src/sockwave/core
+
+faults: $(VENV)/install.stamp $(VENV)/test.stamp
+	PYTHONPATH=tests $(VENV)/bin/python -m faults $(ARGS)
 
 # Compiled apart, to be counted, and not optimised.
 coverage: $(VENV)/build.stamp $(VENV)/test.stamp $(VENV)/coverage.stamp

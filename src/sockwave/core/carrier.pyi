@@ -12,8 +12,6 @@ from sockwave.security import Security
 
 TICK_S: float
 
-ACCEPT_REST_S: float
-
 class Engine:
     loop: asyncio.AbstractEventLoop
     cork: Cork
