@@ -293,11 +293,10 @@ def decode_hixie(data: bytes, *, max_size: int = 2**20, draft: int = 76) -> Outc
                 data = data[end + 1 :]
                 continue
             text = data if end < 0 else data[:end]
-            if len(text) > max_size:
-                outcome.failure = TOO_BIG
-                return outcome
             try:
-                check_text(text, whole=end >= 0)
+                check_text(text[:max_size], whole=end >= 0 and len(text) <= max_size)
+                if len(text) > max_size:
+                    raise Violation(TOO_BIG, "a message over the limit")
             except Violation as violation:
                 outcome.failure = violation.code
                 return outcome
