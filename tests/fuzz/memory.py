@@ -45,9 +45,12 @@ class MemoryServer:
         return Peer(self)
 
     def open(self, version: str = "rfc6455", agreement: Agreement | None = None) -> "Peer":
-        """Give a peer that is past the opening handshake."""
+        """Give a peer that is past the opening handshake, in the steps that `Opening` takes."""
         peer = Peer(self)
         with running(self.loop):
+            visitor = peer.carrier.receiver
+            self.server.visitors.discard(visitor)
+            self.server.admission.settle(visitor)
             connection = Connection(self.server.hub, peer.carrier, version, b"")
             connection._begin(None, b"")
             if agreement is not None:
