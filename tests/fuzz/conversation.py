@@ -15,6 +15,9 @@ FAILURE_CODES = {1002, 1007, 1008, 1009}
 # RFC 6455, 7.4: what an application may be told.
 EVENT_CODES = {1005, 1006, *range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
+# Bytes that come one by one, where they do: enough for what is small, and soon done.
+SINGLE_COUNT = 200
+
 # What a reader may hold beside twice what it was given: its first room, and the room in which the
 # rest of a large frame is read at once (`READ_ROOM_SIZE`).
 ROOM_SIZE = 4096 + 262144 + 256
@@ -42,17 +45,17 @@ class Witness:
 
 
 def cut(data: bytes, how: int) -> Iterator[bytes]:
-    """Cut bytes into the pieces in which they arrive: whole, one by one, or anyhow."""
+    """Cut bytes into the pieces in which they arrive: whole, the first ones singly, or anyhow."""
     if how == 0:
         yield data
         return
     start = 0
     state = how
     while start < len(data):
-        size = 1
-        if how != 1:
-            state = (state * 1103515245 + 12345) & 0x7FFFFFFF
-            size = 1 + (state >> 16) % (how * 4)
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        size = 1 + (state >> 16) % (how * 8)
+        if how == 1 and start < SINGLE_COUNT:
+            size = 1
         yield data[start : start + size]
         start += size
 

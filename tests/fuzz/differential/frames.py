@@ -32,8 +32,8 @@ logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
 @functools.cache
 def server(max_size: int) -> MemoryServer:
-    """Give our server with that limit."""
-    return MemoryServer(max_size=max_size)
+    """Give our server with that limit, and none on pings: nobody else has one."""
+    return MemoryServer(max_size=max_size, control_rate=None)
 
 
 def read_ours(pieces: list[bytes], max_size: int) -> Verdict:

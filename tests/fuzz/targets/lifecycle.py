@@ -46,6 +46,11 @@ def server(slow: str) -> MemoryServer:
         max_backlog=1024,
         max_tasks=2,
         close_timeout=5.0,
+        control_rate=1.0,
+        control_burst=4,
+        message_rate=5.0,
+        byte_rate=2000.0,
+        fragment_count=3,
     )
 
 
