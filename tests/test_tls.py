@@ -677,6 +677,7 @@ async def test_a_key_update_is_followed(start_tls: StartTls) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.measures
 async def test_a_thousand_connections_leave_nothing_behind(
     start_tls: StartTls, data_path: str
 ) -> None:
