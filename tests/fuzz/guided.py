@@ -76,6 +76,7 @@ def run_target(name: str, seconds: int, seed: int) -> bool:
         f"-timeout={INPUT_TIMEOUT_S}",
         f"-seed={seed}",
         "-rss_limit_mb=2048",
+        "-len_control=20",  # let inputs grow soon: the interesting ones are conversations
         "-print_final_stats=1",
         f"-artifact_prefix={findings}/{name}-",
         str(found),
