@@ -38,14 +38,6 @@ class Verdict:
             self.failure, self.rule, self.failed_at = code, rule, place
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """A difference that is known, and why it is right as it is."""
-
-    name: str
-    reason: str
-
-
 @dataclass
 class Tally:
     """How many cases there were, and how many differences of which kind."""
