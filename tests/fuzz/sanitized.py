@@ -13,6 +13,8 @@ ASAN = {
     # No input is worth more than this: an allocation beyond it is a finding.
     "max_allocation_size_mb": "512",
     "allocator_may_return_null": "0",
+    # What is freed is kept for so long that thousands of inputs pass before it is used again.
+    "quarantine_size_mb": "64",
 }
 UBSAN = {"halt_on_error": "1", "print_stacktrace": "1"}
 

@@ -56,6 +56,7 @@ class Application:
         _ = (request.path, request.query, request.http_version, request.cookies, request.origin)
         _ = (dict(request.params), request.headers.items(), list(request.headers))
         assert request.method.isascii()
+        assert request.method != "CONNECT", "somebody is promised a tunnel"
         assert "\r" not in request.target
         assert "\n" not in request.target
         for name, value in request.headers.items():
