@@ -2,7 +2,7 @@
 # make test    run all the tests             (ARGS="-k close" runs some of them)
 # make lint    check style and types
 # make coverage      measure what the tests reach, of the compiled core too
-# make mutants  remove one guard at a time, and see that the tests notice
+# make mutants       remove one guard at a time, and see that the tests notice
 # make autobahn, make bench, make clean
 # make bench-peers   install the benchmarks' peers that run on Node.js
 #

@@ -46,7 +46,7 @@ def bind_port(port: int, host: str | None) -> list[socket.socket]:
 def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
     """Listen on one Internet address."""
     with say_address(f"{address[0]}:{address[1]}"), new_socket(family) as made:
-        if sys.platform != "win32":
+        if sys.platform != "win32":  # pragma: no branch - the other one is Windows
             # On Windows the option means something else: to take over an address that is in use.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         set_no_delay(made)
@@ -59,7 +59,7 @@ def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
 
 def bind_path(path: str) -> socket.socket:
     """Listen on a Unix socket; one that a server left behind is replaced, one in use is not."""
-    if not hasattr(socket, "AF_UNIX"):
+    if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Python has none on Windows
         raise OSError(
             errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system"
         )

@@ -16,7 +16,7 @@ cdef enum:
 cdef class Listener:
     """A listening socket."""
     cdef readonly object socket
-    cdef readonly bint is_unix
+    cdef bint is_unix
     cdef int fd
     cdef object make            # makes the carrier of a connection; None: an EpollSocket
 

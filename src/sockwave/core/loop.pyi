@@ -7,7 +7,6 @@ from sockwave.core.carrier import Carrier, Engine
 ACCEPT_REST_S: float
 
 class Listener:
-    is_unix: bool
     def __new__(
         cls, socket_: _socket.socket, make: Callable[[], EpollSocket] | None = None
     ) -> Self: ...

@@ -18,8 +18,8 @@ cdef class Wheel:
     """Calls `deadline_passed` on those whose time has come; its time moves in ticks."""
     cdef Place slots[SLOT_COUNT]
     cdef uint64_t tick          # the last one that has been dealt with
-    cdef readonly double now    # seconds, on the loop's clock; as of the last look at it
-    cdef readonly Py_ssize_t waiting_count
+    cdef double now    # seconds, on the loop's clock; as of the last look at it
+    cdef Py_ssize_t waiting_count
 
     cdef int turn_slot(self, Place* slot, uint64_t last) except -1
     cdef list all_waiting(self)

@@ -5,8 +5,6 @@ from sockwave.core.writer import Writer
 TICK_S: float
 
 class Wheel:
-    now: float
-    waiting_count: int
     def __new__(cls, now: float) -> Self: ...
     def advance(self, now: float) -> int: ...
 
