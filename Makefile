@@ -2,9 +2,10 @@
 # make test    run all the tests             (ARGS="-k close" runs some of them)
 # make lint    check style and types
 # make coverage      measure what the tests reach, of the compiled core too
-# make mutants  remove one guard at a time, and see that the tests notice
-# make fuzz    fuzz with sanitizers, and compare with others  (SECONDS=600 a target, CASES=1000000)
-# make sanitize  run tests of the core with sanitizers  (ARGS="tests/test_tls.py")
+# make mutants       remove one guard at a time, and see that the tests notice
+# make fuzz          fuzz with sanitizers, and compare with others  (SECONDS=600 a target, CASES=1000000)
+# make sanitize      run tests of the core with sanitizers  (ARGS="tests/test_tls.py")
+# make faults        break what is around the server  (ARGS="t11 --engine epoll")
 # make autobahn, make bench, make clean
 # make bench-peers   install the benchmarks' peers that run on Node.js
 #
