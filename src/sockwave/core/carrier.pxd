@@ -22,10 +22,10 @@ cdef class Carrier
 cdef class Engine:
     """What the carriers of one server in one loop share."""
     cdef readonly object loop
-    cdef readonly Cork cork
-    cdef readonly Wheel wheel
+    cdef Cork cork
+    cdef Wheel wheel
     cdef readonly Tally tally
-    cdef readonly Tariff tariff
+    cdef Tariff tariff
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
