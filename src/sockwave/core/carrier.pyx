@@ -129,7 +129,6 @@ cdef class Engine:
         except BaseException as failure:
             self.tell(failure, carrier)
         finally:
-            carrier.release_waiters()
             # Whoever ends the program: the server waits until nobody is left.
             self.carrier_count -= 1
             self.let_go(carrier)
@@ -187,7 +186,6 @@ cdef class Engine:
         finally:
             if self.carrier_count:
                 self.schedule_tick(self.loop.time())
-
 
     cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
         """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
