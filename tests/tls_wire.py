@@ -57,10 +57,12 @@ class TlsWire:
         return made
 
     @classmethod
-    async def connect(cls, address: Any, context: ssl.SSLContext | None = None) -> Self:
+    async def connect(
+        cls, address: Any, context: ssl.SSLContext | None = None, *, target: str = "/"
+    ) -> Self:
         """Connect, shake hands, and upgrade."""
         made = await cls.open(address, context)
-        made.write(build_request(upgrade_headers()))
+        made.write(build_request(upgrade_headers(), target=target))
         head = await made.receive_head()
         assert head.status == 101, head.raw
         assert head.headers["sec-websocket-accept"] == reference.accept_value(KEY)

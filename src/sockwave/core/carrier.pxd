@@ -22,10 +22,10 @@ cdef class Carrier
 cdef class Engine:
     """What the carriers of one server in one loop share."""
     cdef readonly object loop
-    cdef readonly Cork cork
-    cdef readonly Wheel wheel
+    cdef Cork cork
+    cdef Wheel wheel
     cdef readonly Tally tally
-    cdef readonly Tariff tariff
+    cdef Tariff tariff
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
@@ -50,7 +50,7 @@ cdef class Engine:
     cdef int let_go(self, Carrier carrier) except -1
     cdef int schedule_tick(self, double now) except -1
     cdef int expect_tick(self) except -1
-    cdef int cannot_accept(self, object reason) except -1
+    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1
     cdef int can_accept(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1

@@ -16,9 +16,9 @@ from sockwave.core.timers import TICK_S
 logger = logging.getLogger("sockwave")
 
 # Without descriptors or memory to accept: how long until the next try.
-ACCEPT_REST_S = 0.1
+cdef double ACCEPT_REST_S = 0.1
 # How long all must be well until that is said: at the brink, each client that goes lets one in.
-RECOVERY_S = 1.0
+cdef double RECOVERY_S = 1.0
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
@@ -188,8 +188,9 @@ cdef class Engine:
                 self.schedule_tick(self.loop.time())
 
 
-    cdef int cannot_accept(self, object reason) except -1:
-        """Log, once for all attempts, that nobody can be accepted."""
+    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
+        """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
+        self.loop.call_later(ACCEPT_REST_S, again, listener)
         if self.recovery_handle is not None:
             self.recovery_handle.cancel()
             self.recovery_handle = None
@@ -396,6 +397,8 @@ cdef class Carrier(Timed):
 
     cdef int ask_for(self, uint32_t tick) except -1:
         """Give the receiver its turn at a tick, in place of an earlier one; 0: never."""
+        if self.is_lost:
+            return 0            # it may have lost its peer in what it has just written
         self.asked = tick
         return self.set_alarm()
 

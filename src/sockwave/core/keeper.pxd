@@ -1,8 +1,9 @@
 """A connection's time: pings and their round trips, and when it has to end."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from sockwave.core.delivery cimport Deliverer
+from sockwave.core.receiver cimport flag
 
 # What a connection may have to do when a time has come. The times are ticks of the wheel; a
 # connection has one deadline there, for the first of them.
@@ -16,11 +17,11 @@ cdef enum Duty:
 cdef class Keeper(Deliverer):
     """A connection that is kept alive, and ended when its time has come."""
     cdef list pings             # (payload, when, future) of those that are out; None: none are
-    cdef double round_trip_s    # negative: not known
+    cdef float round_trip_s     # negative: not known
     cdef uint32_t ping_due      # of the next ping; or when the one left that is out; 0: none
     cdef uint32_t life_end      # 0: none
-    cdef bint awaits_pong       # of a ping that was sent here
-    cdef bint is_watched        # a draft, which has no ping: the kernel asks its peer
+    cdef flag awaits_pong       # of a ping that was sent here
+    cdef flag is_watched        # a draft, which has no ping: the kernel asks its peer
 
     cdef int begin_keeping(self) except -1
     cdef Duty find_duty(self, uint32_t* when) noexcept

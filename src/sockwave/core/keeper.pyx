@@ -181,7 +181,7 @@ cdef class Keeper(Deliverer):
                 self.expect_ping()
                 self.line.ask_for(min(self.line.asked or UINT32_MAX, self.ping_due))
             elif not waiter.done():
-                waiter.set_result(now - when)
+                waiter.set_result(self.round_trip_s)
         return 0
 
     cdef int end_pings(self) except -1:

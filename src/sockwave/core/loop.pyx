@@ -14,8 +14,6 @@ from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
 
-from sockwave.core.carrier import ACCEPT_REST_S
-
 cdef extern from "poller.h" nogil:
     enum: POLL_READ, POLL_WRITE, POLL_BROKEN
     int poller_create()
@@ -238,7 +236,7 @@ cdef class EpollEngine(Engine):
         listener.rests = False
         if self.listeners.get(listener.fd) is listener:
             if self.watch(listener) < 0:
-                self.rest_from_accepting(listener, errno)
+                self.rest(listener, errno)
             else:
                 self.accept(listener)
 
@@ -251,7 +249,7 @@ cdef class EpollEngine(Engine):
         self.listeners = {}
 
     cdef int accept(self, Listener listener) except -1:
-        cdef uint8_t address[ADDRESS_SIZE + 100]
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
         cdef socklen_t size
         cdef int _attempt, fd
         for _attempt in range(ACCEPT_COUNT):
@@ -265,7 +263,7 @@ cdef class EpollEngine(Engine):
             elif errno == EAGAIN:
                 return self.can_accept()        # the kernel looks for a descriptor first
             elif errno != ECONNABORTED and errno != EINTR:
-                return self.rest_from_accepting(listener, errno)
+                return self.rest(listener, errno)
         return 0
 
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
@@ -282,17 +280,18 @@ cdef class EpollEngine(Engine):
         memcpy(peer.address, address, ADDRESS_SIZE)
         peer.interest = POLL_READ
         if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
-            return self.rest_from_accepting(listener, errno)
+            return self.rest(listener, errno)
         self.can_accept()
         Py_INCREF(peer)             # the epoll's reference, until `drop`
         return self.admit(peer)
 
-    cdef int rest_from_accepting(self, Listener listener, int error) except -1:
+    cdef int rest(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.
-        self.loop.call_later(ACCEPT_REST_S, self.accept_again, listener)
+        # What may fail for want of memory comes first: then it is still watched.
+        self.rest_from_accepting(os.strerror(error), self.accept_again, listener)
         listener.rests = True
         poller_remove(self.poller, listener.fd)
-        return self.cannot_accept(os.strerror(error))
+        return 0
 
 
 cdef class EpollSocket(Carrier):
@@ -337,7 +336,8 @@ cdef class EpollSocket(Carrier):
         return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
 
     cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
-        return self.is_unix or (
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        return self.find_own_address(address) == AF_UNIX or (
             self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
             and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, idle_s)
             and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, interval_s)
@@ -413,19 +413,26 @@ cdef class EpollSocket(Carrier):
         if host:
             write_address(self.address, host, port)
 
+    cdef uint16_t find_own_address(self, uint8_t* address) noexcept:
+        """Find the struct sockaddr of our end, OWN_ADDRESS_SIZE bytes, and give its family; 0 where
+        there is none any more."""
+        cdef socklen_t size = OWN_ADDRESS_SIZE
+        cdef uint16_t family = 0
+        memset(address, 0, OWN_ADDRESS_SIZE)
+        if self.fd >= 0 and getsockname(self.fd, <sockaddr*>address, &size) == 0:
+            memcpy(&family, address, 2)
+        return family
+
     @property
     def remote_address(self):
         return as_address(self.address)
 
     @property
     def local_address(self):
-        cdef uint8_t address[ADDRESS_SIZE + 100]
-        cdef socklen_t size = sizeof(address)
-        cdef uint16_t family
-        memset(address, 0, sizeof(address))
-        if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef uint16_t family = self.find_own_address(address)
+        if not family:
             return None
-        memcpy(&family, address, 2)
         if family == AF_UNIX:
             return (<const char*>address + 2).decode("utf-8", "surrogateescape")
         return as_address(address)

@@ -26,8 +26,6 @@ from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
 
-from sockwave.core.carrier import ACCEPT_REST_S
-
 logger = logging.getLogger("sockwave")
 
 
@@ -131,7 +129,7 @@ cdef class AsyncioEngine(Engine):
             except (ConnectionAbortedError, InterruptedError):
                 continue
             except OSError as error:
-                self.rest_from_accepting(socket_, error)
+                self.rest(socket_, error)
                 return
             self.can_accept()
             connected.setblocking(False)
@@ -152,12 +150,10 @@ cdef class AsyncioEngine(Engine):
         if task.cancelled():
             connected.close()       # the loop ends
 
-    cdef int rest_from_accepting(self, object socket_, object error) except -1:
+    cdef int rest(self, object socket_, object error) except -1:
         # As in the epoll engine.
-        self.cannot_accept(error.strerror)
         self.loop.remove_reader(socket_.fileno())
-        self.loop.call_later(ACCEPT_REST_S, self.accept_again, socket_)
-        return 0
+        return self.rest_from_accepting(error.strerror, self.accept_again, socket_)
 
     def stop_listening(self):
         """Close the listening sockets."""

@@ -25,7 +25,7 @@ cdef class Cork:
     cdef object schedule
     cdef bint promised
     cdef bint has_called_out    # something of the application's was called, or woken
-    cdef readonly size_t high_water, low_water, max_backlog
+    cdef size_t high_water, low_water, max_backlog
 
     cdef int link(self, Writer writer) noexcept
     cdef int promise(self) except -1
