@@ -1,6 +1,6 @@
 """The epoll engine: accept, recv, send and epoll. Every system call of the core stands here."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from sockwave.core.carrier cimport Carrier, Engine
 
@@ -47,4 +47,5 @@ cdef class EpollSocket(Carrier):
 
     cdef int set_interest(self, uint32_t interest) except -1
     cdef bint set_option(self, int level, int option, int value) noexcept
+    cdef uint16_t family(self) noexcept
     cdef int readable(self) except -1

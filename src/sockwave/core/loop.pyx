@@ -7,7 +7,7 @@ import socket
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
-from libc.stdint cimport uint16_t, uintptr_t
+from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
@@ -303,12 +303,21 @@ cdef class EpollSocket(Carrier):
         return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
 
     cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
-        return self.is_unix or (
+        return self.family() == AF_UNIX or (
             self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
             and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, idle_s)
             and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, interval_s)
             and self.set_option(IPPROTO_TCP, TCP_KEEPCNT, count)
         )
+
+    cdef uint16_t family(self) noexcept:
+        # Of our own end: a proxy may have told another address for the peer's.
+        cdef uint8_t address[ADDRESS_SIZE + 100]
+        cdef socklen_t size = sizeof(address)
+        cdef uint16_t family = 0
+        if getsockname(self.fd, <sockaddr*>address, &size) == 0:
+            memcpy(&family, address, 2)
+        return family
 
     cdef bint set_option(self, int level, int option, int value) noexcept:
         return setsockopt(self.fd, level, option, &value, sizeof(value)) == 0
