@@ -308,7 +308,8 @@ def test_other_versions_of_http_are_refused_with_505() -> None:
 
 
 def test_connect_is_refused_with_501() -> None:
-    assert refusal(head(line="CONNECT example.com:80 HTTP/1.1")) == 501
+    for target in ("example.com:80", "/", "//", "http://a/", "/#"):
+        assert refusal(head(line=f"CONNECT {target} HTTP/1.1")) == 501, target
 
 
 def test_http_1_0_needs_no_host() -> None:

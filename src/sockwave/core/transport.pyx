@@ -181,9 +181,14 @@ cdef class TransportCarrier(Carrier):
         if (<AsyncioEngine>self.engine).is_ending:
             self.is_lost = True         # it was under way when the server closed
             return transport.abort()
-        # The backlog is kept in one place, and that is the writer's: the transport is not to queue.
-        transport.set_write_buffer_limits(0)
-        self.engine.admit(self)
+        try:
+            # The backlog is kept in one place, and that is the writer's: the transport is not to
+            # queue.
+            transport.set_write_buffer_limits(0)
+            self.engine.admit(self)
+        except BaseException:
+            transport.abort()
+            raise
 
     def get_buffer(self, size_hint):
         cdef Receiver receiver = self.receiver
@@ -229,10 +234,15 @@ cdef class TransportCarrier(Carrier):
         cdef int i = 0
         if self.is_lost or self.transport.is_closing():
             return -1
-        while i < count and not self.is_write_paused:
-            piece = gather(vectors, count, &i, &start)
-            self.transport.write(piece)
-            taken += PyBytes_GET_SIZE(piece)
+        try:
+            while i < count and not self.is_write_paused:
+                piece = gather(vectors, count, &i, &start)
+                self.transport.write(piece)
+                taken += PyBytes_GET_SIZE(piece)
+        except BaseException:
+            # Whatever it is, most likely want of memory, nobody knows what has been written.
+            self.transport.abort()
+            return -1
         return taken
 
     cdef bint is_flushed(self) noexcept:

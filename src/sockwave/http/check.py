@@ -38,7 +38,7 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     headers = Headers.parse(lines)
     head = RequestHead(raw, parts, headers)
     _check_host(head, headers)
-    if parts[1][0] != "/" or "#" in parts[1]:
+    if parts[1][0] != "/" or "#" in parts[1] or parts[0] == "CONNECT":
         _check_target(head)
     if "transfer-encoding" in headers or "content-length" in headers:
         _check_framing(head, lines)

@@ -285,7 +285,11 @@ class HttpConnection(Receiver):
             self.abort()
             return
         if exchange is None or response is not None:
-            self.write(serialize_response(refused.status, refused.headers, refused.body))
+            answer = serialize_response(refused.status, refused.headers, refused.body)
+            # RFC 9110, 9.3.2: "the server MUST NOT send content in the response" to HEAD.
+            if exchange is not None and exchange.request.method == "HEAD":
+                answer = answer[: len(answer) - len(refused.body)]
+            self.write(answer)
         # Else a body went wrong behind its answer, and cannot be answered once more.
         self._end()
 
