@@ -3,6 +3,9 @@
 # make lint    check style and types
 # make coverage      measure what the tests reach, of the compiled core too
 # make mutants       remove one guard at a time, and see that the tests notice
+# make fuzz          fuzz with sanitizers, and compare with others  (SECONDS=600 a target, CASES=1000000)
+# make sanitize      run tests of the core with sanitizers  (ARGS="tests/test_tls.py")
+# make faults        break what is around the server  (ARGS="t11 --engine epoll")
 # make autobahn, make bench, make clean
 # make bench-peers   install the benchmarks' peers that run on Node.js
 #
@@ -12,6 +15,11 @@ PYTHON ?= python3
 VENV := .venv
 BUILD := $(VENV)/build
 PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+# Of fuzzing: a build beside the ordinary one, seconds for each target, cases of the comparison.
+SANITIZED := $(VENV)/sanitized
+SECONDS ?= 600
+CASES ?= 1000000
 
 # Meson finds cython, meson and ninja on the PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -23,7 +31,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
 endif
 
-.PHONY: help chat test lint coverage mutants autobahn bench bench-peers clean
+.PHONY: help chat test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -42,12 +50,24 @@ lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 		--allowlist .ci/stubtest-allowlist.txt $(CORE)
 	$(VENV)/bin/cython-lint src/sockwave/core
 
+faults: $(VENV)/install.stamp $(VENV)/test.stamp
+	PYTHONPATH=tests $(VENV)/bin/python -m faults $(ARGS)
+
 # Compiled apart, to be counted, and not optimised.
 coverage: $(VENV)/build.stamp $(VENV)/test.stamp $(VENV)/coverage.stamp
 	$(VENV)/bin/python tests/measure/run.py $(ARGS)
 
 mutants: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/mutants/run.py $(ARGS)
+
+fuzz: $(SANITIZED)/stamp $(VENV)/test.stamp
+	PYTHONPATH=$(SANITIZED):tests $(VENV)/bin/python -m fuzz run --seconds $(SECONDS) $(ARGS)
+	PYTHONPATH=tests $(VENV)/bin/python -m fuzz.differential --cases $(CASES) --seconds 3600
+
+sanitize: ARGS ?= $(patsubst %,tests/test_%.py,reader writer protocol_rfc6455 protocol_hixie \
+	lifecycle streams slow compression fuzz)
+sanitize: $(SANITIZED)/stamp $(VENV)/test.stamp
+	PYTHONPATH=$(SANITIZED):tests $(VENV)/bin/python -m fuzz suite $(ARGS)
 
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all
@@ -83,6 +103,17 @@ $(VENV)/venv.stamp:
 $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
 	@echo 'Installing sockwave (the first time compiles all of its core) ...'
 	@$(PIP_INSTALL) --no-build-isolation --config-settings=build-dir=$(BUILD) .
+	@touch $@
+
+$(SANITIZED)/stamp: $(VENV)/install.stamp $(VENV)/fuzz.stamp meson.options \
+		$(addprefix tests/fuzz/,meson.build exact_carrier.pyx ignorelist.txt)
+	@command -v clang >/dev/null || { \
+		echo 'make fuzz needs clang, for its sanitizers and coverage; Debian and Ubuntu have it in' \
+			'clang, and the names in what it reports in llvm.' >&2; exit 1; }
+	@echo 'Building sockwave with sanitizers ...'
+	@CC=clang $(PIP_INSTALL) --no-build-isolation --no-deps --upgrade --target $(SANITIZED) \
+		--config-settings=build-dir=$(SANITIZED)-build \
+		--config-settings=setup-args=-Dfuzz=true .
 	@touch $@
 
 $(VENV)/%.stamp: pyproject.toml $(VENV)/venv.stamp

@@ -106,9 +106,12 @@ def close_payload(code: int, reason: str | bytes = b"") -> bytes:
 
 
 def parse_header(
-    data: bytes, *, from_client: bool, allowed_rsv: int = 0
+    data: bytes, *, from_client: bool, allowed_rsv: int = 0, in_message: bool | None = None
 ) -> tuple[Frame, int, bytes, int] | None:
-    """Read a header: the frame without payload, the payload's length, the mask, bytes used."""
+    """Read a header: the frame without payload, the payload's length, the mask, bytes used.
+
+    `in_message` says whether a fragmented message is under way, None that it is not asked about.
+    """
     if len(data) < 2:
         return None
     frame = Frame(data[0] & 0x0F, b"", bool(data[0] & 0x80), (data[0] >> 4) & 0x07)
@@ -127,24 +130,26 @@ def parse_header(
     # any frames that it sends to the client."
     if masked != from_client:
         raise Violation(PROTOCOL_ERROR, "masked by the wrong side, or not by the right one")
-    used = 2
-    if length >= 126:
-        width, shortest = (2, 126) if length == 126 else (8, 1 << 16)
-        if len(data) < used + width:
-            return None
-        length = int.from_bytes(data[used : used + width], "big")
-        used += width
+    # 5.4: "an unfragmented message consists of a single frame with the FIN bit set and an opcode
+    # other than 0"; a fragmented one of a frame with "an opcode other than 0, followed by zero or
+    # more frames with [...] the opcode set to 0".
+    if frame.opcode < CLOSE and in_message not in (None, frame.opcode == CONTINUATION):
+        raise Violation(PROTOCOL_ERROR, "fragments out of order")
+    width = {126: 2, 127: 8}.get(length, 0)
+    used = 2 + width + (4 if masked else 0)
+    # What the first two bytes show is judged at once, the rest when it is all there.
+    if len(data) < used:
+        return None
+    if width:
+        shortest = 126 if width == 2 else 1 << 16
+        length = int.from_bytes(data[2 : 2 + width], "big")
         # "the most significant bit MUST be 0"
         if length >> 63:
             raise Violation(PROTOCOL_ERROR, "the top bit of a 64-bit length is set")
         # "the minimal number of bytes MUST be used to encode the length"
         if length < shortest:
             raise Violation(PROTOCOL_ERROR, "a length is not in its shortest form")
-    mask = b"\0\0\0\0"
-    if masked:
-        if len(data) < used + 4:
-            return None
-        mask, used = data[used : used + 4], used + 4
+    mask = data[used - 4 : used] if masked else b"\0\0\0\0"
     return frame, length, mask, used
 
 
@@ -222,18 +227,13 @@ def decode(data: bytes, *, max_size: int | None = 2**20) -> Outcome:
     fragments: list[bytes] = []
     try:
         while data:
-            header = parse_header(data, from_client=True)
+            header = parse_header(data, from_client=True, in_message=opcode is not None)
             if header is None:
                 return outcome
             frame, length, mask, used = header
             payload = apply_mask(data[used : used + length], mask)
             complete = len(payload) == length
             if frame.opcode < CLOSE:
-                # 5.4: "an unfragmented message consists of a single frame with the FIN bit set and
-                # an opcode other than 0"; a fragmented one of a frame with "an opcode other than
-                # 0, followed by zero or more frames with [...] the opcode set to 0".
-                if (frame.opcode == CONTINUATION) != (opcode is not None):
-                    raise Violation(PROTOCOL_ERROR, "fragments out of order")
                 if max_size is not None and length > max_size - sum(map(len, fragments)):
                     raise Violation(TOO_BIG, "a message over the limit")
                 check_fragment_count(fragments)
@@ -293,11 +293,10 @@ def decode_hixie(data: bytes, *, max_size: int = 2**20, draft: int = 76) -> Outc
                 data = data[end + 1 :]
                 continue
             text = data if end < 0 else data[:end]
-            if len(text) > max_size:
-                outcome.failure = TOO_BIG
-                return outcome
             try:
-                check_text(text, whole=end >= 0)
+                check_text(text[:max_size], whole=end >= 0 and len(text) <= max_size)
+                if len(text) > max_size:
+                    raise Violation(TOO_BIG, "a message over the limit")
             except Violation as violation:
                 outcome.failure = violation.code
                 return outcome

@@ -265,6 +265,21 @@ async def test_refusal_comes_behind_the_answers_that_are_owed(start_server: Any)
         await receive_refusal(wire, 400)
 
 
+async def test_refused_body_of_a_head_request_is_answered_without_content(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+    Recorder(server)
+    for size_line in (b"x", b"5\r\nhello", b"99999999"):
+        async with await Wire.open(server.addresses[0]) as wire:
+            wire.write(b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            wire.write(size_line + b"\r\n" + b"oops\r\n")
+            answer = await receive_answer(wire, method="HEAD")
+            assert answer.status in (400, 413)
+            assert int(answer.headers["content-length"]) > 0
+            await wire.receive_end()
+
+
 async def test_refused_request_hurts_nobody_else(start_server: Any) -> None:
     server = await start_server()
     Recorder(server)
@@ -565,7 +580,7 @@ async def test_listener_may_take_its_time(start_server: Any) -> None:
 
 
 async def test_client_that_does_not_take_its_answer_is_dropped(start_server: Any) -> None:
-    server = await start_server(body_timeout=0.4)
+    server = await start_server(write_timeout=0.4)
     ended = asyncio.Event()
 
     @server.on("request")
@@ -737,7 +752,7 @@ async def test_body_that_ends_early_is_400(start_server: Any) -> None:
 
 
 async def test_large_last_answer_arrives_whole_at_a_slow_reader(start_server: Any) -> None:
-    server = await start_server(body_timeout=0.5)
+    server = await start_server(write_timeout=2)
     size = 20_000_000
     server.on("request", lambda req, res: res.end(bytes(size)))
     wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)

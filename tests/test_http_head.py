@@ -308,7 +308,8 @@ def test_other_versions_of_http_are_refused_with_505() -> None:
 
 
 def test_connect_is_refused_with_501() -> None:
-    assert refusal(head(line="CONNECT example.com:80 HTTP/1.1")) == 501
+    for target in ("example.com:80", "/", "//", "http://a/", "/#"):
+        assert refusal(head(line=f"CONNECT {target} HTTP/1.1")) == 501, target
 
 
 def test_http_1_0_needs_no_host() -> None:
@@ -498,6 +499,7 @@ def test_what_is_accepted_is_what_h11_accepts_and_understands_the_same(raw: byte
         assert (request.method.encode(), request.target.encode("latin-1"), has_body) == expected
 
 
+@example(b"\n", 0, 0)
 @given(st.binary(max_size=60), st.integers(0, 60), st.integers(0, 60))
 def test_any_bytes_anywhere_are_accepted_or_refused(junk: bytes, start: int, size: int) -> None:
     raw = head("Content-Length: 5", "Cookie: a=b", line="POST /a?b=c HTTP/1.1")

@@ -88,6 +88,7 @@ async def test_turns_of_the_loop_are_not_waited_for(start_server: StartServer) -
     await wire.close()
 
 
+@pytest.mark.measures
 async def test_broadcast_is_kept_once_for_all_slow_clients(start_server: StartServer) -> None:
     server = await start_server(max_backlog=None)
     wires = [await Wire.connect(server.addresses[0], receive_buffer_size=4096) for _ in range(30)]

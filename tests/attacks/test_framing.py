@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import reference
 from reference import (
+    ABNORMAL,
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -27,6 +28,8 @@ from wire import Wire, build_request, upgrade_headers
 from attacks import applications
 from attacks.conftest import MIB, Attack
 from attacks.floods import cpu_ratio, drip, pour
+
+GOING_AWAY = 1001
 
 # The growth of a server that does nothing out of the ordinary: pages of code, a list that grew.
 NOTHING = MIB
@@ -83,6 +86,21 @@ async def test_payload_that_was_announced_is_not_allocated_before_it_comes(attac
         assert report.opened == 20
         assert report.closes == []
         # One connection owns the memory for what is read ahead of it, and no more.
+        assert victim.peak_growth() < 20 * 300_000 + NOTHING
+
+
+async def test_message_that_was_announced_and_stalls_ends_with_its_idle_connection(
+    attack: Attack,
+) -> None:
+    async with attack(ping_interval=None, idle_timeout=0.5, close_timeout=0.5) as victim:
+        wires = [await victim.connect() for _ in range(20)]
+        for wire in wires:
+            wire.write(reference.serialize_header(Frame(BINARY), MIB) + b"x" * 1000)
+        for wire in wires:
+            assert (await wire.receive_close())[0] == GOING_AWAY
+        report = await victim.report(closes=20)
+        assert report.codes == [ABNORMAL] * 20  # nobody has answered
+        assert report.limit_hits["idle_timeout"] == 20
         assert victim.peak_growth() < 20 * 300_000 + NOTHING
 
 
@@ -175,7 +193,10 @@ async def test_million_fragments_without_an_end_are_stopped_long_before(
         batch = reference.serialize(Frame(CONTINUATION, payload, fin=False)) * 10_000
         await pour(wire, batch, 100)
         await wire.expect_failure(POLICY)
-        assert [code for code, _ in await victim.closes()] == [POLICY]
+        await wire.close()
+        report = await victim.report(closes=1)
+        assert report.codes == [POLICY]
+        assert report.limit_hits == {"fragment_count": 1}
         assert victim.peak_growth() < NOTHING
 
 
@@ -189,6 +210,14 @@ async def test_megabyte_in_segments_of_one_byte_is_kept_in_one_buffer(attack: At
         assert await wire.receive_message() == str(MIB + len("count"))
         # An object for each of them would be more than 4 MiB.
         assert victim.peak_growth() < 1.5 * MIB + NOTHING
+
+
+async def test_million_tiny_messages_leave_memory_flat(attack: Attack) -> None:
+    async with attack(application=applications.count) as victim:
+        wire = await victim.connect()
+        assert await pour(wire, frames(BINARY, b"", 5000), 200) == 200
+        await send_and_wait(wire, b"")
+        assert victim.peak_growth() < NOTHING
 
 
 # ---- A7: work that grows with the square of what is sent
@@ -284,9 +313,29 @@ async def test_twice_the_chunks_of_a_body_take_twice_the_time(attack: Attack) ->
 # ---- A10, A14: control frames
 
 
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_flood_of_control_frames_is_stopped_at_its_budget(
+    attack: Attack, opcode: int
+) -> None:
+    async with attack() as victim:
+        wire = await victim.connect()
+        wire.write(frames(opcode, b"x" * 125, 10_000))
+        *pongs, close = await wire.receive_frames_until_close()
+        assert reference.parse_close(close.payload)[1] == POLICY
+        assert {pong.opcode for pong in pongs} <= {PONG}
+        wire.write_close(POLICY)
+        await wire.receive_end()
+        await wire.close()
+        report = await victim.report(closes=1)
+        assert report.codes == [POLICY]
+        assert report.limit_hits == {"control_rate": 1}
+
+
 @pytest.mark.parametrize("payload", [b"", b"x" * 125], ids=["empty", "long"])
-async def test_million_unsolicited_pongs_leave_memory_flat(attack: Attack, payload: bytes) -> None:
-    async with attack(application=applications.count) as victim:
+async def test_million_unsolicited_pongs_leave_memory_flat_where_they_are_let_in(
+    attack: Attack, payload: bytes
+) -> None:
+    async with attack(application=applications.count, control_rate=None) as victim:
         wire = await victim.connect()
         count = 1000 if not payload else 100
         assert await pour(wire, frames(PONG, payload, 1000), count) == count
@@ -294,12 +343,17 @@ async def test_million_unsolicited_pongs_leave_memory_flat(attack: Attack, paylo
         assert victim.peak_growth() < NOTHING
 
 
-async def test_flood_of_pings_whose_pongs_are_not_read_leaves_memory_flat(attack: Attack) -> None:
-    async with attack() as victim:
+async def test_flood_of_pings_whose_pongs_are_not_read_leaves_memory_flat_and_is_dropped(
+    attack: Attack,
+) -> None:
+    async with attack(control_rate=None, write_timeout=0.5) as victim:
         wire = await victim.connect(receive_buffer_size=4096)
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        batch = frames(PING, b"p" * 125, 500)
-        assert await pour(wire, batch, 1000) < 1000  # the server reads no more
+        # Whether the server goes on to read them, or waits with the pongs: it keeps the newest.
+        await pour(wire, frames(PING, b"p" * 125, 500), 500)
+        report = await victim.report(closes=1)
+        assert report.codes == [ABNORMAL]
+        assert report.limit_hits["write_timeout"] == 1
         assert victim.peak_growth() < NOTHING
 
 

@@ -91,7 +91,7 @@ GUARDS = (
     Guard(
         "max_size of a draft's text",
         CORE + "hixie.pyx",
-        "            if size > self.max_size - self.message_size:\n"
+        "            if size > left and self.utf8_state != UTF8_INVALID:\n"
         "                return self.violate(found, MESSAGE_TOO_BIG)\n",
         "",
         ("tests/test_protocol_hixie.py",),

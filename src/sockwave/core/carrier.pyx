@@ -1,15 +1,33 @@
 """What carries the bytes: the one small interface between the protocol and whatever brings its
 bytes."""
 
+import logging
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport ETIMEDOUT
+from libc.stdint cimport UINT32_MAX
 from libc.stdlib cimport free, malloc
 
-from sockwave.core.tally cimport HIGH_WATER
+from sockwave.core.tally cimport HIGH_WATER, WRITE_TIMEOUT
+from sockwave.core.timers cimport ticks_of
 
 from sockwave.core.timers import TICK_S
 
+logger = logging.getLogger("sockwave")
+
+# Without descriptors or memory to accept: how long until the next try.
+cdef double ACCEPT_REST_S = 0.1
+# How long all must be well until that is said: at the brink, each client that goes lets one in.
+cdef double RECOVERY_S = 1.0
+
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
+
+# A tick that is so late does not come any more.
+cdef double LOST_TICK_S = 2.0
+cdef enum:
+    # Looks, in `write_timeout`, at whether the peer takes something: so much later it is noticed.
+    LOOK_COUNT = 4
 
 # What a receiver can be told in a turn of its own.
 cdef enum:
@@ -25,16 +43,18 @@ cdef class Engine:
 
     def __cinit__(
         self, loop, welcome, complain, *,
-        size_t high_water, size_t low_water, size_t max_backlog, Tally tally, Tariff tariff,
+        size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
+        Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
+        self.write_ticks = ticks_of(write_timeout)
         self.tally = tally
         self.tariff = tariff
-        self.departed = []
+        self.losses = {}
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
         self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
@@ -47,23 +67,24 @@ cdef class Engine:
     def _promise_end(self):
         self.loop.call_soon(self._end_turn)
 
+    cdef void tell(self, object error, Carrier carrier) noexcept:
+        """Tell of what no caller could see. Where not even that can be done, mostly for want of
+        memory, Python's last resort is to write it to stderr."""
+        self.complain(error, carrier)
+
     cdef int admit(self, Carrier carrier) except -1:
         """Give a new carrier its receiver."""
         carrier.engine = self
         carrier.cork = self.cork
         self.carrier_count += 1
+        self.expect_tick()
         try:
             self.welcome(carrier)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            self.complain(error, carrier)
-            carrier.abort()
+            carrier.fail(error)
         return 0
-
-    cdef int depart(self, Carrier carrier, object error) except -1:
-        self.departed.append((carrier, error))
-        return self.cork.promise()
 
     cdef int postpone(self, Carrier carrier) except -1:
         self.postponed.append(carrier)
@@ -83,28 +104,21 @@ cdef class Engine:
 
     cdef int end_turn(self) except -1:
         """Do what waits for the end of a turn of the loop: writes, and farewells."""
-        cdef Carrier carrier
-        cdef list departed = []
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
-            while self.cork.first_dirty is not None or self.departed:
-                self.cork.flush()
-                departed, self.departed = self.departed[::-1], []
-                while departed:
-                    carrier, error = departed.pop()
-                    self.say_farewell(carrier, error)
+            self.cork.flush()
         finally:
             self.cork.promised = False
-            if departed:                # a listener of one of them ends the program
-                self.departed += departed[::-1]
+            if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
         if self.postponed and not self.next_turn_is_due:
-            self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
+            self.next_turn_is_due = True
         return 0
 
-    cdef int say_farewell(self, Carrier carrier, object error) except -1:
+    cdef int say_farewell(self, Carrier carrier) except -1:
         cdef Receiver receiver = carrier.receiver
+        error = self.losses.pop(carrier, None)
         carrier.receiver = None
         self.cork.has_called_out = True
         try:
@@ -113,12 +127,19 @@ cdef class Engine:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as failure:
-            self.complain(failure, carrier)
+            self.tell(failure, carrier)
         finally:
             # Whoever ends the program: the server waits until nobody is left.
             self.carrier_count -= 1
+            self.let_go(carrier)
+        return 0
+
+    cdef int let_go(self, Carrier carrier) except -1:
+        try:
+            carrier.release_waiters()
             if self.when_departed is not None:
                 self.when_departed(carrier)
+        finally:
             if not self.carrier_count and self.when_empty is not None:
                 self.when_empty()
         return 0
@@ -134,31 +155,71 @@ cdef class Engine:
             self.end_turn()
 
     cdef int expect_tick(self) except -1:
+        """Let time pass while there is a carrier: each may note when something happened to it."""
+        now = self.loop.time()
+        if self.tick_handle is not None and now > self.tick_due + LOST_TICK_S:
+            # For want of memory a loop can lose a call that it has promised.
+            self.tick_handle.cancel()
+            self.tick_handle = None
         if self.tick_handle is None:
-            self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+            self.wheel.begin(now)
+            self.schedule_tick(now)
+        return 0
+
+    cdef int schedule_tick(self, double now) except -1:
+        self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+        self.tick_due = now + TICK_S
         return 0
 
     cdef double clock(self) except -1:
-        """Give the time, in seconds on the loop's clock: that of the last tick."""
-        if self.tick_handle is None:
-            self.wheel.now = self.loop.time()
-            self.expect_tick()
-        return self.wheel.now
+        """Give the time, in seconds on the loop's clock. The wheel's would not do for rates: what
+        was sent while it stood still was sent in that time."""
+        return self.loop.time()
 
     def _tick(self):
         self.tick_handle = None
-        self.wheel.advance(self.loop.time())
-        if self.wheel.waiting_count:
-            self.expect_tick()
+        # If it is due still, it has been lost: see `expect_tick`.
+        self.next_turn_is_due = False
+        try:
+            self.end_turn()
+            self.wheel.advance(self.loop.time())
+        finally:
+            if self.carrier_count:
+                self.schedule_tick(self.loop.time())
 
-    def abort_waiting(self):
+
+    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
+        """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
+        self.loop.call_later(ACCEPT_REST_S, again, listener)
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
+            self.recovery_handle = None
+        if not self.is_short:
+            self.is_short = True
+            logger.error("cannot accept: %s; trying again all the time", reason)
+        return 0
+
+    cdef int can_accept(self) except -1:
+        """Note that somebody can be accepted; logged where that has been otherwise, if it lasts."""
+        if self.is_short and self.recovery_handle is None:
+            self.recovery_handle = self.loop.call_later(RECOVERY_S, self._recover)
+        return 0
+
+    def _recover(self):
+        self.is_short = False
+        self.recovery_handle = None
+        logger.warning("accepting again")
+
+    def reset_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
         cdef Timed timed
         for timed in self.wheel.all_waiting():
-            (<Carrier>timed).abort()
+            (<Carrier>timed).reset()
 
     def stop(self):
         """Let go of the loop."""
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
         if self.tick_handle is not None:
             self.tick_handle.cancel()
             self.tick_handle = None
@@ -179,6 +240,12 @@ cdef class Carrier(Timed):
     cdef int drop(self) except -1:
         return 0
 
+    cdef uint32_t measure_untaken(self) except? 0:
+        return 0
+
+    cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
+        return False
+
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
         return -1
 
@@ -188,6 +255,20 @@ cdef class Carrier(Timed):
         cdef Receiver receiver = self.receiver      # held: it may end in its own turn
         if receiver is None:
             return 0
+        try:
+            self.take_turn(receiver, what, data, size)
+            if self.is_closing:
+                self.end_if_flushed()
+        except (KeyboardInterrupt, SystemExit):
+            self.lose(None)
+            raise
+        except BaseException as error:
+            self.fail(error)
+        return 0
+
+    cdef int take_turn(
+        self, Receiver receiver, int what, uint8_t* data, size_t size
+    ) except -1:
         self.take_cork()
         try:
             if what == BYTES:
@@ -200,16 +281,28 @@ cdef class Carrier(Timed):
                 receiver.go_on()
             else:
                 self.peer_is_ready()
-        except (KeyboardInterrupt, SystemExit):
-            self.abort()
-            raise
-        except BaseException as error:
-            self.engine.complain(error, self)
-            self.abort()
         finally:
             self.release_cork()
-        if self.is_closing:
-            self.end_if_flushed()
+        return 0
+
+    cdef int fail(self, object error) except -1:
+        """End for an error of ours, or for want of memory: it costs this carrier and no other."""
+        try:
+            self.lose(None)
+        finally:
+            self.engine.tell(error, self)
+        return 0
+
+    cdef int end_turn(self) except -1:
+        """Send what was queued, or say farewell."""
+        if self.is_lost:
+            return self.engine.say_farewell(self)
+        try:
+            self.flush()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.fail(error)
         return 0
 
     cdef int run_ready(self) except -1:
@@ -235,16 +328,27 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int lose(self, object error) except -1:
-        """Drop the socket; the receiver hears of it at the end of this turn, once."""
-        if self.engine is not None and not self.is_lost:
-            self.is_lost = True
-            self.is_closing = True
-            self.wait_no_more(self.engine.wheel)
+        """Drop the socket; the receiver hears of it at the end of this turn, once.
+
+        What is needed for that takes no memory, and comes first.
+        """
+        if self.engine is None or self.is_lost:
+            return 0
+        self.is_lost = self.is_closing = self.is_broken = True
+        self.wait_no_more(self.engine.wheel)
+        self.cork.link(self)
+        try:
             self.drop()
-            self.is_broken = True
+            if error is not None:
+                self.engine.losses[self] = error
             self.drop_backlog(False)
-            self.engine.depart(self, error)
+        finally:
+            self.cork.promise()
         return 0
+
+    cpdef object reset(self):
+        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
+        self.lose(None)
 
     cdef int finish(self, bint linger) except -1:
         """End in order: everything written leaves, then FIN. With `linger`, what the peer still
@@ -266,9 +370,9 @@ cdef class Carrier(Timed):
             return self.lose(None)
         self.end_writing()
         self.watch_readable(True)
-        when = self.engine.loop.time() + LINGER_S
-        if not self.due or self.due > self.engine.wheel.tick_at(when):
-            self.set_deadline(LINGER_S)
+        end = self.engine.wheel.tick_in(self.engine.loop.time(), LINGER_S)
+        if not self.asked or self.asked > end:
+            self.ask_for(end)
         return 0
 
     cdef int backlog_rose(self) except -1:
@@ -289,10 +393,56 @@ cdef class Carrier(Timed):
             self.receiver.backlog_emptied()
         return 0
 
+    # ---- time
+
+    cdef int ask_for(self, uint32_t tick) except -1:
+        """Give the receiver its turn at a tick, in place of an earlier one; 0: never."""
+        if self.is_lost:
+            return 0            # it may have lost its peer in what it has just written
+        self.asked = tick
+        return self.set_alarm()
+
+    cdef int begin_waiting(self) except -1:
+        """Something waits for the peer, which has just been given as much as it takes."""
+        if self.engine.write_ticks and not self.is_lost:
+            self.moved = self.engine.wheel.tick
+            self.untaken_size = UINT32_MAX      # not known: the first look counts as a movement
+            return self.set_alarm()
+        return 0
+
+    cdef int set_alarm(self) except -1:
+        cdef Wheel wheel = self.engine.wheel
+        cdef uint32_t next = self.asked
+        cdef uint32_t look
+        if self.moved:
+            look = wheel.tick + self.engine.write_ticks // LOOK_COUNT + 1
+            if self.due:
+                look = min(look, self.due)      # or it would be put off again and again
+            next = min(next, look) if next else look
+        if not next:
+            self.wait_no_more(wheel)
+        elif next != self.due:
+            self.wait_until(wheel, next)
+        return 0
+
+    cdef bint has_stalled(self) except -1:
+        """Say whether the peer has taken nothing for too long of what waits for it."""
+        cdef uint32_t size = self.measure_untaken()
+        if size != self.untaken_size:
+            self.untaken_size = size
+            self.moved = self.engine.wheel.tick
+        return self.engine.wheel.tick - self.moved > self.engine.write_ticks
+
     cdef int time_is_up(self) except -1:
-        if self.is_closing:
-            return self.lose(None)
-        return self.run(DEADLINE, NULL, 0)
+        if self.moved and self.has_stalled():
+            self.engine.tally.hit(WRITE_TIMEOUT)
+            return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))
+        if self.asked and self.asked <= self.engine.wheel.tick:
+            self.asked = 0
+            if self.is_closing:
+                return self.lose(None)
+            self.run(DEADLINE, NULL, 0)
+        return 0 if self.is_lost else self.set_alarm()
 
     cdef int pause(self) except -1:
         if not self.is_paused:
@@ -340,6 +490,10 @@ cdef class Carrier(Timed):
         """Drop the socket now."""
         self.lose(None)
 
+    def claim_address(self, str host, int port):
+        """Show this IP address and port as the peer's from now on, as a proxy has told them;
+        "" for a host that is not known."""
+
     def set_deadline(self, seconds):
         """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier
         deadline; None clears it."""
@@ -347,10 +501,9 @@ cdef class Carrier(Timed):
         if self.is_lost:
             return
         if seconds is None:
-            self.wait_no_more(engine.wheel)
+            self.ask_for(0)
         else:
-            self.wait_until(engine.wheel, engine.loop.time() + <double>seconds)
-            engine.expect_tick()
+            self.ask_for(engine.wheel.tick_in(engine.loop.time(), seconds))
 
     @property
     def protocol(self):

@@ -106,7 +106,8 @@ cdef class Inflater:
         """Give the message, or None and what is wrong with it: it is over the limit, or corrupt."""
         cdef bytes message
         cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + END_SIZE)
-        memcpy(PyBytes_AS_STRING(deflated), data, size)
+        if size:                    # of an empty message there may be no place
+            memcpy(PyBytes_AS_STRING(deflated), data, size)
         memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(END), END_SIZE)
         violation[0] = CORRUPT_DEFLATE
         try:

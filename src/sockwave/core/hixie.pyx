@@ -90,12 +90,15 @@ cdef class HixieReader(Reader):
         cdef uint8_t* end = <uint8_t*>memchr(given.data, FRAME_END, room)
         cdef size_t size = room if end is NULL else end - given.data
         cdef const uint8_t* text = given.data
+        cdef size_t left
         if in_pieces and end is NULL:
             size = min(size, self.piece_size)
         if self.message_opcode == TEXT:
-            if size > self.max_size - self.message_size:
+            # What is wrong first counts, however the bytes arrive.
+            left = self.max_size - self.message_size
+            self.utf8_state = utf8_check(self.utf8_state, text, min(size, left))
+            if size > left and self.utf8_state != UTF8_INVALID:
                 return self.violate(found, MESSAGE_TOO_BIG)
-            self.utf8_state = utf8_check(self.utf8_state, text, size)
             if self.utf8_state == UTF8_INVALID or (
                 end is not NULL and self.utf8_state != UTF8_COMPLETE
             ):

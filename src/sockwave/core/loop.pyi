@@ -4,8 +4,6 @@ from typing import Self
 
 from sockwave.core.carrier import Carrier, Engine
 
-ACCEPT_REST_S: float
-
 class Listener:
     def __new__(
         cls, socket_: _socket.socket, make: Callable[[], EpollSocket] | None = None

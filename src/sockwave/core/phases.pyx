@@ -33,6 +33,7 @@ MOVES = {
     (CONNECTED, WE_CLOSE): (CLOSING, True, KEEP),
     (CONNECTED, PEER_CLOSES): (ENDING, True, FINISH),
     (CONNECTED, PEER_FAILS): (ENDING, True, LINGER),
+    (CONNECTED, PEER_VANISHES): (ENDING, True, FINISH),
     (CONNECTED, STREAM_ENDS): (ENDING, False, DROP),
     (CLOSING, PEER_CLOSES): (ENDING, False, FINISH),
     (CLOSING, PEER_FAILS): (ENDING, False, LINGER),
@@ -71,10 +72,21 @@ cdef class Phased(Sender):
         if move is None:
             return 0
         phase, answers, farewell = move
+        try:
+            return self.move(phase, answers, farewell, close_payload)
+        except BaseException:
+            # Half of it has been done, and nothing else would end it.
+            self.line.lose(None)
+            raise
+
+    cdef int move(
+        self, Phase phase, bint answers, int farewell, bytes close_payload
+    ) except -1:
         self.enter(phase)
         if self.behind is not None:
             # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
             # frame."
+            self.dropped(self.behind.count_messages(self.is_draft()))
             self.behind.drop_backlog(False)
             self.behind = None
         if self.phase == CLOSING:
@@ -94,12 +106,15 @@ cdef class Phased(Sender):
 
     cdef int fail(self, Violation violation) except -1:
         """Fail the session (7.1.7): the one way out for whatever the peer does wrong."""
+        return self.end_with(violation, PEER_FAILS)
+
+    cdef int end_with(self, Violation violation, Occurrence occurrence) except -1:
         cdef int code = violation_code(violation)
         reason = violation_reason(violation)
         if CONNECTED <= self.phase <= CLOSING:
             self.line.engine.tally.hit(violation_limit(violation))
         self.settle(code, reason)
-        return self.happened(PEER_FAILS, check_close(code, reason))
+        return self.happened(occurrence, check_close(code, reason))
 
     cdef object closed_error(self):
         """Make the exception for who asks for a connection that is not there."""
@@ -125,13 +140,26 @@ cdef class Phased(Sender):
             self.opening.deadline_passed()
         else:
             self.line.engine.tally.hit(CLOSE_TIMEOUT)
+            self.dropped(self.line.count_messages(self.is_draft()))
             self.happened(STREAM_ENDS, None)
 
     cpdef object connection_lost(self, object error):
         # The end of the stream is all that draft-75 has for a close.
         self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
         opening, self.opening = self.opening, None
-        if opening is not None:
-            opening.connection_lost()
         self.phase = ENDING if self.phase < ENDING else self.phase
-        self.ended()
+        try:
+            if opening is not None:
+                opening.connection_lost()
+        finally:
+            self.end_behind()
+
+    cdef int end_behind(self) except -1:
+        """Let those go who wait behind a streamed message, and end."""
+        try:
+            if self.behind is not None:
+                self.behind.drop_backlog(False)
+        finally:
+            self.behind = None
+            self.ended()
+        return 0

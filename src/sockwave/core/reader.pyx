@@ -289,7 +289,7 @@ cdef class Reader:
         if given.size == 0:
             return 0
         if (
-            self.lent <= given.data < self.lent + self.lent_size
+            self.lent is not NULL and self.lent <= given.data < self.lent + self.lent_size
             and given.size > self.lent_size / 2 and self.held is NULL
         ):
             # Where it is read in small steps, the long rest of it stays where it lies.

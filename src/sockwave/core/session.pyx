@@ -120,6 +120,7 @@ cdef class Session(Phased):
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         cdef Input given
         cdef size_t held_size = self.reader.held_size
+        self.heard = self.line.engine.wheel.tick
         given.data = data
         given.size = size
         if self.phase < CONNECTED:
@@ -327,8 +328,8 @@ cdef class Session(Phased):
     cdef int postpone(self) except -1:
         """Go on in the next wake-up; until then the socket waits as well."""
         if not self.is_postponed:
-            self.is_postponed = True
             self.line.engine.postpone(self.line)
+            self.is_postponed = True
             self.set_reading()
         return 0
 

@@ -1,0 +1,41 @@
+"""Inputs that fuzzing has found, and others worth keeping, read on an ordinary build."""
+
+import gc
+import sys
+
+import pytest
+from fuzz import replay
+from fuzz.differential.__main__ import KINDS, run
+from fuzz.differential.accepted import REASONS
+from fuzz.targets import NAMES, load
+
+
+@pytest.mark.parametrize("target", NAMES)
+def test_kept_inputs_are_read_as_they_must_be(target: str) -> None:
+    assert replay.replay(target) > 5
+
+
+@pytest.mark.parametrize("target", NAMES)
+@pytest.mark.measures
+def test_kept_inputs_leave_nothing_behind(target: str) -> None:
+    feed = load(target)
+    inputs = [path.read_bytes() for path in replay.inputs(target)]
+
+    def count_blocks(rounds: int) -> int:
+        for _ in range(rounds):
+            for data in inputs:
+                feed(data)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = count_blocks(3)
+    # One block for each run of an input would be ten times as many as may be left.
+    assert count_blocks(10) - before < len(inputs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_others_read_the_same_or_the_difference_is_listed(kind: str) -> None:
+    tally = run(kind, seed=20, cases=4_000, seconds=40)
+    assert not tally.unexplained
+    assert set(tally.listed) <= set(REASONS)
+    assert tally.cases > 1_000
