@@ -136,6 +136,7 @@ cdef class Engine:
 
     cdef int let_go(self, Carrier carrier) except -1:
         try:
+            carrier.drop()      # once more: there may have been no memory to do it in
             carrier.release_waiters()
             if self.when_departed is not None:
                 self.when_departed(carrier)
