@@ -37,6 +37,7 @@ cdef class Phased(Sender):
     cdef int entered(self, object state) except -1
     cdef int listen_for_close(self) except -1   # our close frame is sent, the peer's is awaited
     cdef int ended(self) except -1
+    cdef int end_behind(self) except -1
 
     cdef int enter(self, Phase phase) except -1
     cdef int end_with(self, Violation violation, Occurrence occurrence) except -1

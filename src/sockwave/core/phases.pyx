@@ -149,13 +149,18 @@ cdef class Phased(Sender):
         self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
         opening, self.opening = self.opening, None
         self.phase = ENDING if self.phase < ENDING else self.phase
-        behind, self.behind = self.behind, None
         try:
             if opening is not None:
                 opening.connection_lost()
         finally:
-            try:
-                if behind is not None:
-                    (<Writer>behind).drop_backlog(False)    # which lets those go who wait for it
-            finally:
-                self.ended()
+            self.end_behind()
+
+    cdef int end_behind(self) except -1:
+        """Let those go who wait behind a streamed message, and end."""
+        try:
+            if self.behind is not None:
+                self.behind.drop_backlog(False)
+        finally:
+            self.behind = None
+            self.ended()
+        return 0
