@@ -6,7 +6,6 @@ RFC 6455 section 7, and what the drafts have in its place.
 from sockwave.core.frames cimport violation_code, violation_limit, violation_reason
 from sockwave.core.sender cimport DRAFT75
 from sockwave.core.tally cimport CLOSE_TIMEOUT
-from sockwave.core.writer cimport Writer
 
 from sockwave.close import check_close
 from sockwave.errors import ConnectionClosed
