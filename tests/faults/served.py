@@ -16,8 +16,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import sockwave
 from gate import Gate
+
+import sockwave
 from sockwave.core.carrier import Carrier, Engine
 
 KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")

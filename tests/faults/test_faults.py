@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from faults.__main__ import run
 
 pytestmark = [

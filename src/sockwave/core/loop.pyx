@@ -382,8 +382,8 @@ cdef class EpollSocket(Carrier):
             return taken
         if errno == EAGAIN or errno == EINTR:
             return 0
-        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here it
-        # sees the end of the stream, behind what has come already.
+        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here
+        # it sees the end of the stream, behind what has come already.
         shutdown(self.fd, SHUT_RDWR)
         return -1
 
