@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
@@ -18,19 +18,31 @@ Process = subprocess.Popen[str]
 
 
 @contextlib.contextmanager
-def started(*command: str) -> Iterator[Process]:
+def started(
+    *command: str, environment: Mapping[str, str] | None = None, descriptors: Sequence[int] = ()
+) -> Iterator[Process]:
     """Run a Python command for the length of a block, with its output in pipes."""
     with subprocess.Popen(
         [sys.executable, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error"},
+        env=os.environ | {"PYTHONWARNINGS": "error"} | (environment or {}),
+        pass_fds=descriptors,
     ) as process:
         try:
             yield process
         finally:
-            process.kill()
+            end(process)
+
+
+def end(process: Process) -> None:
+    """Let a process end by itself, if it can: only then does it say what was reached in it."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """What a server and a client agree on about compression (RFC 7692, section 7.1)."""
 
 import dataclasses
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -42,6 +44,17 @@ def test_defaults_remember_nothing() -> None:
         "client_context_takeover": False,
         "threshold": 1024,
     }
+
+
+def test_zlib_takes_the_place_of_zlib_ng_where_that_is_missing() -> None:
+    program = """
+import sys, zlib
+sys.modules["zlib_ng"] = None  # what Python makes of a package that is not there
+import sockwave.deflate
+print(sockwave.deflate.library is zlib)
+"""
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert said.stdout.split() == [b"True"]
 
 
 def test_settings_cannot_be_changed_later() -> None:

@@ -6,8 +6,9 @@ import itertools
 from typing import Any
 
 import pytest
+from conftest import echo
 from http_wire import receive_answer, receive_refusal
-from wire import Wire, wait_until
+from wire import Wire, build_request, upgrade_headers, wait_until
 
 import sockwave
 
@@ -186,6 +187,30 @@ async def test_websocket_can_be_opened_behind_pipelined_requests(start_server: A
         assert await wire.receive_message() == "welcome"
 
 
+async def test_messages_that_outrun_an_answer_before_their_handshake_are_kept(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+    echo(server)
+    go_on = asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await go_on.wait()
+        res.end("first")
+
+    messages = [f"{i} ".ljust(1000, ".") for i in range(200)]
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/1") + build_request(upgrade_headers()))
+        for message in messages:
+            wire.send(message)
+        await wire.receive_nothing()  # by now the server has stopped to read
+        go_on.set()
+        assert (await receive_answer(wire)).body == b"first"
+        assert (await wire.receive_head()).status == 101
+        assert [await wire.receive_message() for _ in messages] == messages
+
+
 async def test_client_that_has_ended_its_side_still_gets_its_answers(start_server: Any) -> None:
     server = await start_server()
 
@@ -212,6 +237,7 @@ async def test_client_that_ends_without_a_request_is_let_go(start_server: Any) -
 
 
 # ---- refusals ----
+
 
 @pytest.mark.parametrize(
     "raw",
@@ -554,7 +580,7 @@ async def test_listener_may_take_its_time(start_server: Any) -> None:
 
 
 async def test_client_that_does_not_take_its_answer_is_dropped(start_server: Any) -> None:
-    server = await start_server(body_timeout=0.4)
+    server = await start_server(write_timeout=0.4)
     ended = asyncio.Event()
 
     @server.on("request")
@@ -698,6 +724,24 @@ async def test_listener_is_cancelled_when_its_client_vanishes(start_server: Any)
         await asyncio.wait_for(ended.wait(), 10)
 
 
+async def test_body_that_goes_wrong_amid_its_answer_drops_the_connection(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        res.write("begun")
+        res.end(await req.body())
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert (await wire.receive_head()).status == 200
+        assert await wire.receive(10) == b"5\r\nbegun\r\n"
+        wire.write(b"no size\r\n")
+        await wire.receive_end()  # no last chunk, and no second answer
+
+
 async def test_body_that_ends_early_is_400(start_server: Any) -> None:
     server = await start_server()
     Recorder(server)
@@ -708,7 +752,7 @@ async def test_body_that_ends_early_is_400(start_server: Any) -> None:
 
 
 async def test_large_last_answer_arrives_whole_at_a_slow_reader(start_server: Any) -> None:
-    server = await start_server(body_timeout=0.5)
+    server = await start_server(write_timeout=2)
     size = 20_000_000
     server.on("request", lambda req, res: res.end(bytes(size)))
     wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)

@@ -68,6 +68,13 @@ def test_params_are_decoded_and_the_last_one_counts() -> None:
     assert params.get("none") is None
 
 
+def test_params_and_cookies_are_read_once() -> None:
+    request = parse(head("Cookie: a=1", line="GET /?b=2 HTTP/1.1"))
+    assert request.params is request.params
+    assert request.cookies is request.cookies
+    assert repr(request.params) == "Params({'b': ['2']})"
+
+
 def test_params_of_malformed_escapes_do_not_raise() -> None:
     assert parse(head(line="GET /?a=%zz&b=%ff HTTP/1.1")).params["b"] == "\ufffd"
 
@@ -492,6 +499,7 @@ def test_what_is_accepted_is_what_h11_accepts_and_understands_the_same(raw: byte
         assert (request.method.encode(), request.target.encode("latin-1"), has_body) == expected
 
 
+@example(b"\n", 0, 0)
 @given(st.binary(max_size=60), st.integers(0, 60), st.integers(0, 60))
 def test_any_bytes_anywhere_are_accepted_or_refused(junk: bytes, start: int, size: int) -> None:
     raw = head("Content-Length: 5", "Cookie: a=b", line="POST /a?b=c HTTP/1.1")

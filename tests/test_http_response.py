@@ -5,11 +5,12 @@ import email.utils
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from http_wire import receive_answer
-from wire import Wire, wait_until
+from wire import Wire, count_descriptors, wait_until
 
 import sockwave
 from sockwave.http import serialize_response
@@ -501,7 +502,81 @@ async def test_what_is_written_after_the_end_of_the_client_is_dropped(start_serv
         response.end("z")
 
 
+async def test_file_for_a_client_that_is_gone_is_not_sent(
+    start_server: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(bytes(2**20))
+    server = await start_server()
+    kept: list[sockwave.Response] = []
+    server.on("request", lambda req, res: kept.append(res))
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get())
+        await wait_until(lambda: kept, "the request")
+        await server.close(drain=0)
+    before = count_descriptors()
+    with pytest.raises(asyncio.CancelledError):
+        await kept[0].send_file(path)
+    assert count_descriptors() == before
+
+
+async def test_listener_that_answers_and_goes_on_is_cancelled_with_its_client(
+    start_server: Any,
+) -> None:
+    server = await start_server()
+    ended = asyncio.Event()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        try:
+            res.end("here you are")
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get())
+        assert (await receive_answer(wire)).body == b"here you are"
+        wire.reset()
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_response_may_have_a_date_of_its_own(start_server: Any) -> None:
+    server = await start_server()
+    date = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        res.write_head(200, {"date": date})
+        res.end()
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get())
+        assert (await receive_answer(wire)).headers["date"] == date  # and no other one
+
+
 # ---- reading the body ----
+
+
+async def test_body_has_one_reader(start_server: Any) -> None:
+    server = await start_server()
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        pieces = aiter(req)
+        first = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="expected one reader"):
+            await anext(pieces)
+        with pytest.raises(RuntimeError, match="expected to be read once"):
+            await req.body()
+        res.end(await first)
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/", "Content-Length: 4", "Expect: 100-continue", method="POST"))
+        assert (await wire.receive_head()).status == 100
+        wire.write(b"body")
+        assert (await receive_answer(wire)).body == b"body"
 
 
 async def test_body_can_be_read_whole_and_again(start_server: Any) -> None:

@@ -191,6 +191,51 @@ print("over", flush=True)
 """
 
 
+EXIT_PROGRAM = """
+import sys
+import sockwave
+
+server = sockwave.create_server(engine=sys.argv[1])
+conns = []
+server.on("connection", conns.append)
+server.on("connection", lambda conn: conn.on(sys.argv[2], leave))
+
+@server.on("request")
+def leave(*_):
+    sys.exit(7)
+
+server.listen(0, "127.0.0.1")
+print(server.addresses[0][1], flush=True)
+server.run()
+"""
+
+
+@pytest.mark.parametrize("event", ["message", "close", "request"])
+async def test_a_listener_may_end_the_program(engine: str, event: str) -> None:
+    heard = "message" if event == "request" else event
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", EXIT_PROGRAM, engine, heard),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        address = "127.0.0.1", int(await asyncio.wait_for(process.stdout.readline(), 20))
+        if event == "request":
+            wire = await Wire.open(address)
+            wire.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        else:
+            wire = await Wire.connect(address)
+            wire.send("leave")
+        if event == "close":
+            await wire.close()
+        assert await asyncio.wait_for(process.wait(), 20) == 7
+        await wire.close()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_run_serves_until_a_signal_closes_it(engine: str, number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
@@ -528,6 +573,39 @@ async def test_built_in_method_may_listen(start_server: StartServer) -> None:
     wire.send("back")
     assert await wire.receive_message() == "back"
     await wire.close()
+
+
+async def test_what_send_returns_may_be_gathered_and_timed(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    await asyncio.gather(conn.send("one"), conn.send("two"))
+    await asyncio.wait_for(conn.send("three"), 10)
+    assert [await wire.receive_message() for _ in range(3)] == ["one", "two", "three"]
+    await wire.close()
+
+
+async def test_built_in_that_does_not_tell_what_it_takes_gets_everything(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    letters: set[str] = set()
+    conn.on("message", letters.update)
+    wire.send("ab")
+    await wait_until(lambda: letters)
+    assert letters == {"a", "b"}
+    await wire.close()
+
+
+async def test_listener_that_needs_a_keyword_is_refused_when_it_is_added(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+
+    def listener(conn: object, *, room: str) -> None: ...
+
+    with pytest.raises(TypeError, match="needs the keyword argument 'room'"):
+        server.on("connection", listener)
 
 
 # ---- async listeners -----------------------------------------------------------------------------

@@ -11,7 +11,17 @@ import pytest
 from sockwave.limits import COUNTED_LIMITS, LIMIT_NAMES, Limits
 from sockwave.options import ENGINES, VERSIONS, Options
 
-TIMES = ["handshake_timeout", "body_timeout", "keep_alive_timeout", "close_timeout"]
+TIMES = [
+    "handshake_timeout",
+    "body_timeout",
+    "keep_alive_timeout",
+    "write_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "idle_timeout",
+    "max_lifetime",
+    "close_timeout",
+]
 RATES = ["message_rate", "byte_rate", "control_rate"]
 BOUNDED_SIZES = [
     "fragment_count",
@@ -75,8 +85,8 @@ def test_an_unknown_option_like_no_other_raises_with_all_the_names() -> None:
 
 
 def test_every_limit_is_an_option_of_the_same_name() -> None:
-    assert {*TIMES, *RATES, *BOUNDED_SIZES, *UNLIMITED_SIZES} == LIMIT_NAMES
-    for name in LIMIT_NAMES - {"low_water", "max_backlog", "byte_rate"}:
+    assert {*TIMES, *RATES, *BOUNDED_SIZES, *UNLIMITED_SIZES, "lifetime_jitter"} == LIMIT_NAMES
+    for name in LIMIT_NAMES - {"low_water", "max_backlog", "byte_rate", "lifetime_jitter"}:
         assert getattr(Options(**{name: 7}).limits, name) == 7
 
 
@@ -84,7 +94,7 @@ def test_every_limit_says_what_it_costs_and_what_counts_it() -> None:
     for limit in dataclasses.fields(Limits):
         assert set(limit.metadata) == {"kind", "least", "unlimited", "costs", "metric"}
         for cost in limit.metadata["costs"]:
-            assert 400 <= cost <= 599 or 1002 <= cost <= 1013
+            assert 400 <= cost <= 599 or 1001 <= cost <= 1013
         if limit.metadata["metric"] is None:
             assert not limit.metadata["costs"]
         else:
@@ -95,7 +105,13 @@ def test_every_limit_says_what_it_costs_and_what_counts_it() -> None:
 def test_no_limit_is_off_unless_the_default_says_why() -> None:
     off = {limit.name for limit in dataclasses.fields(Limits) if limit.default is None}
     # What only the operator can know, and has to say.
-    assert off == {"max_connections_per_address", "memory_budget", "message_rate", "byte_rate"}
+    assert off == {
+        "max_connections_per_address",
+        "max_lifetime",
+        "memory_budget",
+        "message_rate",
+        "byte_rate",
+    }
 
 
 def test_limits_cannot_be_changed_later() -> None:
@@ -335,3 +351,24 @@ def test_authorize_must_be_a_function() -> None:
     authorize: Any = "yes"
     with pytest.raises(TypeError, match="authorize: expected a function or None, given str"):
         Options(authorize=authorize)
+
+
+@pytest.mark.parametrize("value", [0, 0.2, 0.999])
+def test_a_jitter_is_a_part_of_what_it_varies(value: float) -> None:
+    assert Limits(lifetime_jitter=value).lifetime_jitter == value
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (-0.1, ValueError),
+        (1, ValueError),
+        (float("nan"), ValueError),
+        (None, TypeError),
+        ("0.2", TypeError),
+        (True, TypeError),
+    ],
+)
+def test_a_jitter_that_is_no_part_raises(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="lifetime_jitter: expected"):
+        Limits(lifetime_jitter=value)

@@ -5,12 +5,13 @@ import contextlib
 import gc
 import random
 import sys
+import zlib
 from typing import Any
 
 import pytest
 import reference
 from conftest import StartServer
-from reference import BINARY, CONTINUATION, PING, PONG, TEXT, Frame
+from reference import BINARY, CONTINUATION, PING, PONG, RSV1, TEXT, Frame
 from wire import Wire, connect_both, measure_resident_size, wait_until
 
 import sockwave
@@ -140,6 +141,44 @@ async def test_the_total_is_bounded_by_the_argument_at_the_limit_and_not_one_pas
             else:
                 await expect_end(wire, task, TOO_BIG)
             await wire.close()
+
+
+async def test_a_compressed_message_is_bounded_by_the_argument_too(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(compression=True)
+    offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+    squeezed = zlib.compressobj(wbits=-15)
+    text = squeezed.compress(b"x" * 1000) + squeezed.flush(zlib.Z_SYNC_FLUSH)
+    for limit in (1000, 999):
+        wire, conn = await connect_both(server, headers=offer)
+        task = asyncio.create_task(collect(conn, max_size=limit))
+        await asyncio.sleep(0)
+        wire.write_frame(TEXT, text.removesuffix(b"\0\0\xff\xff"), rsv=RSV1)
+        if limit == 1000:
+            assert await task == ["x" * 1000]
+        else:
+            await expect_end(wire, task, TOO_BIG)
+
+
+async def test_the_iterator_of_a_stream_is_its_own_iterator(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    chunks = aiter(conn.stream())
+    wire.send("one")
+    assert await anext(chunks) == "one"
+    assert [chunk async for chunk in chunks] == []
+
+
+async def test_a_stream_asked_for_after_the_end_raises(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    await wire.shake_close()
+    await wait_until(lambda: conn.ready_state == sockwave.ReadyState.CLOSED)
+    with pytest.raises(sockwave.ConnectionClosed):
+        await collect(conn)
+    with pytest.raises(sockwave.ConnectionClosed):
+        await conn.ping()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -28,7 +29,6 @@ from reference import CLOSE, PING, PONG, Frame, close_payload, serialize
 from tls_wire import TlsWire
 from websockets.asyncio.client import connect
 from wire import (
-    PATIENCE_S,
     Wire,
     build_request,
     count_descriptors,
@@ -543,34 +543,37 @@ async def test_a_silent_peer_is_dropped_at_the_handshake_deadline(start_tls: Sta
     assert not server.connections
 
 
-async def test_a_client_hello_and_then_silence_hits_the_deadline(start_tls: StartTls) -> None:
-    server = await start_tls(handshake_timeout=0.3)
-    client = await TlsWire.begin(server.addresses[0])
-    client.wire.write(client.first_flight())
-    await client.receive_records()  # the server's flight, which is left without an answer
-    await client.wire.receive_rest()
-
-
-async def test_bytes_that_trickle_in_do_not_move_the_deadline(start_tls: StartTls) -> None:
-    server = await start_tls(handshake_timeout=0.4)
-    client = await TlsWire.begin(server.addresses[0])
-    flight = client.first_flight()
-    sent = 0
-    for byte in flight:
-        if client.reader.has_ended:
-            break
-        client.wire.write(bytes([byte]))
-        sent += 1
-        await asyncio.sleep(0.05)
-    assert sent < len(flight) // 2
-    await client.wire.receive_end()
-
-
 async def test_the_deadline_covers_tls_and_the_request_together(start_tls: StartTls) -> None:
     server = await start_tls(handshake_timeout=0.4)
     client = await TlsWire.open(server.addresses[0])
     client.write(b"GET / HTTP/1.1\r\n")
     assert (await client.receive_rest()).startswith(b"HTTP/1.1 408")
+
+
+async def test_newcomer_to_a_full_server_is_hung_up_on_before_any_handshake(
+    start_tls: StartTls,
+) -> None:
+    server = await start_tls(max_connections=1)
+    present = await TlsWire.connect(server.addresses[0])
+    with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+        await TlsWire.open(server.addresses[0])
+    assert server.limit_hits["max_connections"] == 1
+    present.send("undisturbed")
+    assert await present.receive_message() == "undisturbed"
+
+
+async def test_stalled_tls_handshakes_make_room_for_quick_ones(start_tls: StartTls) -> None:
+    server = await start_tls(max_handshakes=2)
+    stalled = [await Wire.open(server.addresses[0]) for _ in range(2)]
+    for wire in stalled:
+        wire.write(b"\x16\x03\x01")
+    await stalled[0].receive_nothing()
+    quick = await TlsWire.connect(server.addresses[0])
+    await stalled[0].receive_end()
+    await stalled[1].receive_nothing()
+    assert server.limit_hits["max_handshakes"] == 1
+    quick.send("and is served")
+    assert await quick.receive_message() == "and is served"
 
 
 async def test_plain_http_on_the_tls_port_is_one_sentence_in_the_log(
@@ -608,15 +611,6 @@ async def test_junk_on_the_tls_port_ends_that_connection_quietly(
     assert await client.receive_message() == "next"
 
 
-async def test_tls_on_a_plain_port_is_refused(engine: str, error_log: ErrorLog) -> None:
-    server = sockwave.create_server(engine=engine).listen(0, "127.0.0.1")
-    async with server:
-        client = await TlsWire.begin(server.addresses[0])
-        client.wire.write(client.first_flight())
-        assert (await client.wire.receive_rest()).startswith(b"HTTP/1.1 400")
-        await client.wire.close()
-
-
 async def test_a_stream_listener_turns_away_before_tls(start_tls: StartTls) -> None:
     server = await start_tls()
     server.on("stream", lambda stream: stream.close())
@@ -624,56 +618,68 @@ async def test_a_stream_listener_turns_away_before_tls(start_tls: StartTls) -> N
         await TlsWire.open(server.addresses[0])
 
 
+# ---- contexts and sockets of other kinds
+
+
+class Hidden:
+    """An SSLObject of the application's own, behind which nobody finds OpenSSL's."""
+
+    def __init__(self, inner: ssl.SSLObject) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_sslobj":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+class HidingContext(ssl.SSLContext):
+    def wrap_bio(self, *arguments: Any, **options: Any) -> Any:
+        return Hidden(super().wrap_bio(*arguments, **options))
+
+
+async def test_a_context_that_makes_its_own_kind_of_objects_serves_all_the_same(
+    start_tls: StartTls,
+) -> None:
+    context = HidingContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate = issue("localhost")
+    certificate.configure_cert(context)
+    server = await start_tls(context)
+    client = await TlsWire.connect(server.addresses[0], client_context())
+    for size in (1, 70_000, 500_000):
+        client.send("m" * size)
+        assert await client.receive_message() == "m" * size
+    (conn,) = server.connections
+    assert conn.tls is not None
+    assert conn.tls.version == "TLSv1.3"
+    client.send("last")
+    assert await client.receive_message() == "last"
+
+
+async def test_a_plain_request_to_a_unix_socket_with_tls_is_logged(
+    start_tls: StartTls, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start_tls()
+    path = str(tmp_path / "tls.sock")
+    server.listen(path=path, ssl=server_context())
+    await wait_until(lambda: path in server.addresses)
+    wire = await Wire.open(path)
+    wire.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    with contextlib.suppress(ConnectionError):
+        await wire.receive_rest()
+    assert "a peer on a Unix socket speaks plain HTTP to a TLS port" in caplog.text
+
+
+async def test_a_peer_that_ends_before_its_handshake_is_let_go(start_tls: StartTls) -> None:
+    server = await start_tls()
+    streams = count_streams(server)
+    wire = await Wire.open(server.addresses[0])
+    await wait_until(lambda: streams)
+    wire.write_eof()
+    await wire.receive_end()
+
+
 # ---- attacks on the layer itself
-
-
-async def start_openssl(
-    server: sockwave.Server, *options: str
-) -> tuple[asyncio.subprocess.Process, asyncio.StreamWriter, asyncio.StreamReader]:
-    """Connect OpenSSL's own client, which takes commands: the process, what it reads and says."""
-    host, port = server.addresses[0]
-    process = await asyncio.create_subprocess_exec(
-        *("openssl", "s_client", *options, "-connect", f"{host}:{port}"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdin
-    assert process.stdout
-    return process, process.stdin, process.stdout
-
-
-async def test_renegotiation_is_refused_on_tls_1_2(start_tls: StartTls) -> None:
-    server = await start_tls()
-    process, stdin, stdout = await start_openssl(server, "-tls1_2")
-    said = b""
-    async with asyncio.timeout(PATIENCE_S):
-        while b"---\n" not in said or b"Verify return code" not in said:
-            said += await stdout.read(4096)
-        stdin.write(b"R\n")
-        said += (await process.communicate())[0]
-    assert b"RENEGOTIATING" in said
-    assert b"no renegotiation" in said
-    client = await TlsWire.connect(server.addresses[0])
-    client.send("undisturbed")
-    assert await client.receive_message() == "undisturbed"
-
-
-async def test_a_key_update_is_followed(start_tls: StartTls) -> None:
-    server = await start_tls()
-    process, stdin, stdout = await start_openssl(server, "-tls1_3", "-crlf")
-    said = b""
-    async with asyncio.timeout(PATIENCE_S):
-        while b"Verify return code" not in said:
-            said += await stdout.read(4096)
-        for line in (b"K\n", b"GET / HTTP/1.1\n", b"Host: localhost\n", b"\n"):
-            stdin.write(line)
-            await asyncio.sleep(0.05)  # s_client takes a command only where a read begins with it
-        while b"HTTP/1.1 426" not in said:
-            said += await stdout.read(4096)
-    assert b"KEYUPDATE" in said
-    process.kill()
-    await process.wait()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

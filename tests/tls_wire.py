@@ -17,8 +17,14 @@ from wire import KEY, PATIENCE_S, Head, Reader, Wire, build_request, upgrade_hea
 class TlsWire:
     """One TCP connection to a TLS port."""
 
-    def __init__(self, wire: Wire, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        context: ssl.SSLContext | None = None,
+        server_hostname: str = "localhost",
+    ) -> None:
         self.wire = wire
+        context = context or client_context()
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.session = context.wrap_bio(
@@ -35,7 +41,7 @@ class TlsWire:
         server_hostname: str = "localhost",
     ) -> Self:
         """Connect, and send nothing; without a context it is `client_context()`."""
-        return cls(await Wire.open(address), context or client_context(), server_hostname)
+        return cls(await Wire.open(address), context, server_hostname)
 
     @classmethod
     async def open(
@@ -51,10 +57,12 @@ class TlsWire:
         return made
 
     @classmethod
-    async def connect(cls, address: Any, context: ssl.SSLContext | None = None) -> Self:
+    async def connect(
+        cls, address: Any, context: ssl.SSLContext | None = None, *, target: str = "/"
+    ) -> Self:
         """Connect, shake hands, and upgrade."""
         made = await cls.open(address, context)
-        made.write(build_request(upgrade_headers()))
+        made.write(build_request(upgrade_headers(), target=target))
         head = await made.receive_head()
         assert head.status == 101, head.raw
         assert head.headers["sec-websocket-accept"] == reference.accept_value(KEY)

@@ -106,7 +106,10 @@ class Wire:
     @classmethod
     async def open(cls, address: Any, *, receive_buffer_size: int | None = None) -> Self:
         """Connect to a (host, port), or to the path of a Unix socket, and send nothing."""
-        family = socket.AF_UNIX if isinstance(address, str | Path) else socket.AF_INET
+        if isinstance(address, str | Path):
+            family = socket.AF_UNIX
+        else:
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         if receive_buffer_size is not None:
@@ -118,7 +121,7 @@ class Wire:
         except BaseException:
             sock.close()
             raise
-        if family == socket.AF_INET:
+        if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader = Reader(limit=2**20)
         protocol = asyncio.StreamReaderProtocol(reader)

@@ -12,7 +12,8 @@ from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
 from sockwave.limits import Limits
 from sockwave.security import Security
-from sockwave.server import Server, create_server, serve
+from sockwave.server import Server
+from sockwave.serving import create_server, serve
 from sockwave.states import ReadyState
 from sockwave.stream import Stream
 

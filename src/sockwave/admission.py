@@ -101,11 +101,14 @@ class Admission:
 
     # ---- at accept
 
-    def enter(self, carrier: Carrier) -> bool:
-        """Let a new connection in, or answer it and give False."""
+    def enter(self, carrier: Carrier, address: Address) -> bool:
+        """Let a new connection in, or answer it and give False.
+
+        `address` is what it is counted for; None where that is to be told yet.
+        """
         try:
             self._find_room()
-            self.count_address(carrier, carrier.remote_address)
+            self.count_address(carrier, address)
             self._find_handshake()
         except OverLimit as refused:
             self.turn_away(carrier, refused)

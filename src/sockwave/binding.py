@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import socket
 import stat
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 #: Connections that the kernel holds until they are accepted: a burst of clients that come back
 #: after a restart.
 ACCEPT_QUEUE_COUNT = 4096
+
+#: By how much the kernel has more patience than `write_timeout`: whoever takes nothing of what
+#: waits here is to be ended here, where it is counted.
+USER_TIMEOUT_RATIO = 1.5
 
 
 def bind_port(port: int, host: str | None) -> list[socket.socket]:
@@ -57,8 +62,13 @@ def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
     return made
 
 
-def bind_path(path: str) -> socket.socket:
-    """Listen on a Unix socket; one that a server left behind is replaced, one in use is not."""
+def bind_path(path: str, mode: int | None) -> socket.socket:
+    """Listen on a Unix socket; one that a server left behind is replaced, one in use is not.
+
+    `mode` are its permissions; without it they are as the process's umask says.
+    """
+    if mode is not None and not (type(mode) is int and 0 <= mode <= 0o777):
+        raise ValueError(f"mode: expected permissions such as 0o660, given {mode!r}")
     if not hasattr(socket, "AF_UNIX"):
         raise OSError(
             errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system"
@@ -67,6 +77,8 @@ def bind_path(path: str) -> socket.socket:
         if is_abandoned(path):
             os.unlink(path)
         made.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)  # in time: nobody can connect until we listen
         made.listen(ACCEPT_QUEUE_COUNT)
     return made
 
@@ -94,6 +106,20 @@ def set_no_delay(sock: socket.socket) -> None:
     The connections that a listening socket accepts inherit it.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def set_user_timeout(sock: socket.socket, write_timeout: float | None) -> None:
+    """Let the kernel end a connection whose peer acknowledges nothing (RFC 5482).
+
+    That is what `write_timeout` does not see, where the kernel has taken everything. Accepted
+    connections inherit it from their listening socket. Linux alone has the option.
+    """
+    if write_timeout is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        longest_ms = 2**31 - 1
+        timeout_ms = min(math.ceil(1000 * USER_TIMEOUT_RATIO * write_timeout), longest_ms)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
 
 def is_abandoned(path: str) -> bool:

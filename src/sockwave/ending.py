@@ -1,13 +1,41 @@
-"""How a server ends: everybody is told to go, and who does not is dropped."""
+"""How a server ends: everybody is told to go, one after the other, and who does not is dropped."""
 
 import asyncio
+import logging
+import math
+import random
 from typing import TYPE_CHECKING
 
+from sockwave.core.connection import Connection
 from sockwave.engine import Engine
 from sockwave.host import Host
 
 if TYPE_CHECKING:
     from sockwave.selector import CoreSelector
+
+logger = logging.getLogger("sockwave")
+
+#: How long `close` waits for all of it by default, in seconds.
+DRAIN_S = 30.0
+
+# With jitter "auto": so many seconds at most, and no more than a hundred clients a second before
+# that. Those who come back all at once are a burden to whoever serves them next; a few are none.
+SPREAD_S = 10.0
+PAUSE_S = 0.01
+
+# Between two looks at whose turn it is: one timer for all of them.
+TICK_S = 0.05
+
+
+def check_times(drain: float | None, jitter: float | str) -> None:
+    """Raise TypeError or ValueError for what `Server.close` cannot take."""
+    for name, value, other in (("drain", drain, None), ("jitter", jitter, "auto")):
+        if value == other:
+            continue
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise TypeError(f"{name}: expected seconds or {other!r}, given {value!r}")
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}: expected 0 or more seconds or {other!r}, given {value}")
 
 
 class Ending:
@@ -18,42 +46,82 @@ class Ending:
         self._host = host
         self._engine = engine
         self._selector = selector
-        self._timer: asyncio.TimerHandle | None = None
+        # Who is still to be told, in no order, and when, in seconds from the begin, the last first.
+        self._left: list[Connection] = []
+        self._turns: list[float] = []
+        self._begun = 0.0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def begin(self, code: int, reason: str, seconds: float | None) -> None:
-        """Say goodbye to everybody, and drop the rest after so many seconds."""
+    def begin(self, code: int, reason: str, drain: float | None, jitter: float | str) -> None:
+        """Tell everybody to go within `jitter` seconds, and drop the rest after `drain`.
+
+        Until its turn, a connection goes on as before. Requests that are being answered are
+        answered to the end.
+        """
         host, engine = self._host, self._engine
         engine.stop_listening()
-        for connection in list(host.hub.connections.values()):
-            connection.close(code, reason)
         for visitor in list(host.visitors):
             visitor.close()
         for opening in list(host.openings):
             opening.give_up()
-        if seconds is not None:
-            self._timer = host.loop.call_later(seconds, self.abort_rest)
+        self._draw_turns(jitter, drain)
+        self._begun = host.loop.time()
+        self._tell_some(code, reason)
+        if drain is not None:
+            self._timers["drain"] = host.loop.call_later(drain, self._abort_late, drain)
         engine.when_empty = self._finish
         if not engine.carrier_count:
             host.loop.call_soon(self._finish)
 
+    def _draw_turns(self, jitter: float | str, drain: float | None) -> None:
+        """Draw when each connection is told."""
+        self._left = list(self._host.hub.connections.values())
+        spread = (
+            min(SPREAD_S, len(self._left) * PAUSE_S) if isinstance(jitter, str) else float(jitter)
+        )
+        if drain is not None:
+            spread = min(spread, drain)
+        random.shuffle(self._left)
+        times = (random.uniform(0, spread) for _ in self._left)  # noqa: S311 - no secret
+        self._turns = sorted(times, reverse=True)
+
+    def _tell_some(self, code: int, reason: str) -> None:
+        """Close those whose turn it is, and come back for the others."""
+        passed = self._host.loop.time() - self._begun
+        while self._turns and self._turns[-1] <= passed + TICK_S:
+            self._turns.pop()
+            self._left.pop().close(code, reason)
+        if self._turns:
+            tell_some = self._host.loop.call_later(TICK_S, self._tell_some, code, reason)
+            self._timers["turn"] = tell_some
+
+    def _abort_late(self, drain: float) -> None:
+        logger.warning(
+            "%d connections had not gone after %g s, and are dropped",
+            self._engine.carrier_count,
+            drain,
+        )
+        self.abort_rest()
+
     def abort_rest(self) -> None:
-        """Drop whoever is still there."""
+        """Drop whoever is still there, with RST."""
         host = self._host
+        self._left, self._turns = [], []
         for connection in list(host.hub.connections.values()):
             connection.abort()
         for visitor in list(host.visitors):
-            visitor.abort()
+            visitor.carrier.reset()
         for opening in list(host.openings):
-            opening.carrier.abort()
-        self._engine.abort_waiting()
+            opening.carrier.reset()
+        self._engine.reset_waiting()
 
     def _finish(self) -> None:
         """Come to the end: nobody is there any more."""
         host = self._host
         if self.done.done():
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
         self._engine.when_empty = None
         host.memory.stop()
         if self._selector is not None:

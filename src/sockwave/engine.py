@@ -50,6 +50,7 @@ def create_engine(
         "high_water": limits.high_water,
         "low_water": limits.low_water,
         "max_backlog": sys.maxsize if limits.max_backlog is None else limits.max_backlog,
+        "write_timeout": limits.write_timeout,
         "tally": tally,
         "tariff": Tariff(limits),
     }

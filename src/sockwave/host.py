@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeAlias
 
 from sockwave.admission import Admission
 from sockwave.close import CloseCode
@@ -13,18 +14,24 @@ from sockwave.core.connection import Connection
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
 from sockwave.core.tally import Tally
-from sockwave.errors import Refused, SockwaveError
+from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
-from sockwave.limits import Limits
+from sockwave.http.forwarded import Client, find_client
+from sockwave.limits import Limits, OverLimit
 from sockwave.memory import MemoryWatch
 from sockwave.opening import Opening
 from sockwave.options import Options
+from sockwave.preamble import Preamble
 from sockwave.stream import Stream
 
 logger = logging.getLogger("sockwave")
 
 # RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
 UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
+
+
+#: What `serve` runs for each connection.
+Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
 
 
 class Host(Emitter):
@@ -50,14 +57,44 @@ class Host(Emitter):
 
     def welcome(self, carrier: Carrier) -> None:
         """Begin a new connection: as HTTP, whatever becomes of it."""
-        if not self.admission.enter(carrier):
+        options, address = self.options, carrier.remote_address
+        speaks_first = bool(options.proxy_protocol) and options.proxy_protocol.covers(address)
+        is_proxy = speaks_first or (
+            bool(options.trusted_proxies) and options.trusted_proxies.covers(address)
+        )
+        # A proxy is counted for its clients, once it has told whose connection it is.
+        if not self.admission.enter(carrier, None if is_proxy else address):
             return
         visitor = HttpConnection(carrier, self)
-        carrier.receiver = visitor
         self.visitors.add(visitor)
         self.admission.await_peer(visitor)
+        if speaks_first:
+            carrier.receiver = Preamble(carrier, visitor, partial(self.introduce, visitor))
+        else:
+            carrier.receiver = visitor
+            self.meet(carrier)
+
+    def introduce(self, visitor: HttpConnection) -> None:
+        """Take note of whom a proxy has brought."""
+        carrier = visitor.carrier
+        try:
+            if not self.options.trusted_proxies.covers(carrier.remote_address):
+                self.admission.count_address(carrier, carrier.remote_address)
+        except OverLimit as refused:
+            visitor.dismiss(refused)
+        else:
+            self.meet(carrier)
+
+    def meet(self, carrier: Carrier) -> None:
+        """Tell of a new connection, as soon as it is known whose it is."""
         if self.listeners("stream"):
             self.emit_event("stream", Stream(carrier))
+
+    def client_of(self, head: RequestHead, carrier: Carrier) -> Client:
+        """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
+        peer = Client(carrier.remote_address, carrier.is_secure)
+        proxies = self.options.trusted_proxies
+        return find_client(head.headers, peer, proxies) if proxies else peer
 
     def complain(self, error: BaseException, carrier: Carrier) -> None:
         """Deal with what a receiver raised; its carrier is dropped."""
@@ -113,7 +150,18 @@ class Host(Emitter):
             finally:
                 self._is_reporting = False
         else:
+            self._log(error, connection)
+
+    def _log(self, error: BaseException, connection: Connection | None) -> None:
+        """Log an error; where the log fails too, the loop is told, and nobody else notices."""
+        try:
             logger.error("error in %s", connection or "the server", exc_info=error)
+        except Exception as failure:
+            if self._hub is None:
+                raise
+            self.loop.call_exception_handler(
+                {"message": f"an error was not logged: {error!r}", "exception": failure}
+            )
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run an asynchronous listener as a task, held by its connection or its request."""
@@ -136,3 +184,13 @@ class Host(Emitter):
         response.fail(error)
         if not isinstance(error, Refused):
             self.report(error, None)
+
+    async def handle(self, handler: Handler, connection: Connection) -> None:
+        """Run the handler of a connection, which ends with it."""
+        try:
+            await handler(connection)
+        except ConnectionClosed:
+            pass  # the peer has gone while the handler was talking to it: how most of them end
+        except Exception as error:
+            self.listener_failed_for(error, connection)
+        connection.close()

@@ -34,6 +34,16 @@ def _time(default: float | None, *costs: int) -> Any:
     return _declare(default, costs, kind="seconds")
 
 
+def _pace(default: float | None) -> Any:
+    """Declare how often something of ours happens, in seconds, where None means never."""
+    return _declare(default, (), kind="seconds", metric=None)
+
+
+def _share(default: float) -> Any:
+    """Declare a part of another number, from 0 to less than 1."""
+    return _declare(default, (), kind="share", unlimited=False, metric=None)
+
+
 def _rate(default: float | None, *costs: int) -> Any:
     """Declare a limit on how often in a second, where None means no limit; see `_declare`."""
     return _declare(default, costs, kind="a number a second")
@@ -154,6 +164,26 @@ class Limits:
     low_water: int = _mark(16 * 1024)
     #: Of the backlog: a peer that is this far behind costs nobody else more; see `slow`.
     max_backlog: int | None = _size(1 << 20, 1013, unlimited=True)
+    #: For the peer to take anything of what waits for it: a slow network moves at times, who does
+    #: not read at all holds memory for nothing.
+    write_timeout: float | None = _time(20.0)
+
+    # ---- how long it lasts
+
+    #: Between two pings, 10 % more or less. They keep what lies between from forgetting a quiet
+    #: connection: many a proxy does so in 60 seconds, some mobile networks in 30.
+    ping_interval: float | None = _pace(20.0)
+    #: For the pong, or anything else from the peer: then it has gone without a word.
+    ping_timeout: float | None = _time(20.0, 1011)
+    #: Without a byte from the peer, pongs among them, and without a message to it. Where there are
+    #: pings, whoever is there answers them, and is never idle: this is for connections without.
+    idle_timeout: float | None = _time(120.0, 1001)
+    #: However busy the connection is. Off, as only some need it: to move old connections to new
+    #: servers behind a load balancer, or to have everybody log in again.
+    max_lifetime: float | None = _time(None, 1001)
+    #: By how much of itself a lifetime is longer or shorter, so that those who came together do not
+    #: come again together.
+    lifetime_jitter: float = _share(0.2)
     #: For the peer's close frame and its FIN after our close frame.
     close_timeout: float | None = _time(10.0)
 
@@ -196,6 +226,11 @@ def _check_limit(limit: Field[Any], value: object) -> None:
                 f"{limit.name}: expected at least {limit.metadata['least']} and at most "
                 f"{sys.maxsize}{or_none}, given {value}"
             )
+    elif kind == "share":
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise TypeError(f"{limit.name}: expected int or float, given {type(value).__name__}")
+        if not 0 <= value < 1:
+            raise ValueError(f"{limit.name}: expected 0 to less than 1, given {value}")
     else:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise TypeError(

@@ -1,6 +1,7 @@
 """Where a server listens: its sockets, their addresses, names and TLS contexts."""
 
 import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockwave import binding
@@ -28,22 +29,33 @@ class Listening:
         port: int,
         host: str | None,
         path: str | None,
-        sock: socket.socket | None,
+        mode: int | None,
         ssl: "SSLContext | None",
     ) -> None:
-        """Listen on what `Server.listen` was given; `take` gives the new sockets.
+        """Listen on an address; `take` gives the new sockets.
 
         Raises OSError, with the address in its message, when it cannot be had.
         """
-        if ssl is not None:
-            self.certificates.add(ssl)
-        if sock is not None:
-            made = [binding.adopt(sock)]
-        elif path is not None:
-            made = [binding.bind_path(path)]
+        self._check_context(ssl)
+        if path is not None:
+            made = [binding.bind_path(path, mode)]
             self._names += made
+        elif mode is not None:
+            raise ValueError("mode: expected with path alone")
         else:
             made = binding.bind_port(port, host)
+        self._add(made, ssl)
+
+    def adopt(self, sockets: Sequence[socket.socket], ssl: "SSLContext | None") -> None:
+        """Listen on sockets that were made elsewhere."""
+        self._check_context(ssl)
+        self._add([binding.adopt(sock) for sock in sockets], ssl)
+
+    def _check_context(self, ssl: "SSLContext | None") -> None:
+        if ssl is not None:
+            self.certificates.add(ssl)
+
+    def _add(self, made: list[socket.socket], ssl: "SSLContext | None") -> None:
         self.addresses += [address_of(one) for one in made]
         self._waiting += [(one, ssl) for one in made]
 

@@ -69,7 +69,8 @@ class MemoryWatch:
         for size, holder in sorted(holders, key=itemgetter(0), reverse=True):
             if held_size < most_size or not size:
                 break
-            peers.warning("%s holds %d bytes: too many now", spell(holder.remote_address), size)
+            carrier = holder.carrier if isinstance(holder, HttpConnection) else holder
+            peers.warning("%s holds %d bytes: too many now", spell(carrier.remote_address), size)
             if isinstance(holder, HttpConnection):
                 self._hub.engine.tally.count("memory_budget")
                 holder.abort()

@@ -30,6 +30,7 @@ class Opening:
     __slots__ = (
         "agreement",
         "carrier",
+        "client",
         "connection",
         "head",
         "key3",
@@ -54,8 +55,14 @@ class Opening:
         """Judge the request; `rest` came behind it, and is kept unread until then."""
         options = self.server.options
         try:
+            self.client = client = self.server.client_of(self.head, self.carrier)
+            if client.address != self.carrier.remote_address:
+                self.carrier.claim_address(*(client.address or ("", 0)))
+                self.server.admission.count_address(self.carrier, client.address)
             self.version = handshake.identify(self.head, options)
-            handshake.check(self.head, self.version, options, secure=self.carrier.is_secure)
+            handshake.check(
+                self.head, self.version, options, secure=client.is_secure, host=client.host
+            )
             self.subprotocol = handshake.choose_subprotocol(self.head, options)
             # RFC 7692 is about the frames of RFC 6455; no client of the drafts offers it.
             if options.compression is not None and self.version == "rfc6455":
@@ -128,7 +135,8 @@ class Opening:
             self.version,
             self.server.options,
             key3=self.key3,
-            secure=self.carrier.is_secure,
+            secure=self.client.is_secure,
+            host=self.client.host,
             subprotocol=self.subprotocol,
             extra_headers=headers,
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from sockwave.deflate import Deflate
 from sockwave.fields import is_token
 from sockwave.limits import LIMIT_NAMES, Limits
+from sockwave.trust import Trust
 
 if TYPE_CHECKING:
     from sockwave.handshake.hook import Handshake
@@ -44,8 +45,10 @@ OPTION_NAMES = LIMIT_NAMES | {
     "compression",
     "engine",
     "origin",
+    "proxy_protocol",
     "slow",
     "subprotocol",
+    "trusted_proxies",
     "version",
 }
 
@@ -63,8 +66,10 @@ class Options:
         "engine",
         "limits",
         "origin",
+        "proxy_protocol",
         "slow",
         "subprotocol",
+        "trusted_proxies",
         "version",
     )
 
@@ -75,6 +80,8 @@ class Options:
     authorize: Authorize | None
     compression: Deflate | None
     slow: str
+    proxy_protocol: Trust
+    trusted_proxies: Trust
     limits: Limits
 
     def __init__(
@@ -87,6 +94,8 @@ class Options:
         authorize: Authorize | None = None,
         compression: bool | Deflate | None = None,
         slow: str = "close",
+        proxy_protocol: str | Iterable[str] = (),
+        trusted_proxies: str | Iterable[str] = (),
         **limits: Any,
     ) -> None:
         for name in limits:
@@ -103,6 +112,8 @@ class Options:
         self.authorize = authorize
         self.compression = normalize_compression(compression)
         self.slow = check_slow(slow)
+        self.proxy_protocol = Trust("proxy_protocol", proxy_protocol)
+        self.trusted_proxies = Trust("trusted_proxies", trusted_proxies)
         high_water = limits.get("high_water")
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)

@@ -3,21 +3,23 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Hashable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 from sockwave.admission import Admission
+from sockwave.binding import set_user_timeout
 from sockwave.certificates import File
 from sockwave.close import check_close
 from sockwave.connections import Connections
 from sockwave.core.connection import Connection
 from sockwave.core.hub import Hub
 from sockwave.core.writer import DONE
-from sockwave.ending import Ending
+from sockwave.ending import DRAIN_S, Ending, check_times
 from sockwave.engine import Engine, create_engine, secure
-from sockwave.errors import ConnectionClosed, SockwaveError
-from sockwave.host import Host
+from sockwave.errors import SockwaveError
+from sockwave.host import Handler, Host
+from sockwave.inherited import notify, take_inherited
 from sockwave.limits import LimitHits
 from sockwave.listening import Door, Listening
 from sockwave.memory import MemoryWatch
@@ -31,12 +33,6 @@ if TYPE_CHECKING:
     from sockwave.selector import CoreSelector
 
 logger = logging.getLogger("sockwave")
-
-#: What `serve` runs for each connection.
-Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
-
-#: How long `close` waits for the closing handshakes by default, in seconds.
-DRAIN_S = 10.0
 
 
 class Server(Host):
@@ -67,14 +63,16 @@ class Server(Host):
         host: str | None = None,
         *,
         path: str | None = None,
+        mode: int | None = None,
         sock: socket.socket | None = None,
         ssl: "SSLContext | None" = None,
     ) -> Self:
         """Listen on `port` of `host`, at once; may be called several times, for several addresses.
 
         Without a host it is all interfaces, and port 0 picks a port: see `addresses`. `path` is
-        that of a Unix socket, `sock` a socket made elsewhere. Connections are accepted once the
-        server runs.
+        that of a Unix socket, and `mode` its permissions, such as 0o660; without it the process's
+        umask decides. `sock` is a socket made elsewhere. Connections are accepted once the server
+        runs.
 
         With `ssl`, an `ssl.SSLContext` of your own, the socket speaks TLS (RFC 8446) and nothing
         else: `wss` and `https`. ALPN, SNI callbacks and client certificates are as the context has
@@ -82,9 +80,31 @@ class Server(Host):
 
         Raises OSError, with the address in its message, when it cannot be had.
         """
+        self._check_open()
+        if sock is not None:
+            self._listening.adopt([sock], ssl)
+        else:
+            self._listening.bind(port, host, path, mode, ssl)
+        return self._accept_new()
+
+    def listen_fds(self, name: str | None = None, *, ssl: "SSLContext | None" = None) -> Self:
+        """Listen on sockets that this process was started with: systemd's LISTEN_FDS.
+
+        They outlive the process: clients that come during a restart wait, and are not turned away.
+        `name` chooses those of one FileDescriptorName (LISTEN_FDNAMES). Each can be had once.
+
+        Raises SockwaveError when there are none, ValueError for one that is no listening stream
+        socket.
+        """
+        self._check_open()
+        self._listening.adopt(take_inherited(name), ssl)
+        return self._accept_new()
+
+    def _check_open(self) -> None:
         if self._is_closing:
-            raise SockwaveError("the server has been closed: expected a new one to listen")
-        self._listening.bind(port, host, path, sock, ssl)
+            raise SockwaveError("the server has been closed: expected a new one")
+
+    def _accept_new(self) -> Self:
         if self._hub is not None:
             self._hub.hold(self._accept_on(self._listening.take()))
         return self
@@ -113,6 +133,9 @@ class Server(Host):
     def run(self) -> None:
         """Run in a loop of its own until SIGINT or SIGTERM closes the server, or `close` does.
 
+        A second signal drops who is still there. A service manager hears of the beginning and of
+        the end (NOTIFY_SOCKET, as for systemd's Type=notify).
+
         Raises SockwaveError where a loop runs already: there it is `await serve_forever()`.
         """
         run_alone(self._run, self.options)
@@ -123,10 +146,13 @@ class Server(Host):
         if self._listening.certificates:
             listeners["SIGHUP"] = self._hang_up
         with heard_signals(listeners):
+            await self.start()
+            notify("READY=1")
             await self.serve_forever()
 
     def _interrupt(self) -> None:
         """Close at the first signal, drop everything at the second."""
+        notify("STOPPING=1")
         if self._is_closing and self._ending is not None:
             self._ending.abort_rest()
         self.close()
@@ -155,8 +181,7 @@ class Server(Host):
         """
         if self._hub is not None:
             return
-        if self._is_closing:
-            raise SockwaveError("the server has been closed: expected a new one to run")
+        self._check_open()
         if not self._listening.addresses:
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
         self.loop = asyncio.get_running_loop()
@@ -174,6 +199,7 @@ class Server(Host):
 
     async def _accept_on(self, doors: list[Door]) -> None:
         for one, context in doors:
+            set_user_timeout(one, self.limits.write_timeout)
             make = None if context is None else secure(self._engine, context)
             await self._engine.listen(one, make)
         if self._is_closing:
@@ -196,25 +222,37 @@ class Server(Host):
     # ---- ending
 
     def close(
-        self, code: int = 1001, reason: str = "", drain: float | None = DRAIN_S
+        self,
+        code: int = 1001,
+        reason: str = "",
+        drain: float | None = DRAIN_S,
+        jitter: float | str = "auto",
     ) -> Awaitable[None]:
-        """Stop accepting, close all connections with `code`, abort the rest after `drain` seconds.
+        """Stop accepting, and close all connections with `code`; drop the rest after `drain`.
 
-        Returns what is done when all are gone; it need not be awaited. With `drain` None there is
-        no limit but each connection's own. A second call changes nothing.
+        The connections are closed at random times within `jitter` seconds, so that their clients
+        do not all come back at once; until its turn, each goes on as before. "auto" is up to ten
+        seconds: a hundredth of one for each connection. What was sent before leaves before the
+        close frame, and `close_timeout` bounds the wait for the answer; messages that come
+        meanwhile are dropped (RFC 6455, section 5.5.1). Requests that are being answered are
+        answered to the end. After `drain` seconds, which is never more than all of it takes, who is
+        still there is reset; with None there is no limit but each connection's own.
 
-        Raises TypeError or ValueError for a code or reason that cannot be sent.
+        Returns what is done when all are gone; it need not be awaited. A second call changes
+        nothing.
+
+        Raises TypeError or ValueError for a code or reason that cannot be sent, or times that are
+        none.
         """
         check_close(code, reason)
-        if drain is not None and not drain >= 0:
-            raise ValueError(f"drain: expected 0 or more seconds, given {drain}")
+        check_times(drain, jitter)
         if not self._is_closing:
             self._is_closing = True
             self._listening.end()
             if self._ending is None:
                 self.emit_event("close", None)
             else:
-                self._ending.begin(code, reason, drain)
+                self._ending.begin(code, reason, drain, jitter)
         return DONE if self._ending is None else self._ending.done
 
     # ---- everybody
@@ -253,7 +291,11 @@ class Server(Host):
 
     @property
     def dropped_count(self) -> int:
-        """How many messages were dropped for clients that could not keep up; see `slow`."""
+        """How many messages were dropped for clients that could not keep up; see `slow`.
+
+        Those that still waited when a connection was aborted, or its closing handshake took too
+        long, are among them.
+        """
         return 0 if self._hub is None else self._hub.dropped_count
 
     @property
@@ -274,42 +316,4 @@ class Server(Host):
         @self.on("connection")
         def connected(connection: Connection) -> None:
             connection.expect_handler()
-            self.hub.hold(self._handle(handler, connection))
-
-    async def _handle(self, handler: Handler, connection: Connection) -> None:
-        try:
-            await handler(connection)
-        except ConnectionClosed:
-            pass  # the peer has gone while the handler was talking to it: how most of them end
-        except Exception as error:
-            self.listener_failed_for(error, connection)
-        connection.close()
-
-
-def create_server(**options: Any) -> Server:
-    """Create a server; `listen` and one of `run`, `serve_forever` and `async with` make it serve.
-
-    The options are those of `sockwave.options.Options`. Raises TypeError for an unknown one, with
-    the nearest name, TypeError or ValueError for a wrong value.
-    """
-    return Server(**options)
-
-
-def serve(
-    handler: Handler,
-    host: str | None = None,
-    port: int = 0,
-    *,
-    path: str | None = None,
-    sock: socket.socket | None = None,
-    ssl: "SSLContext | None" = None,
-    **options: Any,
-) -> Server:
-    """Create a server that listens and runs `handler` as a task for each connection.
-
-    It is used as `async with serve(…) as server`. A connection is closed when its handler returns,
-    with 1011 when it raises.
-    """
-    server = Server(**options)
-    server.handle_with(handler)
-    return server.listen(port, host, path=path, sock=sock, ssl=ssl)
+            self.hub.hold(self.handle(handler, connection))

@@ -3,8 +3,10 @@
 import asyncio
 from typing import Self
 
+from tls_wire import TlsWire
 from wire import Wire
 
+from attacks.process import Victim
 from attacks.victim import BYSTANDER
 
 # Where bystanders come from, and a server's own page: the Host of `Wire.connect`.
@@ -14,17 +16,22 @@ OWN_PAGE = {"Origin": "http://example.com"}
 class Bystanders:
     """A few clients that send messages and hold the server to sending them back."""
 
-    def __init__(self, wires: list[Wire]) -> None:
-        self.wires = wires
-        self.rounds = [0] * len(wires)
+    def __init__(self, clients: list[Wire | TlsWire]) -> None:
+        self.clients = clients
+        self.wires = [client.wire if isinstance(client, TlsWire) else client for client in clients]
+        self.rounds = [0] * len(clients)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def gather(cls, address: tuple[str, int], count: int) -> Self:
-        """Connect so many, and let each have one message back."""
-        made = cls(
-            [await Wire.connect(address, target=BYSTANDER, headers=OWN_PAGE) for _ in range(count)]
-        )
+    async def gather(cls, victim: Victim, count: int) -> Self:
+        """Connect so many, half of them by TLS where it is spoken; each has one message back."""
+        clients: list[Wire | TlsWire] = []
+        for number in range(count):
+            if victim.tls_address and number % 2:
+                clients.append(await TlsWire.connect(victim.tls_address, target=BYSTANDER))
+            else:
+                clients.append(await victim.connect(target=BYSTANDER, headers=OWN_PAGE))
+        made = cls(clients)
         for number in range(count):
             await made.echo(number)
         return made
@@ -32,8 +39,8 @@ class Bystanders:
     async def echo(self, number: int) -> None:
         """Send one message, and see it come back, next and whole."""
         message = f"bystander {number}, round {self.rounds[number]}"
-        self.wires[number].send(message)
-        answer = await self.wires[number].receive_message()
+        self.clients[number].send(message)
+        answer = await self.clients[number].receive_message()
         assert answer == message, f"{message!r} expected, got {answer!r}"
         self.rounds[number] += 1
 
@@ -45,7 +52,7 @@ class Bystanders:
     async def __aenter__(self) -> Self:
         """Begin to echo."""
         self._tasks = [
-            asyncio.create_task(self._echo_on(number)) for number in range(len(self.wires))
+            asyncio.create_task(self._echo_on(number)) for number in range(len(self.clients))
         ]
         return self
 

@@ -131,7 +131,6 @@ async def attack(engine: str, victims: Victims) -> AsyncIterator[Attack]:
                 yield victim
         except BaseException:
             victim.kill()
-            await Wire.close_all()
             raise
         victims.give_back(victim)
 
@@ -150,14 +149,15 @@ async def hang_up(wires: list[Wire]) -> None:
 @contextlib.asynccontextmanager
 async def unharmed(victim: Victim, bystander_count: int) -> AsyncIterator[None]:
     """Check that a server comes out of the block as it went in."""
-    bystanders = await Bystanders.gather(victim.address, bystander_count)
+    bystanders = await Bystanders.gather(victim, bystander_count)
+    honest = set(Wire.opened)
     await settle(victim, bystander_count)
     await victim.report()  # forgets what was before
     own = victim.own_size()
     victim.forget_peak()
     async with bystanders:
         yield
-    await hang_up([wire for wire in Wire.opened if wire not in bystanders.wires])
+    await hang_up([wire for wire in Wire.opened if wire not in honest])
     await settle(victim, bystander_count)
     for number in range(bystander_count):
         await bystanders.echo(number)

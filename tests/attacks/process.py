@@ -34,9 +34,22 @@ class Report:
     #: How many are there now, bystanders too.
     connections: int
     tasks: int
+    #: How often each limit was applied, those that were not left out; to bystanders too.
     limit_hits: dict[str, int]
     #: Warnings and worse; those left fail the attack if they are errors.
     log: list[str] = field(default_factory=list)
+
+    def followed_by(self, later: "Report") -> "Report":
+        """Give what this report and the next tell together."""
+        names = self.limit_hits | later.limit_hits
+        return Report(
+            self.closes + later.closes,
+            self.opened + later.opened,
+            later.connections,
+            later.tasks,
+            {n: self.limit_hits.get(n, 0) + later.limit_hits.get(n, 0) for n in names},
+            self.log + later.log,
+        )
 
     @property
     def codes(self) -> list[int]:
@@ -109,18 +122,18 @@ class Victim:
         self.log += report.log
         return report
 
-    async def report(self) -> Report:
-        """Tell what happened since the last report."""
-        return await self.ask("report")
+    async def report(self, *, closes: int = 0) -> Report:
+        """Tell what happened since the last report, once so many connections have ended."""
+        report = await self.ask("report")
+        async with asyncio.timeout(PATIENCE_S):
+            while len(report.closes) < closes:
+                await asyncio.sleep(0.01)
+                report = report.followed_by(await self.ask("report"))
+        return report
 
     async def closes(self, count: int = 1) -> list[tuple[int, str]]:
         """Wait until so many connections have ended, and give their codes and reasons."""
-        found: list[tuple[int, str]] = []
-        async with asyncio.timeout(PATIENCE_S):
-            while len(found) < count:
-                found += (await self.report()).closes
-                await asyncio.sleep(0.01)
-        return found
+        return (await self.report(closes=count)).closes
 
     def take_log(self) -> list[str]:
         """Give the warnings and errors logged up to the last report, and forget them."""

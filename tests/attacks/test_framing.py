@@ -175,7 +175,10 @@ async def test_million_fragments_without_an_end_are_stopped_long_before(
         batch = reference.serialize(Frame(CONTINUATION, payload, fin=False)) * 10_000
         await pour(wire, batch, 100)
         await wire.expect_failure(POLICY)
-        assert [code for code, _ in await victim.closes()] == [POLICY]
+        await wire.close()
+        report = await victim.report(closes=1)
+        assert report.codes == [POLICY]
+        assert report.limit_hits == {"fragment_count": 1}
         assert victim.peak_growth() < NOTHING
 
 
@@ -189,6 +192,14 @@ async def test_megabyte_in_segments_of_one_byte_is_kept_in_one_buffer(attack: At
         assert await wire.receive_message() == str(MIB + len("count"))
         # An object for each of them would be more than 4 MiB.
         assert victim.peak_growth() < 1.5 * MIB + NOTHING
+
+
+async def test_million_tiny_messages_leave_memory_flat(attack: Attack) -> None:
+    async with attack(application=applications.count) as victim:
+        wire = await victim.connect()
+        assert await pour(wire, frames(BINARY, b"", 5000), 200) == 200
+        await send_and_wait(wire, b"")
+        assert victim.peak_growth() < NOTHING
 
 
 # ---- A7: work that grows with the square of what is sent
@@ -284,9 +295,29 @@ async def test_twice_the_chunks_of_a_body_take_twice_the_time(attack: Attack) ->
 # ---- A10, A14: control frames
 
 
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_flood_of_control_frames_is_stopped_at_its_budget(
+    attack: Attack, opcode: int
+) -> None:
+    async with attack() as victim:
+        wire = await victim.connect()
+        wire.write(frames(opcode, b"x" * 125, 10_000))
+        *pongs, close = await wire.receive_frames_until_close()
+        assert reference.parse_close(close.payload)[1] == POLICY
+        assert {pong.opcode for pong in pongs} <= {PONG}
+        wire.write_close(POLICY)
+        await wire.receive_end()
+        await wire.close()
+        report = await victim.report(closes=1)
+        assert report.codes == [POLICY]
+        assert report.limit_hits == {"control_rate": 1}
+
+
 @pytest.mark.parametrize("payload", [b"", b"x" * 125], ids=["empty", "long"])
-async def test_million_unsolicited_pongs_leave_memory_flat(attack: Attack, payload: bytes) -> None:
-    async with attack(application=applications.count) as victim:
+async def test_million_unsolicited_pongs_leave_memory_flat_where_they_are_let_in(
+    attack: Attack, payload: bytes
+) -> None:
+    async with attack(application=applications.count, control_rate=None) as victim:
         wire = await victim.connect()
         count = 1000 if not payload else 100
         assert await pour(wire, frames(PONG, payload, 1000), count) == count
@@ -294,12 +325,23 @@ async def test_million_unsolicited_pongs_leave_memory_flat(attack: Attack, paylo
         assert victim.peak_growth() < NOTHING
 
 
+@pytest.mark.parametrize("opcode", [PING, PONG], ids=["pings", "pongs"])
+async def test_flood_of_control_frames_is_closed(attack: Attack, opcode: int) -> None:
+    async with attack(application=applications.count) as victim:
+        wire = await victim.connect()
+        await pour(wire, frames(opcode, b"", 1000), 1)
+        while (frame := await wire.receive_frame()).opcode == PONG:
+            pass
+        assert frame == Frame(CLOSE, reference.close_payload(1008, "too many pings and pongs"))
+        assert (await victim.report()).limit_hits["control_rate"] > 0
+
+
 async def test_flood_of_pings_whose_pongs_are_not_read_leaves_memory_flat(attack: Attack) -> None:
-    async with attack() as victim:
+    async with attack(control_rate=None) as victim:
         wire = await victim.connect(receive_buffer_size=4096)
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        batch = frames(PING, b"p" * 125, 500)
-        assert await pour(wire, batch, 1000) < 1000  # the server reads no more
+        # Whether the server goes on to read them, or waits with the pongs: it keeps the newest.
+        await pour(wire, frames(PING, b"p" * 125, 500), 500)
         assert victim.peak_growth() < NOTHING
 
 

@@ -64,20 +64,20 @@ async def ask(victim: Victim, raw: bytes) -> Answer:
 # ---- C1: too many headers ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", [75, 76, 8, 13])
-@pytest.mark.parametrize("count", [100, 101, 2000, 100_000])
+@pytest.mark.parametrize("version", [75, 76, 13])
 async def test_handshake_with_too_many_headers_is_refused_with_431(
-    attack: Attack, version: int, count: int
+    attack: Attack, version: int
 ) -> None:
     async with attack(header_block_size=MIB) as victim:
-        pairs = list(headers_of(version).items())
-        pairs += [(f"X-{number}", "") for number in range(count - len(pairs))]
-        async with await victim.open() as wire:
-            wire.write(build_request(pairs) + KEY3 * (version == 76))
-            if count == 100:
-                assert (await wire.receive_head()).status == 101
-            else:
-                await receive_refusal(wire, 431)
+        for count in (100, 101, 2000, 100_000):
+            pairs = list(headers_of(version).items())
+            pairs += [(f"X-{number}", "") for number in range(count - len(pairs))]
+            async with await victim.open() as wire:
+                wire.write(build_request(pairs) + KEY3 * (version == 76))
+                if count == 100:
+                    assert (await wire.receive_head()).status == 101
+                else:
+                    await receive_refusal(wire, 431)
 
 
 # ---- C2: what never ends -------------------------------------------------------------------------
@@ -92,7 +92,7 @@ ENDLESS = {
     "empty lines": (b"", b"\r\n", 400),
     "chunk size": (CHUNKED, b"0", 400),
     "chunk extension": (CHUNKED + b"1;", b"a", 400),
-    "trailer": (CHUNKED + b"0\r\nA: ", b"a", 400),
+    "trailer": (CHUNKED + b"0\r\nA: ", b"a", 431),
     "trailers": (CHUNKED + b"0\r\n", b"A: b\r\n", 431),
     "tiny chunks": (CHUNKED, b"1\r\na\r\n", 400),
 }
@@ -107,14 +107,14 @@ async def test_what_never_ends_is_cut_off_and_not_kept(
     attack: Attack, before: bytes, endless: bytes, status: int
 ) -> None:
     async with attack() as victim:
-        wires = [await victim.open() for _ in range(8)]
+        wires = [await victim.open() for _ in range(4)]
         for wire in wires:
-            wire.write(before + endless * (10 * MIB // len(endless)))
+            wire.write(before + endless * (4 * MIB // len(endless)))
         for wire in wires:
             assert (await receive_answer(wire)).status == status
-            # The rest of 10 MiB is dropped, or never read.
+            # The rest of 4 MiB is dropped, or never read.
             wire.reset()
-        assert victim.peak_growth() < 8 * MIB / 4
+        assert victim.peak_growth() < len(wires) * MIB // 2
 
 
 @ENDLESS_THINGS
@@ -193,16 +193,14 @@ async def test_slow_openings_end_at_a_deadline_that_bytes_do_not_move(attack: At
         assert (await victim.report()).opened == 20
 
 
-@pytest.mark.parametrize("version", [76, 13])
-async def test_openings_that_stop_anywhere_end_at_the_deadline(
-    attack: Attack, version: int
-) -> None:
+async def test_openings_that_stop_anywhere_end_at_the_deadline(attack: Attack) -> None:
     async with attack(handshake_timeout=1.0) as victim:
-        opening = build_request(headers_of(version)) + KEY3 * (version == 76)
         wires = []
-        for size in range(len(opening)):
-            wires.append(await victim.open())
-            wires[-1].write(opening[:size])
+        for version in (76, 13):
+            opening = build_request(headers_of(version)) + KEY3 * (version == 76)
+            for size in range(len(opening)):
+                wires.append(await victim.open())
+                wires[-1].write(opening[:size])
         for wire in wires:
             await receive_end(wire)
         assert (await victim.report()).opened == 0
@@ -301,8 +299,6 @@ LISTS = [
     "Sec-WebSocket-Extensions",
     "Origin",
     "Cookie",
-    "Expect",
-    "Range",
 ]
 
 
@@ -327,10 +323,9 @@ async def test_long_runs_of_a_character_cost_no_more_than_their_length(
                     target = "/?" + text.strip().replace(" ", "+").replace("\t", "+")
                 else:
                     headers |= {name: text}
-                for _ in range(3):
-                    async with await victim.open() as wire:
-                        wire.write(build_request(headers, target=target))
-                        assert (await wire.receive_head()).status in (101, 200, 400, 417, 426)
+                async with await victim.open() as wire:
+                    wire.write(build_request(headers, target=target))
+                    assert (await wire.receive_head()).status in (101, 200, 400, 426)
 
             assert await cpu_ratio(victim, take, 32_000) < 3, name
 

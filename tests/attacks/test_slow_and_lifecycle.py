@@ -8,6 +8,7 @@ import ast
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 import re
 import resource
@@ -80,8 +81,8 @@ async def test_who_never_reads_costs_its_backlog_and_no_more(attack: Attack, slo
             sleepers.append(await victim.connect(target="/reader", receive_buffer_size=4096))
             sleepers[-1].writer.transport.pause_reading()
         async with await victim.connect(target="/flood") as flood:
-            # 32 MB for each of them.
-            flood.send("500")
+            # 16 MB for each of them.
+            flood.send("250")
             assert int(await flood.receive_message()) <= MIB // 2
             if slow == "close":
                 codes = [code for code, _ in await victim.closes(len(sleepers))]
@@ -93,11 +94,13 @@ async def test_who_is_faster_than_the_application_waits_in_the_kernel_and_loses_
     attack: Attack,
 ) -> None:
     async with attack(application=hosts.hesitant, queue_size=MIB // 2) as victim:
-        wires = [await victim.connect(target="/hesitant") for _ in range(4)]
-        count = 10_000
+        wires = [await victim.connect(target="/hesitant") for _ in range(2)]
+        count = 1_000
+        frames = [
+            serialize(Frame(BINARY, number.to_bytes(4, "big") * 4000)) for number in range(count)
+        ]
         for wire in wires:
-            for number in range(count):
-                wire.write_frame(BINARY, number.to_bytes(4, "big") * 400)
+            wire.write(b"".join(frames))
             wire.write_frame(TEXT, "end")
         await stuff(wires)
         # The window is closed: most of the 16 MB has not left the sender.
@@ -144,23 +147,26 @@ async def ping_on(wire: Wire) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("behave", [ignore, answer_only, begin, drip, ping_on])
-async def test_close_that_the_peer_does_not_finish_ends_in_time(
-    attack: Attack, behave: Callable[[Wire], Awaitable[None]]
-) -> None:
-    target = "/" if behave is begin else "/closed"
+async def test_close_that_the_peer_does_not_finish_ends_in_time(attack: Attack) -> None:
     async with attack(application=hosts.hesitant, close_timeout=0.5, bystanders=2) as victim:
-        wires = [await victim.connect(target=target) for _ in range(40)]
-        for wire in wires:
-            if target == "/closed":
-                assert (await wire.receive_close())[0] == 1000
-        behaving = [asyncio.create_task(behave(wire)) for wire in wires]
+        behaving = []
+        for behave in (ignore, answer_only, begin, drip, ping_on):
+            for _ in range(10):
+                wire = await victim.connect(target="/" if behave is begin else "/closed")
+                if behave is not begin:
+                    assert (await wire.receive_close())[0] == 1000
+                behaving.append(asyncio.create_task(behave(wire)))
         # The sockets of this side are all open yet, and the server's are gone.
         await wait_for_departures(victim, 2)
         for task in behaving:
             task.cancel()
-        with contextlib.suppress(*GONE):
-            await asyncio.gather(*behaving, return_exceptions=True)
+        outcomes = await asyncio.gather(*behaving, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {
+            type(None),
+            asyncio.CancelledError,
+            ConnectionResetError,
+            BrokenPipeError,
+        }
 
 
 # ---- E5: vanishing, in every state ---------------------------------------------------------------
@@ -247,10 +253,7 @@ async def close_fully(wire: Wire) -> None:
     wire.writer.transport.abort()
 
 
-@pytest.mark.parametrize("vanish", [reset, half_close, close_fully])
-async def test_vanishing_in_any_state_leaves_the_loop_at_rest(
-    attack: Attack, vanish: Callable[[Wire], Awaitable[None]]
-) -> None:
+async def test_vanishing_in_any_state_leaves_the_loop_at_rest(attack: Attack) -> None:
     # Without bystanders, whose messages would be counted too.
     async with attack(
         application=hosts.hesitant,
@@ -259,10 +262,11 @@ async def test_vanishing_in_any_state_leaves_the_loop_at_rest(
         close_timeout=2.0,
         handshake_timeout=2.0,
     ) as victim:
-        for turn in range(3):
+        # In the same wake-up as the bytes before, and later.
+        for vanish, late in itertools.product((reset, half_close, close_fully), (False, True)):
             wires = [await reach(victim) for reach in STATES.values()]
-            if turn:
-                await victim.report()  # in the same wake-up as its bytes, or later
+            if late:
+                await victim.report()
             for wire in wires:
                 await vanish(wire)
         await victim.report()
@@ -272,9 +276,6 @@ async def test_vanishing_in_any_state_leaves_the_loop_at_rest(
         # Who waits for the application is answered, and leaves.
         await get(victim, "/go")
         await get(victim, "/stop")
-        for wire in Wire.opened:
-            if not wire.writer.transport.is_closing():
-                wire.reset()
 
 
 # ---- E7: ends from within ------------------------------------------------------------------------
@@ -399,11 +400,11 @@ async def test_refusing_who_tries_too_often_costs_less_than_letting_in(attack: A
                 ("refused with 429", "/refused", "127.0.0.1"),
                 ("not even read", "/", "127.0.0.2"),
             ):
-                used = await spend(victim, knock(victim, 100, target, source))
+                used = await spend(victim, knock(victim, 50, target, source))
                 costs[name] = min(used, costs.get(name, used))
-        print({name: f"{cost * 1e4:.0f} us each" for name, cost in costs.items()})
+        print({name: f"{cost / 50 * 1e6:.0f} us each" for name, cost in costs.items()})
         assert costs["not even read"] < costs["refused with 429"] < costs["let in"]
-        assert (await victim.report()).opened == 300
+        assert (await victim.report()).opened == 150
 
 
 async def test_guesser_is_told_429_and_when_to_come_back(attack: Attack) -> None:

@@ -50,6 +50,7 @@ class Witness:
         self.log = Log()
         self.closes: list[tuple[int, str]] = []
         self.opened = 0
+        self.hits_before: dict[str, int] = {}
         logging.getLogger().addHandler(self.log)
         server.on("connection", self.connected)
         server.once("listening", self.begin)
@@ -79,6 +80,7 @@ class Witness:
         else:
             self.say(self.report())
             self.closes, self.opened = [], 0
+            self.hits_before = dict(self.server.limit_hits)
 
     def report(self) -> dict[str, Any]:
         return {
@@ -86,7 +88,11 @@ class Witness:
             "opened": self.opened,
             "connections": len(self.server.connections),
             "tasks": len(asyncio.all_tasks()),
-            "limit_hits": dict(getattr(self.server, "limit_hits", {})),
+            "limit_hits": {
+                name: count - self.hits_before.get(name, 0)
+                for name, count in self.server.limit_hits.items()
+                if count > self.hits_before.get(name, 0)
+            },
             "log": self.log.take(),
         }
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from conftest import StartServer
 from http_wire import receive_answer, receive_refusal
-from stories import Stories, Story, Telling
+from stories import Stories, Story, Telling, count_hits
 from wire import Wire, build_request, connect_both, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
@@ -156,6 +156,9 @@ async def requests_behind_one_that_waits(server: sockwave.Server) -> Telling:
         wire.write(GET)
         await wait_until(lambda: server.limit_hits["pipelined_count"])
         yield None
+        for count in range(1, 5):
+            waiting[-1].end()
+            await wait_until(lambda count=count: len(waiting) == min(count + 1, 4))
 
 
 # ---- times ---------------------------------------------------------------------------------------
@@ -209,6 +212,23 @@ async def time_between_two_requests(server: sockwave.Server) -> Telling:
         yield None
         await wire.receive_end()
         yield None
+
+
+async def test_limit_is_counted_where_the_answer_has_begun_already(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(body_size=10)
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        await res.write("begun")
+        await req.body()
+
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert (await wire.receive_head()).status == 200
+        wire.write(b"b\r\n")
+        await wait_until(lambda: count_hits(server) == {"body_size": 1})
 
 
 async def test_silent_newcomer_and_idle_client_are_counted_apart(start_server: StartServer) -> None:

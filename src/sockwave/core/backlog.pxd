@@ -12,11 +12,16 @@ cdef struct Segment:
     bint continues              # belongs to the same frame as the segment before
     bint is_expendable          # a whole message, which may be dropped while it waits
 
+# For who moves a row of frames here of which the first `taken` bytes have left.
+cdef size_t cut_size(const uint8_t* frame, const uint8_t* end, size_t taken) noexcept
+
 cdef class Backlog:
     """What waits for one peer, in order."""
     cdef Segment* segments
     cdef uint32_t first, count, capacity
     cdef uint32_t tail_room     # how many bytes can still be added to the last segment's owner
+    # How far the first segment's owner begins before the end of a frame, whose begin has left.
+    cdef uint32_t lead_size
     cdef uint64_t passed_count  # segments that have left by the front, ever
     # Key → where its newest message lies, in segments since the first ever: see policy.pyx.
     cdef dict places
@@ -25,4 +30,5 @@ cdef class Backlog:
     cdef uint8_t* room(self, size_t size) except NULL
     cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1
     cdef int advance(self, size_t taken) noexcept
+    cdef size_t count_messages(self, bint is_draft) noexcept
     cdef int forget(self, bint keep_started) except -1

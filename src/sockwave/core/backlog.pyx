@@ -5,10 +5,53 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
+from sockwave.core.frames cimport Header, is_control, parse_header
+
 cdef enum:
     # With the header of a bytes object 512: the largest block that CPython's own allocator serves.
     CHUNK_SIZE = 479
     MAX_CHUNK_SIZE = 65503      # chunks double up to here
+    FRAME_END = 0xFF            # of the drafts 75 and 76
+
+
+cdef size_t count_draft_ends(const uint8_t* data, size_t size) noexcept:
+    """Count the frames of a draft that end in `data`: UTF-8 has no such byte as their last."""
+    cdef size_t count = 0
+    cdef size_t i
+    for i in range(size):
+        count += data[i] == FRAME_END
+    # Draft 76, 4.2: FF 00 is no message, but the close, behind which there is nothing.
+    if size >= 2 and data[size - 2] == FRAME_END and data[size - 1] == 0:
+        count -= 1
+    return count
+
+
+cdef size_t count_frame_ends(
+    const uint8_t* frame, const uint8_t* begin, const uint8_t* end
+) noexcept:
+    """Count the messages that end behind `begin`, in frames from `frame` on up to `end`."""
+    cdef Header header
+    cdef size_t count = 0
+    while frame < end and parse_header(frame, end - frame, &header) and header.complete:
+        # A payload that does not fit stands in the next segment: the frame is the last one here.
+        if <size_t>(end - frame) - header.size < header.length:
+            return count + (header.fin and not is_control(header.opcode))
+        frame += header.size + header.length
+        count += frame > begin and header.fin and not is_control(header.opcode)
+    return count
+
+
+cdef size_t cut_size(const uint8_t* frame, const uint8_t* end, size_t taken) noexcept:
+    """Give how much is left of the frame that `taken` bytes from its row's begin on cut in two."""
+    cdef Header header
+    cdef const uint8_t* cut = frame + taken
+    while frame < cut:
+        if not (parse_header(frame, end - frame, &header) and header.complete):
+            return 0
+        if header.length > <size_t>(end - frame):
+            return end - cut
+        frame += header.size + header.length
+    return frame - cut
 
 
 cdef class Backlog:
@@ -82,12 +125,37 @@ cdef class Backlog:
             self.first += 1
             self.count -= 1
             self.passed_count += 1
+            self.lead_size = 0
             Py_DECREF(<object>segment.owner)
         free(self.segments)
         self.segments = NULL
         self.places = None
         self.first = self.capacity = self.tail_room = 0
         return 0
+
+    cdef size_t count_messages(self, bint is_draft) noexcept:
+        """Count the messages of which not every byte has left, where it is frames that wait."""
+        cdef Segment* segment
+        cdef const uint8_t* start
+        cdef size_t count = 0
+        cdef uint32_t i
+        for i in range(self.count):
+            segment = &self.segments[self.first + i]
+            if is_draft:
+                count += count_draft_ends(segment.data, segment.size)
+                continue
+            if segment.continues:
+                # The payload of a frame whose header stands in the segment before, or has left.
+                count += i == 0
+                continue
+            start = segment.data
+            if i == 0:
+                start = <const uint8_t*>PyBytes_AS_STRING(<object>segment.owner)
+                if start + self.lead_size > segment.data:
+                    count += 1
+                start += self.lead_size
+            count += count_frame_ends(start, segment.data, segment.data + segment.size)
+        return count
 
     cdef int forget(self, bint keep_started) except -1:
         """Forget everything, or what is behind the segment whose first bytes may be on the wire

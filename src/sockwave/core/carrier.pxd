@@ -1,7 +1,7 @@
 """What carries the bytes: the one small interface between the protocol and whatever brings its
 bytes."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Tariff
 from sockwave.core.receiver cimport Receiver
@@ -37,6 +37,9 @@ cdef class Engine:
     cdef public object when_empty   # called when the last carrier is gone, if not None
     cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
+    cdef bint is_short          # of descriptors or memory, so that nobody can be accepted
+    cdef object recovery_handle     # of the time after which that is over
+    cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
     cdef int admit(self, Carrier carrier) except -1
     cdef int depart(self, Carrier carrier, object error) except -1
@@ -44,6 +47,8 @@ cdef class Engine:
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Carrier carrier, object error) except -1
     cdef int expect_tick(self) except -1
+    cdef int cannot_accept(self, object reason) except -1
+    cdef int can_accept(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 
@@ -58,10 +63,19 @@ cdef class Carrier(Timed):
     cdef bint is_paused
     cdef bint has_ended     # the peer's FIN has come
     cdef bint is_lost       # the socket is gone
+    cdef public bint awaits_preamble    # its receiver reads what comes before TLS
+    # Of the wheel's time. A carrier has one place on the wheel, for whichever comes first: the
+    # receiver's deadline, or the next look at whether the peer still takes what waits for it.
+    cdef uint32_t asked     # the tick at which the receiver wants its turn; 0: none
+    cdef uint32_t moved     # when the peer last took something of what waits; 0: nothing waits
+    cdef uint32_t untaken_size      # how much it had not taken at the last look, in bytes
 
     # What a kind of carrier does beside `put` and `await_writable`:
     cdef int watch_readable(self, bint on) except -1
     cdef bint is_flushed(self) noexcept
+    cdef uint32_t measure_untaken(self) except? 0   # bytes on their way to the peer
+    # Let the kernel ask a quiet peer whether it is there: TCP keepalive. False: it cannot.
+    cdef bint probe(self, int idle_s, int interval_s, int count) except -1
     cdef int end_writing(self) except -1        # FIN
     cdef int drop(self) except -1               # close the socket now
     # Of bytes that TLS has sealed, those taken; -1: the peer is gone.
@@ -71,9 +85,14 @@ cdef class Carrier(Timed):
     cdef int deliver(self, uint8_t* data, size_t size) except -1
     cdef int run_ready(self) except -1
     cdef int end_reading(self) except -1
+    cdef int ask_for(self, uint32_t tick) except -1
+    cdef int begin_waiting(self) except -1
     cdef int lose(self, object error) except -1
+    cpdef object reset(self)
     cdef int finish(self, bint linger) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1
+    cdef int set_alarm(self) except -1
+    cdef bint has_stalled(self) except -1
     cdef int end_if_flushed(self) except -1
     cdef int run(self, int what, uint8_t* data, size_t size) except -1

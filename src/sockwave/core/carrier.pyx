@@ -1,15 +1,31 @@
 """What carries the bytes: the one small interface between the protocol and whatever brings its
 bytes."""
 
+import logging
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport ETIMEDOUT
+from libc.stdint cimport UINT32_MAX
 from libc.stdlib cimport free, malloc
 
-from sockwave.core.tally cimport HIGH_WATER
+from sockwave.core.tally cimport HIGH_WATER, WRITE_TIMEOUT
+from sockwave.core.timers cimport ticks_of
 
 from sockwave.core.timers import TICK_S
 
+logger = logging.getLogger("sockwave")
+
+# Without descriptors or memory to accept: how long until the next try.
+ACCEPT_REST_S = 0.1
+# How long all must be well until that is said: at the brink, each client that goes lets one in.
+RECOVERY_S = 1.0
+
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
+
+cdef enum:
+    # Looks, in `write_timeout`, at whether the peer takes something: so much later it is noticed.
+    LOOK_COUNT = 4
 
 # What a receiver can be told in a turn of its own.
 cdef enum:
@@ -25,13 +41,15 @@ cdef class Engine:
 
     def __cinit__(
         self, loop, welcome, complain, *,
-        size_t high_water, size_t low_water, size_t max_backlog, Tally tally, Tariff tariff,
+        size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
+        Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
+        self.write_ticks = ticks_of(write_timeout)
         self.tally = tally
         self.tariff = tariff
         self.departed = []
@@ -52,6 +70,7 @@ cdef class Engine:
         carrier.engine = self
         carrier.cork = self.cork
         self.carrier_count += 1
+        self.expect_tick()
         try:
             self.welcome(carrier)
         except (KeyboardInterrupt, SystemExit):
@@ -84,15 +103,20 @@ cdef class Engine:
     cdef int end_turn(self) except -1:
         """Do what waits for the end of a turn of the loop: writes, and farewells."""
         cdef Carrier carrier
+        cdef list departed = []
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
             while self.cork.first_dirty is not None or self.departed:
                 self.cork.flush()
-                departed, self.departed = self.departed, []
-                for carrier, error in departed:
+                departed, self.departed = self.departed[::-1], []
+                while departed:
+                    carrier, error = departed.pop()
                     self.say_farewell(carrier, error)
         finally:
             self.cork.promised = False
+            if departed:                # a listener of one of them ends the program
+                self.departed += departed[::-1]
+                self.cork.promise()
         if self.postponed and not self.next_turn_is_due:
             self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
@@ -102,18 +126,21 @@ cdef class Engine:
         cdef Receiver receiver = carrier.receiver
         carrier.receiver = None
         self.cork.has_called_out = True
-        if receiver is not None:
-            try:
+        try:
+            if receiver is not None:
                 receiver.connection_lost(error)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as failure:
-                self.complain(failure, carrier)
-        self.carrier_count -= 1
-        if self.when_departed is not None:
-            self.when_departed(carrier)
-        if not self.carrier_count and self.when_empty is not None:
-            self.when_empty()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as failure:
+            self.complain(failure, carrier)
+        finally:
+            # Whoever ends the program: the server waits until nobody is left.
+            carrier.release_waiters()
+            self.carrier_count -= 1
+            if self.when_departed is not None:
+                self.when_departed(carrier)
+            if not self.carrier_count and self.when_empty is not None:
+                self.when_empty()
         return 0
 
     def _next_turn(self):
@@ -127,31 +154,54 @@ cdef class Engine:
             self.end_turn()
 
     cdef int expect_tick(self) except -1:
+        """Let time pass while there is a carrier: each may note when something happened to it."""
         if self.tick_handle is None:
+            self.wheel.begin(self.loop.time())
             self.tick_handle = self.loop.call_later(TICK_S, self._tick)
         return 0
 
     cdef double clock(self) except -1:
-        """Give the time, in seconds on the loop's clock: that of the last tick."""
-        if self.tick_handle is None:
-            self.wheel.now = self.loop.time()
-            self.expect_tick()
-        return self.wheel.now
+        """Give the time, in seconds on the loop's clock. The wheel's would not do for rates: what
+        was sent while it stood still was sent in that time."""
+        return self.loop.time()
 
     def _tick(self):
         self.tick_handle = None
         self.wheel.advance(self.loop.time())
-        if self.wheel.waiting_count:
-            self.expect_tick()
+        if self.carrier_count:
+            self.tick_handle = self.loop.call_later(TICK_S, self._tick)
 
-    def abort_waiting(self):
+    cdef int cannot_accept(self, object reason) except -1:
+        """Log, once for all attempts, that nobody can be accepted."""
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
+            self.recovery_handle = None
+        if not self.is_short:
+            self.is_short = True
+            logger.error("cannot accept: %s; trying again all the time", reason)
+        return 0
+
+    cdef int can_accept(self) except -1:
+        """Note that somebody can be accepted; logged where that has been otherwise, if it lasts."""
+        if self.is_short and self.recovery_handle is None:
+            self.recovery_handle = self.loop.call_later(RECOVERY_S, self._recover)
+        return 0
+
+    def _recover(self):
+        self.is_short = False
+        self.recovery_handle = None
+        logger.warning("accepting again")
+
+    def reset_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
         cdef Timed timed
         for timed in self.wheel.all_waiting():
-            (<Carrier>timed).abort()
+            (<Carrier>timed).reset()
 
     def stop(self):
         """Let go of the loop."""
+        if self.recovery_handle is not None:
+            self.recovery_handle.cancel()
         if self.tick_handle is not None:
             self.tick_handle.cancel()
             self.tick_handle = None
@@ -171,6 +221,12 @@ cdef class Carrier(Timed):
 
     cdef int drop(self) except -1:
         return 0
+
+    cdef uint32_t measure_untaken(self) except? 0:
+        return 0
+
+    cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
+        return False
 
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
         return -1
@@ -239,6 +295,10 @@ cdef class Carrier(Timed):
             self.engine.depart(self, error)
         return 0
 
+    cpdef object reset(self):
+        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
+        self.lose(None)
+
     cdef int finish(self, bint linger) except -1:
         """End in order: everything written leaves, then FIN. With `linger`, what the peer still
         sends is read and dropped, so that no RST overtakes our last bytes; without, the socket is
@@ -259,9 +319,9 @@ cdef class Carrier(Timed):
             return self.lose(None)
         self.end_writing()
         self.watch_readable(True)
-        when = self.engine.loop.time() + LINGER_S
-        if not self.due or self.due > self.engine.wheel.tick_at(when):
-            self.set_deadline(LINGER_S)
+        end = self.engine.wheel.tick_in(self.engine.loop.time(), LINGER_S)
+        if not self.asked or self.asked > end:
+            self.ask_for(end)
         return 0
 
     cdef int backlog_rose(self) except -1:
@@ -282,10 +342,54 @@ cdef class Carrier(Timed):
             self.receiver.backlog_emptied()
         return 0
 
+    # ---- time
+
+    cdef int ask_for(self, uint32_t tick) except -1:
+        """Give the receiver its turn at a tick, in place of an earlier one; 0: never."""
+        self.asked = tick
+        return self.set_alarm()
+
+    cdef int begin_waiting(self) except -1:
+        """Something waits for the peer, which has just been given as much as it takes."""
+        if self.engine.write_ticks and not self.is_lost:
+            self.moved = self.engine.wheel.tick
+            self.untaken_size = UINT32_MAX      # not known: the first look counts as a movement
+            return self.set_alarm()
+        return 0
+
+    cdef int set_alarm(self) except -1:
+        cdef Wheel wheel = self.engine.wheel
+        cdef uint32_t next = self.asked
+        cdef uint32_t look
+        if self.moved:
+            look = wheel.tick + self.engine.write_ticks // LOOK_COUNT + 1
+            if self.due:
+                look = min(look, self.due)      # or it would be put off again and again
+            next = min(next, look) if next else look
+        if not next:
+            self.wait_no_more(wheel)
+        elif next != self.due:
+            self.wait_until(wheel, next)
+        return 0
+
+    cdef bint has_stalled(self) except -1:
+        """Say whether the peer has taken nothing for too long of what waits for it."""
+        cdef uint32_t size = self.measure_untaken()
+        if size != self.untaken_size:
+            self.untaken_size = size
+            self.moved = self.engine.wheel.tick
+        return self.engine.wheel.tick - self.moved > self.engine.write_ticks
+
     cdef int time_is_up(self) except -1:
-        if self.is_closing:
-            return self.lose(None)
-        return self.run(DEADLINE, NULL, 0)
+        if self.moved and self.has_stalled():
+            self.engine.tally.hit(WRITE_TIMEOUT)
+            return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))
+        if self.asked and self.asked <= self.engine.wheel.tick:
+            self.asked = 0
+            if self.is_closing:
+                return self.lose(None)
+            self.run(DEADLINE, NULL, 0)
+        return 0 if self.is_lost else self.set_alarm()
 
     cdef int pause(self) except -1:
         if not self.is_paused:
@@ -333,6 +437,10 @@ cdef class Carrier(Timed):
         """Drop the socket now."""
         self.lose(None)
 
+    def claim_address(self, str host, int port):
+        """Show this IP address and port as the peer's from now on, as a proxy has told them;
+        "" for a host that is not known."""
+
     def set_deadline(self, seconds):
         """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier
         deadline; None clears it."""
@@ -340,10 +448,9 @@ cdef class Carrier(Timed):
         if self.is_lost:
             return
         if seconds is None:
-            self.wait_no_more(engine.wheel)
+            self.ask_for(0)
         else:
-            self.wait_until(engine.wheel, engine.loop.time() + <double>seconds)
-            engine.expect_tick()
+            self.ask_for(engine.wheel.tick_in(engine.loop.time(), seconds))
 
     @property
     def protocol(self):

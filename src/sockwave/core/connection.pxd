@@ -3,15 +3,13 @@
 from libc.stdint cimport uint64_t
 
 from sockwave.core.codec cimport Deflater
-from sockwave.core.delivery cimport Deliverer
+from sockwave.core.keeper cimport Keeper
 
-cdef class Connection(Deliverer):
+cdef class Connection(Keeper):
     """One WebSocket connection, whatever its version and whatever carries it."""
     cdef object head            # the opening request: raw bytes until somebody asks for it
     cdef dict own_data
-    cdef list pings             # (payload, when, future) of those that are out
     cdef str chosen_subprotocol
-    cdef double round_trip_s    # negative: not known
     cdef readonly uint64_t id
     cdef readonly uint64_t dropped_count
 

@@ -1,12 +1,10 @@
 """A WebSocket connection as the application holds it."""
 
-import time
-
 from libc.stdint cimport uint8_t
 
 from sockwave.core.carrier cimport Carrier
-from sockwave.core.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, PONGED, READY_STATE_CHANGE
-from sockwave.core.frames cimport MAX_CONTROL_SIZE, PING, RSV1, TEXT
+from sockwave.core.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
+from sockwave.core.frames cimport RSV1, TEXT
 from sockwave.core.hub cimport Hub
 from sockwave.core.message cimport check_compress, payload_of
 from sockwave.core.outgoing cimport OutgoingMessage, kind_of, wake_speakers
@@ -22,7 +20,7 @@ from sockwave.core.writer import DONE
 cdef uint64_t connection_count = 0
 
 
-cdef class Connection(Deliverer):
+cdef class Connection(Keeper):
     """One WebSocket connection, whatever its version and whatever carries it.
 
     `id` is never used again in this process, and counts upwards: a name, and no secret.
@@ -35,7 +33,6 @@ cdef class Connection(Deliverer):
         self.id = connection_count
         self.hub = hub
         self.head = head
-        self.round_trip_s = -1
 
     def __repr__(self):
         return f"<Connection {self.id} {self.version} {self.ready_state.name}>"
@@ -57,6 +54,7 @@ cdef class Connection(Deliverer):
         self.hub.connections[self.id] = self
         self.enter(CONNECTED)
         if self.phase == CONNECTED:
+            self.begin_keeping()
             self.hub.tell_server(CONNECTION, self, None)
         self.go_on_later()
 
@@ -72,21 +70,6 @@ cdef class Connection(Deliverer):
     cdef int heard_ping(self, bytes payload) except -1:
         return self.emit(PINGED, payload, None)
 
-    cdef int heard_pong(self, bytes payload) except -1:
-        """Find the ping that a pong answers. 5.5.3: earlier ones may go unanswered, so they are
-        answered by it too."""
-        cdef Py_ssize_t i
-        now = time.perf_counter()
-        for i in range(len(self.pings or ())):
-            if self.pings[i][0] == payload:
-                for _, when, waiter in self.pings[:i + 1]:
-                    self.round_trip_s = now - when
-                    if not waiter.done():
-                        waiter.set_result(now - when)
-                del self.pings[:i + 1]
-                break
-        return self.emit(PONGED, payload, None)
-
     cdef int may_send_again(self) except -1:
         return self.emit(DRAIN, None, None)
 
@@ -98,11 +81,7 @@ cdef class Connection(Deliverer):
         if self.intake is not None:
             self.intake.end(self.closed_error())
         wake_speakers(self)
-        for _, _, waiter in self.pings or ():
-            if not waiter.done():
-                waiter.set_exception(self.closed_error())
-                waiter.exception()      # known: nobody has to await it
-        self.pings = None
+        self.end_pings()
         self.emit(CLOSED, self.code, self.reason)
         self.end_delivery()
         return self.forget_listeners()
@@ -155,9 +134,9 @@ cdef class Connection(Deliverer):
             self.write_message(opcode, owner, data, size)
         else:
             self.share_frame(self.frame_message(opcode, data, size), policy, key)
-        if self.behind is None and self.line.backlog_size <= self.line.cork.high_water:
-            return DONE
-        return self.when_drained()
+        if self.behind is not None or self.line.backlog_size > self.line.cork.high_water:
+            return self.when_drained()
+        return self.line.drain_awaitable() if self.line.is_broken else DONE
 
     write = send
 
@@ -210,30 +189,8 @@ cdef class Connection(Deliverer):
         if self.phase < ENDING:
             if self.phase >= CONNECTED:
                 self.enter(ENDING)
-            self.line.lose(None)
-
-    def ping(self, data=b""):
-        """Send a ping; the awaitable gives the round trip in seconds (RFC 6455, section 5.5.2).
-
-        Raises ConnectionClosed when not connected (or, in the awaitable, when the connection ends
-        first), TypeError on a draft, which has no ping, ValueError for more than 125 bytes.
-        """
-        cdef bytes payload
-        if self.phase != CONNECTED:
-            raise self.closed_error()
-        if self.is_draft():
-            raise TypeError(f"{self.version} has no ping")
-        payload = data.encode() if isinstance(data, str) else bytes(memoryview(data))
-        if len(payload) > MAX_CONTROL_SIZE:
-            raise ValueError(
-                f"ping: expected at most {MAX_CONTROL_SIZE} bytes, given {len(payload)}"
-            )
-        waiter = self.hub.engine.loop.create_future()
-        if self.pings is None:
-            self.pings = []
-        self.pings.append((payload, time.perf_counter(), waiter))
-        self.write_control(PING, payload)
-        return waiter
+                self.dropped(self.line.count_messages(self.is_draft()))
+            self.line.reset()
 
     # ---- what the application asks about
 
@@ -265,11 +222,6 @@ cdef class Connection(Deliverer):
         if self.own_data is None:
             self.own_data = {}
         return self.own_data
-
-    @property
-    def latency(self):
-        """The latest round trip of a ping in seconds, None before the first."""
-        return self.round_trip_s if self.round_trip_s >= 0 else None
 
     @property
     def backlog_size(self):

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t
 from sockwave.core.hub cimport Hub
 from sockwave.core.inbox cimport Inbox
 from sockwave.core.reader cimport Found
+from sockwave.core.receiver cimport flag
 from sockwave.core.session cimport Session
 from sockwave.core.streams cimport Intake
 
@@ -15,9 +16,9 @@ cdef class Deliverer(Session):
     cdef Intake intake          # None until a message is asked for as a stream
     cdef set tasks              # those that its listeners started
     cdef uint32_t task_count    # of the tasks that its messages started
-    cdef bint is_hearing        # its listeners of `message` are being called
-    cdef bint has_handler       # a task of `serve` will ask for messages
-    cdef bint has_listened      # there has been a listener: without one, messages are dropped
+    cdef flag is_hearing        # its listeners of `message` are being called
+    cdef flag has_handler       # a task of `serve` will ask for messages
+    cdef flag has_listened      # there has been a listener: without one, messages are dropped
 
     cdef int queue(self, object message, size_t size) except -1
     cdef bint has_taker(self) except -1

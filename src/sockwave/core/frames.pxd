@@ -41,6 +41,7 @@ cdef enum Violation:
     CLOSE_REASON
     DRAFT_LENGTH
     TOO_SLOW
+    NO_PONG
     TOO_MANY_MESSAGES
     TOO_MANY_BYTES
     TOO_MANY_CONTROLS

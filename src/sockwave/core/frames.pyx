@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from sockwave.core.tally cimport (
     BYTE_RATE, CONTROL_RATE, FRAGMENT_COUNT, MAX_BACKLOG, MAX_SIZE, MEMORY_BUDGET, MESSAGE_RATE,
-    NO_LIMIT, Limit,
+    NO_LIMIT, PING_TIMEOUT, Limit,
 )
 
 cdef extern from "utf8.h" nogil:
@@ -169,6 +169,7 @@ CONSEQUENCES = {
     CLOSE_REASON: (1007, "close reason is not UTF-8", NO_LIMIT),
     DRAFT_LENGTH: (1009, "draft frame length is too long", MAX_SIZE),
     TOO_SLOW: (1013, "peer reads too slowly", MAX_BACKLOG),
+    NO_PONG: (1011, "peer did not answer a ping in time", PING_TIMEOUT),
     TOO_MANY_MESSAGES: (1008, "too many messages", MESSAGE_RATE),
     TOO_MANY_BYTES: (1008, "too many bytes", BYTE_RATE),
     TOO_MANY_CONTROLS: (1008, "too many pings and pongs", CONTROL_RATE),

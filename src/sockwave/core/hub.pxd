@@ -1,6 +1,6 @@
 """What the connections of one server share, and how all of them are told something."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from sockwave.core.carrier cimport Engine
 from sockwave.core.codec cimport Codecs
@@ -19,6 +19,8 @@ cdef class Hub:
     cdef int policy                     # for who cannot keep up, unless a call says otherwise
     cdef readonly uint64_t dropped_count
     cdef double close_timeout           # seconds; 0: none
+    cdef uint32_t ping_ticks, pong_ticks, idle_ticks    # 0: none
+    cdef double max_lifetime, lifetime_jitter           # seconds, 0: none; as a part of it
     cdef set tasks                      # those that outlive their connection
     cdef readonly Session current    # whose event the server's listeners are hearing
 

@@ -8,6 +8,7 @@ from sockwave.core.message cimport (
 )
 from sockwave.core.phases cimport CONNECTED
 from sockwave.core.policy cimport CLOSE_SLOW, policy_of
+from sockwave.core.timers cimport ticks_of
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -30,6 +31,11 @@ cdef class Hub:
         self.max_tasks = PY_SSIZE_T_MAX if limits.max_tasks is None else limits.max_tasks
         self.policy = policy_of(slow, None, CLOSE_SLOW)
         self.close_timeout = limits.close_timeout or 0
+        self.ping_ticks = ticks_of(limits.ping_interval)
+        self.pong_ticks = ticks_of(limits.ping_timeout)
+        self.idle_ticks = ticks_of(limits.idle_timeout)
+        self.max_lifetime = limits.max_lifetime or 0
+        self.lifetime_jitter = limits.lifetime_jitter
         self.codecs = Codecs(self.max_size)
 
     def broadcast(

@@ -16,8 +16,8 @@ cdef enum:
 cdef class Listener:
     """A listening socket."""
     cdef readonly object socket
-    cdef readonly bint is_unix
     cdef int fd
+    cdef bint rests             # for want of descriptors or memory
     cdef object make            # makes the carrier of a connection; None: an EpollSocket
 
 cdef class EpollEngine(Engine):
@@ -34,6 +34,7 @@ cdef class EpollEngine(Engine):
 
     cdef int serve(self, int timeout_ms) except -1
     cdef int serve_event(self, void* who, uint32_t events) except -1
+    cdef int watch(self, Listener listener) except -1
     cdef int accept(self, Listener listener) except -1
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1
     cdef int rest_from_accepting(self, Listener listener, int error) except -1
@@ -43,7 +44,7 @@ cdef class EpollSocket(Carrier):
     cdef int fd
     cdef uint32_t interest
     cdef uint8_t address[ADDRESS_SIZE]
-    cdef bint is_unix
 
     cdef int set_interest(self, uint32_t interest) except -1
+    cdef bint set_option(self, int level, int option, int value) noexcept
     cdef int readable(self) except -1

@@ -4,10 +4,7 @@ from typing import Self
 
 from sockwave.core.carrier import Carrier, Engine
 
-ACCEPT_REST_S: float
-
 class Listener:
-    is_unix: bool
     def __new__(
         cls, socket_: _socket.socket, make: Callable[[], EpollSocket] | None = None
     ) -> Self: ...

@@ -1,6 +1,5 @@
 """The epoll engine: accept, recv, send and epoll. Every system call of the core stands here."""
 
-import logging
 import math
 import os
 import socket
@@ -14,6 +13,8 @@ from libc.string cimport memcpy, memset
 from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
+
+from sockwave.core.carrier import ACCEPT_REST_S
 
 cdef extern from "poller.h" nogil:
     enum: POLL_READ, POLL_WRITE, POLL_BROKEN
@@ -38,15 +39,28 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
     int shutdown(int fd, int how)
+    int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
-    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6
+    struct linger_option "linger":
+        int l_onoff
+        int l_linger
+    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6, AF_UNIX
+    int SOL_SOCKET, SO_KEEPALIVE, SO_LINGER
+
+cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_TCP
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    int TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, int* value)
+
+cdef extern from "<linux/sockios.h>" nogil:
+    unsigned long SIOCOUTQ
 
 cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
-
-# Without descriptors or memory to accept: how long until the next try.
-ACCEPT_REST_S = 0.1
-logger = logging.getLogger("sockwave")
 
 cdef enum:
     # Set in the epoll's pointer to a Listener; objects lie at even addresses.
@@ -67,6 +81,17 @@ cdef object as_address(const uint8_t* raw):
     return ""
 
 
+cdef int write_address(uint8_t* raw, str host, int port) except -1:
+    """Write the struct sockaddr that `as_address` reads: for an IP address."""
+    cdef uint16_t family = AF_INET6 if ":" in host else AF_INET
+    cdef bytes packed = socket.inet_pton(family, host)
+    memcpy(raw, &family, 2)
+    raw[2] = port >> 8
+    raw[3] = port & 0xFF
+    memcpy(raw + (4 if family == AF_INET else 8), <const char*>packed, len(packed))
+    return 0
+
+
 cdef class Listener:
     """A listening socket."""
 
@@ -74,7 +99,6 @@ cdef class Listener:
         self.socket = socket_
         self.make = make
         self.fd = socket_.fileno()
-        self.is_unix = socket_.family == socket.AF_UNIX
 
 
 cdef class EpollEngine(Engine):
@@ -173,6 +197,7 @@ cdef class EpollEngine(Engine):
             peer = <EpollSocket>who
             if events & POLL_WRITE and peer.fd >= 0:
                 peer.set_interest(peer.interest & ~POLL_WRITE)
+                peer.moved = 0
                 peer.run_ready()
             if events & (POLL_READ | POLL_BROKEN) and peer.fd >= 0:
                 if peer.interest & POLL_READ:
@@ -188,14 +213,20 @@ cdef class EpollEngine(Engine):
         plain ones."""
         cdef Listener listener = Listener(socket_, make)
         self.listeners[listener.fd] = listener
-        self.accept_again(listener)
+        self.watch(listener)
+
+    cdef int watch(self, Listener listener) except -1:
+        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
+        if poller_add(self.poller, listener.fd, POLL_READ, who) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
 
     def accept_again(self, Listener listener):
-        """Take up accepting."""
-        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
-        if listener.fd in self.listeners:
-            if poller_add(self.poller, listener.fd, POLL_READ, who) < 0:
-                raise OSError(errno, os.strerror(errno))
+        """Take up accepting: at once, to know whether it is possible."""
+        listener.rests = False
+        if self.listeners.get(listener.fd) is listener:
+            self.watch(listener)
+            self.accept(listener)
 
     def stop_listening(self):
         """Close the listening sockets."""
@@ -210,7 +241,7 @@ cdef class EpollEngine(Engine):
         cdef socklen_t size
         cdef int _attempt, fd
         for _attempt in range(ACCEPT_COUNT):
-            if listener.fd not in self.listeners:
+            if listener.fd not in self.listeners or listener.rests:
                 return 0            # a listener's listener has closed the server
             size = sizeof(address)
             memset(address, 0, ADDRESS_SIZE)
@@ -218,7 +249,7 @@ cdef class EpollEngine(Engine):
             if fd >= 0:
                 self.welcome_socket(fd, listener, address)
             elif errno == EAGAIN:
-                return 0
+                return self.can_accept()        # the kernel looks for a descriptor first
             elif errno != ECONNABORTED and errno != EINTR:
                 return self.rest_from_accepting(listener, errno)
         return 0
@@ -230,17 +261,18 @@ cdef class EpollEngine(Engine):
         else:
             peer = listener.make()
         peer.fd = fd
-        peer.is_unix = listener.is_unix
         memcpy(peer.address, address, ADDRESS_SIZE)
         peer.interest = POLL_READ
         if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
             return self.rest_from_accepting(listener, errno)
+        self.can_accept()
         Py_INCREF(peer)             # the epoll's reference, until `drop`
         return self.admit(peer)
 
     cdef int rest_from_accepting(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.
-        logger.error("cannot accept: %s; trying again in %s s", os.strerror(error), ACCEPT_REST_S)
+        self.cannot_accept(os.strerror(error))
+        listener.rests = True
         poller_remove(self.poller, listener.fd)
         self.loop.call_later(ACCEPT_REST_S, self.accept_again, listener)
         return 0
@@ -266,7 +298,24 @@ cdef class EpollSocket(Carrier):
         return self.set_interest(self.interest | POLL_READ if on else self.interest & ~POLL_READ)
 
     cdef int await_writable(self) except -1:
+        self.begin_waiting()
         return self.set_interest(self.interest | POLL_WRITE)
+
+    cdef uint32_t measure_untaken(self) except? 0:
+        # In the kernel there may be megabytes, of which epoll tells when a third has left.
+        cdef int size = 0
+        return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
+
+    cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
+        return self.is_unix or (
+            self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, idle_s)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, interval_s)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPCNT, count)
+        )
+
+    cdef bint set_option(self, int level, int option, int value) noexcept:
+        return setsockopt(self.fd, level, option, &value, sizeof(value)) == 0
 
     cdef int readable(self) except -1:
         cdef Receiver receiver = self.receiver
@@ -317,17 +366,32 @@ cdef class EpollSocket(Carrier):
             Py_DECREF(self)
         return 0
 
+    cpdef object reset(self):
+        cdef linger_option option
+        option.l_onoff = 1
+        option.l_linger = 0
+        if self.fd >= 0:
+            setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
+        self.lose(None)
+
+    def claim_address(self, str host, int port):
+        memset(self.address, 0, ADDRESS_SIZE)
+        if host:
+            write_address(self.address, host, port)
+
     @property
     def remote_address(self):
-        return "" if self.is_unix else as_address(self.address)
+        return as_address(self.address)
 
     @property
     def local_address(self):
         cdef uint8_t address[ADDRESS_SIZE + 100]
         cdef socklen_t size = sizeof(address)
+        cdef uint16_t family
         memset(address, 0, sizeof(address))
         if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:
             return None
-        if self.is_unix:
+        memcpy(&family, address, 2)
+        if family == AF_UNIX:
             return (<const char*>address + 2).decode("utf-8", "surrogateescape")
         return as_address(address)

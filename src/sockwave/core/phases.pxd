@@ -21,6 +21,7 @@ cdef enum Occurrence:
     WE_CLOSE
     PEER_CLOSES
     PEER_FAILS                  # it breaks the protocol, or a limit
+    PEER_VANISHES               # it answers no ping
     STREAM_ENDS
 
 cdef class Phased(Sender):
@@ -38,6 +39,7 @@ cdef class Phased(Sender):
     cdef int ended(self) except -1
 
     cdef int enter(self, Phase phase) except -1
+    cdef int end_with(self, Violation violation, Occurrence occurrence) except -1
     cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1
     cdef object closed_error(self)
     cdef int settle(self, int code, str reason) except -1

@@ -33,6 +33,7 @@ MOVES = {
     (CONNECTED, WE_CLOSE): (CLOSING, True, KEEP),
     (CONNECTED, PEER_CLOSES): (ENDING, True, FINISH),
     (CONNECTED, PEER_FAILS): (ENDING, True, LINGER),
+    (CONNECTED, PEER_VANISHES): (ENDING, True, FINISH),
     (CONNECTED, STREAM_ENDS): (ENDING, False, DROP),
     (CLOSING, PEER_CLOSES): (ENDING, False, FINISH),
     (CLOSING, PEER_FAILS): (ENDING, False, LINGER),
@@ -75,6 +76,7 @@ cdef class Phased(Sender):
         if self.behind is not None:
             # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
             # frame."
+            self.dropped(self.behind.count_messages(self.is_draft()))
             self.behind.drop_backlog(False)
             self.behind = None
         if self.phase == CLOSING:
@@ -94,12 +96,15 @@ cdef class Phased(Sender):
 
     cdef int fail(self, Violation violation) except -1:
         """Fail the session (7.1.7): the one way out for whatever the peer does wrong."""
+        return self.end_with(violation, PEER_FAILS)
+
+    cdef int end_with(self, Violation violation, Occurrence occurrence) except -1:
         cdef int code = violation_code(violation)
         reason = violation_reason(violation)
         if CONNECTED <= self.phase <= CLOSING:
             self.line.engine.tally.hit(violation_limit(violation))
         self.settle(code, reason)
-        return self.happened(PEER_FAILS, check_close(code, reason))
+        return self.happened(occurrence, check_close(code, reason))
 
     cdef object closed_error(self):
         """Make the exception for who asks for a connection that is not there."""
@@ -125,6 +130,7 @@ cdef class Phased(Sender):
             self.opening.deadline_passed()
         else:
             self.line.engine.tally.hit(CLOSE_TIMEOUT)
+            self.dropped(self.line.count_messages(self.is_draft()))
             self.happened(STREAM_ENDS, None)
 
     cpdef object connection_lost(self, object error):
@@ -134,4 +140,7 @@ cdef class Phased(Sender):
         if opening is not None:
             opening.connection_lost()
         self.phase = ENDING if self.phase < ENDING else self.phase
+        if self.behind is not None:
+            self.behind.drop_backlog(False)     # which lets those go who wait for it
+            self.behind = None
         self.ended()

@@ -1,6 +1,6 @@
 """What a session writes: messages, whole and in pieces, and control frames."""
 
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.frames cimport Violation
@@ -19,6 +19,7 @@ cdef class Sender(Receiver):
     # While a message is streamed out: the messages that must not come in between, in order.
     cdef Writer behind
     cdef object speakers        # a deque of those who stream: the first does, the others wait
+    cdef uint32_t sent          # the wheel's tick at which a message was last sent
     cdef uint16_t unanswered_count      # pings of ours that no pong has answered
     cdef uint8_t version_index
 

@@ -38,6 +38,7 @@ cdef class Sender(Receiver):
     cdef int write_message(
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
+        self.sent = self.line.engine.wheel.tick
         if self.behind is not None or is_overfull(self.line, None, size + MAX_HEADER_SIZE):
             self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
             return 0
@@ -51,6 +52,7 @@ cdef class Sender(Receiver):
     cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
         """Queue a frame that others may hold too, unless the peer is too far behind for it."""
         cdef Offer offer
+        self.sent = self.line.engine.wheel.tick
         if policy == CLOSE_SLOW and not is_overfull(
             self.line, self.behind, PyBytes_GET_SIZE(frame)
         ):
@@ -71,7 +73,7 @@ cdef class Sender(Receiver):
 
     cdef object when_drained(self):
         """Give an awaitable that is done when all that waits is under the high-water mark."""
-        if self.behind is None:
+        if self.behind is None or self.line.is_broken:
             return self.line.drain_awaitable()
         if waiting_size(self.line, self.behind) <= self.line.cork.high_water:
             return DONE
@@ -86,6 +88,7 @@ cdef class Sender(Receiver):
         5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
         message": from the first one on, other messages wait behind it.
         """
+        self.sent = self.line.engine.wheel.tick
         if is_overfull(self.line, None, size):
             return self.give_up(TOO_SLOW)
         if self.behind is None:

@@ -1,11 +1,12 @@
 """What a session reads: bytes → messages and control frames, and who has to wait for whom."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Account
 from sockwave.core.codec cimport Deflater, Inflater
 from sockwave.core.phases cimport Phased
 from sockwave.core.reader cimport Found, Input, Reader
+from sockwave.core.receiver cimport flag
 from sockwave.core.tally cimport Limit
 
 # Why the application is behind: while one of them holds, reading is paused.
@@ -20,10 +21,11 @@ cdef class Session(Phased):
     cdef Reader reader
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
     cdef Inflater inflater
+    cdef uint32_t heard         # the wheel's tick at which bytes last came
     cdef Account* account       # what the peer has spent; NULL: nothing yet
     cdef uint8_t fullness       # why the application is behind, if it is: of Fullness
-    cdef bint is_choked         # the peer is behind: reading is paused
-    cdef bint is_postponed      # messages are left for the next wake-up
+    cdef flag is_choked         # the peer is behind: reading is paused
+    cdef flag is_postponed      # messages are left for the next wake-up
 
     # What the application's side does with what is found:
     cdef int heard_message(self, object message, size_t size) except -1

@@ -120,6 +120,7 @@ cdef class Session(Phased):
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         cdef Input given
         cdef size_t held_size = self.reader.held_size
+        self.heard = self.line.engine.wheel.tick
         given.data = data
         given.size = size
         if self.phase < CONNECTED:

@@ -17,6 +17,10 @@ cdef enum Limit:
     MAX_BACKLOG
     MEMORY_BUDGET
     CLOSE_TIMEOUT
+    WRITE_TIMEOUT
+    PING_TIMEOUT
+    IDLE_TIMEOUT
+    MAX_LIFETIME
 
 cdef enum:
     MAX_LIMIT_COUNT = 64

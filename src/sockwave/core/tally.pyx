@@ -15,6 +15,10 @@ CORE_LIMITS = (
     "max_backlog",
     "memory_budget",
     "close_timeout",
+    "write_timeout",
+    "ping_timeout",
+    "idle_timeout",
+    "max_lifetime",
 )
 
 # Name → where it is counted.

@@ -1,6 +1,6 @@
 """Deadlines: one coarse wheel for a loop, and no timer object for a connection."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t
 
 from sockwave.core.writer cimport Writer
 
@@ -15,22 +15,28 @@ cdef struct Place:
     void* timed                 # the Timed, borrowed: it leaves the ring before it dies
 
 cdef class Wheel:
-    """Calls `deadline_passed` on those whose time has come; its time moves in ticks."""
+    """Calls `time_is_up` on those whose time has come; its time moves in ticks."""
     cdef Place slots[SLOT_COUNT]
-    cdef uint64_t tick          # the last one that has been dealt with
-    cdef readonly double now    # seconds, on the loop's clock; as of the last look at it
+    cdef uint32_t tick          # the last one that has been dealt with; the first is 1
+    cdef readonly double now    # seconds that have passed here, as of the last look
+    cdef double looked          # when that was, on the loop's clock
+    cdef bint was_late          # that look came late, and did not count
     cdef readonly Py_ssize_t waiting_count
 
-    cdef int turn_slot(self, Place* slot, uint64_t last) except -1
+    cdef int begin(self, double loop_time) noexcept
+    cdef double since_look(self, double loop_time) noexcept
+    cdef uint32_t tick_in(self, double loop_time, double seconds) noexcept
+    cdef int turn_slot(self, Place* slot) except -1
     cdef list all_waiting(self)
-    cdef uint64_t tick_at(self, double when) noexcept
-    cpdef int advance(self, double now) except -1
+    cpdef int advance(self, double loop_time) except -1
 
 cdef class Timed(Writer):
     """Something with at most one deadline at a time."""
     cdef Place place
-    cdef uint64_t due           # the tick of the deadline
+    cdef uint32_t due           # the tick of the deadline; 0: none
 
-    cdef int wait_until(self, Wheel wheel, double when) except -1
+    cdef int wait_until(self, Wheel wheel, uint32_t tick) except -1
     cdef int wait_no_more(self, Wheel wheel) noexcept
     cdef int time_is_up(self) except -1
+
+cdef uint32_t ticks_of(object seconds) except? 0

@@ -52,6 +52,7 @@ cdef class Tls:
 
     # What a carrier calls:
     cdef int receive(self, Carrier line, const uint8_t* data, size_t size) except -1
+    cdef int receive_preamble(self, Carrier line, const uint8_t* data, size_t size) except -1
     cdef int end_of_stream(self, Carrier line) except -1
     cdef Py_ssize_t put(self, Carrier line, const Vector* vectors, int count) noexcept
     cdef bint is_clear(self, Carrier line) except -1

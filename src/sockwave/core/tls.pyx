@@ -115,6 +115,8 @@ cdef class Tls:
         cdef size_t mark = self.records.wire.output_size
         try:
             if self.guard is None:
+                if line.awaits_preamble:
+                    return self.receive_preamble(line, data, size)
                 self.begin()
             self.feed(data, size)
             if self.is_established or self.open(line):
@@ -123,6 +125,15 @@ cdef class Tls:
             self.fail(line, error, mark)
         finally:
             self.records.wire.input_size = 0
+        return 0
+
+    cdef int receive_preamble(self, Carrier line, const uint8_t* data, size_t size) except -1:
+        """Let the receiver read what comes before TLS; None says that it is not all there yet."""
+        cdef bytes rest = line.receiver.take(PyBytes_FromStringAndSize(<const char*>data, size))
+        if rest and not line.is_closing:
+            self.receive(
+                line, <const uint8_t*>PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest)
+            )
         return 0
 
     cdef bint open(self, Carrier line) except -1:

@@ -4,16 +4,31 @@ For loops that own their sockets, and for systems without epoll.
 """
 
 import asyncio
+import logging
 import socket
+import struct
+import sys
+from functools import partial
+
+try:
+    import fcntl
+    import termios
+except ImportError:             # Windows
+    fcntl = termios = None
 
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
+
+from sockwave.core.carrier import ACCEPT_REST_S
+
+logger = logging.getLogger("sockwave")
 
 
 cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
@@ -41,26 +56,116 @@ cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
     return gathered
 
 
+cdef uint32_t count_unsent(object sock) except? 0:
+    """Say how many bytes the kernel holds for the peer, where it tells."""
+    if fcntl is None or sock is None or sock.fileno() < 0:
+        return 0
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
+
+
+cdef bint set_probes(object sock, int idle_s, int interval_s, int count) except -1:
+    """Let the kernel ask a quiet peer whether it is there; false where it cannot. On the same
+    machine it knows."""
+    if sock is None or not hasattr(socket, "TCP_KEEPIDLE"):
+        return False
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return True
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+    return True
+
+
 cdef class AsyncioEngine(Engine):
     """Serves transports of whatever loop it runs in."""
 
     def __cinit__(self):
+        self.listeners = {}
         self.servers = []
+        self.tasks = set()
 
     def attach(self):
         """Nothing to do: each transport is its own loop's affair."""
 
     async def listen(self, socket_, make=None):
         """Accept connections on a listening socket; `make` makes their carriers, where they are no
-        plain ones."""
+        plain ones.
+
+        Accepting is done here where the loop can wait for a socket: of asyncio's own loops, those
+        of CPython 3.11 to 3.13 log a hundred lines and set a hundred timers each time that
+        descriptors are short.
+        """
+        self.listeners[socket_] = make = make or (lambda: TransportProtocol(self))
+        try:
+            self.loop.add_reader(socket_.fileno(), self._accept, socket_)
+            return
+        except NotImplementedError:
+            del self.listeners[socket_]
         if socket_.family == getattr(socket, "AF_UNIX", None):
             create = self.loop.create_unix_server
         else:
             create = self.loop.create_server
-        self.servers.append(await create(make or (lambda: TransportProtocol(self)), sock=socket_))
+        self.servers.append(await create(make, sock=socket_))
+
+    def accept_again(self, socket_):
+        """Take up accepting: at once, to know whether it is possible."""
+        if socket_ in self.listeners:
+            self.loop.add_reader(socket_.fileno(), self._accept, socket_)
+            self._accept(socket_)
+
+    def _accept(self, socket_):
+        """Accept who waits."""
+        for _ in range(ACCEPT_COUNT):
+            if socket_ not in self.listeners:
+                return
+            try:
+                connected, _ = socket_.accept()
+            except BlockingIOError:
+                self.can_accept()       # the kernel looks for a descriptor first
+                return
+            except (ConnectionAbortedError, InterruptedError):
+                continue
+            except OSError as error:
+                self.rest_from_accepting(socket_, error)
+                return
+            self.can_accept()
+            connected.setblocking(False)
+            task = self.loop.create_task(self._carry(connected, self.listeners[socket_]))
+            self.tasks.add(task)
+            task.add_done_callback(partial(self._carried, connected))
+
+    async def _carry(self, connected, make):
+        """Give a socket its transport."""
+        try:
+            await self.loop.connect_accepted_socket(make, connected)
+        except OSError as error:        # it has gone already
+            logger.debug("a connection was lost at once: %s", error)
+            connected.close()
+
+    def _carried(self, connected, task):
+        self.tasks.discard(task)
+        if task.cancelled():
+            connected.close()       # the loop ends
+
+    cdef int rest_from_accepting(self, object socket_, object error) except -1:
+        # As in the epoll engine.
+        self.cannot_accept(error.strerror)
+        self.loop.remove_reader(socket_.fileno())
+        self.loop.call_later(ACCEPT_REST_S, self.accept_again, socket_)
+        return 0
 
     def stop_listening(self):
         """Close the listening sockets."""
+        self.is_ending = True
+        for socket_ in self.listeners:
+            self.loop.remove_reader(socket_.fileno())
+            socket_.close()
+        self.listeners = {}
         for server in self.servers:
             server.close()
         self.servers = []
@@ -77,6 +182,9 @@ cdef class TransportCarrier(Carrier):
 
     def connection_made(self, transport):
         self.transport = transport
+        if (<AsyncioEngine>self.engine).is_ending:
+            self.is_lost = True         # it was under way when the server closed
+            return transport.abort()
         # The backlog is kept in one place, and that is the writer's: the transport is not to queue.
         transport.set_write_buffer_limits(0)
         self.engine.admit(self)
@@ -102,9 +210,11 @@ cdef class TransportCarrier(Carrier):
 
     def pause_writing(self):
         self.is_write_paused = True
+        self.begin_waiting()
 
     def resume_writing(self):
         self.is_write_paused = False
+        self.moved = 0
         # Not at once: the transport calls this in the middle of its own affairs, which a listener
         # that ends the connection would bring out of step.
         self.engine.loop.call_soon(self._go_on_writing)
@@ -132,6 +242,13 @@ cdef class TransportCarrier(Carrier):
     cdef bint is_flushed(self) noexcept:
         return self.count == 0 and not self.is_write_paused
 
+    cdef uint32_t measure_untaken(self) except? 0:
+        cdef uint32_t size = self.transport.get_write_buffer_size()
+        return size + count_unsent(self.transport.get_extra_info("socket"))
+
+    cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
+        return set_probes(self.transport.get_extra_info("socket"), idle_s, interval_s, count)
+
     cdef int watch_readable(self, bint on) except -1:
         if self.transport.is_closing() or self.has_ended:
             return 0
@@ -154,9 +271,21 @@ cdef class TransportCarrier(Carrier):
             self.transport.abort()
         return 0
 
+    cpdef object reset(self):
+        try:
+            self.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        except OSError:
+            pass        # it is gone
+        self.lose(None)
+
+    def claim_address(self, str host, int port):
+        self.claimed = (host, port) if host else ""
+
     @property
     def remote_address(self):
-        return self._address("peername")
+        return self._address("peername") if self.claimed is None else self.claimed
 
     @property
     def local_address(self):

@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from sockwave.core.backlog cimport cut_size
 from sockwave.core.frames cimport MAX_HEADER_SIZE, header_size, write_header
 
 cdef enum:
@@ -138,6 +139,7 @@ cdef class Writer(Backlog):
         self.cork.used = 0
         if rest:
             memcpy(self.room(rest), self.cork.buffer + taken, rest)
+            self.lead_size = cut_size(self.cork.buffer, self.cork.buffer + taken + rest, taken)
         return 0
 
     cdef bint fits_cork(self, size_t size) except -1:
@@ -290,8 +292,10 @@ cdef class Writer(Backlog):
         return 0 if self.count else self.release_waiters()
 
     cdef object drain_awaitable(self):
-        """Give an awaitable that is done when the backlog is under the high-water mark."""
-        if self.backlog_size <= self.cork.high_water:
+        """Give an awaitable that is done when the backlog is under the high-water mark, or at the
+        end of a peer that is gone: until somebody has heard of it, a task that sends and sends
+        would never let the loop go on."""
+        if self.backlog_size <= self.cork.high_water and not self.is_broken:
             return DONE
         return self.new_waiter()
 

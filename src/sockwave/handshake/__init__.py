@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
 from sockwave.handshake import hixie75, hixie76, rfc6455
+from sockwave.handshake.hixie75 import write_location
 from sockwave.handshake.hook import Handshake
 from sockwave.handshake.origin import check_origin, read_origin
 from sockwave.handshake.request import check_request
@@ -68,10 +69,18 @@ def identify(head: "RequestHead", options: Options | None = None) -> str:
     return "draft75"
 
 
-def check(head: "RequestHead", version: str, options: Options, *, secure: bool = False) -> None:
+def check(
+    head: "RequestHead",
+    version: str,
+    options: Options,
+    *,
+    secure: bool = False,
+    host: str | None = None,
+) -> None:
     """Refuse a request that cannot become a connection of `version`, or may not.
 
-    `secure` says whether TLS carries it, which "same-origin" has to know.
+    `secure` says whether TLS carries it, which "same-origin" has to know, and `host` what the
+    client has asked for, where that is not the request's own Host.
     """
     check_request(head)
     if version not in options.version:
@@ -84,7 +93,7 @@ def check(head: "RequestHead", version: str, options: Options, *, secure: bool =
         hixie75.check(head)
     else:
         rfc6455.check(head)
-    check_origin(head, version, options, secure)
+    check_origin(head, version, options, secure, host)
 
 
 def answer(
@@ -94,6 +103,7 @@ def answer(
     *,
     key3: bytes | None = None,
     secure: bool = False,
+    host: str | None = None,
     subprotocol: str | None = None,
     extra_headers: Sequence[tuple[str, str]] = (),
 ) -> bytes:
@@ -104,9 +114,11 @@ def answer(
     if version == "draft76":
         if key3 is None or len(key3) != KEY3_SIZE:
             raise ValueError(f"key3: expected {KEY3_SIZE} bytes, given {key3!r}")
-        return hixie76.answer(head, subprotocol, extra_headers, secure, key3)
+        location = write_location(head, secure, host)
+        return hixie76.answer(head, subprotocol, extra_headers, location, key3)
     if version == "draft75":
-        return hixie75.answer(head, subprotocol, extra_headers, secure)
+        location = write_location(head, secure, host)
+        return hixie75.answer(head, subprotocol, extra_headers, location)
     return rfc6455.answer(head, subprotocol, extra_headers)
 
 

@@ -29,9 +29,9 @@ def check_location(head: "RequestHead") -> None:
         raise Refused(400, "expected a request target in ASCII\n")
 
 
-def write_location(head: "RequestHead", secure: bool) -> str:
-    """Return the URL of the connection: the scheme, `Host` as it was sent, the request target."""
-    return f"{'wss' if secure else 'ws'}://{head.headers['host']}{head.target}"
+def write_location(head: "RequestHead", secure: bool, host: str | None) -> str:
+    """Return the URL of the connection: the scheme, the host as it was sent, the request target."""
+    return f"{'wss' if secure else 'ws'}://{host or head.headers['host']}{head.target}"
 
 
 def write_fields(
@@ -53,10 +53,9 @@ def answer(
     head: "RequestHead",
     subprotocol: str | None,
     extra_headers: Sequence[tuple[str, str]],
-    secure: bool,
+    location: str,
 ) -> bytes:
     """Return the 101 response for a request that has been checked."""
     origin = head.headers.get("origin")
-    location = write_location(head, secure)
     fields = write_fields("", location, origin, subprotocol, extra_headers)
     return (_HEAD + fields + "\r\n").encode("latin-1")

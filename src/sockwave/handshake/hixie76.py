@@ -5,7 +5,7 @@ from hashlib import md5
 from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
-from sockwave.handshake.hixie75 import check_location, write_fields, write_location
+from sockwave.handshake.hixie75 import check_location, write_fields
 
 if TYPE_CHECKING:
     from sockwave.http import RequestHead
@@ -85,11 +85,10 @@ def answer(
     head: "RequestHead",
     subprotocol: str | None,
     extra_headers: Sequence[tuple[str, str]],
-    secure: bool,
+    location: str,
     key3: bytes,
 ) -> bytes:
     """Return the 101 response and the signature for a request that has been checked."""
     origin = head.headers.get("origin")
-    location = write_location(head, secure)
     fields = write_fields("Sec-", location, origin, subprotocol, extra_headers)
     return (_HEAD + fields + "\r\n").encode("latin-1") + sign(*read_numbers(head), key3)

@@ -30,15 +30,18 @@ def read_origin(head: "RequestHead", version: str) -> str | None:
     return origin
 
 
-def check_origin(head: "RequestHead", version: str, options: Options, secure: bool) -> None:
+def check_origin(
+    head: "RequestHead", version: str, options: Options, secure: bool, host: str | None
+) -> None:
     """Refuse a stranger with 403, and a malformed origin with 400."""
     origin = read_origin(head, version)
     policy = options.origin
-    if policy != "*" and not _is_accepted(head, origin, policy, secure):
+    own_host = host or head.headers["host"]
+    if policy != "*" and not _is_accepted(origin, policy, secure, own_host):
         raise Refused(403, "this origin may not connect\n")
 
 
-def _is_accepted(head: "RequestHead", origin: str | None, policy: object, secure: bool) -> bool:
+def _is_accepted(origin: str | None, policy: object, secure: bool, host: str) -> bool:
     """Tell whether `policy` accepts `origin`; only a callable is asked about a missing one."""
     if callable(policy):
         accepted = policy(origin)
@@ -51,8 +54,7 @@ def _is_accepted(head: "RequestHead", origin: str | None, policy: object, secure
         return False
     folded = fold_origin(origin)
     if policy == "same-origin":
-        scheme = "https" if secure else "http"
-        return folded == fold_origin(f"{scheme}://{head.headers['host']}")
+        return folded == fold_origin(f"{'https' if secure else 'http'}://{host}")
     if isinstance(policy, re.Pattern):
         return policy.fullmatch(folded) is not None
     return isinstance(policy, frozenset) and folded in policy

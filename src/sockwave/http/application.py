@@ -3,6 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from sockwave.core.carrier import Carrier
+from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
@@ -21,6 +23,9 @@ class Application(Protocol):
     limits: Limits
     loop: asyncio.AbstractEventLoop
     tally: "Tally"
+
+    def client_of(self, head: RequestHead, carrier: Carrier) -> Client:
+        """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
 
     def handle_request(self, request: Request, response: Response) -> None:
         """Answer a request, now or later."""

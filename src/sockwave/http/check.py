@@ -3,6 +3,7 @@
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from sockwave.errors import Refused
+from sockwave.fields import is_token
 from sockwave.http.head import RequestHead
 from sockwave.http.headers import Headers
 from sockwave.limits import Limits, OverLimit
@@ -76,7 +77,8 @@ def _split_line(line: str) -> tuple[str, str, str]:
     # request-target, and another single space (SP)". Readers that take more white space than that
     # see another target than those that do not.
     parts = line.split(" ")
-    if len(parts) != 3 or not parts[1]:
+    # The parser passes over a line feed in front.
+    if len(parts) != 3 or not parts[1] or not is_token(parts[0]):
         raise Refused(400, "malformed request line: expected method, target and HTTP/1.1\n")
     method, target, protocol = parts
     if protocol not in ("HTTP/1.1", "HTTP/1.0"):
@@ -95,10 +97,15 @@ def _check_host(head: RequestHead, headers: Headers) -> None:
     if host is None:
         if head.http_version == "1.1":
             raise Refused(400, "expected a Host header field\n")
-    elif not host or host.encode("latin-1").translate(None, _HOST_BYTES):
+    elif not is_host(host):
         raise Refused(400, "malformed Host header field\n")
     elif len(headers.get_all("host")) > 1:
         raise Refused(400, "expected one Host header field, given several\n")
+
+
+def is_host(host: str) -> bool:
+    """Tell whether `host` may stand in a Host header field."""
+    return bool(host) and not host.encode("latin-1").translate(None, _HOST_BYTES)
 
 
 def _check_target(head: RequestHead) -> None:

@@ -5,6 +5,7 @@ import enum
 from collections.abc import Awaitable
 from typing import Any
 
+from sockwave.address import Address
 from sockwave.core.carrier import Carrier
 from sockwave.core.receiver import Receiver
 from sockwave.errors import Refused
@@ -73,11 +74,6 @@ class HttpConnection(Receiver):
         self._lost = False
         # From accept to the first head, whatever comes meanwhile.
         self._patience = Patience(carrier, self.limits)
-
-    @property
-    def remote_address(self) -> Any:
-        """The peer: `(host, port)`, or the path of a Unix socket."""
-        return self.carrier.remote_address
 
     @property
     def held_size(self) -> int:
@@ -158,6 +154,10 @@ class HttpConnection(Receiver):
     def drained(self) -> Awaitable[None]:
         """Return what is done when the backlog is under the high-water mark."""
         return self.carrier.drained()
+
+    def address_of(self, head: RequestHead) -> Address:
+        """Whom a request is from."""
+        return self.application.client_of(head, self.carrier).address
 
     def is_last(self) -> bool:
         """Tell whether the connection ends with the present exchange."""
@@ -277,13 +277,13 @@ class HttpConnection(Receiver):
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what is being read with an error, and end; nothing behind it is read."""
+        if isinstance(refused, OverLimit):
+            self.application.tally.count(refused.limit)
         exchange = self._exchange
         response = None if exchange is None else exchange.response
         if response is not None and response.headers_sent:
             self.abort()
             return
-        if isinstance(refused, OverLimit):
-            self.application.tally.count(refused.limit)
         if exchange is None or response is not None:
             answer = serialize_response(refused.status, refused.headers, refused.body)
             # RFC 9110, 9.3.2: "the server MUST NOT send content in the response" to HEAD.

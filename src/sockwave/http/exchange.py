@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
+from sockwave.address import Address
 from sockwave.http.body import create_decoder
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
@@ -19,9 +20,8 @@ class Connection(Protocol):
     limits: Limits
     loop: asyncio.AbstractEventLoop
 
-    @property
-    def remote_address(self) -> Any:
-        """The peer: `(host, port)`, or the path of a Unix socket."""
+    def address_of(self, head: RequestHead) -> Address:
+        """Whom a request is from; raises Refused where a proxy's word makes no sense."""
 
     def write(self, data: bytes) -> None:
         """Queue bytes."""
@@ -75,7 +75,7 @@ class Exchange:
         # Whether the peer holds back its body until it is told to go on.
         self._continue_owed = expects_continue(head) and self._decoder is not None
         self._stream = BodyStream(None if self._decoder is None else self)
-        self.request = Request(head, self._stream, connection.remote_address)
+        self.request = Request(head, self._stream, connection.address_of(head))
         self.response = Response(self.request, self)
 
     # ---- what the connection asks for ----

@@ -45,14 +45,13 @@ class Patience:
             self.begin(wait)
 
     def is_over(self, *, half_closed: bool) -> bool:
-        """Tell, at a deadline, whether an answer has been stuck since the one before.
+        """Tell, at a deadline, whether nothing has moved for a peer that has ended its own side.
 
-        It is stuck when the peer takes no more of it; if it has ended its own side, which may mean
-        that it is gone, also when there is nothing to take. If not, the deadline is set anew.
+        It may be gone. If something has moved since the deadline before, a new one is set. Who
+        takes nothing of what waits for him is `write_timeout`'s affair.
         """
-        backlog_size = self._carrier.backlog_size
-        moved_size = self.written_size - backlog_size
-        if moved_size == self._moved_size and (backlog_size or half_closed):
+        moved_size = self.written_size - self._carrier.backlog_size
+        if moved_size == self._moved_size and half_closed:
             return True
         self.begin(self.wait)
         self._moved_size = moved_size

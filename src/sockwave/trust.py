@@ -1,0 +1,63 @@
+"""Whose word is taken for who somebody else is: networks of proxies."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from sockwave.address import Address
+
+IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_address(text: str) -> IPAddress:
+    """Read an IP address; one of IPv4 that is written as one of IPv6 is the first.
+
+    Raises ValueError for anything else.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])  # without the scope of a link
+    # RFC 4291, 2.5.5.2: so a socket for both shows the peers of IPv4.
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address if mapped is None else mapped
+
+
+class Trust:
+    """The proxies that an option names.
+
+    Raises TypeError or ValueError naming the option, what was expected and what was given.
+    """
+
+    __slots__ = ("_networks", "_trusts_unix")
+
+    def __init__(self, option: str, names: str | Iterable[str]) -> None:
+        if not isinstance(names, Iterable) or isinstance(names, (bytes, bytearray)):
+            raise TypeError(f"{option}: expected str or a list of str, given {names!r}")
+        self._networks: list[Network] = []
+        self._trusts_unix = False
+        for name in (names,) if isinstance(names, str) else tuple(names):
+            if not isinstance(name, str):
+                raise TypeError(f"{option}: expected a list of str, given {name!r} in it")
+            if name == "unix":
+                self._trusts_unix = True
+                continue
+            try:
+                self._networks.append(ipaddress.ip_network(name))
+            except ValueError as error:
+                raise ValueError(
+                    f"{option}: expected addresses, networks such as '10.0.0.0/8', or 'unix' for "
+                    f"the peers of Unix sockets, given {name!r}: {error}"
+                ) from None
+
+    def __bool__(self) -> bool:
+        """Tell whether anybody is trusted."""
+        return self._trusts_unix or bool(self._networks)
+
+    def covers(self, address: Address) -> bool:
+        """Tell whether the peer with this address is trusted."""
+        if isinstance(address, str):
+            return self._trusts_unix
+        return address is not None and self.covers_ip(parse_address(address[0]))
+
+    def covers_ip(self, address: IPAddress) -> bool:
+        """Tell whether one IP address is trusted."""
+        return any(address in network for network in self._networks)

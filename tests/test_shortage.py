@@ -1,0 +1,92 @@
+"""When descriptors run out: no spinning, recovery, and one line in the log for each side of it."""
+
+import contextlib
+import itertools
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import PATIENCE_S, Process, port_of, serving, stop
+from wire import build_request, upgrade_headers
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prlimit and /proc are Linux's")
+
+SPARE_COUNT = 5
+REQUEST = build_request(upgrade_headers())
+
+
+def descriptors(process: Process) -> set[int]:
+    return set(map(int, os.listdir(f"/proc/{process.pid}/fd")))
+
+
+def limit_descriptors(process: Process, spare_count: int) -> None:
+    """Leave a process so many more descriptors than it has."""
+    import resource
+
+    used = descriptors(process)
+    free = (number for number in itertools.count() if number not in used)
+    last = next(itertools.islice(free, spare_count - 1, None))
+    _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (last + 1, hard))
+
+
+def cpu_s(process: Process) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_answered(client: socket.socket) -> bool:
+    """Tell whether a client that has asked was accepted; it is waited for for a second."""
+    client.settimeout(1)
+    try:
+        return client.recv(1000).startswith(b"HTTP/1.1 101")
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize("engine", ["epoll", "asyncio"])
+def test_the_server_waits_for_descriptors_and_goes_on(engine: str) -> None:
+    with (
+        contextlib.ExitStack() as stack,
+        serving("echo", "--port", "0", "--engine", engine) as (process, url),
+    ):
+        idle = descriptors(process)
+        for _ in range(2):
+            limit_descriptors(process, SPARE_COUNT)
+            clients = []
+            for _ in range(2 * SPARE_COUNT):
+                client = socket.create_connection(("127.0.0.1", port_of(url)), PATIENCE_S)
+                stack.callback(client.close)
+                client.sendall(REQUEST)
+                clients.append(client)
+            assert sum(map(is_answered, clients[:SPARE_COUNT])) == SPARE_COUNT
+            assert not is_answered(clients[-1])
+            used = cpu_s(process)
+            time.sleep(1)
+            assert cpu_s(process) - used < 0.05, "it spins"
+            for client in clients[:SPARE_COUNT]:
+                client.close()
+            # The others come in one after the other, as the first are gone.
+            for client in clients[SPARE_COUNT:]:
+                client.settimeout(PATIENCE_S)
+                assert client.recv(1000).startswith(b"HTTP/1.1 101")
+            for client in clients[SPARE_COUNT:]:
+                client.close()
+            wait_until(lambda: descriptors(process) == idle)
+            assert process.stderr
+            assert process.stderr.readline() == (
+                "cannot accept: Too many open files; trying again all the time\n"
+            )
+            assert process.stderr.readline() == "accepting again\n"
+        assert stop(process) == (0, "")
