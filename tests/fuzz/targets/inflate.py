@@ -97,7 +97,7 @@ def expect(
         if len(message) > max_size:
             return heard, over
         # 7.2.3.4: a block with BFINAL is followed by an octet of its own, or by nothing.
-        if inflater.eof and inflater.unused_data not in (TAIL, b"\x00" + TAIL):
+        if inflater.eof and inflater.unused_data not in (b"", TAIL, b"\x00" + TAIL):
             return heard, {INVALID_DATA}
         if not inflater.eof and not is_sound(payload, window, bits):
             # It is cut off: what the server puts behind its end may pass for more of it.
