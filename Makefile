@@ -2,9 +2,10 @@
 # make test    run all the tests             (ARGS="-k close" runs some of them)
 # make lint    check style and types
 # make coverage      measure what the tests reach, of the compiled core too
-# make mutants  remove one guard at a time, and see that the tests notice
-# make fuzz    fuzz with sanitizers, and compare with others  (SECONDS=600 a target, CASES=1000000)
-# make sanitize  run tests of the core with sanitizers  (ARGS="tests/test_tls.py")
+# make mutants       remove one guard at a time, and see that the tests notice
+# make fuzz          fuzz with sanitizers, and compare with others  (SECONDS=600 a target, CASES=1000000)
+# make sanitize      run tests of the core with sanitizers  (ARGS="tests/test_tls.py")
+# make faults        break what is around the server  (ARGS="t11 --engine epoll")
 # make autobahn, make bench, make clean
 # make bench-peers   install the benchmarks' peers that run on Node.js
 #
@@ -30,7 +31,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
 endif
 
-.PHONY: help chat test lint coverage mutants fuzz sanitize autobahn bench bench-peers clean
+.PHONY: help chat test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -48,6 +49,9 @@ lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 	MYPYPATH=src $(VENV)/bin/stubtest --ignore-disjoint-bases \
 		--allowlist .ci/stubtest-allowlist.txt $(CORE)
 	$(VENV)/bin/cython-lint src/sockwave/core
+
+faults: $(VENV)/install.stamp $(VENV)/test.stamp
+	PYTHONPATH=tests $(VENV)/bin/python -m faults $(ARGS)
 
 # Compiled apart, to be counted, and not optimised.
 coverage: $(VENV)/build.stamp $(VENV)/test.stamp $(VENV)/coverage.stamp

@@ -8,12 +8,17 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from wire import Wire
 
 import sockwave
 
 StartServer = Callable[..., Awaitable[sockwave.Server]]
+
+# An example takes what the machine lets it take: pytest's timeout is the only one.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ENGINES = ["epoll", "asyncio"]
 

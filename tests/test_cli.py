@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -191,3 +192,11 @@ def test_taken_unix_socket_is_said_in_one_line_with_status_1(tmp_path: Path) -> 
         with unix_connect(path) as client:  # and the first one goes on
             client.send("hello")
             assert client.recv(PATIENCE_S) == "hello"
+
+
+def test_importing_the_command_runs_nothing() -> None:
+    program = "import sockwave.__main__; print(sockwave.__main__.__name__)"
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert (said.stdout, said.stderr) == ("sockwave.__main__\n", "")

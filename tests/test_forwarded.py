@@ -369,3 +369,16 @@ async def test_the_peers_of_a_unix_socket_can_be_trusted(
         assert conn.local_address == path
         assert (await connect(server)).remote_address == ""
         await Wire.close_all()
+
+
+async def test_connections_are_counted_for_the_client_and_not_for_the_proxy(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(trusted_proxies="127.0.0.1", max_connections_per_address=1)
+    await connect(server, ("X-Forwarded-For", "192.0.2.1"))
+    await connect(server, ("X-Forwarded-For", "192.0.2.2"))
+    wire = await Wire.open(server.addresses[0])
+    wire.write(build_request(upgrade_headers() | {"X-Forwarded-For": "192.0.2.1"}))
+    assert (await wire.receive_head()).status == 429
+    assert server.limit_hits["max_connections_per_address"] == 1
+    assert len(server.connections) == 2

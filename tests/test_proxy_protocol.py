@@ -296,3 +296,30 @@ async def test_a_client_that_ends_within_its_header_is_forgotten(
     wire.write(V1[:10])
     wire.write_eof()
     await wire.receive_end()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_connections_are_counted_for_the_client_and_not_for_the_proxy(
+    start_proxied: StartProxied, tls: bool
+) -> None:
+    server = await start_proxied(tls=tls, max_connections_per_address=1)
+
+    async def connect(header: bytes) -> bool:
+        wire = await Wire.open(server.addresses[0])
+        if not tls:
+            wire.write(header + REQUEST)
+            return (await wire.receive_head()).status == 101
+        client = TlsWire(wire)
+        wire.write(header + client.first_flight())
+        try:
+            await client.shake_hands()
+        except ConnectionError:
+            return False
+        client.write(REQUEST)
+        return (await client.receive_head()).status == 101
+
+    assert await connect(v2(BLOCK4))
+    assert await connect(v2(BLOCK6, family=TCP6))
+    assert not await connect(V1)
+    assert server.limit_hits["max_connections_per_address"] == 1
+    assert len(server.connections) == 2

@@ -58,7 +58,7 @@ def resolve_max_connections(limits: Limits) -> int | None:
     """Give the option `max_connections` as a number; None for no limit."""
     if not isinstance(limits.max_connections, str):
         return limits.max_connections
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover - which has no such limit
         return _COUNT_WITHOUT_LIMIT
     import resource
 

@@ -51,7 +51,7 @@ def bind_port(port: int, host: str | None) -> list[socket.socket]:
 def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
     """Listen on one Internet address."""
     with say_address(f"{address[0]}:{address[1]}"), new_socket(family) as made:
-        if sys.platform != "win32":
+        if sys.platform != "win32":  # pragma: no branch - the other one is Windows
             # On Windows the option means something else: to take over an address that is in use.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         set_no_delay(made)
@@ -69,7 +69,7 @@ def bind_path(path: str, mode: int | None) -> socket.socket:
     """
     if mode is not None and not (type(mode) is int and 0 <= mode <= 0o777):
         raise ValueError(f"mode: expected permissions such as 0o660, given {mode!r}")
-    if not hasattr(socket, "AF_UNIX"):
+    if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Python has none on Windows
         raise OSError(
             errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system"
         )

@@ -38,7 +38,7 @@ def create_engine(
     loop: asyncio.AbstractEventLoop,
     selector: "CoreSelector | None",
     welcome: "Callable[[Carrier], object]",
-    complain: "Callable[[BaseException, Carrier], object]",
+    complain: "Callable[[BaseException, Carrier | None], object]",
     tally: Tally,
 ) -> Engine:
     """Create the engine that the options ask for; without a wish, epoll where there is one.

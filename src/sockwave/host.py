@@ -96,9 +96,9 @@ class Host(Emitter):
         proxies = self.options.trusted_proxies
         return find_client(head.headers, peer, proxies) if proxies else peer
 
-    def complain(self, error: BaseException, carrier: Carrier) -> None:
+    def complain(self, error: BaseException, carrier: Carrier | None) -> None:
         """Deal with what a receiver raised; its carrier is dropped."""
-        receiver = carrier.receiver
+        receiver = None if carrier is None else carrier.receiver
         self.report(error, receiver if isinstance(receiver, Connection) else None)
 
     def handle_request(self, request: Request, response: Response) -> None:
@@ -193,4 +193,8 @@ class Host(Emitter):
             pass  # the peer has gone while the handler was talking to it: how most of them end
         except Exception as error:
             self.listener_failed_for(error, connection)
+        except BaseException:
+            # Cancelled, by whoever: nobody is left who would talk to this peer.
+            connection.close(CloseCode.INTERNAL_ERROR)
+            raise
         connection.close()

@@ -118,9 +118,18 @@ class Opening:
             self.refuse(refused)
         except Exception as error:
             self.fail(error, self.connection)
+        except BaseException:
+            # Cancelled, by whoever: nothing else would answer. Who has done so already has closed.
+            if not self.carrier.is_closing:
+                self.refuse(Refused(503, "the handshake was not decided\n"))
+            raise
         else:
             self.subprotocol = offer.subprotocol
-            self.accept(offer.headers)
+            try:
+                self.accept(offer.headers)
+            except BaseException:
+                self.carrier.abort()
+                raise
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""

@@ -27,4 +27,8 @@ class CoreSelector(selectors.EpollSelector):
         """Wait at most `timeout` seconds, serve the core, and give what is ready of the rest."""
         if self._engine is None:
             return super().select(timeout)
-        return super().select(0) if self._engine.wait(timeout) else []
+        try:
+            return super().select(0) if self._engine.wait(timeout) else []
+        except MemoryError:
+            # The loop would end for it. What is ready stays so: the next look finds it.
+            return []

@@ -253,7 +253,8 @@ class Server(Host):
                 self.emit_event("close", None)
             else:
                 self._ending.begin(code, reason, drain, jitter)
-        return DONE if self._ending is None else self._ending.done
+        # Whoever gives up waiting gives up nothing else.
+        return DONE if self._ending is None else asyncio.shield(self._ending.done)
 
     # ---- everybody
 

@@ -56,6 +56,7 @@ class Victims:
             victim.key = key
             victim.idle_descriptors = victim.descriptor_count()
             try:
+                victim.idle_tasks = (await victim.report()).tasks
                 await warm_up(victim, options.get("max_size", MIB))
             except BaseException:
                 victim.kill()
@@ -66,7 +67,7 @@ class Victims:
         """Keep a server for the next attack; the one that waits longest goes."""
         self.kept[victim.key] = victim
         if len(self.kept) > KEPT:
-            self.kept.pop(next(iter(self.kept))).stop()
+            assert self.kept.pop(next(iter(self.kept))).stop() == 0
 
     def stop(self) -> list[int]:
         """End them all, and give their exit statuses."""
@@ -107,7 +108,7 @@ async def attack(engine: str, victims: Victims) -> AsyncIterator[Attack]:
 
     - the same process, which has logged no error and written nothing to stderr;
     - undisturbed in the eyes of the bystanders, each of whom has had every message back;
-    - within 5 % of the memory that it held before, and back at its number of descriptors.
+    - within 5 % of the memory that it held before, and back at its descriptors and its tasks.
 
     What the attackers left open is closed first.
     """
@@ -177,6 +178,7 @@ async def settle(victim: Victim, connections: int) -> None:
         while True:
             report = await victim.ask("settle")
             descriptors = victim.descriptor_count() - victim.idle_descriptors
-            if report.connections == descriptors == connections:
+            is_at_rest = connections or report.tasks == victim.idle_tasks
+            if is_at_rest and report.connections == descriptors == connections:
                 return
             await asyncio.sleep(0.02)

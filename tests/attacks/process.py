@@ -68,8 +68,8 @@ class Victim:
         tls: tuple[str, str] | None,
         environment: dict[str, str],
     ) -> None:
-        #: What it is kept under, and how many descriptors it has without a connection.
-        self.key, self.idle_descriptors = "", 0
+        #: What it is kept under, and the descriptors and tasks that it has without a connection.
+        self.key, self.idle_descriptors, self.idle_tasks = "", 0, 0
         self.size_before = 0
         ours, theirs = socket.socketpair()
         self.control = ours

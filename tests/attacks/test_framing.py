@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import reference
 from reference import (
+    ABNORMAL,
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -27,6 +28,8 @@ from wire import Wire, build_request, upgrade_headers
 from attacks import applications
 from attacks.conftest import MIB, Attack
 from attacks.floods import cpu_ratio, drip, pour
+
+GOING_AWAY = 1001
 
 # The growth of a server that does nothing out of the ordinary: pages of code, a list that grew.
 NOTHING = MIB
@@ -83,6 +86,21 @@ async def test_payload_that_was_announced_is_not_allocated_before_it_comes(attac
         assert report.opened == 20
         assert report.closes == []
         # One connection owns the memory for what is read ahead of it, and no more.
+        assert victim.peak_growth() < 20 * 300_000 + NOTHING
+
+
+async def test_message_that_was_announced_and_stalls_ends_with_its_idle_connection(
+    attack: Attack,
+) -> None:
+    async with attack(ping_interval=None, idle_timeout=0.5, close_timeout=0.5) as victim:
+        wires = [await victim.connect() for _ in range(20)]
+        for wire in wires:
+            wire.write(reference.serialize_header(Frame(BINARY), MIB) + b"x" * 1000)
+        for wire in wires:
+            assert (await wire.receive_close())[0] == GOING_AWAY
+        report = await victim.report(closes=20)
+        assert report.codes == [ABNORMAL] * 20  # nobody has answered
+        assert report.limit_hits["idle_timeout"] == 20
         assert victim.peak_growth() < 20 * 300_000 + NOTHING
 
 
@@ -325,23 +343,17 @@ async def test_million_unsolicited_pongs_leave_memory_flat_where_they_are_let_in
         assert victim.peak_growth() < NOTHING
 
 
-@pytest.mark.parametrize("opcode", [PING, PONG], ids=["pings", "pongs"])
-async def test_flood_of_control_frames_is_closed(attack: Attack, opcode: int) -> None:
-    async with attack(application=applications.count) as victim:
-        wire = await victim.connect()
-        await pour(wire, frames(opcode, b"", 1000), 1)
-        while (frame := await wire.receive_frame()).opcode == PONG:
-            pass
-        assert frame == Frame(CLOSE, reference.close_payload(1008, "too many pings and pongs"))
-        assert (await victim.report()).limit_hits["control_rate"] > 0
-
-
-async def test_flood_of_pings_whose_pongs_are_not_read_leaves_memory_flat(attack: Attack) -> None:
-    async with attack(control_rate=None) as victim:
+async def test_flood_of_pings_whose_pongs_are_not_read_leaves_memory_flat_and_is_dropped(
+    attack: Attack,
+) -> None:
+    async with attack(control_rate=None, write_timeout=0.5) as victim:
         wire = await victim.connect(receive_buffer_size=4096)
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
         # Whether the server goes on to read them, or waits with the pongs: it keeps the newest.
         await pour(wire, frames(PING, b"p" * 125, 500), 500)
+        report = await victim.report(closes=1)
+        assert report.codes == [ABNORMAL]
+        assert report.limit_hits["write_timeout"] == 1
         assert victim.peak_growth() < NOTHING
 
 

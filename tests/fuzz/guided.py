@@ -15,7 +15,7 @@ from fuzz.targets import LENGTHS, load
 WORK = Path(sys.prefix) / "fuzz"
 
 # Those that are mostly Python's: its branches guide the fuzzer too.
-PYTHON_TARGETS = {"handshake", "http", "extensions"}
+PYTHON_TARGETS = {"handshake", "http", "extensions", "proxy", "forwarded"}
 
 #: One input may not take longer, in seconds, sanitizers included; honest ones take milliseconds.
 INPUT_TIMEOUT_S = 10

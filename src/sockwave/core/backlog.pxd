@@ -28,6 +28,7 @@ cdef class Backlog:
     cdef readonly size_t backlog_size
 
     cdef uint8_t* room(self, size_t size) except NULL
+    cdef int provide(self, uint32_t count) except -1
     cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1
     cdef int advance(self, size_t taken) noexcept
     cdef size_t count_messages(self, bint is_draft) noexcept

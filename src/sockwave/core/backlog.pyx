@@ -86,19 +86,7 @@ cdef class Backlog:
 
     cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1:
         cdef Segment* last
-        cdef Segment* grown
-        cdef uint32_t capacity
-        # Only where it frees half of it: a queue that stays long would be moved again and again.
-        if self.first > self.count and self.first + self.count == self.capacity:
-            memmove(self.segments, self.segments + self.first, self.count * sizeof(Segment))
-            self.first = 0
-        if self.first + self.count == self.capacity:
-            capacity = 2 * self.capacity if self.capacity else 2
-            grown = <Segment*>realloc(self.segments, capacity * sizeof(Segment))
-            if grown is NULL:
-                raise MemoryError
-            self.segments = grown
-            self.capacity = capacity
+        self.provide(1)
         last = &self.segments[self.first + self.count]
         Py_INCREF(owner)
         last.owner = <PyObject*>owner
@@ -109,6 +97,23 @@ cdef class Backlog:
         self.count += 1
         self.backlog_size += size
         self.tail_room = 0
+        return 0
+
+    cdef int provide(self, uint32_t count) except -1:
+        """Have room for `count` more segments: one or two."""
+        cdef Segment* grown
+        cdef uint32_t capacity
+        # Only where it frees half of it: a queue that stays long would be moved again and again.
+        if self.first > self.count and self.first + self.count + count > self.capacity:
+            memmove(self.segments, self.segments + self.first, self.count * sizeof(Segment))
+            self.first = 0
+        if self.first + self.count + count > self.capacity:
+            capacity = 2 * self.capacity if self.capacity else 2
+            grown = <Segment*>realloc(self.segments, capacity * sizeof(Segment))
+            if grown is NULL:
+                raise MemoryError
+            self.segments = grown
+            self.capacity = capacity
         return 0
 
     cdef int advance(self, size_t taken) noexcept:

@@ -22,16 +22,17 @@ cdef class Carrier
 cdef class Engine:
     """What the carriers of one server in one loop share."""
     cdef readonly object loop
-    cdef readonly Cork cork
-    cdef readonly Wheel wheel
+    cdef Cork cork
+    cdef Wheel wheel
     cdef readonly Tally tally
-    cdef readonly Tariff tariff
+    cdef Tariff tariff
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
     cdef object tick_handle
+    cdef double tick_due
     cdef bint next_turn_is_due
-    cdef list departed          # carriers whose receivers are to hear that it is over
+    cdef dict losses            # carrier that is gone → the error that has ended it
     cdef list postponed         # receivers that have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count
     cdef public object when_empty   # called when the last carrier is gone, if not None
@@ -41,13 +42,15 @@ cdef class Engine:
     cdef object recovery_handle     # of the time after which that is over
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
+    cdef void tell(self, object error, Carrier carrier) noexcept
     cdef int admit(self, Carrier carrier) except -1
-    cdef int depart(self, Carrier carrier, object error) except -1
     cdef int postpone(self, Carrier carrier) except -1
     cdef int serve_postponed(self) except -1
-    cdef int say_farewell(self, Carrier carrier, object error) except -1
+    cdef int say_farewell(self, Carrier carrier) except -1
+    cdef int let_go(self, Carrier carrier) except -1
+    cdef int schedule_tick(self, double now) except -1
     cdef int expect_tick(self) except -1
-    cdef int cannot_accept(self, object reason) except -1
+    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1
     cdef int can_accept(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
@@ -96,3 +99,5 @@ cdef class Carrier(Timed):
     cdef bint has_stalled(self) except -1
     cdef int end_if_flushed(self) except -1
     cdef int run(self, int what, uint8_t* data, size_t size) except -1
+    cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
+    cdef int fail(self, object error) except -1

@@ -6,20 +6,14 @@ from sockwave.address import Address
 from sockwave.core.allowance import Tariff
 from sockwave.core.receiver import Receiver
 from sockwave.core.tally import Tally
-from sockwave.core.timers import Timed, Wheel
-from sockwave.core.writer import Cork
+from sockwave.core.timers import Timed
 from sockwave.security import Security
 
 TICK_S: float
 
-ACCEPT_REST_S: float
-
 class Engine:
     loop: asyncio.AbstractEventLoop
-    cork: Cork
-    wheel: Wheel
     tally: Tally
-    tariff: Tariff
     def __new__(
         cls,
         loop: asyncio.AbstractEventLoop,

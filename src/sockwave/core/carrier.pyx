@@ -16,13 +16,15 @@ from sockwave.core.timers import TICK_S
 logger = logging.getLogger("sockwave")
 
 # Without descriptors or memory to accept: how long until the next try.
-ACCEPT_REST_S = 0.1
+cdef double ACCEPT_REST_S = 0.1
 # How long all must be well until that is said: at the brink, each client that goes lets one in.
-RECOVERY_S = 1.0
+cdef double RECOVERY_S = 1.0
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
 
+# A tick that is so late does not come any more.
+cdef double LOST_TICK_S = 2.0
 cdef enum:
     # Looks, in `write_timeout`, at whether the peer takes something: so much later it is noticed.
     LOOK_COUNT = 4
@@ -52,7 +54,7 @@ cdef class Engine:
         self.write_ticks = ticks_of(write_timeout)
         self.tally = tally
         self.tariff = tariff
-        self.departed = []
+        self.losses = {}
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
         self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
@@ -65,6 +67,11 @@ cdef class Engine:
     def _promise_end(self):
         self.loop.call_soon(self._end_turn)
 
+    cdef void tell(self, object error, Carrier carrier) noexcept:
+        """Tell of what no caller could see. Where not even that can be done, mostly for want of
+        memory, Python's last resort is to write it to stderr."""
+        self.complain(error, carrier)
+
     cdef int admit(self, Carrier carrier) except -1:
         """Give a new carrier its receiver."""
         carrier.engine = self
@@ -76,13 +83,8 @@ cdef class Engine:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            self.complain(error, carrier)
-            carrier.abort()
+            carrier.fail(error)
         return 0
-
-    cdef int depart(self, Carrier carrier, object error) except -1:
-        self.departed.append((carrier, error))
-        return self.cork.promise()
 
     cdef int postpone(self, Carrier carrier) except -1:
         self.postponed.append(carrier)
@@ -102,28 +104,21 @@ cdef class Engine:
 
     cdef int end_turn(self) except -1:
         """Do what waits for the end of a turn of the loop: writes, and farewells."""
-        cdef Carrier carrier
-        cdef list departed = []
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
-            while self.cork.first_dirty is not None or self.departed:
-                self.cork.flush()
-                departed, self.departed = self.departed[::-1], []
-                while departed:
-                    carrier, error = departed.pop()
-                    self.say_farewell(carrier, error)
+            self.cork.flush()
         finally:
             self.cork.promised = False
-            if departed:                # a listener of one of them ends the program
-                self.departed += departed[::-1]
+            if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
         if self.postponed and not self.next_turn_is_due:
-            self.next_turn_is_due = True
             self.loop.call_soon(self._next_turn)
+            self.next_turn_is_due = True
         return 0
 
-    cdef int say_farewell(self, Carrier carrier, object error) except -1:
+    cdef int say_farewell(self, Carrier carrier) except -1:
         cdef Receiver receiver = carrier.receiver
+        error = self.losses.pop(carrier, None)
         carrier.receiver = None
         self.cork.has_called_out = True
         try:
@@ -132,13 +127,19 @@ cdef class Engine:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as failure:
-            self.complain(failure, carrier)
+            self.tell(failure, carrier)
         finally:
             # Whoever ends the program: the server waits until nobody is left.
-            carrier.release_waiters()
             self.carrier_count -= 1
+            self.let_go(carrier)
+        return 0
+
+    cdef int let_go(self, Carrier carrier) except -1:
+        try:
+            carrier.release_waiters()
             if self.when_departed is not None:
                 self.when_departed(carrier)
+        finally:
             if not self.carrier_count and self.when_empty is not None:
                 self.when_empty()
         return 0
@@ -155,9 +156,19 @@ cdef class Engine:
 
     cdef int expect_tick(self) except -1:
         """Let time pass while there is a carrier: each may note when something happened to it."""
+        now = self.loop.time()
+        if self.tick_handle is not None and now > self.tick_due + LOST_TICK_S:
+            # For want of memory a loop can lose a call that it has promised.
+            self.tick_handle.cancel()
+            self.tick_handle = None
         if self.tick_handle is None:
-            self.wheel.begin(self.loop.time())
-            self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+            self.wheel.begin(now)
+            self.schedule_tick(now)
+        return 0
+
+    cdef int schedule_tick(self, double now) except -1:
+        self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+        self.tick_due = now + TICK_S
         return 0
 
     cdef double clock(self) except -1:
@@ -167,12 +178,19 @@ cdef class Engine:
 
     def _tick(self):
         self.tick_handle = None
-        self.wheel.advance(self.loop.time())
-        if self.carrier_count:
-            self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+        # If it is due still, it has been lost: see `expect_tick`.
+        self.next_turn_is_due = False
+        try:
+            self.end_turn()
+            self.wheel.advance(self.loop.time())
+        finally:
+            if self.carrier_count:
+                self.schedule_tick(self.loop.time())
 
-    cdef int cannot_accept(self, object reason) except -1:
-        """Log, once for all attempts, that nobody can be accepted."""
+
+    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
+        """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
+        self.loop.call_later(ACCEPT_REST_S, again, listener)
         if self.recovery_handle is not None:
             self.recovery_handle.cancel()
             self.recovery_handle = None
@@ -237,6 +255,20 @@ cdef class Carrier(Timed):
         cdef Receiver receiver = self.receiver      # held: it may end in its own turn
         if receiver is None:
             return 0
+        try:
+            self.take_turn(receiver, what, data, size)
+            if self.is_closing:
+                self.end_if_flushed()
+        except (KeyboardInterrupt, SystemExit):
+            self.lose(None)
+            raise
+        except BaseException as error:
+            self.fail(error)
+        return 0
+
+    cdef int take_turn(
+        self, Receiver receiver, int what, uint8_t* data, size_t size
+    ) except -1:
         self.take_cork()
         try:
             if what == BYTES:
@@ -249,16 +281,28 @@ cdef class Carrier(Timed):
                 receiver.go_on()
             else:
                 self.peer_is_ready()
-        except (KeyboardInterrupt, SystemExit):
-            self.abort()
-            raise
-        except BaseException as error:
-            self.engine.complain(error, self)
-            self.abort()
         finally:
             self.release_cork()
-        if self.is_closing:
-            self.end_if_flushed()
+        return 0
+
+    cdef int fail(self, object error) except -1:
+        """End for an error of ours, or for want of memory: it costs this carrier and no other."""
+        try:
+            self.lose(None)
+        finally:
+            self.engine.tell(error, self)
+        return 0
+
+    cdef int end_turn(self) except -1:
+        """Send what was queued, or say farewell."""
+        if self.is_lost:
+            return self.engine.say_farewell(self)
+        try:
+            self.flush()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.fail(error)
         return 0
 
     cdef int run_ready(self) except -1:
@@ -284,15 +328,22 @@ cdef class Carrier(Timed):
         return 0
 
     cdef int lose(self, object error) except -1:
-        """Drop the socket; the receiver hears of it at the end of this turn, once."""
-        if self.engine is not None and not self.is_lost:
-            self.is_lost = True
-            self.is_closing = True
-            self.wait_no_more(self.engine.wheel)
+        """Drop the socket; the receiver hears of it at the end of this turn, once.
+
+        What is needed for that takes no memory, and comes first.
+        """
+        if self.engine is None or self.is_lost:
+            return 0
+        self.is_lost = self.is_closing = self.is_broken = True
+        self.wait_no_more(self.engine.wheel)
+        self.cork.link(self)
+        try:
             self.drop()
-            self.is_broken = True
+            if error is not None:
+                self.engine.losses[self] = error
             self.drop_backlog(False)
-            self.engine.depart(self, error)
+        finally:
+            self.cork.promise()
         return 0
 
     cpdef object reset(self):
@@ -346,6 +397,8 @@ cdef class Carrier(Timed):
 
     cdef int ask_for(self, uint32_t tick) except -1:
         """Give the receiver its turn at a tick, in place of an earlier one; 0: never."""
+        if self.is_lost:
+            return 0            # it may have lost its peer in what it has just written
         self.asked = tick
         return self.set_alarm()
 

@@ -8,8 +8,8 @@ cdef class Deflater:
     """Compresses what one connection sends, or what all send that have no context takeover."""
     # The one without a context, for the same window: what is sent to many is compressed there.
     # None: this is it.
-    cdef readonly Deflater shared
-    cdef readonly int window_bits
+    cdef Deflater shared
+    cdef int window_bits
     cdef object library, settings
     cdef object compressor      # None until it is needed
     cdef object flush_mode
@@ -22,7 +22,7 @@ cdef class Deflater:
 
 cdef class Inflater:
     """Inflates what one connection receives, or what all receive without context takeover."""
-    cdef readonly int window_bits
+    cdef int window_bits
     cdef object library, error
     cdef bytearray history      # the end of what was inflated before; None: no context takeover
     cdef size_t max_size

@@ -4,14 +4,11 @@ from typing import Self
 from sockwave.deflate import Deflate
 
 class Deflater:
-    shared: Deflater | None
-    window_bits: int
     def __new__(
         cls, library: ModuleType, settings: Deflate, window_bits: int, shared: Deflater | None
     ) -> Self: ...
 
 class Inflater:
-    window_bits: int
     def __new__(
         cls, library: ModuleType, window_bits: int, keeps_context: bool, max_size: int
     ) -> Self: ...

@@ -10,7 +10,9 @@ cdef class Connection(Keeper):
     cdef object head            # the opening request: raw bytes until somebody asks for it
     cdef dict own_data
     cdef str chosen_subprotocol
-    cdef readonly uint64_t id
+    cdef readonly object id     # the very object that is its key in `connections`
     cdef readonly uint64_t dropped_count
 
     cdef Deflater deflater_for(self, int policy)
+    cdef int take_step(self, int step) except -1
+    cdef int end_pings(self) except -1

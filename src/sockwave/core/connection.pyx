@@ -17,6 +17,10 @@ from sockwave.core.phases import READY_STATES
 from sockwave.core.sender import VERSIONS
 from sockwave.core.writer import DONE
 
+# The steps in which a connection ends, in their order.
+cdef enum:
+    HAND_OVER, LEAVE, ENTER_END, END_STREAMS, END_PINGS, EMIT_CLOSE, LAST_STEP
+
 cdef uint64_t connection_count = 0
 
 
@@ -74,17 +78,37 @@ cdef class Connection(Keeper):
         return self.emit(DRAIN, None, None)
 
     cdef int ended(self) except -1:
-        if self.inbox is not None:
-            self._hand_over()
-        self.hub.connections.pop(self.id, None)
-        self.enter(ENDED)
-        if self.intake is not None:
-            self.intake.end(self.closed_error())
-        wake_speakers(self)
-        self.end_pings()
-        self.emit(CLOSED, self.code, self.reason)
-        self.end_delivery()
+        cdef int step
+        # Each for itself: what cannot be done, for want of memory, must not keep the rest from it.
+        for step in range(HAND_OVER, LAST_STEP + 1):
+            try:
+                self.take_step(step)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                self.hub.engine.tell(error, self.line)
         return self.forget_listeners()
+
+    cdef int take_step(self, int step) except -1:
+        """Take one of the steps in which a connection ends."""
+        if step == HAND_OVER:
+            if self.inbox is not None:
+                self._hand_over()
+        elif step == LEAVE:
+            self.hub.connections.pop(self.id, None)
+        elif step == ENTER_END:
+            self.enter(ENDED)
+        elif step == END_STREAMS:
+            if self.intake is not None:
+                self.intake.end(self.closed_error())
+            wake_speakers(self)
+        elif step == END_PINGS:
+            self.end_pings()
+        elif step == EMIT_CLOSE:
+            self.emit(CLOSED, self.code, self.reason)
+        else:
+            self.end_delivery()
+        return 0
 
     # ---- what the application uses
 

@@ -9,6 +9,7 @@ from sockwave.core.streams cimport IncomingMessage, check_limit
 from sockwave.core.tally cimport MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
 
 from sockwave.errors import ConnectionClosed
+from sockwave.waiting import within
 
 
 cdef class Deliverer(Session):
@@ -208,21 +209,25 @@ cdef class Deliverer(Session):
         self.note_taker()
         inbox = self.inbox
         if not inbox.count():
-            async with asyncio.timeout(timeout):
-                while not inbox.count():
-                    if self.phase == ENDED:
-                        raise self.closed_error()
-                    waiter = inbox.wait(self.hub.engine.loop)
-                    self.catch_up(NOT_ASKED)
-                    try:
-                        await waiter
-                    except asyncio.CancelledError:
-                        if not waiter.cancelled() and inbox.count():
-                            inbox.wake()        # it was this one's turn: let the next have it
-                        raise
+            arrival = self._wait_for_message()
+            await (arrival if timeout is None else within(timeout, arrival))
         message = inbox.take()
         self.note_room()
         return message
+
+    async def _wait_for_message(self):
+        cdef Inbox inbox = self.inbox
+        while not inbox.count():
+            if self.phase == ENDED:
+                raise self.closed_error()
+            waiter = inbox.wait(self.hub.engine.loop)
+            self.catch_up(NOT_ASKED)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if not waiter.cancelled() and inbox.count():
+                    inbox.wake()        # it was this one's turn: let the next have it
+                raise
 
     def __aiter__(self):
         return self

@@ -12,7 +12,7 @@ cdef class Hub:
     cdef readonly dict connections      # id → Connection, in the order in which they connected
     cdef readonly Engine engine
     cdef readonly object limits
-    cdef readonly Emitter server
+    cdef Emitter server
     cdef Codecs codecs
     cdef size_t max_size, queue_size
     cdef Py_ssize_t queue_count, max_tasks

@@ -13,7 +13,6 @@ class Hub:
     engine: Engine
     limits: Limits
     current: Connection | None
-    server: Emitter
     dropped_count: int
     def __new__(
         cls,

@@ -3,7 +3,7 @@
 cdef class Inbox:
     cdef object messages        # a deque of (message, size)
     cdef object waiters         # a deque of the futures of those who wait
-    cdef readonly size_t size   # of what waits, in bytes
+    cdef size_t size   # of what waits, in bytes
     cdef bint is_wanted         # somebody of the application's own has asked, and may again
     cdef public object consumer         # the task that asked last
 

@@ -2,5 +2,4 @@ import asyncio
 from typing import Any
 
 class Inbox:
-    size: int
     consumer: asyncio.Task[Any] | None

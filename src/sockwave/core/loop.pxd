@@ -1,6 +1,6 @@
 """The epoll engine: accept, recv, send and epoll. Every system call of the core stands here."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from sockwave.core.carrier cimport Carrier, Engine
 
@@ -12,6 +12,7 @@ cdef enum:
     BATCH_COUNT = 256           # events taken from the kernel at once
     ACCEPT_COUNT = 64           # connections accepted in a row
     ADDRESS_SIZE = 28           # of a struct sockaddr_in6; a Unix peer's is not kept
+    OWN_ADDRESS_SIZE = 128      # of any: that of a struct sockaddr_storage
 
 cdef class Listener:
     """A listening socket."""
@@ -30,14 +31,14 @@ cdef class EpollEngine(Engine):
     cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
     cdef bint owns_loop                 # the loop waits in `wait`
     cdef dict listeners                 # fd → Listener
-    cdef list graveyard                 # sockets to which this batch may still point
 
     cdef int serve(self, int timeout_ms) except -1
     cdef int serve_event(self, void* who, uint32_t events) except -1
-    cdef int watch(self, Listener listener) except -1
+    cdef int forget(self, void* who) noexcept
+    cdef int watch(self, Listener listener) noexcept
     cdef int accept(self, Listener listener) except -1
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1
-    cdef int rest_from_accepting(self, Listener listener, int error) except -1
+    cdef int rest(self, Listener listener, int error) except -1
 
 cdef class EpollSocket(Carrier):
     """A TCP or Unix socket in the engine's epoll."""
@@ -46,5 +47,7 @@ cdef class EpollSocket(Carrier):
     cdef uint8_t address[ADDRESS_SIZE]
 
     cdef int set_interest(self, uint32_t interest) except -1
+    cdef uint16_t find_own_address(self, uint8_t* address) noexcept
+    cdef int ready(self, uint32_t events) except -1
     cdef bint set_option(self, int level, int option, int value) noexcept
     cdef int readable(self) except -1

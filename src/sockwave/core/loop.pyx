@@ -14,8 +14,6 @@ from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
 
-from sockwave.core.carrier import ACCEPT_REST_S
-
 cdef extern from "poller.h" nogil:
     enum: POLL_READ, POLL_WRITE, POLL_BROKEN
     int poller_create()
@@ -25,6 +23,7 @@ cdef extern from "poller.h" nogil:
     int poller_wait(int poller, poller_event* events, int count, int timeout_ms)
     void* poller_who(const poller_event* event)
     uint32_t poller_what(const poller_event* event)
+    void poller_forget(poller_event* event)
     void poller_close(int poller)
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -44,7 +43,7 @@ cdef extern from "<sys/socket.h>" nogil:
     struct linger_option "linger":
         int l_onoff
         int l_linger
-    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, AF_INET, AF_INET6, AF_UNIX
+    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, SHUT_RDWR, AF_INET, AF_INET6, AF_UNIX
     int SOL_SOCKET, SO_KEEPALIVE, SO_LINGER
 
 cdef extern from "<netinet/in.h>" nogil:
@@ -107,7 +106,6 @@ cdef class EpollEngine(Engine):
 
     def __cinit__(self):
         self.listeners = {}
-        self.graveyard = []
         self.poller = poller_create()
         if self.poller < 0:
             raise OSError(errno, os.strerror(errno))
@@ -135,6 +133,10 @@ cdef class EpollEngine(Engine):
         if not self.owns_loop:
             self.loop.remove_reader(self.poller)
         self.owns_loop = False
+        # Not left to the collector of garbage, which a server that has been closed is: it is one of
+        # the process's descriptors.
+        poller_close(self.poller)
+        self.poller = -1
 
     def _promise_end(self):
         if not self.owns_loop:      # else the next `wait` begins with it
@@ -167,8 +169,6 @@ cdef class EpollEngine(Engine):
         cdef int count
         self.is_nested_ready = False
         if self.position == self.batch_size:
-            if self.graveyard:
-                self.graveyard.clear()
             if timeout_ms == 0:
                 count = poller_wait(self.poller, self.batch, BATCH_COUNT, 0)
             else:
@@ -188,22 +188,33 @@ cdef class EpollEngine(Engine):
         return 0
 
     cdef int serve_event(self, void* who, uint32_t events) except -1:
-        cdef EpollSocket peer
+        cdef EpollSocket peer = None
+        if not events:
+            return 0                # its socket has ended in this batch
         if who is NULL:
             self.is_nested_ready = True
-        elif <uintptr_t>who & LISTENER_TAG:
-            self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
-        else:
-            peer = <EpollSocket>who
-            if events & POLL_WRITE and peer.fd >= 0:
-                peer.set_interest(peer.interest & ~POLL_WRITE)
-                peer.moved = 0
-                peer.run_ready()
-            if events & (POLL_READ | POLL_BROKEN) and peer.fd >= 0:
-                if peer.interest & POLL_READ:
-                    peer.readable()
-                elif events & POLL_BROKEN:
-                    peer.lose(None)
+            return 0
+        try:
+            if <uintptr_t>who & LISTENER_TAG:
+                self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
+            else:
+                peer = <EpollSocket>who
+                peer.ready(events)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if peer is None:
+                self.tell(error, None)
+            else:
+                peer.fail(error)
+        return 0
+
+    cdef int forget(self, void* who) noexcept:
+        """Take what is about to go out of the batch: its events point to it."""
+        cdef int i
+        for i in range(self.position, self.batch_size):
+            if poller_who(&self.batch[i]) == who:
+                poller_forget(&self.batch[i])
         return 0
 
     # ---- listening
@@ -213,31 +224,32 @@ cdef class EpollEngine(Engine):
         plain ones."""
         cdef Listener listener = Listener(socket_, make)
         self.listeners[listener.fd] = listener
-        self.watch(listener)
-
-    cdef int watch(self, Listener listener) except -1:
-        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
-        if poller_add(self.poller, listener.fd, POLL_READ, who) < 0:
+        if self.watch(listener) < 0:
             raise OSError(errno, os.strerror(errno))
-        return 0
+
+    cdef int watch(self, Listener listener) noexcept:
+        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
+        return poller_add(self.poller, listener.fd, POLL_READ, who)
 
     def accept_again(self, Listener listener):
         """Take up accepting: at once, to know whether it is possible."""
         listener.rests = False
         if self.listeners.get(listener.fd) is listener:
-            self.watch(listener)
-            self.accept(listener)
+            if self.watch(listener) < 0:
+                self.rest(listener, errno)
+            else:
+                self.accept(listener)
 
     def stop_listening(self):
         """Close the listening sockets."""
         for listener in self.listeners.values():
             poller_remove(self.poller, (<Listener>listener).fd)
+            self.forget(<void*>(<uintptr_t><void*>listener | LISTENER_TAG))
             listener.socket.close()
-            self.graveyard.append(listener)
         self.listeners = {}
 
     cdef int accept(self, Listener listener) except -1:
-        cdef uint8_t address[ADDRESS_SIZE + 100]
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
         cdef socklen_t size
         cdef int _attempt, fd
         for _attempt in range(ACCEPT_COUNT):
@@ -251,30 +263,34 @@ cdef class EpollEngine(Engine):
             elif errno == EAGAIN:
                 return self.can_accept()        # the kernel looks for a descriptor first
             elif errno != ECONNABORTED and errno != EINTR:
-                return self.rest_from_accepting(listener, errno)
+                return self.rest(listener, errno)
         return 0
 
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
         cdef EpollSocket peer
-        if listener.make is None:
-            peer = EpollSocket.__new__(EpollSocket)
-        else:
-            peer = listener.make()
+        try:
+            if listener.make is None:
+                peer = EpollSocket.__new__(EpollSocket)
+            else:
+                peer = listener.make()
+        except BaseException:
+            close_descriptor(fd)
+            raise
         peer.fd = fd
         memcpy(peer.address, address, ADDRESS_SIZE)
         peer.interest = POLL_READ
         if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
-            return self.rest_from_accepting(listener, errno)
+            return self.rest(listener, errno)
         self.can_accept()
         Py_INCREF(peer)             # the epoll's reference, until `drop`
         return self.admit(peer)
 
-    cdef int rest_from_accepting(self, Listener listener, int error) except -1:
+    cdef int rest(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.
-        self.cannot_accept(os.strerror(error))
+        # What may fail for want of memory comes first: then it is still watched.
+        self.rest_from_accepting(os.strerror(error), self.accept_again, listener)
         listener.rests = True
         poller_remove(self.poller, listener.fd)
-        self.loop.call_later(ACCEPT_REST_S, self.accept_again, listener)
         return 0
 
 
@@ -301,13 +317,27 @@ cdef class EpollSocket(Carrier):
         self.begin_waiting()
         return self.set_interest(self.interest | POLL_WRITE)
 
+    cdef int ready(self, uint32_t events) except -1:
+        """Write and read, as far as the peer lets."""
+        if events & POLL_WRITE:
+            self.set_interest(self.interest & ~POLL_WRITE)
+            self.moved = 0
+            self.run_ready()
+        if events & (POLL_READ | POLL_BROKEN) and self.fd >= 0:
+            if self.interest & POLL_READ:
+                self.readable()
+            elif events & POLL_BROKEN:
+                self.lose(None)
+        return 0
+
     cdef uint32_t measure_untaken(self) except? 0:
         # In the kernel there may be megabytes, of which epoll tells when a third has left.
         cdef int size = 0
         return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
 
     cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
-        return self.is_unix or (
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        return self.find_own_address(address) == AF_UNIX or (
             self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
             and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, idle_s)
             and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, interval_s)
@@ -348,9 +378,14 @@ cdef class EpollSocket(Carrier):
             message.msg_iov = <void*>vectors
             message.msg_iovlen = count
             taken = sendmsg(self.fd, &message, MSG_NOSIGNAL)
-        if taken < 0:
-            return 0 if errno == EAGAIN or errno == EINTR else -1
-        return taken
+        if taken >= 0:
+            return taken
+        if errno == EAGAIN or errno == EINTR:
+            return 0
+        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here it
+        # sees the end of the stream, behind what has come already.
+        shutdown(self.fd, SHUT_RDWR)
+        return -1
 
     cdef int end_writing(self) except -1:
         shutdown(self.fd, SHUT_WR)
@@ -361,8 +396,7 @@ cdef class EpollSocket(Carrier):
         if self.fd >= 0:
             close_descriptor(self.fd)       # which takes it out of the epoll
             self.fd = -1
-            if engine.position < engine.batch_size:
-                engine.graveyard.append(self)
+            engine.forget(<void*>self)
             Py_DECREF(self)
         return 0
 
@@ -379,19 +413,26 @@ cdef class EpollSocket(Carrier):
         if host:
             write_address(self.address, host, port)
 
+    cdef uint16_t find_own_address(self, uint8_t* address) noexcept:
+        """Find the struct sockaddr of our end, OWN_ADDRESS_SIZE bytes, and give its family; 0 where
+        there is none any more."""
+        cdef socklen_t size = OWN_ADDRESS_SIZE
+        cdef uint16_t family = 0
+        memset(address, 0, OWN_ADDRESS_SIZE)
+        if self.fd >= 0 and getsockname(self.fd, <sockaddr*>address, &size) == 0:
+            memcpy(&family, address, 2)
+        return family
+
     @property
     def remote_address(self):
         return as_address(self.address)
 
     @property
     def local_address(self):
-        cdef uint8_t address[ADDRESS_SIZE + 100]
-        cdef socklen_t size = sizeof(address)
-        cdef uint16_t family
-        memset(address, 0, sizeof(address))
-        if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef uint16_t family = self.find_own_address(address)
+        if not family:
             return None
-        memcpy(&family, address, 2)
         if family == AF_UNIX:
             return (<const char*>address + 2).decode("utf-8", "surrogateescape")
         return as_address(address)

@@ -37,9 +37,11 @@ cdef class Phased(Sender):
     cdef int entered(self, object state) except -1
     cdef int listen_for_close(self) except -1   # our close frame is sent, the peer's is awaited
     cdef int ended(self) except -1
+    cdef int end_behind(self) except -1
 
     cdef int enter(self, Phase phase) except -1
     cdef int end_with(self, Violation violation, Occurrence occurrence) except -1
     cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1
+    cdef int move(self, Phase phase, bint answers, int farewell, bytes close_payload) except -1
     cdef object closed_error(self)
     cdef int settle(self, int code, str reason) except -1

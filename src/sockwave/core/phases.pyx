@@ -72,6 +72,16 @@ cdef class Phased(Sender):
         if move is None:
             return 0
         phase, answers, farewell = move
+        try:
+            return self.move(phase, answers, farewell, close_payload)
+        except BaseException:
+            # Half of it has been done, and nothing else would end it.
+            self.line.lose(None)
+            raise
+
+    cdef int move(
+        self, Phase phase, bint answers, int farewell, bytes close_payload
+    ) except -1:
         self.enter(phase)
         if self.behind is not None:
             # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
@@ -137,10 +147,19 @@ cdef class Phased(Sender):
         # The end of the stream is all that draft-75 has for a close.
         self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
         opening, self.opening = self.opening, None
-        if opening is not None:
-            opening.connection_lost()
         self.phase = ENDING if self.phase < ENDING else self.phase
-        if self.behind is not None:
-            self.behind.drop_backlog(False)     # which lets those go who wait for it
+        try:
+            if opening is not None:
+                opening.connection_lost()
+        finally:
+            self.end_behind()
+
+    cdef int end_behind(self) except -1:
+        """Let those go who wait behind a streamed message, and end."""
+        try:
+            if self.behind is not None:
+                self.behind.drop_backlog(False)
+        finally:
             self.behind = None
-        self.ended()
+            self.ended()
+        return 0

@@ -47,6 +47,9 @@ static inline void *poller_who(const poller_event *event) { return event->data.p
 
 static inline unsigned poller_what(const poller_event *event) { return event->events; }
 
+/* Lets an event that was taken from the kernel be about nothing: its socket has ended since. */
+static inline void poller_forget(poller_event *event) { event->events = 0; }
+
 static inline void poller_close(int poller) { close(poller); }
 
 #endif

@@ -328,8 +328,8 @@ cdef class Session(Phased):
     cdef int postpone(self) except -1:
         """Go on in the next wake-up; until then the socket waits as well."""
         if not self.is_postponed:
-            self.is_postponed = True
             self.line.engine.postpone(self.line)
+            self.is_postponed = True
             self.set_reading()
         return 0
 

@@ -17,6 +17,7 @@ cdef struct Place:
 cdef class Wheel:
     """Calls `time_is_up` on those whose time has come; its time moves in ticks."""
     cdef Place slots[SLOT_COUNT]
+    cdef Place passed           # those whose time has come, and who have not been told
     cdef uint32_t tick          # the last one that has been dealt with; the first is 1
     cdef readonly double now    # seconds that have passed here, as of the last look
     cdef double looked          # when that was, on the loop's clock

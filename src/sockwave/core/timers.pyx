@@ -26,11 +26,34 @@ cdef uint32_t ticks_of(object seconds) except? 0:
     return 0 if seconds is None else max(<uint32_t>ceil(seconds / tick_s), 1)
 
 
+cdef int enter_ring(Place* ring, Place* place) noexcept:
+    place.previous = ring.previous
+    place.next = ring
+    ring.previous.next = place
+    ring.previous = place
+    return 0
+
+
+cdef int leave_ring(Place* place) noexcept:
+    place.previous.next = place.next
+    place.next.previous = place.previous
+    return 0
+
+
+cdef int list_ring(Place* ring, list found) except -1:
+    cdef Place* place = ring.next
+    while place != ring:
+        found.append(<Timed>place.timed)
+        place = place.next
+    return 0
+
+
 cdef class Wheel:
     """Tells those whose time has come; its time moves in ticks."""
 
     def __cinit__(self, double loop_time):
         cdef int i
+        self.passed.previous = self.passed.next = &self.passed
         for i in range(SLOT_COUNT):
             self.slots[i].previous = self.slots[i].next = &self.slots[i]
         self.looked = loop_time
@@ -71,38 +94,38 @@ cdef class Wheel:
     cdef list all_waiting(self):
         """List everything that has a deadline."""
         cdef list found = []
-        cdef Place* place
         cdef int i
         for i in range(SLOT_COUNT):
-            place = self.slots[i].next
-            while place != &self.slots[i]:
-                found.append(<Timed>place.timed)
-                place = place.next
+            list_ring(&self.slots[i], found)
+        list_ring(&self.passed, found)
         return found
 
     cdef int turn_slot(self, Place* slot) except -1:
-        # First all that are due are taken off the ring, into a list that holds them: a deadline's
-        # consequences may move or end any of the others.
+        # First all that are due go over to a ring of their own: a deadline's consequences may move
+        # or end any of the others. If one raises, the rest is dealt with at the next tick.
         cdef Place* place = slot.next
         cdef Timed timed
         cdef uint32_t last = self.tick
-        cdef list due = []
         while place != slot:
             timed = <Timed>place.timed
             place = place.next
             if timed.due <= last:
-                timed.wait_no_more(self)
-                timed.due = last
-                due.append(timed)
-        for timed in due:
-            if timed.place.next is NULL and timed.due:     # neither set anew nor cleared meanwhile
-                timed.due = 0
-                timed.time_is_up()
+                leave_ring(&timed.place)
+                enter_ring(&self.passed, &timed.place)
+        while self.passed.next != &self.passed:
+            timed = <Timed>self.passed.next.timed
+            timed.wait_no_more(self)
+            timed.time_is_up()
         return 0
 
 
 cdef class Timed(Writer):
     """Something with at most one deadline at a time."""
+
+    def __dealloc__(self):
+        # A transport can be lost without a farewell, where its loop has no memory for one.
+        if self.place.next is not NULL:
+            leave_ring(&self.place)
 
     cdef int wait_until(self, Wheel wheel, uint32_t tick) except -1:
         """Set the deadline, in place of an earlier one."""
@@ -111,10 +134,7 @@ cdef class Timed(Writer):
         self.due = max(tick, wheel.tick + 1)
         slot = &wheel.slots[self.due % SLOT_COUNT]
         self.place.timed = <void*>self
-        self.place.previous = slot.previous
-        self.place.next = slot
-        slot.previous.next = &self.place
-        slot.previous = &self.place
+        enter_ring(slot, &self.place)
         wheel.waiting_count += 1
         return 0
 
@@ -122,8 +142,7 @@ cdef class Timed(Writer):
         """Clear the deadline, if there is one."""
         self.due = 0
         if self.place.next is not NULL:
-            self.place.previous.next = self.place.next
-            self.place.next.previous = self.place.previous
+            leave_ring(&self.place)
             self.place.next = self.place.previous = NULL
             wheel.waiting_count -= 1
         return 0

@@ -16,7 +16,7 @@ cdef class AsyncioEngine(Engine):
     cdef set tasks              # those that give a socket its transport
     cdef bint is_ending         # nobody comes in any more
 
-    cdef int rest_from_accepting(self, object socket_, object error) except -1
+    cdef int rest(self, object socket_, object error) except -1
 
 cdef class TransportCarrier(Carrier):
     """A peer behind an asyncio transport."""

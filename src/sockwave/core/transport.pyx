@@ -26,8 +26,6 @@ from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
 
-from sockwave.core.carrier import ACCEPT_REST_S
-
 logger = logging.getLogger("sockwave")
 
 
@@ -131,7 +129,7 @@ cdef class AsyncioEngine(Engine):
             except (ConnectionAbortedError, InterruptedError):
                 continue
             except OSError as error:
-                self.rest_from_accepting(socket_, error)
+                self.rest(socket_, error)
                 return
             self.can_accept()
             connected.setblocking(False)
@@ -152,12 +150,10 @@ cdef class AsyncioEngine(Engine):
         if task.cancelled():
             connected.close()       # the loop ends
 
-    cdef int rest_from_accepting(self, object socket_, object error) except -1:
+    cdef int rest(self, object socket_, object error) except -1:
         # As in the epoll engine.
-        self.cannot_accept(error.strerror)
         self.loop.remove_reader(socket_.fileno())
-        self.loop.call_later(ACCEPT_REST_S, self.accept_again, socket_)
-        return 0
+        return self.rest_from_accepting(error.strerror, self.accept_again, socket_)
 
     def stop_listening(self):
         """Close the listening sockets."""
@@ -185,9 +181,14 @@ cdef class TransportCarrier(Carrier):
         if (<AsyncioEngine>self.engine).is_ending:
             self.is_lost = True         # it was under way when the server closed
             return transport.abort()
-        # The backlog is kept in one place, and that is the writer's: the transport is not to queue.
-        transport.set_write_buffer_limits(0)
-        self.engine.admit(self)
+        try:
+            # The backlog is kept in one place, and that is the writer's: the transport is not to
+            # queue.
+            transport.set_write_buffer_limits(0)
+            self.engine.admit(self)
+        except BaseException:
+            transport.abort()
+            raise
 
     def get_buffer(self, size_hint):
         cdef Receiver receiver = self.receiver
@@ -233,10 +234,15 @@ cdef class TransportCarrier(Carrier):
         cdef int i = 0
         if self.is_lost or self.transport.is_closing():
             return -1
-        while i < count and not self.is_write_paused:
-            piece = gather(vectors, count, &i, &start)
-            self.transport.write(piece)
-            taken += PyBytes_GET_SIZE(piece)
+        try:
+            while i < count and not self.is_write_paused:
+                piece = gather(vectors, count, &i, &start)
+                self.transport.write(piece)
+                taken += PyBytes_GET_SIZE(piece)
+        except BaseException:
+            # Whatever it is, most likely want of memory, nobody knows what has been written.
+            self.transport.abort()
+            return -1
         return taken
 
     cdef bint is_flushed(self) noexcept:

@@ -25,9 +25,9 @@ cdef class Cork:
     cdef object schedule
     cdef bint promised
     cdef bint has_called_out    # something of the application's was called, or woken
-    cdef readonly size_t high_water, low_water, max_backlog
+    cdef size_t high_water, low_water, max_backlog
 
-    cdef int link(self, Writer writer) except -1
+    cdef int link(self, Writer writer) noexcept
     cdef int promise(self) except -1
     cdef int flush(self) except -1
 
@@ -41,6 +41,7 @@ cdef class Writer(Backlog):
     # What a carrier does:
     # `put` gives the bytes taken; -1: the peer is gone.
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept
+    cdef int end_turn(self) except -1           # flush; what goes wrong is its own affair
     cdef int await_writable(self) except -1     # call `flush` when it takes bytes again
     cdef int backlog_rose(self) except -1       # the backlog is over the high-water mark
     cdef int backlog_fell(self) except -1       # … and under the low-water mark again

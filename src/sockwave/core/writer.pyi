@@ -11,9 +11,6 @@ class Done(Awaitable[None]):
 DONE: Done
 
 class Cork:
-    high_water: int
-    low_water: int
-    max_backlog: int
     def __new__(
         cls, schedule: Callable[[], object], high_water: int, low_water: int, max_backlog: int
     ) -> Self: ...

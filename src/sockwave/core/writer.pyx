@@ -59,30 +59,36 @@ cdef class Cork:
     def __dealloc__(self):
         free(self.buffer)
 
-    cdef int link(self, Writer writer) except -1:
+    cdef int link(self, Writer writer) noexcept:
+        """Have something done about a writer at the end of the turn, which the caller sees to by
+        `promise`."""
+        if writer.is_dirty:
+            return 0
+        writer.is_dirty = True
         if self.first_dirty is None:
             self.first_dirty = writer
         else:
             self.last_dirty.next_dirty = writer
         self.last_dirty = writer
-        return self.promise()
+        return 0
 
     cdef int promise(self) except -1:
         """See to it that this turn's end is looked after."""
         if not self.promised:
-            self.promised = True
             self.schedule()
+            self.promised = True
         return 0
 
     cdef int flush(self) except -1:
-        """Send what was queued in this turn of the loop: one write for a connection."""
+        """Send what was queued in this turn of the loop: one write for a connection. Those that
+        are gone say farewell."""
         cdef Writer writer
         while self.first_dirty is not None:
             writer = self.first_dirty
             self.first_dirty = writer.next_dirty
             writer.next_dirty = None
             writer.is_dirty = False
-            writer.flush()
+            writer.end_turn()
         self.last_dirty = None
         return 0
 
@@ -96,6 +102,9 @@ cdef class Writer(Backlog):
 
     cdef int await_writable(self) except -1:
         return 0
+
+    cdef int end_turn(self) except -1:
+        return self.flush()
 
     cdef int backlog_rose(self) except -1:
         return 0
@@ -116,18 +125,19 @@ cdef class Writer(Backlog):
         """End the turn: what was gathered leaves in one write."""
         cdef Vector vector
         cdef Py_ssize_t taken
-        if self.cork.used:
-            vector.base = self.cork.buffer
-            vector.size = self.cork.used
-            taken = self.put(&vector, 1)
-            if taken < 0:
-                self.is_broken = True
-                self.cork.used = 0
-            elif <size_t>taken < self.cork.used:
-                self.settle_cork(taken)
-                self.block()
+        try:
+            if self.cork.used:
+                vector.base = self.cork.buffer
+                vector.size = self.cork.used
+                taken = self.put(&vector, 1)
+                if taken < 0:
+                    self.is_broken = True
+                elif <size_t>taken < self.cork.used:
+                    self.settle_cork(taken)
+                    self.block()
+        finally:
             self.cork.used = 0
-        self.cork.holder = None
+            self.cork.holder = None
         if self.count and not self.is_blocked:
             self.flush()
         return 0
@@ -136,10 +146,10 @@ cdef class Writer(Backlog):
         """Turn what is in the cork, behind the `taken` bytes,
         into the first segment of the queue."""
         cdef size_t rest = self.cork.used - taken
-        self.cork.used = 0
         if rest:
             memcpy(self.room(rest), self.cork.buffer + taken, rest)
             self.lead_size = cut_size(self.cork.buffer, self.cork.buffer + taken + rest, taken)
+        self.cork.used = 0      # not before there was memory to keep it in
         return 0
 
     cdef bint fits_cork(self, size_t size) except -1:
@@ -172,6 +182,7 @@ cdef class Writer(Backlog):
             out = self.room(head + size)
             memcpy(out + head, data, size)
         else:
+            self.provide(2)         # or a header could stand there without its payload
             out = self.room(head)
             self.append(owner, data, size, True)
         write_header(out, first_byte, size)
@@ -232,9 +243,9 @@ cdef class Writer(Backlog):
             self.measure_backlog()
         elif self.backlog_size > self.cork.high_water:
             self.flush()
-        elif not self.is_dirty and self.cork.holder is not self:
-            self.is_dirty = True
+        elif self.cork.holder is not self:
             self.cork.link(self)
+            return self.cork.promise()
         return 0
 
     cdef int flush(self) except -1:

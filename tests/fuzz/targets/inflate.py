@@ -120,7 +120,8 @@ def is_sound(payload: bytes, window: bytes, bits: int) -> bool:
     """Tell whether a stream, with its tail, ends where a block does: a last one can follow."""
     inflater = inflater_for(window, bits)
     try:
-        inflater.decompress(payload + TAIL + b"\x03\x00")
+        inflater.decompress(payload + TAIL)
+        more = inflater.decompress(b"\x03\x00")
     except zlib.error:
         return False
-    return bool(inflater.eof and not inflater.unused_data)
+    return bool(inflater.eof and not more and not inflater.unused_data)

@@ -1,0 +1,235 @@
+"""The server under test, in a process of its own.
+
+Says its port on stdout. What a connection gets depends on its path; GET /state tells how much the
+process holds. Ends by SIGTERM, as any server does, and then says what it has echoed.
+"""
+
+import argparse
+import asyncio
+import collections
+import functools
+import gc
+import json
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import sockwave
+from gate import Gate
+from sockwave.core.carrier import Carrier, Engine
+
+KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
+
+
+async def receive(conn: sockwave.Connection) -> None:
+    """Echo what `receive` gives."""
+    while True:
+        await conn.send(await conn.receive())
+
+
+async def iterate(conn: sockwave.Connection) -> None:
+    """Echo what `async for` gives."""
+    async for message in conn:
+        await conn.send(message)
+
+
+async def stream(conn: sockwave.Connection) -> None:
+    """Echo in pieces what comes in pieces."""
+    while True:
+        incoming = conn.stream()
+        async with conn.stream_message("binary") as out:
+            async for chunk in incoming:
+                await out.write(chunk)
+
+
+async def ping(conn: sockwave.Connection) -> None:
+    """Ask the peer for a pong before each echo."""
+    async for message in conn:
+        await conn.ping(b"there?")
+        await conn.send(message)
+
+
+TASKS: dict[str, Callable[[sockwave.Connection], Awaitable[None]]] = {
+    "/receive": receive,
+    "/iterate": iterate,
+    "/stream": stream,
+    "/ping": ping,
+}
+
+
+class Echo:
+    """An application that remembers for whom it has echoed how much."""
+
+    def __init__(self, server: sockwave.Server) -> None:
+        self.server = server
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.echoed: collections.Counter[str] = collections.Counter()
+        self.failures: list[str] = []
+        server.on("connection", self.connected)
+        server.on("request", self.asked)
+        server.on("error", self.failed)
+
+    def connected(self, conn: sockwave.Connection) -> None:
+        """Give a connection what its path asks for."""
+        path = conn.request.path
+        if path in TASKS:
+            task = asyncio.ensure_future(self.attend(TASKS[path], conn))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        elif path == "/count":
+            conn.on("message", functools.partial(self.count, conn, conn.request.query))
+        elif path == "/broadcast":
+            conn.on("message", self.server.broadcast)
+        else:
+            conn.on("message", conn.send)
+
+    def count(self, conn: sockwave.Connection, name: str, message: str | bytes) -> None:
+        """Echo a message, and count it.
+
+        No closure: CPython (3.11) loses an argument that it finds no memory for the cell of.
+        """
+        conn.send(message)
+        self.echoed[name] += 1
+
+    async def attend(
+        self, handler: Callable[[sockwave.Connection], Awaitable[None]], conn: sockwave.Connection
+    ) -> None:
+        """Run a handler until its connection ends, whichever way."""
+        try:
+            await handler(conn)
+        except sockwave.ConnectionClosed:
+            pass
+        except Exception as error:
+            self.failed(error)
+            conn.close(1011)
+
+    def failed(self, error: BaseException) -> None:
+        """Keep what went wrong: the faults have it happen."""
+        self.failures.append(type(error).__name__)
+        traceback.print_exception(error)
+
+    def asked(self, request: Any, response: Any) -> None:
+        """Tell how much the process holds."""
+        if request.path == "/":
+            response.write_head(200, {"Content-Type": "text/plain"})
+            response.end("hello")
+            return
+        if request.path == "/collect":
+            gc.collect()
+        response.write_head(200, {"Content-Type": "application/json", "Connection": "close"})
+        response.end(json.dumps(self.measure()))
+
+    def measure(self) -> dict[str, Any]:
+        """Count everything that a connection may leave behind."""
+        loop: Any = asyncio.get_running_loop()
+        server: Any = self.server
+        kinds = collections.Counter(type(one).__name__ for one in gc.get_objects())
+        failures, self.failures = self.failures, []
+        return {
+            "connections": len(self.server.connections),
+            "carriers": server._engine.carrier_count,
+            "openings": len(server.openings),
+            "waiting": server._engine.wheel.waiting_count,
+            "tasks": len(asyncio.all_tasks()),
+            "timers": sum(not handle.cancelled() for handle in loop._scheduled),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "kinds": {kind: kinds[kind] for kind in KINDS if kind in kinds},
+            "failures": collections.Counter(failures),
+            "survived": Survivor.count,
+        }
+
+
+class Survivor:
+    """What asyncio's own loop cannot survive, caught for it.
+
+    A MemoryError where the loop takes stock ends it; one where it is about to make a call that it
+    has promised (a step of a task, a transport's farewell) loses that call, and with it the task or
+    the transport. That is Python's affair: the faults count how often it happened, and go on. Calls
+    of the core's own are lost as they are: it has to find that out.
+    """
+
+    count = 0
+
+    @classmethod
+    def install(cls) -> None:
+        """Let the loops of this process go on behind a MemoryError of their own."""
+        once = asyncio.BaseEventLoop._run_once  # type: ignore[attr-defined]
+        run = asyncio.Handle._run  # type: ignore[attr-defined]
+
+        run_open = Gate.opened(run)
+
+        def run_once(loop: asyncio.BaseEventLoop) -> None:
+            try:
+                once(loop)
+            except MemoryError:
+                cls.count += 1
+
+        def run_handle(handle: Any) -> None:
+            callback = handle._callback
+            if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
+                run_open(handle)
+                return
+            while True:
+                try:
+                    handle._context.run(callback, *handle._args)
+                    return
+                except (MemoryError, SystemError):  # the latter: CPython lost the former
+                    cls.count += 1
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException:
+                    traceback.print_exc()
+                    return
+
+        def call_soon(
+            loop: asyncio.BaseEventLoop, callback: Any, *arguments: Any, **more: Any
+        ) -> Any:
+            while True:
+                try:
+                    return schedule(loop, callback, *arguments, **more)
+                except (MemoryError, SystemError):
+                    if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
+                        raise
+                    cls.count += 1
+
+        schedule = asyncio.BaseEventLoop.call_soon
+        asyncio.BaseEventLoop.call_soon = call_soon  # type: ignore[method-assign]
+        asyncio.BaseEventLoop._run_once = run_once  # type: ignore[attr-defined]
+        asyncio.Handle._run = run_handle  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--options", type=json.loads, default={})
+    parser.add_argument("--close-options", type=json.loads, default={})
+    parser.add_argument("--survive", action="store_true")
+    parser.add_argument("--gate", type=int, help="where in the shim's page")
+    arguments = parser.parse_args()
+    if arguments.survive:
+        Survivor.install()
+    if arguments.gate is not None:
+        Gate.install(arguments.gate)
+    server = sockwave.create_server(engine=arguments.engine, **arguments.options)
+    if arguments.close_options:
+        # SIGTERM closes the server as it is: with times that a test can wait for.
+        close: Any = functools.partial(server.close, **arguments.close_options)
+        server.close = close  # type: ignore[method-assign]
+    echo = Echo(server)
+    server.on("listening", lambda: say({"port": server.addresses[0][1]}))
+    server.listen(0, "127.0.0.1")
+    server.run()
+    say({"echoed": echo.echoed})
+
+
+def say(record: dict[str, Any]) -> None:
+    """Tell the test a line."""
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""T11: all floods at once, while good clients echo.
+
+The good ones are served nearly as fast as before, every attacker is closed, and memory comes back.
+
+A machine of two cores has one for the server; the other one's attackers are made to give way to the
+good clients, so that what these measure is how long the server takes, not how long they wait for
+their own core.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+
+from faults.client import BINARY, Client
+from faults.ledger import Stream, Verdict
+from faults.processes import Process, Served, choose_cores, growth
+
+GOOD_COUNT = 100
+#: Each good client sends so often.
+INTERVAL_S = 0.1
+#: The bar, and what is under the clock's own noise and the kernel's slices: 2 ms more is nobody's.
+SLOWER_FACTOR = 2.0
+NOISE_MS = 2.0
+MEMORY_FACTOR = 1.05
+#: Memory that an allocator keeps after its first flood, whatever came: measured after a small one.
+#: What all of the server's deadlines come to: 10 s for a handshake, 20 s for a peer that takes
+#: nothing, 10 s for its close.
+PATIENCE_S = 45.0
+
+FULL: Mapping[str, int] = {
+    "slowloris": 5000,
+    "reader": 200,
+    "pings": 20,
+    "fragments": 20,
+    "handshakes": 50,
+    "bombs": 10,
+}
+SMALL: Mapping[str, int] = {
+    "slowloris": 50,
+    "reader": 10,
+    "pings": 3,
+    "fragments": 3,
+    "handshakes": 5,
+    "bombs": 2,
+}
+
+
+LONG = {"counts": FULL, "seconds": 20.0}
+# Deadlines that a test can wait for. What a machine's other work does to a few seconds' percentile
+# says nothing: the long run judges it.
+SHORT = {
+    "counts": SMALL,
+    "seconds": 2.0,
+    "patience_s": 10.0,
+    "paced": False,
+    "options": {"handshake_timeout": 2.0, "close_timeout": 1.0},
+}
+
+
+class Good:
+    """A client that echoes at its own pace, and notes how long each echo takes."""
+
+    def __init__(self, verdict: Verdict, sender: int) -> None:
+        self.stream = Stream(verdict.ledger, sender)
+        self.sent_at: list[float] = []
+        self.latencies: list[float] = []
+        self.is_over = False
+
+    def hear(self, opcode: int, payload: bytes) -> None:
+        """Take an echo."""
+        if opcode == BINARY:
+            number = self.stream.heard_count
+            self.stream.hear(payload)
+            self.latencies.append(time.perf_counter() - self.sent_at[number])
+
+    async def talk(self, port: int, start: float) -> bool:
+        """Echo until told to end; True if the connection stood all the time."""
+        client = await Client.open(port, "/", self.hear)
+        await client.opened
+        due = time.perf_counter() + start
+        while not self.is_over and not client.ended.done():
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            due += INTERVAL_S
+            self.sent_at.append(time.perf_counter())
+            client.send(self.stream.next_message())
+        end = time.monotonic() + 10
+        while self.stream.heard_count < self.stream.sent_count and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        stood = not client.ended.done()
+        client.reset()
+        self.stream.settle()
+        return stood
+
+
+def take_percentile(good: list[Good]) -> float:
+    """Give the 99th percentile of the latencies since the last look, in ms."""
+    latencies = sorted(one for client in good for one in client.latencies)
+    for client in good:
+        client.latencies.clear()
+    return latencies[int(len(latencies) * 0.99)] * 1000 if latencies else 0.0
+
+
+async def attack(
+    port: int, counts: Mapping[str, int], seconds: float, patience_s: float, core: int
+) -> dict[str, int]:
+    """Let all kinds of attackers loose, and give what became of them."""
+    total = {"opened": 0, "closed": 0, "failed": 0}
+    async with contextlib.AsyncExitStack() as stack:
+        crowds = []
+        for kind, count in counts.items():
+            arguments = ["--port", str(port), "--kind", kind, "--count", str(count)]
+            arguments += ["--seconds", str(seconds), "--patience-s", str(patience_s)]
+            crowd = Process.run("attackers.py", *arguments, core=core, nice=19)
+            crowds.append(await stack.enter_async_context(crowd))
+        for crowd in crowds:
+            for name, count in (await crowd.hear(seconds + 2 * PATIENCE_S)).items():
+                total[name] += count
+    return total
+
+
+async def run(
+    engine: str,
+    seed: int,
+    *,
+    counts: Mapping[str, int],
+    seconds: float,
+    options: Mapping[str, object] | None = None,
+    patience_s: float = PATIENCE_S,
+    paced: bool = True,
+) -> Verdict:
+    """Measure the good clients for so many seconds, before and during; `paced` judges them."""
+    verdict = Verdict("T11", engine, seed)
+    server_core, client_core = choose_cores()
+    options = {"compression": True, **(options or {})}
+    async with Served.start(engine, options=options, core=server_core) as served:
+        # One small flood first: it makes what is made once, and the heap as large as one makes it.
+        await attack(served.port, SMALL, 1.0, patience_s, client_core)
+        idle = await served.settle()
+        idle_size = served.resident_size
+        own_cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {client_core})
+        good = [Good(verdict, sender) for sender in range(1, GOOD_COUNT + 1)]
+        talking = [
+            asyncio.ensure_future(one.talk(served.port, INTERVAL_S * i / GOOD_COUNT))
+            for i, one in enumerate(good)
+        ]
+        try:
+            await asyncio.sleep(1)
+            take_percentile(good)
+            await asyncio.sleep(seconds)
+            before_ms = take_percentile(good)
+            flood = asyncio.ensure_future(
+                attack(served.port, counts, seconds, patience_s, client_core)
+            )
+            cpu_s = served.cpu_s
+            await asyncio.sleep(seconds)
+            during_ms = take_percentile(good)
+            cpu = (served.cpu_s - cpu_s) / seconds
+            peak_size = served.resident_size
+            outcome = await flood
+        finally:
+            for one in good:
+                one.is_over = True
+            stood = await asyncio.gather(*talking)
+            os.sched_setaffinity(0, own_cores)
+        grown = growth(idle, await served.settle(idle))
+        size = served.resident_size
+        verdict.require(served.is_alive, f"it died: {served.last_words()}")
+    verdict.require(not grown, f"there is more {grown}")
+    verdict.require(all(stood), f"{stood.count(False)} good clients were lost")
+    left = outcome["opened"] - outcome["closed"]
+    verdict.require(not left, f"{left} attackers were not closed")
+    if paced:
+        bar = max(SLOWER_FACTOR * before_ms, before_ms + NOISE_MS)
+        verdict.require(during_ms < bar, f"p99 {during_ms:.1f} ms, over {bar:.1f}")
+        verdict.require(size < idle_size * MEMORY_FACTOR, f"{size >> 10} KB stay")
+    return verdict.close(
+        f"good p99 {before_ms:.2f} ms before, {during_ms:.2f} during; "
+        f"{sum(counts.values())} attackers, {outcome['opened']} attacks, {outcome['closed']} closed; "
+        f"server CPU {cpu:.0%}; RSS {idle_size >> 10} KB before, {peak_size >> 10} during, "
+        f"{size >> 10} after"
+    )
