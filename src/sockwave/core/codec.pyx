@@ -105,13 +105,8 @@ cdef class Inflater:
 
     cdef bytes inflate(self, const uint8_t* data, size_t size, Violation* violation):
         """Give the message, or None and what is wrong with it: it is over the limit, or corrupt."""
-<<<<<<< HEAD
         cdef bytes message = None
-        cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + END_SIZE)
-=======
-        cdef bytes message
         cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + TAIL_SIZE)
->>>>>>> fuzz
         if size:                    # of an empty message there may be no place
             memcpy(PyBytes_AS_STRING(deflated), data, size)
         memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(TAIL), TAIL_SIZE)
