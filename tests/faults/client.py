@@ -194,4 +194,5 @@ def abort_transport(transport: asyncio.WriteTransport) -> None:
     with contextlib.suppress(OSError):
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    transport.abort()
+    if not transport.is_closing():
+        transport.abort()

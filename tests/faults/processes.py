@@ -164,7 +164,7 @@ class Served(Process):
             await asyncio.sleep(0.1)
 
 
-COUNTED = ("connections", "carriers", "openings", "waiting", "tasks", "timers", "descriptors")
+COUNTED = ("connections", "carriers", "openings", "tasks", "timers", "descriptors")
 
 
 def growth(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int]:

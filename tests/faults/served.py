@@ -132,7 +132,6 @@ class Echo:
             "connections": len(self.server.connections),
             "carriers": server._engine.carrier_count,
             "openings": len(server.openings),
-            "waiting": server._engine.wheel.waiting_count,
             "tasks": len(asyncio.all_tasks()),
             "timers": sum(not handle.cancelled() for handle in loop._scheduled),
             "descriptors": len(os.listdir("/proc/self/fd")),
@@ -170,8 +169,10 @@ class Survivor:
         def run_handle(handle: Any) -> None:
             callback = handle._callback
             if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
-                # In what accepts, CPython loses the descriptor that it finds no object for.
-                (run if callback.__name__ == "_accept" else run_open)(handle)
+                # What accepts is closed to faults: CPython loses the descriptor that it finds no
+                # object for. `connection_made` opens the gate by itself.
+                is_open = callback.__name__ not in ("_accept", "<lambda>")
+                (run_open if is_open else run)(handle)
                 return
             while True:
                 try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 CALLS = ("accept4", "recv", "send", "epoll_wait", "epoll_ctl")
 #: In place of an errno: a call that reads or writes, or finds, less than it could.
-SHORT = -1
+PARTIAL = -1
 
 
 class Call(ctypes.Structure):
@@ -81,7 +81,7 @@ class Shim:
         return int(self.control.failure_count)
 
     def befall(self, name: str, fault: int, permille: int = 1000) -> None:
-        """Let a system call fail with an errno, or be SHORT, so many times in a thousand."""
+        """Let a system call fail with an errno, or be PARTIAL, so many times in a thousand."""
         call = self.control.calls[CALLS.index(name)]
         call.permille = permille
         call.fault = fault

@@ -19,7 +19,7 @@ ENDING_PERCENT = 10
 
 
 LONG = {"connection_count": 200, "message_count": 10_000}
-SHORT = {"connection_count": 20, "message_count": 300}
+SHORT = {"connection_count": 20, "message_count": 300, "silence_s": 3.0}
 
 
 class Talker:
@@ -31,6 +31,7 @@ class Talker:
         self.message_count = message_count
         self.heard = asyncio.Event()
         self.has_failed = False
+        self.silence_s = SILENCE_S
 
     def hear(self, opcode: int, payload: bytes) -> None:
         """Take an echo."""
@@ -41,7 +42,7 @@ class Talker:
     async def talk(self) -> None:
         """Send all, in batches, and wait for every echo."""
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(self.silence_s):
                 client = await Client.open(self.port, "/", self.hear)
                 self.has_failed = await client.opened != 101
         except (OSError, TimeoutError):
@@ -55,7 +56,7 @@ class Talker:
                 client.send(stream.next_message())
             self.heard.clear()
             try:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(self.silence_s):
                     await self.heard.wait()
             except TimeoutError:
                 self.has_failed = True
@@ -63,14 +64,21 @@ class Talker:
         if not self.has_failed:
             client.close()
             try:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(self.silence_s):
                     self.has_failed = await client.ended != 1000
             except TimeoutError:
                 self.has_failed = True
         client.reset()
 
 
-async def run(engine: str, seed: int, *, connection_count: int, message_count: int) -> Verdict:
+async def run(
+    engine: str,
+    seed: int,
+    *,
+    connection_count: int,
+    message_count: int,
+    silence_s: float = SILENCE_S,
+) -> Verdict:
     """Have so many connections echo so many messages each, through the proxy."""
     verdict = Verdict("T2", engine, seed)
     server_core, client_core = choose_cores()
@@ -84,6 +92,8 @@ async def run(engine: str, seed: int, *, connection_count: int, message_count: i
                 Talker(port, verdict.ledger, sender, message_count)
                 for sender in range(1, connection_count + 1)
             ]
+            for talker in talkers:
+                talker.silence_s = silence_s
             began = time.monotonic()
             await asyncio.gather(*(talker.talk() for talker in talkers))
             seconds = time.monotonic() - began

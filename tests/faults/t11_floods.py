@@ -55,7 +55,7 @@ SHORT = {
     "seconds": 2.0,
     "patience_s": 10.0,
     "paced": False,
-    "options": {"handshake_timeout": 2.0, "close_timeout": 1.0},
+    "options": {"handshake_timeout": 2.0, "write_timeout": 2.0, "close_timeout": 1.0},
 }
 
 
