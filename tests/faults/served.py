@@ -16,8 +16,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import sockwave
 from gate import Gate
+
+import sockwave
 from sockwave.core.carrier import Carrier, Engine
 
 KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
@@ -169,7 +170,8 @@ class Survivor:
         def run_handle(handle: Any) -> None:
             callback = handle._callback
             if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
-                run_open(handle)
+                # In what accepts, CPython loses the descriptor that it finds no object for.
+                (run if callback.__name__ == "_accept" else run_open)(handle)
                 return
             while True:
                 try:

@@ -136,6 +136,7 @@ cdef class Engine:
 
     cdef int let_go(self, Carrier carrier) except -1:
         try:
+            carrier.drop()      # once more: there may have been no memory to do it in
             carrier.release_waiters()
             if self.when_departed is not None:
                 self.when_departed(carrier)
@@ -186,7 +187,6 @@ cdef class Engine:
         finally:
             if self.carrier_count:
                 self.schedule_tick(self.loop.time())
-
 
     cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
         """Try `again` later, and log, once for all attempts, that nobody can be accepted."""

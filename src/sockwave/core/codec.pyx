@@ -105,7 +105,7 @@ cdef class Inflater:
 
     cdef bytes inflate(self, const uint8_t* data, size_t size, Violation* violation):
         """Give the message, or None and what is wrong with it: it is over the limit, or corrupt."""
-        cdef bytes message
+        cdef bytes message = None
         cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + TAIL_SIZE)
         if size:                    # of an empty message there may be no place
             memcpy(PyBytes_AS_STRING(deflated), data, size)
@@ -114,7 +114,7 @@ cdef class Inflater:
         try:
             message = self.inflate_bounded(deflated, violation)
         except self.error:
-            return None
+            pass
         if message is not None and self.history is not None:
             self.remember(message)
         return message

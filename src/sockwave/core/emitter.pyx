@@ -68,6 +68,8 @@ cdef int count_taken(object listener, str event, int offered) except -1:
         try:
             parameters = inspect.signature(listener).parameters.values()
         except (ValueError, TypeError):
+            parameters = None
+        if parameters is None:
             return offered      # a built-in that does not tell
         positional = required = 0
         for parameter in parameters:

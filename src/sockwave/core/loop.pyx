@@ -39,6 +39,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
+    int getsockopt(int fd, int level, int option, void* value, socklen_t* size)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
     struct linger_option "linger":
         int l_onoff
@@ -50,7 +51,7 @@ cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
 
 cdef extern from "<netinet/tcp.h>" nogil:
-    int TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
+    int TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT
 
 cdef extern from "<sys/ioctl.h>" nogil:
     int ioctl(int fd, unsigned long request, int* value)
@@ -337,7 +338,17 @@ cdef class EpollSocket(Carrier):
 
     cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
         cdef uint8_t address[OWN_ADDRESS_SIZE]
-        return self.find_own_address(address) == AF_UNIX or (
+        cdef int patience_ms = 0
+        cdef socklen_t size = sizeof(patience_ms)
+        if self.find_own_address(address) == AF_UNIX:
+            return True
+        # Where Linux has this time, which `write_timeout` sets, it does not count the probes.
+        getsockopt(self.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, &size)
+        if patience_ms > 1000 * (idle_s + interval_s * count):
+            self.set_option(
+                IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * (idle_s + interval_s * count)
+            )
+        return (
             self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
             and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, idle_s)
             and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, interval_s)
@@ -382,8 +393,8 @@ cdef class EpollSocket(Carrier):
             return taken
         if errno == EAGAIN or errno == EINTR:
             return 0
-        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here it
-        # sees the end of the stream, behind what has come already.
+        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here
+        # it sees the end of the stream, behind what has come already.
         shutdown(self.fd, SHUT_RDWR)
         return -1
 

@@ -239,7 +239,8 @@ cdef class Session(Phased):
         try:
             raise_pending()
         except UnicodeDecodeError:
-            return self.fail(INVALID_UTF8)
+            self.fail(INVALID_UTF8)
+        return 0
 
     cdef int found_control(self, int opcode, const Found* found) except -1:
         cdef bytes payload = PyBytes_FromStringAndSize(<const char*>found.data, found.size)

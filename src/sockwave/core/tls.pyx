@@ -75,23 +75,25 @@ cdef class Tls:
         return self.incoming.pending or self.guard.pending()
 
     cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2:
-        cdef Py_ssize_t count
+        cdef Py_ssize_t count = -1
         try:
+            # The ssl module gives 0 bytes for a close_notify.
             count = self.guard.read(
                 size, PyMemoryView_FromMemory(<char*>place, size, PyBUF_WRITE)
-            )
+            ) or -1
         except ssl.SSLWantReadError:
-            return 0
+            count = 0
         except ssl.SSLZeroReturnError:
-            return -1
-        return count or -1      # the ssl module gives 0 bytes for a close_notify
+            pass
+        return count
 
     cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2:
+        cdef Py_ssize_t taken = 0
         try:
-            return self.guard.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+            taken = self.guard.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
         except ssl.SSLWantReadError:
             self.awaits_peer = True
-            return 0
+        return taken
 
     cdef int unwrap(self) except -1:
         try:
@@ -139,12 +141,16 @@ cdef class Tls:
     cdef bint open(self, Carrier line) except -1:
         """Go on with the handshake, and say whether it is over."""
         cdef size_t mark = self.records.wire.output_size
+        cdef bint is_over = False
         try:
             self.shake_hands()
+            is_over = True
         except ssl.SSLWantReadError:
-            return False
+            pass
         finally:
             self.forward(line, mark)
+        if not is_over:
+            return False
         self.is_established = True
         if line.is_blocked:
             line.run_ready()
@@ -232,8 +238,8 @@ cdef class Tls:
                 self.forward(line, mark)
                 taken += sealed
         except Exception as error:
+            taken = -1
             peers.debug("no more TLS with %s: %s", spell(line.remote_address), error)
-            return -1
         return taken
 
     cdef Py_ssize_t seal_chunk(
@@ -309,11 +315,12 @@ cdef class Tls:
 
     cdef bint is_clear(self, Carrier line) except -1:
         """Send what waits here; true when the carrier may go on with what waits behind it."""
+        cdef bint is_clear = False
         try:
-            return self.send_unsent(line)
+            is_clear = self.send_unsent(line)
         except OSError as error:
             line.lose(error)
-            return False
+        return is_clear
 
     # ---- the end
 

@@ -58,10 +58,11 @@ cdef uint32_t count_unsent(object sock) except? 0:
     """Say how many bytes the kernel holds for the peer, where it tells."""
     if fcntl is None or sock is None or sock.fileno() < 0:
         return 0
+    answer = b""
     try:
         answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
     except OSError:
-        return 0
+        pass
     return int.from_bytes(answer, sys.byteorder)
 
 
@@ -72,6 +73,11 @@ cdef bint set_probes(object sock, int idle_s, int interval_s, int count) except 
         return False
     if sock.family == getattr(socket, "AF_UNIX", None):
         return True
+    # As in the epoll engine.
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    patience_ms = 1000 * (idle_s + interval_s * count)
+    if option is not None and sock.getsockopt(socket.IPPROTO_TCP, option) > patience_ms:
+        sock.setsockopt(socket.IPPROTO_TCP, option, patience_ms)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
@@ -121,17 +127,19 @@ cdef class AsyncioEngine(Engine):
         for _ in range(ACCEPT_COUNT):
             if socket_ not in self.listeners:
                 return
+            error = connected = None
             try:
                 connected, _ = socket_.accept()
-            except BlockingIOError:
-                self.can_accept()       # the kernel looks for a descriptor first
-                return
-            except (ConnectionAbortedError, InterruptedError):
+            except OSError as refusal:
+                error = refusal
+            if isinstance(error, (ConnectionAbortedError, InterruptedError)):
                 continue
-            except OSError as error:
+            if error is not None and not isinstance(error, BlockingIOError):
                 self.rest(socket_, error)
                 return
-            self.can_accept()
+            self.can_accept()           # the kernel looks for a descriptor first
+            if connected is None:
+                return
             connected.setblocking(False)
             task = self.loop.create_task(self._carry(connected, self.listeners[socket_]))
             self.tasks.add(task)
@@ -241,8 +249,8 @@ cdef class TransportCarrier(Carrier):
                 taken += PyBytes_GET_SIZE(piece)
         except BaseException:
             # Whatever it is, most likely want of memory, nobody knows what has been written.
+            taken = -1
             self.transport.abort()
-            return -1
         return taken
 
     cdef bint is_flushed(self) noexcept:
