@@ -29,9 +29,8 @@ def test_kept_inputs_leave_nothing_behind(target: str) -> None:
         return sys.getallocatedblocks()
 
     before = count_blocks(3)
-    # One block for each run of an input would be twice as many as may be left; Python's own lists of
-    # what is free fill up for a while.
-    assert count_blocks(10) - before < 5 * len(inputs)
+    # A connection that is left behind is more than twenty blocks. Caches of Python's grow a little.
+    assert count_blocks(10) - before < 3 * len(inputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
