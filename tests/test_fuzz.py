@@ -30,7 +30,7 @@ def test_kept_inputs_leave_nothing_behind(target: str) -> None:
 
     before = count_blocks(3)
     # A connection that is left behind is more than twenty blocks. Caches of Python's grow a little.
-    assert count_blocks(10) - before < 3 * len(inputs)
+    assert count_blocks(10) - before < 5 * len(inputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
