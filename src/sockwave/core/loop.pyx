@@ -1,12 +1,12 @@
 """The epoll engine: accept, recv, send and epoll. Every system call of the core stands here."""
 
-import math
 import os
 import socket
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.math cimport ceil
 from libc.stdint cimport uint16_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -63,6 +63,7 @@ cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
 
 cdef enum:
+    LONGEST_WAIT_S = 86400      # in milliseconds it has to fit an int
     # Set in the epoll's pointer to a Listener; objects lie at even addresses.
     LISTENER_TAG = 1
 
@@ -153,6 +154,7 @@ cdef class EpollEngine(Engine):
         """Wait at most `timeout` seconds (None: as long as it takes) and serve what is ready; true
         when the loop's own descriptors want a look."""
         cdef int timeout_ms = -1
+        cdef double seconds
         self.cork.has_called_out = False
         self.end_turn()
         # What was called may have scheduled something,
@@ -160,7 +162,8 @@ cdef class EpollEngine(Engine):
         if self.cork.has_called_out or self.postponed or self.position < self.batch_size:
             timeout_ms = 0
         elif timeout is not None:
-            timeout_ms = math.ceil(min(max(timeout, 0), 86400) * 1000)
+            seconds = timeout
+            timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)
         self.serve(timeout_ms)
         return self.is_nested_ready
 
