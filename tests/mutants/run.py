@@ -127,9 +127,9 @@ def try_without(copy: Copy, guard: Guard) -> bool:
     if status == SOME_FAILED and failed is not None:
         print(f"killed    {guard.name}: {failed[1]} ({seconds:.0f} s)", flush=True)
         return True
-    hung = re.search(r"Timeout >.*", said)
-    if hung is not None:
-        print(f"killed    {guard.name}: a test hangs ({seconds:.0f} s)", flush=True)
+    if status < 0 or re.search(r"Timeout >", said):
+        how = f"a test ends the process by signal {-status}" if status < 0 else "a test hangs"
+        print(f"killed    {guard.name}: {how} ({seconds:.0f} s)", flush=True)
         return True
     print(f"SURVIVED  {guard.name}: {guard.path} ({seconds:.0f} s)\n{said[-500:]}", flush=True)
     return False
