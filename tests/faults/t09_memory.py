@@ -211,8 +211,12 @@ class Bystander:
             return False
         self.heard.clear()
         self.client.send(self.stream.next_message())
-        async with asyncio.timeout(PATIENCE_S):
-            await self.heard.wait()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self.heard.wait()
+        except TimeoutError:
+            self.client.reset()
+            return False
         return True
 
 
@@ -258,10 +262,12 @@ class Campaign:
         self.shim.fail_allocation(number, burst)
         outcome = await self.have(CONVERSATIONS[name])
         was_hit = self.shim.allow_allocations() > 0
-        if not self.served.is_alive:
-            self.verdict.require(False, f"{name}, allocation {number} of {burst}: it died")
+        try:
+            is_served = await self.bystander.is_served()
+        except OSError:
+            words = self.served.last_words()
+            self.verdict.require(False, f"{name}, allocation {number}: it died: {words}")
             return False
-        is_served = await self.bystander.is_served()
         if not was_hit:
             return False
         self.point_count += 1
@@ -324,8 +330,8 @@ async def run(
     outcomes = campaign.outcomes
     verdict.require(leaked < leak_bar, "memory leaks")
     return verdict.close(
-        f"{campaign.point_count} fail points, {crashes} crashes, {leaked:.2f} blocks leaked at each; "
-        f"{outcomes['whole']} conversations unharmed, {outcomes['cut']} cut, "
+        f"{campaign.point_count} fail points, {crashes} crashes, "
+        f"{leaked:.2f} blocks leaked at each; {outcomes['whole']} conversations unharmed, {outcomes['cut']} cut, "
         f"{outcomes['hung']} hung, bystander lost {campaign.bystander.lost_count}, "
         f"{survived} times asyncio's own loop had to be caught"
     )

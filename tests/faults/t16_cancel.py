@@ -1,4 +1,4 @@
-"""T16: every await is cancelled in turn, while it waits, and in the moment that it need not any more.
+"""T16: every await is cancelled in turn, while it waits, and when it need not any more.
 
 What was being done ends; nothing else does, nothing is left behind, and no reply goes astray.
 """
