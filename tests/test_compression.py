@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import struct
 import weakref
 import zlib
 from types import SimpleNamespace
@@ -726,6 +727,26 @@ async def test_corrupt_message_fails_the_connection_and_no_other(
     await client.wire.expect_failure(INVALID_DATA)
     other.send("hello")
     assert await other.receive() == "hello"
+
+
+async def test_what_ends_a_message_is_never_taken_for_more_of_it(
+    start_server: StartServer, library: Any
+) -> None:
+    server = await start_echo(start_server)
+    client = await Client.connect(server)
+    # Cut off inside a block, whose code reads whatever is put behind it as bytes of the message.
+    client.wire.write_frame(BINARY, bytes.fromhex("4bcbcc4bcc4c4a1c85a370"), rsv=RSV1)
+    await client.wire.expect_failure(INVALID_DATA)
+
+
+async def test_last_block_may_be_the_empty_one_whose_tail_is_left_out(
+    start_server: StartServer, library: Any
+) -> None:
+    server = await start_echo(start_server)
+    client = await Client.connect(server)
+    stored = b"\x00" + struct.pack("<HH", 5, 0xFFFF - 5) + b"Hello"
+    client.wire.write_frame(TEXT, stored + b"\x01", rsv=RSV1)
+    assert await client.receive() == "Hello"
 
 
 async def test_large_message_cut_off_anywhere_is_corrupt(

@@ -29,8 +29,8 @@ def test_kept_inputs_leave_nothing_behind(target: str) -> None:
         return sys.getallocatedblocks()
 
     before = count_blocks(3)
-    # One block for each run of an input would be ten times as many as may be left.
-    assert count_blocks(10) - before < len(inputs)
+    # A connection that is left behind is more than twenty blocks. Caches of Python's grow a little.
+    assert count_blocks(10) - before < 5 * len(inputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -302,9 +302,14 @@ async def test_kernel_asks_the_peer_of_a_draft(start_server: StartServer, draft:
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         told = [
             accepted.getsockopt(socket.IPPROTO_TCP, option)
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,  # in whose place Linux would not count the probes
+            )
         ]
-    assert told == [7, 3, 4]
+    assert told == [7, 3, 4, 19_000]
 
 
 @LINUX

@@ -81,8 +81,8 @@ class Ending:
         )
         if drain is not None:
             spread = min(spread, drain)
-        random.shuffle(self._left)
-        times = (random.uniform(0, spread) for _ in self._left)  # noqa: S311 - no secret
+        random.shuffle(self._left)  # whose turn comes when is part of the jitter
+        times = (random.uniform(0, spread) for _ in self._left)  # noqa: S311 - jitter, no secret
         self._turns = sorted(times, reverse=True)
 
     def _tell_some(self, code: int, reason: str) -> None:

@@ -174,11 +174,18 @@ async def unharmed(victim: Victim, bystander_count: int) -> AsyncIterator[None]:
 
 async def settle(victim: Victim, connections: int) -> None:
     """Wait until only so many are connected, with one descriptor each, and free the memory."""
-    async with asyncio.timeout(PATIENCE_S * 2):
-        while True:
-            report = await victim.ask("settle")
-            descriptors = victim.descriptor_count() - victim.idle_descriptors
-            is_at_rest = connections or report.tasks == victim.idle_tasks
-            if is_at_rest and report.connections == descriptors == connections:
-                return
-            await asyncio.sleep(0.02)
+    present = (-1, -1, -1)
+    wanted = (connections, connections, 0)
+    try:
+        async with asyncio.timeout(PATIENCE_S * 2):
+            while present != wanted:
+                report = await victim.ask("settle")
+                descriptors = victim.descriptor_count() - victim.idle_descriptors
+                # Whether a connection that is there has tasks is the application's to say.
+                tasks = 0 if connections else report.tasks - victim.idle_tasks
+                present = (report.connections, descriptors, tasks)
+                await asyncio.sleep(0 if present == wanted else 0.02)
+    except TimeoutError:
+        raise AssertionError(
+            f"connections, descriptors and tasks: {wanted} expected, {present} left"
+        ) from None

@@ -7,7 +7,6 @@ follow: what of the section is about those has nothing to attack here.
 import contextlib
 import itertools
 import os
-import re
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -329,12 +328,3 @@ async def test_no_request_makes_the_server_send_anybody_elsewhere(attack: Attack
 def test_ids_are_said_to_be_no_secret() -> None:
     # They count upwards, which is fine for a name and not for a password.
     assert "no secret" in (sockwave.Connection.__doc__ or "")
-
-
-def test_no_random_number_of_ours_is_a_predictable_one() -> None:
-    # What has to be unguessable comes from `secrets`; `random` may spread deadlines.
-    for path in Path(sockwave.__file__).parent.rglob("*.py*"):
-        if path.suffix in (".py", ".pyx"):
-            for line in path.read_text("utf-8").splitlines():
-                if re.search(r"\brandom\.|import random|uuid1|getnode", line):
-                    assert re.search(r"jitter|import random", line), f"{path}: {line}"

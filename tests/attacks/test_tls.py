@@ -159,8 +159,8 @@ async def test_what_is_not_tls_is_dropped_on_a_tls_port(
                     wire.write(data)
                 else:
                     await wire.write_slowly(data[:100])
-                wire.write_eof()
-                with contextlib.suppress(ConnectionError):
+                with contextlib.suppress(OSError):  # the server may have hung up before this ends
+                    wire.write_eof()
                     assert b"HTTP" not in await wire.receive_rest()
                 await wire.close()
         assert (await victim.report()).opened == 0

@@ -7,6 +7,7 @@ made here. In the build of `make fuzz` every read lies in a block of memory of i
 
 import asyncio
 import collections
+import socket
 from typing import Any
 
 import sockwave
@@ -32,6 +33,8 @@ class MemoryServer:
         self.server = sockwave.create_server(engine="asyncio", **options)
         self.server.on("error", self.failed)
         self.server.listen(0, "127.0.0.1")
+        #: What stands for the socket of each connection, where something is asked of it.
+        self.socket = socket.socket()
         self.loop.run(self.server.start())
         assert self.loop.factory is not None
         self.engine = self.loop.factory().engine
@@ -104,6 +107,7 @@ class Peer(asyncio.Transport):
     def __init__(self, front: MemoryServer) -> None:
         super().__init__()
         self.loop = front.loop
+        self.socket = front.socket
         self.output = bytearray()
         self.appetite: int | None = None
         self.is_finished = False  # the server has sent FIN
@@ -169,7 +173,10 @@ class Peer(asyncio.Transport):
         pass
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 1234)
+        return self.socket if name == "socket" else ("192.0.2.1", 1234)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return self.is_aborted

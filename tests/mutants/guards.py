@@ -143,4 +143,33 @@ GUARDS = (
         "            return\n",
         ("tests/test_handshake_rfc6455.py",),
     ),
+    Guard(
+        "fragment_count",
+        CORE + "reader.pyx",
+        "            > self.free_fragment_count + self.message_size / FRAGMENT_PRICE_SIZE\n",
+        "            > 1 << 30\n",
+        ("tests/limits/test_limits_of_messages.py",),
+    ),
+    Guard(
+        "control_rate",
+        CORE + "session.pyx",
+        "        elif not self.may_control(opcode):\n"
+        "            return self.fail(TOO_MANY_CONTROLS)\n",
+        "",
+        ("tests/limits/test_limits_of_messages.py",),
+    ),
+    Guard(
+        "max_backlog",
+        CORE + "policy.pyx",
+        "    return excess_size(line.cork, waiting_size(line, behind), size) != 0\n",
+        "    return False\n",
+        ("tests/test_limits.py",),
+    ),
+    Guard(
+        "max_connections",
+        "src/sockwave/admission.py",
+        "        if self._max_connections is not None and count > self._max_connections:\n",
+        "        if False:\n",
+        ("tests/limits/test_admission.py",),
+    ),
 )

@@ -63,3 +63,10 @@ def create_chat() -> sockwave.Server:
             res.end("Nothing here. The chat is at /\n")
 
     return server
+
+
+if __name__ == "__main__":
+    chat = create_chat()
+    chat.listen(8000, "127.0.0.1")
+    print("Chat on http://127.0.0.1:8000/", flush=True)
+    chat.run()

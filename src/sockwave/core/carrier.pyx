@@ -188,7 +188,6 @@ cdef class Engine:
             if self.carrier_count:
                 self.schedule_tick(self.loop.time())
 
-
     cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
         """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
         self.loop.call_later(ACCEPT_REST_S, again, listener)

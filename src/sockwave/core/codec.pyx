@@ -21,7 +21,6 @@ from sockwave import deflate as deflate_module
 cdef enum:
     # 7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end."
     TAIL_SIZE = 4
-    END_SIZE = 6
     # The standard library's inflater makes its output in a block of this size first: pieces of
     # just this size are never copied, and what passes a limit is noticed this soon.
     PIECE_SIZE = 32768
@@ -29,16 +28,18 @@ cdef enum:
     SLICE_SIZE = 16384
 
 # 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
-# Behind them comes an empty last block: reading ends there if the message was whole, and only then.
 cdef bytes TAIL = b"\x00\x00\xff\xff"
-cdef bytes END = TAIL + b"\x03\x00"
+
+# An empty last block. Behind a whole message it is read as one, and adds nothing; what is cut off
+# may take it for more of itself.
+cdef bytes LAST = b"\x03\x00"
 
 # 7.2.3.6: an empty block, for a message without a byte. The library would make nothing of it.
 cdef bytes EMPTY = b"\x00" + TAIL
 
 # What may follow a block that says it is the last (BFINAL), and nothing else: the end that was
 # appended here, and the octet with which 7.2.3.4 makes such a message fit for it.
-cdef tuple BEHIND_FINAL = (b"", END, b"\x00" + END)
+cdef tuple BEHIND_FINAL = (b"", TAIL, b"\x00" + TAIL)
 
 
 cdef class Deflater:
@@ -105,10 +106,10 @@ cdef class Inflater:
     cdef bytes inflate(self, const uint8_t* data, size_t size, Violation* violation):
         """Give the message, or None and what is wrong with it: it is over the limit, or corrupt."""
         cdef bytes message = None
-        cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + END_SIZE)
+        cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + TAIL_SIZE)
         if size:                    # of an empty message there may be no place
             memcpy(PyBytes_AS_STRING(deflated), data, size)
-        memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(END), END_SIZE)
+        memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(TAIL), TAIL_SIZE)
         violation[0] = CORRUPT_DEFLATE
         try:
             message = self.inflate_bounded(deflated, violation)
@@ -140,16 +141,18 @@ cdef class Inflater:
                 return None
             if inflater.eof:
                 break
+            source = inflater.unconsumed_tail
+            if not source:
+                if given == size and <size_t>PyBytes_GET_SIZE(piece) < wanted:
+                    if inflater.decompress(LAST, 1) or not inflater.eof:
+                        return None     # it ends too early
+                    break
+                source = whole[given:given + SLICE_SIZE]
+                given = min(given + SLICE_SIZE, size)
             left -= PyBytes_GET_SIZE(piece)
             if pieces is None:
                 pieces = []
             pieces.append(piece)
-            source = inflater.unconsumed_tail
-            if not source:
-                if given == size and <size_t>PyBytes_GET_SIZE(piece) < wanted:
-                    return None     # it ends too early
-                source = whole[given:given + SLICE_SIZE]
-                given = min(given + SLICE_SIZE, size)
         behind = inflater.unused_data
         if given < size:
             behind += bytes(whole[given:])

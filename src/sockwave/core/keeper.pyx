@@ -5,6 +5,7 @@ the remote endpoint is still responsive."
 """
 
 import random
+import secrets
 import time
 
 from libc.math cimport ceil
@@ -18,7 +19,7 @@ from sockwave.core.tally cimport IDLE_TIMEOUT, MAX_LIFETIME
 from sockwave.close import CloseCode, check_close
 
 cdef enum:
-    PAYLOAD_SIZE = 4
+    PAYLOAD_SIZE = 4            # of a ping, so that no pong answers it by chance
     # When something happened is known to the tick of the wheel's last look: so many earlier, at
     # most.
     STALE_TICKS = 2
@@ -36,9 +37,9 @@ ENDINGS = {
 }
 
 
-cdef double vary(double value, double part):
+cdef double vary(double value, double jitter):
     """Give a value that lies up to a part of it to either side."""
-    return value * random.uniform(1 - part, 1 + part)
+    return value * random.uniform(1 - jitter, 1 + jitter)
 
 
 cdef class Keeper(Deliverer):
@@ -142,7 +143,7 @@ cdef class Keeper(Deliverer):
         return 0
 
     cdef int send_ping(self) except -1:
-        cdef bytes payload = random.randbytes(PAYLOAD_SIZE)
+        cdef bytes payload = secrets.token_bytes(PAYLOAD_SIZE)
         if self.hub.pong_ticks:
             self.awaits_pong = True
             self.ping_due = self.line.engine.wheel.tick

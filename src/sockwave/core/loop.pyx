@@ -1,12 +1,12 @@
 """The epoll engine: accept, recv, send and epoll. Every system call of the core stands here."""
 
-import math
 import os
 import socket
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.math cimport ceil
 from libc.stdint cimport uint16_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -39,6 +39,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
+    int getsockopt(int fd, int level, int option, void* value, socklen_t* size)
     int getsockname(int fd, sockaddr* address, socklen_t* size)
     struct linger_option "linger":
         int l_onoff
@@ -50,7 +51,7 @@ cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
 
 cdef extern from "<netinet/tcp.h>" nogil:
-    int TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
+    int TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT
 
 cdef extern from "<sys/ioctl.h>" nogil:
     int ioctl(int fd, unsigned long request, int* value)
@@ -62,6 +63,7 @@ cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
 
 cdef enum:
+    LONGEST_WAIT_S = 86400      # in milliseconds it has to fit an int
     # Set in the epoll's pointer to a Listener; objects lie at even addresses.
     LISTENER_TAG = 1
 
@@ -152,6 +154,7 @@ cdef class EpollEngine(Engine):
         """Wait at most `timeout` seconds (None: as long as it takes) and serve what is ready; true
         when the loop's own descriptors want a look."""
         cdef int timeout_ms = -1
+        cdef double seconds
         self.cork.has_called_out = False
         self.end_turn()
         # What was called may have scheduled something,
@@ -159,7 +162,8 @@ cdef class EpollEngine(Engine):
         if self.cork.has_called_out or self.postponed or self.position < self.batch_size:
             timeout_ms = 0
         elif timeout is not None:
-            timeout_ms = math.ceil(min(max(timeout, 0), 86400) * 1000)
+            seconds = timeout
+            timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)
         self.serve(timeout_ms)
         return self.is_nested_ready
 
@@ -337,7 +341,17 @@ cdef class EpollSocket(Carrier):
 
     cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
         cdef uint8_t address[OWN_ADDRESS_SIZE]
-        return self.find_own_address(address) == AF_UNIX or (
+        cdef int patience_ms = 0
+        cdef socklen_t size = sizeof(patience_ms)
+        if self.find_own_address(address) == AF_UNIX:
+            return True
+        # Where Linux has this time, which `write_timeout` sets, it does not count the probes.
+        getsockopt(self.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, &size)
+        if patience_ms > 1000 * (idle_s + interval_s * count):
+            self.set_option(
+                IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * (idle_s + interval_s * count)
+            )
+        return (
             self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
             and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, idle_s)
             and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, interval_s)
@@ -382,8 +396,8 @@ cdef class EpollSocket(Carrier):
             return taken
         if errno == EAGAIN or errno == EINTR:
             return 0
-        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here it
-        # sees the end of the stream, behind what has come already.
+        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here
+        # it sees the end of the stream, behind what has come already.
         shutdown(self.fd, SHUT_RDWR)
         return -1
 

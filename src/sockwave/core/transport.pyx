@@ -73,6 +73,11 @@ cdef bint set_probes(object sock, int idle_s, int interval_s, int count) except 
         return False
     if sock.family == getattr(socket, "AF_UNIX", None):
         return True
+    # As in the epoll engine.
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    patience_ms = 1000 * (idle_s + interval_s * count)
+    if option is not None and sock.getsockopt(socket.IPPROTO_TCP, option) > patience_ms:
+        sock.setsockopt(socket.IPPROTO_TCP, option, patience_ms)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)

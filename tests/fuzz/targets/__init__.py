@@ -7,7 +7,17 @@ import importlib
 from collections.abc import Callable
 
 #: Every target, in the order in which they run.
-NAMES = ("frames", "drafts", "lifecycle", "handshake", "http", "extensions", "inflate")
+NAMES = (
+    "frames",
+    "drafts",
+    "lifecycle",
+    "handshake",
+    "http",
+    "extensions",
+    "inflate",
+    "proxy",
+    "forwarded",
+)
 
 #: The longest input of each, in bytes: what lies behind is more of the same.
 LENGTHS = {
@@ -18,6 +28,8 @@ LENGTHS = {
     "http": 4096,
     "extensions": 512,
     "inflate": 2048,
+    "proxy": 600,
+    "forwarded": 512,
 }
 
 

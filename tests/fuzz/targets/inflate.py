@@ -97,7 +97,7 @@ def expect(
         if len(message) > max_size:
             return heard, over
         # 7.2.3.4: a block with BFINAL is followed by an octet of its own, or by nothing.
-        if inflater.eof and inflater.unused_data not in (TAIL, b"\x00" + TAIL):
+        if inflater.eof and inflater.unused_data not in (b"", TAIL, b"\x00" + TAIL):
             return heard, {INVALID_DATA}
         if not inflater.eof and not is_sound(payload, window, bits):
             # It is cut off: what the server puts behind its end may pass for more of it.
@@ -120,7 +120,8 @@ def is_sound(payload: bytes, window: bytes, bits: int) -> bool:
     """Tell whether a stream, with its tail, ends where a block does: a last one can follow."""
     inflater = inflater_for(window, bits)
     try:
-        inflater.decompress(payload + TAIL + b"\x03\x00")
+        inflater.decompress(payload + TAIL)
+        more = inflater.decompress(b"\x03\x00")
     except zlib.error:
         return False
-    return bool(inflater.eof and not inflater.unused_data)
+    return bool(inflater.eof and not more and not inflater.unused_data)

@@ -168,7 +168,7 @@ class Client:
         elif step == 9:
             self.peer.take((0, 1, 50, 500, None, None)[argument % 6])
         elif step == 10:
-            self.front.loop.now += (0.05, 0.3, 1.0, 6.0)[argument & 3]
+            self.front.pass_time((0.1, 0.5, 3.0, 30.0)[argument & 3], self.peer)
         elif step == 11:
             self.start(
                 (self.receive, self.ping)[argument & 1]()

@@ -1,0 +1,60 @@
+"""Forwarded (RFC 7239) and X-Forwarded-*: what trusted proxies tell, and what anybody can write.
+
+Byte 0 chooses which proxies are trusted; the rest are header fields, a line each, whose first byte
+chooses the name.
+"""
+
+import ipaddress
+
+from sockwave.errors import Refused
+from sockwave.http.forwarded import Client, find_client
+from sockwave.http.headers import Headers
+from sockwave.trust import Trust
+
+NAMES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host")
+TRUSTED = (["192.0.2.0/24"], ["192.0.2.0/24", "10.0.0.0/8"], ["0.0.0.0/0"], ["198.51.100.0/24"])
+PEER = Client(("192.0.2.1", 1234), False)
+STRANGER = {"Forwarded": "for=6.6.6.6", "X-Forwarded-For": "6.6.6.6"}
+
+
+def run(data: bytes) -> None:
+    """Hold one request's fields to what may come of them."""
+    if not data:
+        return
+    trust = Trust("trusted_proxies", TRUSTED[data[0] & 3])
+    fields = [
+        (NAMES[ord(line[0]) & 3], line[1:].strip(" \t"))
+        for line in data[1:].decode("latin-1").split("\n")
+        if line and line.isprintable()
+    ]
+    client = find(fields, trust)
+    if client is None:
+        return
+    if not trust.covers(PEER.address):
+        assert client == PEER, "somebody was believed whom nobody trusts"
+        return
+    if client.address in ("", PEER.address):
+        return
+    assert isinstance(client.address, tuple)
+    host, port = client.address
+    ipaddress.ip_address(host)
+    assert 0 <= port <= 65535
+    if not trust.covers(client.address):
+        # What a client writes itself stands at the left, and changes nothing.
+        forged = list(fields)
+        for name, value in STRANGER.items():
+            first = next((i for i, field in enumerate(forged) if field[0] == name), None)
+            if first is not None:
+                forged[first] = (name, f"{value}, {forged[first][1]}")
+        again = find(forged, trust)
+        assert again is None or again == client, f"forged: {again!r} in place of {client!r}"
+
+
+def find(fields: list[tuple[str, str]], trust: Trust) -> Client | None:
+    """Give the client, None where the fields are refused."""
+    try:
+        return find_client(Headers(fields), PEER, trust)
+    except Refused as error:
+        refused = error
+    assert refused.status == 400
+    return None
