@@ -402,9 +402,12 @@ async def authorize_late(rig: Rig) -> None:
         return rig.points.counted(decide())
 
     authorize.decide = begin  # type: ignore[attr-defined]
-    client = await rig.open()
-    async with asyncio.timeout(PATIENCE_S):
-        status = await client.opened
+    try:
+        client = await rig.open()
+        async with asyncio.timeout(PATIENCE_S):
+            status = await client.opened
+    finally:
+        del authorize.decide  # type: ignore[attr-defined]
     was_cancelled = 0 < rig.points.at <= rig.points.count
     assert status == 101 if not was_cancelled else status != 101, status
 
