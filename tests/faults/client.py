@@ -62,7 +62,10 @@ def inflate(payload: bytes) -> bytes:
 
 
 class Client(asyncio.Protocol):
-    """One connection. Messages and control frames go to `hear(opcode, payload)`; pings and closes are answered."""
+    """One connection: messages and control frames go to `hear(opcode, payload)`.
+
+    Pings and closes are answered.
+    """
 
     def __init__(self, hear: Callable[[int, bytes], object] = lambda opcode, payload: None) -> None:
         loop = asyncio.get_running_loop()

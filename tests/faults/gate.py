@@ -1,7 +1,7 @@
 """Says when the shim may strike: while the core runs, and not while asyncio does.
 
-Of asyncio's transports a failed allocation is the end in more than one place: a socket accepted that
-no object has, a descriptor that is half forgotten and soon another one's. What that costs is
+Of asyncio's transports a failed allocation is the end in more than one place: a socket accepted
+that no object has, a descriptor that is half forgotten and soon another one's. What that costs is
 Python's affair, and says nothing about the core.
 """
 

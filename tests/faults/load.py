@@ -77,7 +77,7 @@ class Load:
         """Let it run for a while, then until something has been heard; False if nothing is."""
         before, end = self.heard_count, time.monotonic() + seconds + patience
         await asyncio.sleep(seconds)
-        while self.heard_count == before and time.monotonic() < end:
+        while self.heard_count == before and time.monotonic() < end:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
         return self.heard_count > before
 

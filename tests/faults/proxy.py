@@ -1,7 +1,8 @@
 """A proxy that delays, slices, resets and swallows what goes through it, as its seed says.
 
-Says its port on stdout, and at SIGTERM how much it has cut. Each connection has a temper of its own:
-most are only slow and cut small; some end with RST, or pass nothing on from some byte on, for ever.
+Says its port on stdout, and at SIGTERM how much it has cut. Each connection has a temper of its
+own: most are only slow and cut small; some end with RST, or pass nothing on from some byte on, for
+ever.
 """
 
 import argparse

@@ -161,10 +161,14 @@ class Survivor:
         run_open = Gate.opened(run)
 
         def run_once(loop: asyncio.BaseEventLoop) -> None:
-            try:
-                once(loop)
-            except MemoryError:
-                cls.count += 1
+            was_lost = False
+            while True:
+                try:
+                    cls.count += was_lost
+                    once(loop)
+                    return
+                except (MemoryError, SystemError):
+                    was_lost = True
 
         def run_handle(handle: Any) -> None:
             callback = handle._callback
@@ -174,28 +178,30 @@ class Survivor:
                 is_open = callback.__name__ not in ("_accept", "<lambda>")
                 (run_open if is_open else run)(handle)
                 return
+            was_lost = False
             while True:
                 try:
+                    cls.count += was_lost
                     handle._context.run(callback, *handle._args)
                     return
                 except (MemoryError, SystemError):  # the latter: CPython lost the former
-                    cls.count += 1
+                    was_lost = True
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException:
                     traceback.print_exc()
                     return
 
-        def call_soon(
-            loop: asyncio.BaseEventLoop, callback: Any, *arguments: Any, **more: Any
-        ) -> Any:
+        def call_soon(loop: Any, callback: Any, *arguments: Any, **more: Any) -> Any:
+            was_lost = False
             while True:
                 try:
+                    cls.count += was_lost
                     return schedule(loop, callback, *arguments, **more)
                 except (MemoryError, SystemError):
                     if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
                         raise
-                    cls.count += 1
+                    was_lost = True
 
         schedule = asyncio.BaseEventLoop.call_soon
         asyncio.BaseEventLoop.call_soon = call_soon  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""T6: SIGTERM under load: who was heard is answered, everybody is told 1001, the process ends with 0.
+"""T6: SIGTERM under load: who was heard is answered, everybody is told 1001, exit code 0.
 
 And a second SIGTERM, one in the middle of a handshake, one in the middle of a large send.
 """

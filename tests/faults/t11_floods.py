@@ -86,7 +86,7 @@ class Good:
             self.sent_at.append(time.perf_counter())
             client.send(self.stream.next_message())
         end = time.monotonic() + 10
-        while self.stream.heard_count < self.stream.sent_count and time.monotonic() < end:
+        while self.stream.heard_count < self.stream.sent_count and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         stood = not client.ended.done()
         client.reset()
@@ -178,7 +178,8 @@ async def run(
         verdict.require(size < idle_size * MEMORY_FACTOR, f"{size >> 10} KB stay")
     return verdict.close(
         f"good p99 {before_ms:.2f} ms before, {during_ms:.2f} during; "
-        f"{sum(counts.values())} attackers, {outcome['opened']} attacks, {outcome['closed']} closed; "
-        f"server CPU {cpu:.0%}; RSS {idle_size >> 10} KB before, {peak_size >> 10} during, "
+        f"{sum(counts.values())} attackers, {outcome['opened']} attacks, "
+        f"{outcome['closed']} closed; server CPU {cpu:.0%}; "
+        f"RSS {idle_size >> 10} KB before, {peak_size >> 10} during, "
         f"{size >> 10} after"
     )

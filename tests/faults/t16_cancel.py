@@ -1,4 +1,4 @@
-"""T16: every await is cancelled in turn, while it waits, and in the moment that it need not any more.
+"""T16: every await is cancelled in turn, while it waits, and when it need not any more.
 
 What was being done ends; nothing else does, nothing is left behind, and no reply goes astray.
 """
@@ -402,9 +402,12 @@ async def authorize_late(rig: Rig) -> None:
         return rig.points.counted(decide())
 
     authorize.decide = begin  # type: ignore[attr-defined]
-    client = await rig.open()
-    async with asyncio.timeout(PATIENCE_S):
-        status = await client.opened
+    try:
+        client = await rig.open()
+        async with asyncio.timeout(PATIENCE_S):
+            status = await client.opened
+    finally:
+        del authorize.decide  # type: ignore[attr-defined]
     was_cancelled = 0 < rig.points.at <= rig.points.count
     assert status == 101 if not was_cancelled else status != 101, status
 

@@ -173,7 +173,7 @@ async def run(engine: str, seed: int, *, connection_count: int, slope_bar_kb: fl
     """Connect and disconnect so many times."""
     verdict = Verdict("T17", engine, seed)
     chance = random.Random(seed)
-    server_core, client_core = choose_cores()
+    server_core, _ = choose_cores()
     samples = []
     opened = 0
     async with Served.start(engine, core=server_core) as served:

@@ -55,8 +55,11 @@ cdef class Inbox:
     cdef int wake(self) except -1:
         # Whoever was cancelled while it waited has left a dead future behind.
         while self.waiters:
-            waiter = self.waiters.popleft()
-            if not waiter.done():
+            waiter = self.waiters[0]
+            is_dead = waiter.done()
+            if not is_dead:
                 waiter.set_result(None)
+            self.waiters.popleft()      # now: who could not be woken is woken by the end
+            if not is_dead:
                 break
         return 0

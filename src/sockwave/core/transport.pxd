@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.writer cimport Vector
 from sockwave.core.carrier cimport Carrier, Engine
 
 cdef enum:
@@ -24,3 +25,6 @@ cdef class TransportCarrier(Carrier):
     cdef uint8_t* place         # where the transport was told to put the next bytes
     cdef bint is_write_paused
     cdef object claimed         # the address that a proxy has told; None: the transport's own
+
+    cdef Py_ssize_t write_out(self, const Vector* vectors, int count) except -2
+    cdef void give_up(self) noexcept

@@ -237,21 +237,31 @@ cdef class TransportCarrier(Carrier):
     # ---- what the carrier does
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        cdef Py_ssize_t taken = -1
+        try:
+            taken = self.write_out(vectors, count)
+        except BaseException:
+            pass
+        if taken < 0:
+            # Whatever it is, most likely want of memory, nobody knows what has been written.
+            self.give_up()
+        return taken
+
+    cdef Py_ssize_t write_out(self, const Vector* vectors, int count) except -2:
+        """Give the transport as much as it takes; -1: it has ended."""
         cdef Py_ssize_t taken = 0
         cdef size_t start = 0
         cdef int i = 0
         if self.is_lost or self.transport.is_closing():
             return -1
-        try:
-            while i < count and not self.is_write_paused:
-                piece = gather(vectors, count, &i, &start)
-                self.transport.write(piece)
-                taken += PyBytes_GET_SIZE(piece)
-        except BaseException:
-            # Whatever it is, most likely want of memory, nobody knows what has been written.
-            taken = -1
-            self.transport.abort()
+        while i < count and not self.is_write_paused:
+            piece = gather(vectors, count, &i, &start)
+            self.transport.write(piece)
+            taken += PyBytes_GET_SIZE(piece)
         return taken
+
+    cdef void give_up(self) noexcept:
+        self.transport.abort()
 
     cdef bint is_flushed(self) noexcept:
         return self.count == 0 and not self.is_write_paused

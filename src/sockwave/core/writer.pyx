@@ -335,11 +335,12 @@ cdef class Writer(Backlog):
         return 0
 
     cdef int release_waiters(self) except -1:
-        waiters = self.waiters
+        if self.waiters is None:
+            return 0
+        self.cork.has_called_out = True
+        while self.waiters:
+            if not self.waiters[0].done():
+                self.waiters[0].set_result(None)
+            self.waiters.pop(0)         # now: who could not be woken is woken by the end
         self.waiters = None
-        if waiters:
-            self.cork.has_called_out = True
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
         return 0
