@@ -18,7 +18,6 @@ START_S = 30.0
 #: A server that has been told to end and does not.
 STOP_S = 60.0
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Process:
@@ -106,8 +105,8 @@ class Process:
     @property
     def cpu_s(self) -> float:
         """Processor time used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_S
+        # The clock of another process, as clock_getcpuclockid(3) makes its number.
+        return time.clock_gettime((~self.pid << 3) | 2)
 
     @property
     def resident_size(self) -> int:
