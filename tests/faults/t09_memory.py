@@ -326,7 +326,7 @@ async def run(
             if served.is_alive:
                 await campaign.check_growth("the end")
             leaked = (shim.control.living_count - campaign.living_count) / campaign.point_count
-            survived = (await served.ask())["survived"] if served.is_alive else 0
+            state = await served.ask() if served.is_alive else {"survived": 0, "stranded": 0}
             crashes = 0 if served.is_alive else 1
     finally:
         shim.close()
@@ -337,5 +337,6 @@ async def run(
         f"{leaked:.2f} blocks leaked at each; "
         f"{outcomes['whole']} conversations unharmed, {outcomes['cut']} cut, "
         f"{outcomes['hung']} hung, bystander lost {campaign.bystander.lost_count}, "
-        f"{survived} times asyncio's own loop had to be caught"
+        f"{state['survived']} times asyncio's own loop had to be caught, "
+        f"{state['stranded']} tasks that it stranded"
     )
