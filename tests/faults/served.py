@@ -111,8 +111,8 @@ class Echo:
         except sockwave.ConnectionClosed:
             pass
         except Exception as error:
+            conn.abort()  # first: to tell of it may fail as well
             self.failed(error)
-            conn.close(1011)
 
     def failed(self, error: BaseException) -> None:
         """Keep what went wrong: the faults have it happen."""
