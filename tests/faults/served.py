@@ -60,6 +60,14 @@ TASKS: dict[str, Callable[[sockwave.Connection], Awaitable[None]]] = {
 }
 
 
+def is_stranded(task: Any) -> bool:
+    """Tell whether a task waits for what is done: asyncio has lost its wake-up, for want of memory.
+
+    Such a task never goes on, and cannot be cancelled; it keeps its connection.
+    """
+    return task._fut_waiter is not None and task._fut_waiter.done()
+
+
 class Echo:
     """An application that remembers for whom it has echoed how much."""
 
@@ -103,8 +111,8 @@ class Echo:
         except sockwave.ConnectionClosed:
             pass
         except Exception as error:
+            conn.abort()  # first: to tell of it may fail as well
             self.failed(error)
-            conn.close(1011)
 
     def failed(self, error: BaseException) -> None:
         """Keep what went wrong: the faults have it happen."""
@@ -133,6 +141,7 @@ class Echo:
             "carriers": server._engine.carrier_count,
             "openings": len(server.openings),
             "tasks": len(asyncio.all_tasks()),
+            "stranded": sum(map(is_stranded, asyncio.all_tasks())),
             "timers": sum(not handle.cancelled() for handle in loop._scheduled),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "kinds": {kind: kinds[kind] for kind in KINDS if kind in kinds},

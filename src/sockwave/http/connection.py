@@ -328,12 +328,17 @@ class HttpConnection(Receiver):
 
     def _end(self) -> None:
         """Close the carrier when the peer has taken nearly everything that was written to it."""
-        self._leave(Phase.DRAINING)
-        self._patience.begin(Wait.EXCHANGE)
-        if self.carrier.backlog_size > self.limits.high_water:
-            self.hold(self.loop.create_task(self._close_drained()))
-        else:
-            self._close_carrier()
+        try:
+            self._leave(Phase.DRAINING)
+            self._patience.begin(Wait.EXCHANGE)
+            if self.carrier.backlog_size > self.limits.high_water:
+                self.hold(self.loop.create_task(self._close_drained()))
+            else:
+                self._close_carrier()
+        except BaseException:
+            # Half of it has been done, and nothing else would end it.
+            self.carrier.abort()
+            raise
 
     async def _close_drained(self) -> None:
         """Close the carrier behind a large answer."""
