@@ -103,7 +103,12 @@ def take_percentile(good: list[Good]) -> float:
 
 
 async def attack(
-    port: int, counts: Mapping[str, int], seconds: float, patience_s: float, core: int
+    port: int,
+    counts: Mapping[str, int],
+    seconds: float,
+    patience_s: float,
+    core: int,
+    started: asyncio.Event | None = None,
 ) -> dict[str, int]:
     """Let all kinds of attackers loose, and give what became of them."""
     total = {"opened": 0, "closed": 0, "failed": 0}
@@ -114,6 +119,8 @@ async def attack(
             arguments += ["--seconds", str(seconds), "--patience-s", str(patience_s)]
             crowd = Process.run("attackers.py", *arguments, core=core, nice=19)
             crowds.append(await stack.enter_async_context(crowd))
+        if started is not None:
+            started.set()
         for crowd in crowds:
             for name, count in (await crowd.hear(seconds + 2 * PATIENCE_S)).items():
                 total[name] += count
@@ -151,9 +158,13 @@ async def run(
             take_percentile(good)
             await asyncio.sleep(seconds)
             before_ms = take_percentile(good)
+            started = asyncio.Event()
             flood = asyncio.ensure_future(
-                attack(served.port, counts, seconds, patience_s, client_core)
+                attack(served.port, counts, seconds, patience_s, client_core, started)
             )
+            # To make a process stops this one, and those who wait for an echo in it.
+            await started.wait()
+            take_percentile(good)
             cpu_s = served.cpu_s
             await asyncio.sleep(seconds)
             during_ms = take_percentile(good)

@@ -14,5 +14,6 @@ cdef class Connection(Keeper):
     cdef readonly uint64_t dropped_count
 
     cdef Deflater deflater_for(self, int policy)
+    cdef bint try_step(self, int step) except -1
     cdef int take_step(self, int step) except -1
     cdef int end_pings(self) except -1

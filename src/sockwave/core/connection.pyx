@@ -81,13 +81,22 @@ cdef class Connection(Keeper):
         cdef int step
         # Each for itself: what cannot be done, for want of memory, must not keep the rest from it.
         for step in range(HAND_OVER, LAST_STEP + 1):
-            try:
-                self.take_step(step)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self.hub.engine.tell(error, self.line)
+            # Who is not told of the end would wait for ever: what has failed is tried once more.
+            if not self.try_step(step) and step != EMIT_CLOSE:
+                self.try_step(step)
         return self.forget_listeners()
+
+    cdef bint try_step(self, int step) except -1:
+        """Take a step, and tell whether it went well."""
+        cdef bint is_taken = False
+        try:
+            self.take_step(step)
+            is_taken = True
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.hub.engine.tell(error, self.line)
+        return is_taken
 
     cdef int take_step(self, int step) except -1:
         """Take one of the steps in which a connection ends."""
