@@ -5,11 +5,10 @@ elsewhere at once, where a socket that nobody accepts would keep them, and whoev
 them, until they lose patience.
 """
 
-import socket
 import sys
 from typing import Protocol, TypeAlias
 
-from sockwave.address import Address, spell
+from sockwave.address import Address, parse_address, spell
 from sockwave.core.carrier import Carrier, Engine
 from sockwave.core.receiver import Receiver
 from sockwave.http.serialize import serialize_response
@@ -25,9 +24,6 @@ _FAREWELL_COUNT = 32
 
 # Where the system names no limit (Windows): as many as one address can have ports.
 _COUNT_WITHOUT_LIMIT = 1 << 16
-
-# RFC 4291, 2.5.5.2: an IPv4 address as a dual-stack socket shows it.
-_IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
 #: An IPv4 address, or the first half of an IPv6 one.
 Network: TypeAlias = str | bytes
@@ -75,10 +71,8 @@ def network_of(address: Address) -> Network | None:
     host: str = address[0]
     if ":" not in host:
         return host
-    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-    if packed.startswith(_IPV4_MAPPED):
-        return socket.inet_ntoa(packed[12:])
-    return packed[:8]
+    parsed = parse_address(host)
+    return str(parsed) if parsed.version == 4 else parsed.packed[:8]
 
 
 class Admission:

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from sockwave.trust import parse_address
+from sockwave.address import parse_address
 
 # 2.1: "a 107-byte buffer is always enough to store all the line".
 MAX_V1_SIZE = 107

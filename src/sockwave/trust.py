@@ -4,21 +4,9 @@ import ipaddress
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from sockwave.address import Address
+from sockwave.address import Address, IPAddress, parse_address
 
-IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def parse_address(text: str) -> IPAddress:
-    """Read an IP address; one of IPv4 that is written as one of IPv6 is the first.
-
-    Raises ValueError for anything else.
-    """
-    address = ipaddress.ip_address(text.partition("%")[0])  # without the scope of a link
-    # RFC 4291, 2.5.5.2: so a socket for both shows the peers of IPv4.
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address if mapped is None else mapped
 
 
 class Trust:

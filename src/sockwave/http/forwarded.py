@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from sockwave.address import Address
+from sockwave.address import Address, parse_address
 from sockwave.errors import Refused
 from sockwave.http.check import is_host
 from sockwave.http.headers import Headers
-from sockwave.trust import Trust, parse_address
+from sockwave.trust import Trust
 
 # Honest chains have a handful; each one costs a look at the networks that are trusted.
 _MAX_HOP_COUNT = 100
