@@ -163,14 +163,10 @@ async def test_close_fails_the_peer_when_the_cap_would_be_passed(
     assert reference.parse_close(last.payload)[1] == TRY_AGAIN_LATER
 
 
-@pytest.mark.parametrize("by_call", [False, True])
-@pytest.mark.parametrize("size", [20, 9_000])
-async def test_drop_new_drops_what_does_not_fit_and_counts_it(
-    start_jammed: StartJammed, size: int, by_call: bool
-) -> None:
-    jammed = await start_jammed(slow="close" if by_call else "drop_new")
+def send_past_the_cap(jammed: Jammed, size: int, options: dict[str, Any]) -> tuple[int, int]:
+    """Send twice as much as may wait; give how many messages that was, and how many were dropped,
+    of which some were, and not all."""
     conn = jammed.conn
-    options: dict[str, Any] = {"slow": "drop_new"} if by_call else {}
     count = 2 * CAP // size
     for i in range(count):
         conn.send(numbered(i, size), **options)
@@ -178,6 +174,16 @@ async def test_drop_new_drops_what_does_not_fit_and_counts_it(
     dropped = conn.dropped_count
     assert 0 < dropped < count
     assert jammed.server.dropped_count == dropped
+    return count, dropped
+
+
+@pytest.mark.parametrize("by_call", [False, True])
+@pytest.mark.parametrize("size", [20, 9_000])
+async def test_drop_new_drops_what_does_not_fit_and_counts_it(
+    start_jammed: StartJammed, size: int, by_call: bool
+) -> None:
+    jammed = await start_jammed(slow="close" if by_call else "drop_new")
+    count, dropped = send_past_the_cap(jammed, size, {"slow": "drop_new"} if by_call else {})
     assert numbers(await jammed.read_all()) == list(range(count - dropped))
 
 
@@ -188,14 +194,7 @@ async def test_drop_old_keeps_the_newest_in_their_order(
 ) -> None:
     jammed = await start_jammed(slow="close" if by_call else "drop_old")
     conn = jammed.conn
-    options: dict[str, Any] = {"slow": "drop_old"} if by_call else {}
-    count = 2 * CAP // size
-    for i in range(count):
-        conn.send(numbered(i, size), **options)
-        assert conn.backlog_size <= CAP
-    dropped = conn.dropped_count
-    assert 0 < dropped < count
-    assert jammed.server.dropped_count == dropped
+    count, _ = send_past_the_cap(jammed, size, {"slow": "drop_old"} if by_call else {})
     # A small message counts for what it costs.
     room = CAP if size > 128 else CAP // 128 * size
     assert conn.backlog_size > room - size - 4, "more was dropped than had to be"

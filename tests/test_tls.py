@@ -200,14 +200,19 @@ async def test_a_plain_connection_has_no_tls(engine: str, error_log: ErrorLog) -
     assert facts == [None]
 
 
+def demanding_context() -> ssl.SSLContext:
+    """Make a server's context that wants a certificate of its clients."""
+    context = server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    AUTHORITY.configure_trust(context)
+    return context
+
+
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_client_certificate_is_required_and_shown(
     start_tls: StartTls, newest: ssl.TLSVersion
 ) -> None:
-    context = server_context()
-    context.verify_mode = ssl.CERT_REQUIRED
-    AUTHORITY.configure_trust(context)
-    server = await start_tls(context)
+    server = await start_tls(demanding_context())
     seen: list[Any] = []
     server.on("connection", lambda conn: seen.append(conn.tls))
     known = client_context(newest=newest)
@@ -222,10 +227,7 @@ async def test_a_client_certificate_is_required_and_shown(
 async def test_a_client_without_the_certificate_is_turned_away_and_nobody_else(
     start_tls: StartTls, newest: ssl.TLSVersion
 ) -> None:
-    context = server_context()
-    context.verify_mode = ssl.CERT_REQUIRED
-    AUTHORITY.configure_trust(context)
-    server = await start_tls(context)
+    server = await start_tls(demanding_context())
     known = client_context()
     issue("client.example").configure_cert(known)
     present = await TlsWire.connect(server.addresses[0], known)
