@@ -3,10 +3,11 @@
 Each connection sends a batch of --depth messages in one write, waits for all of the replies, and
 sends the next. With --speaker the first connection alone sends, and every message has to come to
 all of them; with --every each connection sends when its turn comes; with --handshakes connections
-are opened, again and again, and nothing is sent. With --idle they are opened and held.
+are opened, again and again, and nothing is sent. With --idle they are opened and held. With
+--silent the server answers nothing but a ping behind each batch.
 
-Prints a line of JSON for each event ("open", then "result"); what is wrong goes to stderr, with exit
-status 1. Runs on Linux.
+Prints a line of JSON for each event ("open", then "result"); what is wrong goes to stderr, with
+exit status 1. Runs on Linux.
 """
 
 import argparse
@@ -21,7 +22,8 @@ import documents
 from samples import Sample, Server, take_sample
 
 from sockwave.core.client import LoadError, Target
-from sockwave.core.exchange import DeflatedExchange, Exchange
+from sockwave.core.deflated import DeflatedExchange
+from sockwave.core.exchange import Exchange, SilentExchange
 from sockwave.core.load import Load
 
 SETTLE_S = 0.02
@@ -45,6 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     shape.add_argument("--every", type=float, default=0.0, help="seconds between two of its turns")
     shape.add_argument("--handshakes", action="store_true", help="open, again and again")
     shape.add_argument("--idle", type=float, help="seconds to hold the connections, or until EOF")
+    add("--silent", action="store_true", help="nothing is echoed: a pong answers for a batch")
     add("--talk", action="store_true", help="with --idle: each sends a batch first")
     add("--warmup", type=float, default=0.5, help="seconds of load before the measured time")
     add("--seconds", type=float, default=3.0, help="measured (default %(default)s)")
@@ -69,7 +72,7 @@ def make_exchange(options: argparse.Namespace, agreement: str | None) -> Exchang
     speaker_count = 1 if options.speaker else options.connections
     settings = (options.size, options.depth, options.binary, speaker_count)
     if agreement is None:
-        return Exchange(*settings)
+        return SilentExchange(*settings) if options.silent else Exchange(*settings)
     name, *parameters = [part.strip() for part in agreement.split(";")]
     if name != "permessage-deflate":
         raise LoadError(f"expected permessage-deflate, got {agreement}")
@@ -165,7 +168,8 @@ def run_handshakes(load: Load, options: argparse.Namespace) -> None:
 
 def main() -> int:
     options = parse_arguments()
-    load = Load(make_target(options), options.connections, options.patience)
+    target = make_target(options)
+    load = Load(target, options.connections, options.patience)
     try:
         if options.handshakes:
             run_handshakes(load, options)
@@ -174,7 +178,7 @@ def main() -> int:
         exchange = make_exchange(options, load.agreement)
         if options.talk:
             load.talk(exchange)
-        tell("open", connections=options.connections, request_size=len(make_target(options).request))
+        tell("open", connections=options.connections, request_size=len(target.request))
         if options.idle is None:
             run_load(load, exchange, options)
         else:

@@ -88,6 +88,4 @@ def take_sample(server: Server | None) -> Sample:
     own_s = usage.ru_utime + usage.ru_stime
     if server is None:
         return Sample(time.monotonic(), own_s)
-    return Sample(
-        time.monotonic(), own_s, server.cpu_s(), *server.ticks_s(), server.waited_s()
-    )
+    return Sample(time.monotonic(), own_s, server.cpu_s(), *server.ticks_s(), server.waited_s())

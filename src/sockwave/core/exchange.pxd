@@ -6,6 +6,11 @@ from sockwave.core.client cimport Client
 from sockwave.core.codec cimport Inflater
 from sockwave.core.frames cimport MAX_HEADER_SIZE
 
+cdef enum:
+    KEY_SIZE = 4
+
+cdef size_t write_masked_header(uint8_t* out, uint8_t first, size_t size) noexcept nogil
+
 cdef class Talker(Client):
     """A connection that has something to say."""
     cdef uint32_t index
@@ -45,10 +50,5 @@ cdef class Exchange:
     ) except 0
     cdef int complain(self, Talker who, const uint8_t* data, size_t size) except -1
 
-cdef class DeflatedExchange(Exchange):
-    """Compressed documents and their echoes, compressed or not (RFC 7692)."""
-    cdef list documents, bodies         # as they are, and compressed
-    cdef Inflater inflater              # that of all which keep no context
-    cdef bint keeps_context
-
-    cdef int judge(self, Talker who, Talker speaker, size_t head_size) except -1
+cdef class SilentExchange(Exchange):
+    """Messages that nobody answers; a ping behind each batch is."""

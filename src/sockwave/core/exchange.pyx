@@ -2,20 +2,19 @@
 
 Every message has a stamp, its number and its connection's, so that a reply that is lost, doubled,
 swapped or stale is found; every reply is compared byte by byte, frame header and all. Frames are
-masked with a key of their own (RFC 6455, section 5.3) up to FRESH_KEY_SIZE. Above it each place in a
-batch keeps its key: to mask large messages anew would cost the client as much as the server, and
+masked with a key of their own (RFC 6455, section 5.3) up to FRESH_KEY_SIZE. Above it each place in
+a batch keeps its key: to mask large messages anew would cost the client as much as the server, and
 no server can see the difference.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 from sockwave.core.frames cimport (
-    BINARY, CLOSE, FIN, NO_VIOLATION, RSV1, TEXT, Header, Violation, parse_header, write_header,
+    BINARY, CLOSE, FIN, PING, PONG, TEXT, Header, parse_header, write_header,
 )
 
-from sockwave import deflate
 from sockwave.core.client import LoadError
 
 cdef extern from "mask.h" nogil:
@@ -23,11 +22,11 @@ cdef extern from "mask.h" nogil:
 
 cdef enum:
     STAMP_SIZE = 8
-    KEY_SIZE = 4
     MASKED = 0x80
+    PING_HEAD_SIZE = 2
+    PING_SIZE = PING_HEAD_SIZE + KEY_SIZE + STAMP_SIZE
     FRESH_KEY_SIZE = 4096
     MAX_MEMORY_SIZE = 1 << 30   # of all batches
-    REPLY_SLACK = 256           # bytes by which compressing may make a message longer
     SHOWN_SIZE = 16             # bytes of a wrong reply
     FIRST_CHARACTER = 0x20      # of the 95 that ASCII prints
 
@@ -58,7 +57,7 @@ cdef inline bint differs(const uint8_t* a, const uint8_t* b, size_t size) noexce
     return (words[0] ^ words[1] | words[2] ^ words[3]) != 0
 
 
-cdef inline size_t write_masked_header(uint8_t* out, uint8_t first, size_t size) noexcept nogil:
+cdef size_t write_masked_header(uint8_t* out, uint8_t first, size_t size) noexcept nogil:
     """Write the header of a client's frame, all but its key."""
     cdef size_t head_size = write_header(out, first, size)
     out[1] |= MASKED
@@ -123,14 +122,14 @@ cdef class Exchange:
     cdef int equip(self, Talker who, bint speaks) except -1:
         cdef uint8_t* frame
         cdef uint32_t key
-        cdef int i
+        cdef int _i
         if not speaks:
             return 0
         who.batch_size = self.frame_size * self.depth
         who.batch = frame = <uint8_t*>malloc(who.batch_size)
         if frame is NULL:
             raise MemoryError
-        for i in range(self.depth):
+        for _i in range(self.depth):
             key = self.draw_key()
             memcpy(frame, self.head, self.head_size)
             memcpy(frame + self.head_size, &key, KEY_SIZE)
@@ -147,8 +146,8 @@ cdef class Exchange:
         cdef size_t stamp_size = self.stamp_size
         cdef bint is_fresh = self.size <= FRESH_KEY_SIZE
         cdef uint32_t key, old_key
-        cdef int i
-        for i in range(self.depth):
+        cdef int _i
+        for _i in range(self.depth):
             body = key_place + KEY_SIZE
             memcpy(&key, key_place, KEY_SIZE)
             if is_fresh:
@@ -184,25 +183,25 @@ cdef class Exchange:
         cdef uint8_t[MAX_HEADER_SIZE + STAMP_SIZE] start
         cdef size_t start_size = self.reply_head_size + self.stamp_size
         cdef size_t at = who.heard
+        cdef size_t part = min(size, self.reply_size - at)
         cdef size_t used = 0
-        size = min(size, self.reply_size - at)
         if at < start_size:
             memcpy(start, self.reply_head, MAX_HEADER_SIZE)
             write_stamp(start + self.reply_head_size, who.heard_count, speaker.index)
-            used = min(start_size - at, size)
+            used = min(start_size - at, part)
             if differs(data, start + at, used):
                 self.complain(who, data, size)
-        if used < size and differs(
-            data + used, self.payload + (at + used - self.reply_head_size), size - used
+        if used < part and differs(
+            data + used, self.payload + (at + used - self.reply_head_size), part - used
         ):
             self.complain(who, data, size)
-        if at + size == self.reply_size:
+        if at + part == self.reply_size:
             who.heard = 0
             who.heard_count += 1
             self.heard_size += self.reply_size
         else:
-            who.heard = at + size
-        return size
+            who.heard = at + part
+        return part
 
     cdef int complain(self, Talker who, const uint8_t* data, size_t size) except -1:
         """Say how a reply is wrong; what has come before of it was right."""
@@ -211,9 +210,10 @@ cdef class Exchange:
         if who.heard == 0 and parse_header(data, size, &header) and header.opcode == CLOSE:
             if header.length < 2 or size < 4:
                 raise LoadError(f"closed by the server after {who.heard_count} replies")
+            reason = data[4:min(size, header.size + header.length)].decode(errors="replace")
             raise LoadError(
                 f"closed by the server after {who.heard_count} replies, code "
-                f"{data[2] << 8 | data[3]}, reason {data[4:min(size, header.size + header.length)]}"
+                f"{data[2] << 8 | data[3]}, reason {reason!r}"
             )
         raise LoadError(
             f"reply {who.heard_count} differs from its message, at byte {who.heard} of the frame "
@@ -222,110 +222,47 @@ cdef class Exchange:
         )
 
 
-cdef class DeflatedExchange(Exchange):
-    """Compressed documents and their echoes, compressed or not.
+cdef class SilentExchange(Exchange):
+    """Messages that nobody answers; a ping behind each batch is.
 
-    Each of the bodies is a document compressed by itself, as section 7.2.1 of RFC 7692 has it,
-    which suits a server whether or not it would remember the one before.
+    Its pong (RFC 6455, section 5.5.3) says that the server has read the batch.
     """
 
-    def __init__(
-        self, size_t size, int depth=1, bint binary=False, int speaker_count=1, *, documents,
-        bodies, bint keeps_context=False,
-    ):
-        cdef size_t longest = max(len(body) for body in bodies)
-        super().__init__(size, depth, binary, speaker_count)
-        if any(len(document) != size for document in documents):
-            raise ValueError(f"expected documents of {size} bytes")
-        self.documents = list(documents)
-        self.bodies = list(bodies)
-        self.keeps_context = keeps_context
-        self.inflater = self.make_inflater()
-        self.frame_size = MAX_HEADER_SIZE + longest
-        self.reply_size = MAX_HEADER_SIZE + 2 * size + REPLY_SLACK
-
-    def make_inflater(self):
-        """Make what inflates replies; no window that a server may have chosen is larger."""
-        return Inflater(deflate.library, 15, self.keeps_context, self.size)
-
     cdef int equip(self, Talker who, bint speaks) except -1:
-        who.inflater = self.make_inflater() if self.keeps_context else self.inflater
-        who.reply = <uint8_t*>malloc(self.reply_size)
+        cdef void* longer
+        Exchange.equip(self, who, speaks)
         if speaks:
-            who.batch = <uint8_t*>calloc(self.depth, self.frame_size)
-        if who.reply is NULL or (speaks and who.batch is NULL):
-            raise MemoryError
+            longer = realloc(who.batch, who.batch_size + PING_SIZE)
+            if longer is NULL:
+                raise MemoryError
+            who.batch = <uint8_t*>longer
+            who.batch_size += PING_SIZE
         return 0
 
     cdef int compose(self, Talker who) except -1:
-        """Make the next batch out of the documents that are due."""
-        cdef uint8_t* place = who.batch
-        cdef bytes body
-        cdef size_t size
-        cdef uint32_t key
-        cdef int i
-        for i in range(self.depth):
-            body = self.bodies[(who.index * 7 + who.sent_count) % len(self.bodies)]
-            size = PyBytes_GET_SIZE(body)
-            key = self.draw_key()
-            place += write_masked_header(place, self.head[0] | RSV1, size)
-            memcpy(place, &key, KEY_SIZE)
-            memcpy(place + KEY_SIZE, PyBytes_AS_STRING(body), size)
-            mask_payload(place + KEY_SIZE, size, key)
-            place += KEY_SIZE + size
-            who.sent_count += 1
-        who.batch_size = place - who.batch
-        who.written = 0
+        """Put a ping behind the frames, with the stamp of what would come next."""
+        cdef uint8_t* ping = who.batch + (who.batch_size - PING_SIZE)
+        cdef uint32_t key = self.draw_key()
+        Exchange.compose(self, who)
+        write_masked_header(ping, FIN | PING, STAMP_SIZE)
+        memcpy(ping + PING_HEAD_SIZE, &key, KEY_SIZE)
+        write_stamp(ping + PING_HEAD_SIZE + KEY_SIZE, who.sent_count, who.index)
+        mask_payload(ping + PING_HEAD_SIZE + KEY_SIZE, STAMP_SIZE, key)
         return 0
 
     cdef size_t check_part(
         self, Talker who, Talker speaker, const uint8_t* data, size_t size
     ) except 0:
-        """Keep what has come until the reply is whole."""
-        cdef Header header
-        cdef size_t used = 0
-        cdef size_t wanted = 2
-        while True:
-            if parse_header(who.reply, who.heard, &header):
-                wanted = header.size
-                if header.complete:
-                    if header.length > self.reply_size - header.size:
-                        self.complain(who, data, size)
-                    wanted += header.length
-                    if who.heard == wanted:
-                        break
-            if used == size:
-                return size
-            wanted = min(wanted - who.heard, size - used)
-            memcpy(who.reply + who.heard, data + used, wanted)
-            who.heard += wanted
-            used += wanted
-        if header.opcode == CLOSE:
+        """Compare what is there of a pong, which answers for a whole batch."""
+        cdef uint8_t[PING_HEAD_SIZE + STAMP_SIZE] pong
+        cdef size_t part = min(size, PING_HEAD_SIZE + STAMP_SIZE - who.heard)
+        write_header(pong, FIN | PONG, STAMP_SIZE)
+        write_stamp(pong + PING_HEAD_SIZE, who.heard_count + self.depth, speaker.index)
+        if memcmp(data, pong + who.heard, part) != 0:
+            self.complain(who, data, size)
+        who.heard += part
+        if who.heard == PING_HEAD_SIZE + STAMP_SIZE:
+            self.heard_size += who.heard
+            who.heard_count += self.depth
             who.heard = 0
-            self.complain(who, who.reply, wanted)
-        self.judge(who, speaker, header.size)
-        return used
-
-    cdef int judge(self, Talker who, Talker speaker, size_t head_size) except -1:
-        """Compare a whole reply with its document."""
-        cdef bytes document = self.documents[
-            (speaker.index * 7 + who.heard_count) % len(self.documents)
-        ]
-        cdef Violation violation = NO_VIOLATION
-        cdef bytes text = who.reply[head_size:who.heard]
-        if who.reply[0] & ~RSV1 != self.reply_head[0]:
-            raise LoadError(
-                f"reply {who.heard_count}: expected a whole message with a first byte of "
-                f"{self.reply_head[0]:02x} or {self.reply_head[0] | RSV1:02x}, "
-                f"got {who.reply[0]:02x}"
-            )
-        if who.reply[0] & RSV1:
-            text = who.inflater.inflate(
-                who.reply + head_size, who.heard - head_size, &violation
-            )
-        if text != document:
-            raise LoadError(f"reply {who.heard_count} is not its document")
-        self.heard_size += who.heard
-        who.heard = 0
-        who.heard_count += 1
-        return 0
+        return part
