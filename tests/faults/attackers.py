@@ -18,6 +18,7 @@ from client import PING, RSV1, TAIL, abort_transport, make_frame, make_request
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 #: Who was closed comes again after so long: a flood of handshakes is what the limits are for, too.
 REST_S = 0.25
+SEND_SIZE = 65536
 
 
 class Attack:
@@ -68,9 +69,14 @@ class Peer(asyncio.Protocol):
         self.may_write.set()
 
     async def connect(self, port: int, *, receive_size: int = 4096) -> None:
-        """Connect from one of many addresses, with little room for what it does not read."""
+        """Connect from one of many addresses, with little room for what it does not read.
+
+        And with no more room than it needs for what it sends: that would be an attacker's own
+        memory, but here it comes out of what the kernel has for the server, too.
+        """
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_size)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_SIZE)
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         try:
