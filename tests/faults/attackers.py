@@ -18,6 +18,8 @@ from client import PING, RSV1, TAIL, abort_transport, make_frame, make_request
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 #: Who was closed comes again after so long: a flood of handshakes is what the limits are for, too.
 REST_S = 0.25
+#: In which it hears of its end, if that has come.
+LOOK_S = 1.0
 SEND_SIZE = 65536
 
 
@@ -52,6 +54,9 @@ class Attack:
             await asyncio.wait([peer.ended], timeout=left)
             acting.cancel()
             await asyncio.gather(acting, return_exceptions=True)
+            # Who neither reads nor has anything to write has not heard of its end.
+            peer.transport.resume_reading()
+            await asyncio.wait([peer.ended], timeout=LOOK_S)
             self.closed_count += peer.ended.done()
             abort_transport(peer.transport)
             await asyncio.sleep(REST_S)
