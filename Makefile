@@ -28,8 +28,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
 CORE := $(patsubst src/sockwave/core/%.pyx,sockwave.core.%,$(wildcard src/sockwave/core/*.pyx))
 ifneq ($(shell uname -s),Linux)
-# epoll, and what loads servers
-CORE := $(filter-out $(addprefix sockwave.core.,loop tls_socket \
+# epoll, and the load of the benchmarks
+CORE := $(filter-out $(addprefix sockwave.core.,poller epoll_socket epoll_engine tls_socket \
 	latencies client exchange deflated load),$(CORE))
 endif
 

@@ -11,14 +11,10 @@ import struct
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from sockwave.core.carrier cimport READ_SIZE
+from sockwave.core.engine cimport READ_SIZE
+from sockwave.core.system cimport MSG_NOSIGNAL, recv, send_bytes
 
 from sockwave.errors import SockwaveError
-
-cdef extern from "<sys/socket.h>" nogil:
-    ssize_t recv(int fd, void* data, size_t size, int flags)
-    ssize_t send(int fd, const void* data, size_t size, int flags)
-    int MSG_NOSIGNAL
 
 cdef enum:
     MAX_ANSWER_SIZE = 65536
@@ -202,7 +198,7 @@ cdef class Client:
         return 0
 
     cdef size_t send_bytes(self, const uint8_t* data, size_t size) except? 0:
-        cdef ssize_t taken = send(self.fd, data, size, MSG_NOSIGNAL)
+        cdef ssize_t taken = send_bytes(self.fd, data, size, MSG_NOSIGNAL)
         if taken >= 0:
             return taken
         if errno == EAGAIN or errno == EINTR:

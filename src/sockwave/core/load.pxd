@@ -5,14 +5,10 @@ from libc.stdint cimport uint8_t, uint64_t
 from sockwave.core.client cimport Target
 from sockwave.core.exchange cimport Exchange, Talker
 from sockwave.core.latencies cimport Latencies
-
-cdef extern from "poller.h" nogil:
-    ctypedef struct poller_event:
-        pass
+from sockwave.core.system cimport poller_event
 
 cdef enum:
     EVENT_COUNT = 256           # taken from the kernel at once
-    READ_SIZE = 262144          # bytes asked of the kernel at once
 
 cdef class Load:
     """Connections to one target, in one thread and one epoll."""

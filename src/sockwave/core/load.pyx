@@ -13,16 +13,13 @@ from libc.stdlib cimport free, malloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
 from posix.unistd cimport close, read
 
-from sockwave.core.client import LoadError
+from sockwave.core.engine cimport READ_SIZE
+from sockwave.core.system cimport (
+    POLL_READ, POLL_WRITE, poller_add, poller_change, poller_create, poller_wait, poller_what,
+    poller_who,
+)
 
-cdef extern from "poller.h" nogil:
-    enum: POLL_READ, POLL_WRITE
-    int poller_create()
-    int poller_add(int poller, int fd, uint32_t interest, void* who)
-    int poller_change(int poller, int fd, uint32_t interest, void* who)
-    int poller_wait(int poller, poller_event* events, int count, int timeout_ms)
-    void* poller_who(const poller_event* event)
-    uint32_t poller_what(const poller_event* event)
+from sockwave.core.client import LoadError
 
 cdef extern from "<sys/timerfd.h>" nogil:
     int timerfd_create(int clock, int flags)
