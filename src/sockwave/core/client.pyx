@@ -170,7 +170,7 @@ cdef class Client:
         cdef size_t taken = 0
         cdef Py_ssize_t sealed
         if self.guard is None:
-            return self.send_bytes(data, size)
+            return self.send_plain(data, size)
         self.send_sealed()
         while self.unsent is None and taken < size:
             sealed = self.guard.seal(data + taken, min(size - taken, <size_t>SEALED_SIZE))
@@ -193,11 +193,11 @@ cdef class Client:
             data = <const uint8_t*>PyBytes_AS_STRING(sealed)
             size = PyBytes_GET_SIZE(sealed)
         if size:
-            taken = self.send_bytes(data, size)
+            taken = self.send_plain(data, size)
             self.unsent = (<char*>data)[taken:size] if taken < size else None
         return 0
 
-    cdef size_t send_bytes(self, const uint8_t* data, size_t size) except? 0:
+    cdef size_t send_plain(self, const uint8_t* data, size_t size) except? 0:
         cdef ssize_t taken = send_bytes(self.fd, data, size, MSG_NOSIGNAL)
         if taken >= 0:
             return taken
