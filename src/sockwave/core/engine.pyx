@@ -16,7 +16,7 @@ cdef class Engine:
     def __cinit__(
         self, loop, welcome, complain, *,
         size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
-        Tally tally, Tariff tariff,
+        size_t max_size, close_timeout, Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
@@ -24,6 +24,8 @@ cdef class Engine:
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
         self.write_ticks = ticks_of(write_timeout)
+        self.max_size = max_size
+        self.close_timeout = close_timeout or 0
         self.tally = tally
         self.tariff = tariff
         self.doorman = Doorman(loop)
