@@ -8,6 +8,7 @@ from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport UINT32_MAX
 from libc.stdlib cimport free, malloc
 
+from sockwave.core.blocks cimport age_spares, forget_spares
 from sockwave.core.tally cimport HIGH_WATER, WRITE_TIMEOUT
 from sockwave.core.timers cimport ticks_of
 
@@ -181,12 +182,15 @@ cdef class Engine:
         self.tick_handle = None
         # If it is due still, it has been lost: see `expect_tick`.
         self.next_turn_is_due = False
+        age_spares()
         try:
             self.end_turn()
             self.wheel.advance(self.loop.time())
         finally:
             if self.carrier_count:
                 self.schedule_tick(self.loop.time())
+            else:
+                forget_spares()
 
     cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
         """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
@@ -218,6 +222,7 @@ cdef class Engine:
 
     def stop(self):
         """Let go of the loop."""
+        forget_spares()
         if self.recovery_handle is not None:
             self.recovery_handle.cancel()
         if self.tick_handle is not None:
