@@ -13,6 +13,10 @@ from collections.abc import Iterator
 #: after a restart.
 ACCEPT_QUEUE_COUNT = 4096
 
+#: Bytes that the kernel takes for a peer beyond those that are on their way to it. More would not
+#: make anything faster: it asks for the next ones in time.
+UNSENT_SIZE = 131072
+
 #: By how much the kernel has more patience than `write_timeout`: whoever takes nothing of what
 #: waits here is to be ended here, where it is counted.
 USER_TIMEOUT_RATIO = 1.5
@@ -57,7 +61,7 @@ def bind_address(family: int, address: tuple[object, ...], reuse_port: bool) -> 
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             share_port(made)
-        set_no_delay(made)
+        set_carriage(made)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
@@ -108,17 +112,21 @@ def adopt(sock: socket.socket) -> socket.socket:
         raise ValueError(f"sock: expected a stream socket, given {sock!r}")
     sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        set_no_delay(sock)
+        set_carriage(sock)
     sock.listen(ACCEPT_QUEUE_COUNT)
     return sock
 
 
-def set_no_delay(sock: socket.socket) -> None:
-    """Let small messages leave at once: what belongs together is gathered by us.
+def set_carriage(sock: socket.socket) -> None:
+    """Say how TCP is to carry what is written; accepted connections inherit it.
 
-    The connections that a listening socket accepts inherit it.
+    Small messages leave at once: what belongs together is gathered by us. And of what a peer does
+    not take, the kernel holds little: it would hold megabytes for each, out of the memory that TCP
+    has in all, and once that is short it drops what comes from anybody.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # pragma: no branch - Windows lacks it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_SIZE)
 
 
 def set_user_timeout(sock: socket.socket, write_timeout: float | None) -> None:

@@ -8,7 +8,8 @@ from libc.stdlib cimport calloc, free
 
 from sockwave.core.allowance cimport spend
 from sockwave.core.blocks cimport SPARE_SIZE, bytes_of, decode, offer_spare, text_of
-from sockwave.core.carrier cimport HEADROOM_SIZE, Carrier, Engine
+from sockwave.core.carrier cimport Carrier
+from sockwave.core.engine cimport HEADROOM_SIZE, Engine
 from sockwave.core.frames cimport (
     CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES, TOO_MANY_CONTROLS,
     TOO_MANY_MESSAGES, Violation,
