@@ -29,7 +29,8 @@ SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
 CORE := $(patsubst src/sockwave/core/%.pyx,sockwave.core.%,$(wildcard src/sockwave/core/*.pyx))
 ifneq ($(shell uname -s),Linux)
 EPOLL := poller epoll_socket epoll_engine tls_socket
-CORE := $(filter-out $(EPOLL:%=sockwave.core.%),$(CORE))
+LOAD := latencies client exchange deflated load
+CORE := $(filter-out $(addprefix sockwave.core.,$(EPOLL) $(LOAD)),$(CORE))
 endif
 
 .PHONY: help chat test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean
