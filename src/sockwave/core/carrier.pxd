@@ -47,9 +47,11 @@ cdef class Engine:
     cdef int postpone(self, Carrier carrier) except -1
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Carrier carrier) except -1
+    cdef int tell_of_end(self, Carrier carrier, Receiver receiver) except -1
     cdef int let_go(self, Carrier carrier) except -1
     cdef int schedule_tick(self, double now) except -1
     cdef int expect_tick(self) except -1
+    cdef int renew_tick(self, double now) except -1
     cdef int rest_from_accepting(self, object reason, object again, object listener) except -1
     cdef int can_accept(self) except -1
     cdef double clock(self) except -1
@@ -101,3 +103,4 @@ cdef class Carrier(Timed):
     cdef int run(self, int what, uint8_t* data, size_t size) except -1
     cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
     cdef int fail(self, object error) except -1
+    cdef int come_back(self) except -1
