@@ -52,11 +52,11 @@ class Deflate:
     """How a server compresses: the settings of permessage-deflate (RFC 7692).
 
     The defaults are made for many connections: none has a compressor or an inflater of its own.
-    All that one holds, once it was sent a compressed message, is the last KiB of what was sent: with
-    that before it, similar JSON of 1 KiB takes a third less on the wire, and no more time to
-    compress, as there is less to write. What the client sends stands alone, message by message.
-    What one compressed message may come to is the server's `max_size`, which holds for a message as
-    it arrives as well as inflated.
+    All that one holds, once it was sent a compressed message, is the last KiB of what was sent:
+    behind that, similar JSON of 1 KiB takes a third less on the wire, and no more time to compress,
+    as there is less to write. What the client sends stands alone, message by message. What one
+    compressed message may come to is the server's `max_size`, which holds for a message as it
+    arrives as well as inflated.
 
     Raises TypeError or ValueError naming the setting, what was expected and what was given.
     """
@@ -67,15 +67,15 @@ class Deflate:
     client_max_window_bits: int = _whole(12, _LEAST_WINDOW_BITS, _MOST_WINDOW_BITS)
     #: How much the compressor remembers, 1 to 9: it takes 2^(window bits + 2) + 2^(this + 9) bytes.
     memory_level: int = _whole(5, 1, 9)
-    #: 0 (none) to 9 (slow). 2 takes three quarters of the time of zlib's own 6 for JSON of 1 KiB, and
-    #: makes it no more than a sixth larger.
+    #: 0 (none) to 9 (slow). 2 takes three quarters of the time of zlib's own 6 for JSON of 1 KiB,
+    #: and makes it no more than a sixth larger.
     level: int = _whole(2, 0, 9)
     #: True: what we send may refer to the end of what we sent before, which makes similar messages
     #: small (7.1.1.1). A message that may yet be dropped (`slow="drop_old"`, "conflate") and a
     #: broadcast, which is compressed once for all, refer to nothing. A client may decline.
     server_context_takeover: bool = True
-    #: Of that end, in bytes, and no more than our window: 1 to 32,768. It is what a connection holds
-    #: that was sent a compressed message, and each KiB takes about a microsecond for each message.
+    #: Of that end, in bytes, and no more than our window: 1 to 32,768. So much a connection holds
+    #: that was sent a compressed message, and each KiB takes about a microsecond of each message.
     #: For JSON of 1 KiB, 2 KiB make it a twentieth smaller than 1 KiB do, and 4 KiB no more.
     server_history_size: int = _whole(1024, 1, 1 << _MOST_WINDOW_BITS)
     #: True: what the client sends may refer to what it sent before; it costs each connection the
