@@ -9,7 +9,8 @@ import sys
 from typing import Protocol, TypeAlias
 
 from sockwave.address import Address, parse_address, spell
-from sockwave.core.carrier import Carrier, Engine
+from sockwave.core.carrier import Carrier
+from sockwave.core.engine import Engine
 from sockwave.core.receiver import Receiver
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import Limits, OverLimit

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.codec cimport Deflater
 from sockwave.core.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
-from sockwave.core.frames cimport RSV1, TEXT
+from sockwave.core.frames cimport TEXT
 from sockwave.core.hub cimport Hub
 from sockwave.core.message cimport check_compress, payload_of
 from sockwave.core.outgoing cimport OutgoingMessage, kind_of, wake_speakers
@@ -33,7 +33,7 @@ cdef class Connection(Keeper):
 
     def __init__(self, Hub hub, Carrier line, str version, bytes head):
         global connection_count
-        super().__init__(line, version, hub.max_size, hub.close_timeout)
+        super().__init__(line, version)
         connection_count += 1
         self.id = connection_count
         self.hub = hub
@@ -48,7 +48,6 @@ cdef class Connection(Keeper):
         """Compress and inflate from here on, as has been agreed."""
         self.deflater = self.hub.codecs.deflater_for(agreement)
         self.inflater = self.hub.codecs.inflater_for(agreement)
-        self.reader.allowed_reserved = RSV1
 
     def _open(self, bytes answer, str subprotocol):
         """Send the answer to the handshake: from here on the connection can send and receive."""

@@ -11,7 +11,7 @@ from collections import deque
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport SIZE_MAX
 
-from sockwave.core.carrier cimport READ_SIZE
+from sockwave.core.engine cimport READ_SIZE
 from sockwave.core.frames cimport BINARY, MESSAGE_TOO_BIG, TEXT
 from sockwave.core.session cimport CHUNKS_FULL
 from sockwave.core.tally cimport QUEUE_COUNT, QUEUE_SIZE
@@ -78,7 +78,7 @@ cdef class Intake:
     cdef int begin(self) except -1:
         """Let the reader give away the first message in pieces; it may be in the middle of it."""
         cdef Incoming incoming = self.queue[0]
-        reader = self.session.reader
+        reader = self.session.take_reader()
         so_far = reader.give_pieces(incoming.limit, self.piece_size)
         if reader.message_opcode and not reader.is_deflated:
             if reader.message_size > incoming.limit or (

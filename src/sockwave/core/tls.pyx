@@ -12,7 +12,8 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, Carrier
+from sockwave.core.carrier cimport Carrier
+from sockwave.core.engine cimport HEADROOM_SIZE, READ_SIZE
 from sockwave.core.receiver cimport Receiver
 
 from sockwave.address import spell
@@ -41,9 +42,10 @@ cdef class Records:
 cdef class Tls:
     """One connection's TLS."""
 
-    def __cinit__(self, context, Records records):
+    def __cinit__(self, context, Records records, bint is_client=False):
         self.context = context
         self.records = records
+        self.is_client = is_client
 
     @property
     def security(self):
@@ -60,7 +62,9 @@ cdef class Tls:
     cdef int begin(self) except -1:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self.guard = self.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.guard = self.context.wrap_bio(
+            self.incoming, self.outgoing, server_side=not self.is_client
+        )
         return 0
 
     cdef int feed(self, const uint8_t* data, size_t size) except -1:
