@@ -296,6 +296,8 @@ class Campaign:
         grown = growth(self.before, after)
         objects = {name: count for name, count in grown.items() if name not in COUNTED}
         self.objects.update(objects)
+        fewer = self.before["carriers"] - after["carriers"]
+        self.verdict.require(fewer <= 0, f"up to {point}: {fewer} carriers were uncounted twice")
         held = {name: count for name, count in grown.items() if name in COUNTED}
         self.verdict.require(not held, f"up to {point}: there is more {held}")
         if grown:

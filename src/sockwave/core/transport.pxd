@@ -14,6 +14,7 @@ cdef class TransportCarrier(Carrier):
     cdef object transport
     cdef uint8_t* place         # where the transport was told to put the next bytes
     cdef bint is_write_paused
+    cdef bint goes_on_writing   # at the end of this turn: the transport takes more
     cdef object claimed         # the address that a proxy has told; None: the transport's own
 
     cdef Py_ssize_t write_out(self, const Vector* vectors, int count) except -2

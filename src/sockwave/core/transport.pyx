@@ -83,6 +83,7 @@ cdef class TransportCarrier(Carrier):
     def __cinit__(self, Engine engine, *_):
         self.engine = engine
         self.cork = engine.cork
+        self.is_lost = True             # until it is admitted, and counted
 
     # ---- what the transport calls
 
@@ -92,6 +93,7 @@ cdef class TransportCarrier(Carrier):
             # The backlog is kept in one place, and that is the writer's: the transport is not to
             # queue.
             transport.set_write_buffer_limits(0)
+            self.is_lost = False
             self.engine.admit(self)
         except BaseException:
             transport.abort()
@@ -122,13 +124,19 @@ cdef class TransportCarrier(Carrier):
 
     def resume_writing(self):
         self.is_write_paused = False
-        self.moved = 0
         # Not at once: the transport calls this in the middle of its own affairs, which a listener
-        # that ends the connection would bring out of step.
-        self.engine.loop.call_soon(self._go_on_writing)
+        # that ends the connection would bring out of step. Where there is no memory for a promise,
+        # the next tick sees to it.
+        self.goes_on_writing = True
+        self.cork.link(self)
+        self.cork.promise()
 
-    def _go_on_writing(self):
-        self.run_ready()
+    cdef int end_turn(self) except -1:
+        if self.is_lost or not self.goes_on_writing:
+            return Carrier.end_turn(self)
+        self.goes_on_writing = False
+        self.moved = 0
+        return self.run_ready()
 
     def connection_lost(self, error):
         self.lose(error)
