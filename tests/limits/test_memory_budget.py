@@ -74,19 +74,18 @@ async def test_slowest_goes_and_the_others_stay(start_server: StartServer) -> No
     codes: list[tuple[int, int]] = []
     clients = [await connect_both(server) for _ in range(4)]
     for i, (wire, conn) in enumerate(clients):
-        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        wire.pause_reading()
         conn.on("close", lambda code, *, i=i: codes.append((i, code)))
-        while conn.backlog_size < 100_000 * (i + 1):
-            for _ in range(10):
-                conn.send(b"x" * 10_000)
-            await asyncio.sleep(0.01)
-            if codes:
-                break
+        # What a kernel takes beside differs: so the last one holds the most by far.
+        most = 100_000 if i < 3 else BUDGET
+        while conn.backlog_size < most and not server.limit_hits["memory_budget"]:
+            conn.send(b"x" * 10_000)
+            await asyncio.sleep(0)
     await wait_until(lambda: codes)
-    assert codes[0] == (3, 1013)
     await look_twice()
+    assert codes == [(3, 1013)]
     assert server.hub.weigh(()) < BUDGET
-    assert server.limit_hits["memory_budget"] == len(codes) < 4
+    assert count_hits(server)["memory_budget"] == 1
     for _, conn in clients:
         conn.abort()
 
