@@ -77,12 +77,6 @@ static inline int unmask(uint8_t *to, const uint8_t *from, size_t size, uint32_t
     return !(seen & 0x8080808080808080ULL);
 }
 
-/* What a client does, in place. */
-static inline void mask_payload(uint8_t *data, size_t size, uint32_t key)
-{
-    unmask(data, data, size, key);
-}
-
 static inline uint32_t mask_rotate(uint32_t key, size_t count)
 {
     uint8_t from[4], to[4];
