@@ -17,9 +17,6 @@ from sockwave.core.frames cimport (
 
 from sockwave.core.client import LoadError
 
-cdef extern from "mask.h" nogil:
-    bint unmask(uint8_t* to, const uint8_t* start, size_t size, uint32_t key)
-
 cdef enum:
     STAMP_SIZE = 8
     MASKED = 0x80
@@ -133,7 +130,7 @@ cdef class Exchange:
             key = self.draw_key()
             memcpy(frame, self.head, self.head_size)
             memcpy(frame + self.head_size, &key, KEY_SIZE)
-            unmask(frame + self.head_size + KEY_SIZE, self.payload, self.size, key)
+            mask(frame + self.head_size + KEY_SIZE, self.payload, self.size, key)
             frame += self.frame_size
         return 0
 
@@ -154,9 +151,9 @@ cdef class Exchange:
                 key = self.draw_key()
                 memcpy(key_place, &key, KEY_SIZE)
                 # From one key to the next without the plain bytes in between.
-                unmask(body + stamp_size, body + stamp_size, self.size - stamp_size, key ^ old_key)
+                mask(body + stamp_size, body + stamp_size, self.size - stamp_size, key ^ old_key)
             write_stamp(stamp, who.sent_count, who.index)
-            unmask(body, stamp, stamp_size, key)
+            mask(body, stamp, stamp_size, key)
             who.sent_count += 1
             key_place += self.frame_size
         who.written = 0
@@ -240,13 +237,13 @@ cdef class SilentExchange(Exchange):
     cdef int compose(self, Talker who) except -1:
         """Put a ping behind the frames, with the stamp of what would come next."""
         cdef uint8_t* ping = who.batch + (who.batch_size - PING_SIZE)
-        cdef uint8_t* body = ping + PING_HEAD_SIZE + KEY_SIZE
         cdef uint32_t key = self.draw_key()
+        cdef uint8_t[STAMP_SIZE] stamp
         Exchange.compose(self, who)
         write_masked_header(ping, FIN | PING, STAMP_SIZE)
         memcpy(ping + PING_HEAD_SIZE, &key, KEY_SIZE)
-        write_stamp(body, who.sent_count, who.index)
-        unmask(body, body, STAMP_SIZE, key)
+        write_stamp(stamp, who.sent_count, who.index)
+        mask(ping + PING_HEAD_SIZE + KEY_SIZE, stamp, STAMP_SIZE, key)
         return 0
 
     cdef size_t check_part(
