@@ -138,11 +138,11 @@ async def test_a_request_listener_may_refuse(start_server: StartServer, style: s
 async def test_a_refused_peer_that_has_gone_is_not_waited_for(start_server: StartServer) -> None:
     # Longer than the end of a refused peer is waited for.
     server = await start_server(handshake_timeout=2.5)
-    for _ in range(10):
-        accepted: list[sockwave.Stream] = []
-        server.once("stream", accepted.append)
+    accepted: list[sockwave.Stream] = []
+    server.on("stream", accepted.append)
+    for count in range(1, 11):
         with socket.create_connection(server.addresses[0]) as client:
-            await wait_until(lambda: accepted)
+            await wait_until(lambda count=count: len(accepted) == count)
             # All at once: our answer meets a peer that is not there, of which we have yet to hear.
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
     wire = await Wire.open(server.addresses[0])

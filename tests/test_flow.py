@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from reference import PING, TEXT, Frame, serialize
-from wire import connect_both, wait_until
+from wire import connect_both, connect_receiving, wait_until
 
 import sockwave
 
@@ -255,11 +255,7 @@ async def test_the_queue_is_bounded_in_messages_and_in_bytes(
     start_server: StartServer, options: dict[str, int], size: int, expected: int
 ) -> None:
     server = await start_server(**options)
-    wire, conn = await connect_both(server)
-    first = asyncio.ensure_future(conn.receive())
-    await asyncio.sleep(0)
-    wire.send("first")
-    assert await first == "first"
+    wire, conn = await connect_receiving(server)
     for i in range(3 * expected):
         wire.send(f"{i:010}".ljust(size))
         # Answered as long as the socket is read.
@@ -274,11 +270,7 @@ async def test_the_queue_is_bounded_in_messages_and_in_bytes(
 
 async def test_reading_resumes_well_below_the_mark(start_server: StartServer) -> None:
     server = await start_server(queue_count=8)
-    wire, conn = await connect_both(server)
-    first = asyncio.ensure_future(conn.receive())
-    await asyncio.sleep(0)
-    wire.send("first")
-    await first
+    wire, conn = await connect_receiving(server)
     for i in range(8):
         wire.send(f"{i}")
     wire.write_frame(PING)

@@ -15,6 +15,7 @@ from wire import (
     Wire,
     build_request,
     connect_both,
+    connect_receiving,
     measure_resident_size,
     upgrade_headers,
     wait_until,
@@ -437,11 +438,7 @@ async def test_fast_sender_is_paused_and_nothing_is_lost(
 
 async def test_queue_holds_no_more_messages_than_it_should(start_server: StartServer) -> None:
     server = await start_server(queue_count=4)
-    wire, conn = await connect_both(server)
-    first = asyncio.ensure_future(conn.receive())
-    await asyncio.sleep(0)
-    wire.send("0")
-    assert await first == "0"
+    wire, conn = await connect_receiving(server)
     for i in range(1, 200):
         wire.send(f"{i}")
     wire.write_close(1000)

@@ -59,10 +59,11 @@ class Jammed:
 
     async def read_all(self) -> list[str]:
         """Let the client read again, until nothing waits: give the texts."""
-        self.wire.resume_reading()
-        await wait_until(lambda: not self.conn.backlog_size)
+        # All the while: a stream from which nobody takes anything stops reading at its own limit.
+        reading = asyncio.ensure_future(self.read_on())
+        await wait_until(lambda: reading.done() or not self.conn.backlog_size)
         self.conn.send("end")
-        return await self.read_on()
+        return await reading
 
 
 StartJammed = Callable[..., Awaitable[Jammed]]

@@ -272,6 +272,11 @@ class Wire:
         assert frame.opcode == PONG, f"a pong expected, got {frame}"
         return frame.payload
 
+    async def wait_until_read(self) -> None:
+        """Wait until the server has read what has been sent so far: it answers a ping then."""
+        self.write_frame(PING)
+        assert await self.receive_pong() == b""
+
     async def receive_ping(self) -> bytes:
         """Read one ping, which must be the next frame."""
         frame = await self.receive_frame()
@@ -359,6 +364,18 @@ async def connect_both(
     wire = await Wire.connect(server.addresses[0], **options)  # type: ignore[arg-type]
     await wait_until(lambda: accepted, "the connection event")
     return wire, accepted[0]
+
+
+async def connect_receiving(
+    server: sockwave.Server,
+) -> tuple[Wire, sockwave.Connection]:
+    """Connect a client, and receive its first message: those that follow wait to be received."""
+    wire, conn = await connect_both(server)
+    first = asyncio.ensure_future(conn.receive())
+    await asyncio.sleep(0)
+    wire.send("first")
+    assert await first == "first"
+    return wire, conn
 
 
 async def wait_until(condition: Any, what: str = "") -> None:

@@ -32,6 +32,20 @@ async def connect_hearing(server: sockwave.Server) -> tuple[Wire, list[int]]:
     return wire, sizes
 
 
+async def connect_draft(server: sockwave.Server) -> tuple[Wire, list[int], list[int]]:
+    """Connect as a client of draft 76, and give the sizes of the messages that the server hears,
+    and the code of the end."""
+    sizes: list[int] = []
+    codes: list[int] = []
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        conn.on("message", lambda message: sizes.append(len(message)))
+        conn.on("close", codes.append)
+
+    return await Wire.connect_hixie(server.addresses[0], 76), sizes, codes
+
+
 async def expect_close(wire: Wire) -> int:
     """Give the code of the close frame that is next."""
     return (await wire.receive_close())[0]
@@ -65,13 +79,7 @@ async def message_in_fragments(server: sockwave.Server) -> Telling:
 
 @STORIES.about("max_size", max_size=1000)
 async def text_of_a_draft(server: sockwave.Server) -> Telling:
-    sizes: list[int] = []
-
-    @server.on("connection")
-    def connected(conn: sockwave.Connection) -> None:
-        conn.on("message", lambda message: sizes.append(len(message)))
-
-    wire = await Wire.connect_hixie(server.addresses[0], 76)
+    wire, sizes, _ = await connect_draft(server)
     wire.write(b"\x00" + b"x" * 1000 + b"\xff")
     await wait_until(lambda: sizes == [1000])
     yield None
@@ -82,13 +90,7 @@ async def text_of_a_draft(server: sockwave.Server) -> Telling:
 
 @STORIES.about("max_size", max_size=1000)
 async def length_of_a_draft(server: sockwave.Server) -> Telling:
-    codes: list[int] = []
-
-    @server.on("connection")
-    def connected(conn: sockwave.Connection) -> None:
-        conn.on("close", codes.append)
-
-    wire = await Wire.connect_hixie(server.addresses[0], 76)
+    wire, _, codes = await connect_draft(server)
     wire.write(b"\x80\x87\x68" + b"x" * 1000)  # 7 * 128 + 104
     await wire.receive_nothing()
     yield None
@@ -223,8 +225,7 @@ async def messages_that_nobody_takes(server: sockwave.Server) -> Telling:
     conn.expect_handler()
     wire.send("1")
     wire.send("2")
-    wire.write_frame(PING)
-    await wire.receive_pong()
+    await wire.wait_until_read()
     yield None
     wire.send("3")
     wire.write_frame(PING, b"not read yet")
@@ -241,8 +242,7 @@ async def chunks_that_nobody_takes(server: sockwave.Server) -> Telling:
     _stream = conn.stream()
     wire.write_frame(BINARY, b"1", fin=False)
     wire.write_frame(CONTINUATION, b"2", fin=False)
-    wire.write_frame(PING)
-    await wire.receive_pong()
+    await wire.wait_until_read()
     yield None
     wire.write_frame(CONTINUATION, b"3", fin=False)
     await wait_until(lambda: server.limit_hits["queue_count"])
@@ -254,8 +254,7 @@ async def bytes_that_nobody_takes(server: sockwave.Server) -> Telling:
     wire, conn = await connect_both(server)
     conn.expect_handler()
     wire.send(b"x" * 999)
-    wire.write_frame(PING)
-    await wire.receive_pong()
+    await wire.wait_until_read()
     yield None
     wire.send(b"x")
     await wait_until(lambda: server.limit_hits["queue_size"])
@@ -273,8 +272,7 @@ async def tasks_that_take_their_time(server: sockwave.Server) -> Telling:
 
     wire.send("1")
     wire.send("2")
-    wire.write_frame(PING)
-    await wire.receive_pong()
+    await wire.wait_until_read()
     yield None
     wire.send("3")
     await wait_until(lambda: server.limit_hits["max_tasks"])
@@ -287,7 +285,7 @@ async def tasks_that_take_their_time(server: sockwave.Server) -> Telling:
 
 async def block(wire: Wire, conn: sockwave.Connection) -> None:
     """Let the peer read nothing more, until something waits for it."""
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    wire.pause_reading()
     size = 0
     while not size or conn.backlog_size != size:
         size = conn.backlog_size
@@ -330,7 +328,7 @@ async def message_that_closes(server: sockwave.Server) -> Telling:
     conn.on("close", codes.append)
     yield None
     conn.send(b"")
-    wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    wire.resume_reading()
     code = (await wire.receive_frames_until_close())[-1].payload[:2]
     await wire.close()
     await wait_until(lambda: codes)
@@ -357,8 +355,7 @@ async def test_rate_is_earned_again_as_time_goes_by(start_server: StartServer) -
     server = await start_server(control_rate=20, control_burst=2)
     wire, _ = await connect_hearing(server)
     for _ in range(20):  # ten times what may come at once
-        wire.write_frame(PING)
-        await wire.receive_pong()
+        await wire.wait_until_read()
         await asyncio.sleep(0.06)
     assert count_hits(server) == {}
 
@@ -372,8 +369,7 @@ async def test_pongs_that_answer_us_are_free(start_server: StartServer) -> None:
         wire.write_frame(PONG, b"%d" % i)
     await asyncio.gather(*pings)
     for _ in range(3):  # the peer's own are left
-        wire.write_frame(PING)
-        await wire.receive_pong()
+        await wire.wait_until_read()
     assert count_hits(server) == {}
     wire.write_frame(PONG, b"0")  # and no answer is counted twice
     assert await expect_close(wire) == 1008
@@ -405,8 +401,7 @@ async def test_close_frames_and_messages_are_no_control_frames_that_count(
     wire, sizes = await connect_hearing(server)
     for _ in range(50):
         wire.send("!")
-    wire.write_frame(PING)
-    await wire.receive_pong()
+    await wire.wait_until_read()
     assert len(sizes) == 50
     await wire.shake_close()
     assert count_hits(server) == {}

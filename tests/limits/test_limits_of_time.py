@@ -63,12 +63,12 @@ async def sips_and_then_none(server: sockwave.Server) -> Telling:
     conn.send(bytes(MUCH))
     for _ in range(MANY):
         await wire.receive(1 << 17)
-        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        wire.pause_reading()
         await asyncio.sleep(SOON)  # nothing is to happen meanwhile
-        wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        wire.resume_reading()
     assert not ended
     yield None
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    wire.pause_reading()
     await wait_until(lambda: ended)
     assert ended == [1006]
     yield None

@@ -110,7 +110,7 @@ async def test_requests_and_answers_count_too(start_server: StartServer) -> None
         res.end(b"x" * 8_000_000)
 
     wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    wire.pause_reading()
     wire.write(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
     await wait_until(lambda: server.limit_hits["memory_budget"])
     assert count_hits(server)["memory_budget"] == 1
