@@ -282,9 +282,9 @@ class Campaign:
         self.verdict.require(outcome != "hung", f"{point}: hung")
         if not is_served:
             self.bystander.lost_count += 1
-            # What is broadcast is the bystander's affair too; then it is the one that is lost.
-            alone = name == "broadcast" and outcome == "whole"
-            self.verdict.require(alone, f"{point}: a second connection was lost")
+            # A broadcast, or a ping, is the bystander's affair; then it is the one that is lost.
+            alone = outcome == "whole"
+            self.verdict.require(alone, f"{point}: {outcome}, and a second connection was lost")
         if self.point_count % ROUND_COUNT == 0:
             await self.check_growth(point)
         return True
