@@ -2,10 +2,10 @@
 
 from libc.stdint cimport uint32_t
 
+from sockwave.core.flag cimport flag
 from sockwave.core.hub cimport Hub
 from sockwave.core.inbox cimport Inbox
 from sockwave.core.reader cimport Found
-from sockwave.core.receiver cimport flag
 from sockwave.core.session cimport Session
 from sockwave.core.streams cimport Intake
 
