@@ -45,7 +45,7 @@ cdef class Engine:
     cdef object complain        # called with (error, carrier): what no caller could see
     cdef object tick_handle
     cdef double tick_due
-    cdef bint next_turn_is_due
+    cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
     cdef dict losses            # carrier that is gone → the error that has ended it
     cdef list postponed         # carriers whose receivers have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count

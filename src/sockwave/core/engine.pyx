@@ -86,9 +86,8 @@ cdef class Engine:
             self.cork.promised = False
             if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
-        if self.postponed and not self.next_turn_is_due:
-            self.loop.call_soon(self._next_turn)
-            self.next_turn_is_due = True
+        if self.postponed and self.next_turn is None:
+            self.next_turn = self.loop.call_soon(self._next_turn)
         return 0
 
     cdef int say_farewell(self, Driver carrier) except -1:
@@ -122,7 +121,7 @@ cdef class Engine:
 
     def _next_turn(self):
         """Deliver another fill of messages; one such call is under way at most."""
-        self.next_turn_is_due = False
+        self.next_turn = None
         self.budget = TURN_MESSAGE_COUNT
         self.cork.promised = True
         try:
@@ -154,8 +153,10 @@ cdef class Engine:
 
     def _tick(self):
         self.tick_handle = None
-        # If it is due still, it has been lost: see `expect_tick`.
-        self.next_turn_is_due = False
+        if self.next_turn is not None:
+            # Promised anew, in place of one that may have been lost: see `expect_tick`.
+            self.next_turn.cancel()
+            self.next_turn = None
         try:
             self.end_turn()
             self.wheel.advance(self.loop.time())
