@@ -25,7 +25,7 @@ cdef class Hub:
         self.limits = limits
         self.connections = connections
         self.tasks = set()
-        self.max_size = engine.max_size
+        self.max_size = PY_SSIZE_T_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size
         self.max_tasks = PY_SSIZE_T_MAX if limits.max_tasks is None else limits.max_tasks
