@@ -54,7 +54,7 @@ cdef class Connection(Keeper):
         self.chosen_subprotocol = subprotocol
         self.line.set_deadline(None)
         self.line.write(answer)
-        self.hub.connections[self.id] = self
+        self.hub.connections.join(self, self.id)
         self.enter(CONNECTED)
         if self.phase == CONNECTED:
             self.begin_keeping()
@@ -103,7 +103,7 @@ cdef class Connection(Keeper):
             if self.inbox is not None:
                 self._hand_over()
         elif step == LEAVE:
-            self.hub.connections.pop(self.id, None)
+            self.hub.connections.leave(self.id)
         elif step == ENTER_END:
             self.enter(ENDED)
         elif step == END_STREAMS:

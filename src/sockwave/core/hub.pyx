@@ -18,7 +18,7 @@ cdef class Hub:
     """What the connections of one server share."""
 
     def __cinit__(
-        self, Emitter server, Engine engine, limits, dict connections, str slow="close"
+        self, Emitter server, Engine engine, limits, Connections connections, str slow="close"
     ):
         self.server = server
         self.engine = engine
@@ -52,8 +52,8 @@ cdef class Hub:
         cdef int policy = policy_of(slow, key, self.policy)
         check_compress(compress)
         owner = payload_of(message, &data, &size, &opcode)
-        for connection in self.connections.values():
-            if connection.phase != CONNECTED or connection is besides:
+        for connection in self.connections.places:
+            if connection is None or connection.phase != CONNECTED or connection is besides:
                 continue
             if connection.deflater is not None and connection.deflater.wants(size, compress):
                 shared = connection.deflater.shared or connection.deflater
@@ -79,7 +79,7 @@ cdef class Hub:
         """Give how many bytes are held for all connections, and for `others`, not open yet."""
         cdef Session connection
         cdef size_t size = 0
-        for connection in self.connections.values():
+        for connection in self.connections:
             size += connection.held_size()
         for connection in others:
             size += connection.held_size()
@@ -91,7 +91,7 @@ cdef class Hub:
         cdef Session connection
         cdef size_t size
         cdef list pairs = []
-        for connection in self.connections.values():
+        for connection in self.connections:
             size = connection.held_size()
             if size:
                 pairs.append((size, connection))
