@@ -107,8 +107,9 @@ cdef class Connection(Keeper):
         elif step == ENTER_END:
             self.enter(ENDED)
         elif step == END_STREAMS:
-            if self.intake is not None:
-                self.intake.end(self.closed_error())
+            intake = self.intake()
+            if intake is not None:
+                intake.end(self.closed_error())
             wake_speakers(self)
         elif step == END_PINGS:
             self.end_pings()
