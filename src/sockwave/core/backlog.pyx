@@ -1,8 +1,8 @@
 """What waits to be sent to one peer: a queue of segments."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
 from sockwave.core.frames cimport Header, is_control, parse_header
@@ -61,7 +61,7 @@ cdef class Backlog:
         cdef uint32_t i
         for i in range(self.first, self.first + self.count):
             Py_DECREF(<object>self.row.segments[i].owner)
-        free(self.row)
+        PyMem_Free(self.row)
 
     cdef uint8_t* room(self, size_t size) except NULL:
         """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
@@ -109,7 +109,7 @@ cdef class Backlog:
             self.first = 0
         if self.first + self.count + count > capacity:
             capacity = 2 * capacity if capacity else 2
-            row = <Row*>realloc(self.row, sizeof(Row) + (capacity - 1) * sizeof(Segment))
+            row = <Row*>PyMem_Realloc(self.row, sizeof(Row) + (capacity - 1) * sizeof(Segment))
             if row is NULL:
                 raise MemoryError
             if self.row is NULL:
@@ -134,7 +134,7 @@ cdef class Backlog:
             self.row.passed_count += 1
             self.row.lead_size = 0
             Py_DECREF(<object>segment.owner)
-        free(self.row)
+        PyMem_Free(self.row)
         self.row = NULL
         self.first = 0
         self.places = None

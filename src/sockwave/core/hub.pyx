@@ -55,7 +55,8 @@ cdef class Hub:
         cdef int policy = policy_of(slow, key, self.policy)
         check_compress(compress)
         owner = payload_of(message, &data, &size, &opcode)
-        for connection in self.connections.places:
+        for receiver in self.connections.places:
+            connection = <Session>receiver      # a test of its type would be made for each
             if connection is None or connection.phase != CONNECTED or connection is besides:
                 continue
             if connection.deflater is not None and connection.deflater.wants(size, compress):
