@@ -92,6 +92,7 @@ cdef class Carrier(Timed):
     cdef int begin_waiting(self) except -1
     cdef int lose(self, object error) except -1
     cpdef object reset(self)
+    cpdef object set_deadline(self, object seconds)
     cdef int finish(self, bint linger) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1

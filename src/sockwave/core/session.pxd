@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Account
+from sockwave.core.carrier cimport Carrier
 from sockwave.core.codec cimport Deflater, Inflater
 from sockwave.core.phases cimport Phased
 from sockwave.core.reader cimport Found, Input, Reader
@@ -37,6 +38,9 @@ cdef class Session(Phased):
     cdef set own_tasks(self)                    # those that end with it; None: not any more
     cdef int taker_ended(self) except -1
 
+    cdef int begin(
+        self, Carrier line, int version_index, size_t max_size, float close_timeout
+    ) except -1
     cdef int read(self, Input* given) except -1
     cdef bint overspends(self, int event, const Found* found) except -1
     cdef bint may_control(self, int opcode) except -1

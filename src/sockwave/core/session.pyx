@@ -23,7 +23,6 @@ from sockwave.core.sender cimport DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
-from sockwave.core.sender import VERSIONS
 
 cdef extern from "Python.h":
     # NULL with an exception set, which `cannot_decode` looks at: a `try` would cost more than the
@@ -38,11 +37,14 @@ cdef enum:
 cdef class Session(Phased):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
 
-    def __init__(self, Carrier line, str version, size_t max_size, float close_timeout):
+    cdef int begin(
+        self, Carrier line, int version_index, size_t max_size, float close_timeout
+    ) except -1:
+        """Be the conversation of a carrier, in a version."""
         cdef HixieReader draft_reader
         self.line = line
         self.close_timeout = close_timeout
-        self.version_index = VERSIONS.index(version)
+        self.version_index = version_index
         if self.is_draft():
             draft_reader = HixieReader(max_size)
             draft_reader.has_close = self.version_index == DRAFT76
@@ -52,6 +54,7 @@ cdef class Session(Phased):
         self.reader.free_fragment_count = line.engine.tariff.free_fragment_count
         if line.engine.tariff.message.one_s or line.engine.tariff.byte.one_s:
             self.open_account()
+        return 0
 
     def __dealloc__(self):
         free(self.account)
