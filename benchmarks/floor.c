@@ -1,11 +1,11 @@
-/* A WebSocket echo server in C with epoll that does as little as the protocol allows (RFC 6455,
- * sections 4.2.2 and 5.2).
+/* A WebSocket server in C with epoll that does as little as the protocol allows (RFC 6455, sections
+ * 4.2.2 and 5.2): it echoes, or sends what it is sent to everybody.
  *
  * It shows what the kernel costs: per readiness one recv and one send, frames unmasked into one
  * shared buffer, and nothing else. No UTF-8 check, no limits beyond MESSAGE_LIMIT, no fragments (a
  * fragmented message ends the connection), no pings.
  *
- * Use: floor PORT
+ * Use: floor PORT [--broadcast]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -37,11 +37,15 @@ typedef struct {
     Buffer partial;    /* a request or frame of which the rest is missing */
     Buffer backlog;    /* what the kernel did not take at once */
     size_t backlog_at; /* how much of it has been taken since */
+    size_t place; /* in `everybody` */
     int fd;
     bool is_open; /* the handshake is done */
 } Connection;
 
 static int poller;
+static bool to_everybody; /* what is sent to us goes to all that are open */
+static Connection **everybody;
+static size_t everybody_count, everybody_capacity;
 static uint8_t *read_buffer;
 static Buffer out; /* what the current connection will be sent at the end of its turn */
 
@@ -124,6 +128,13 @@ static ssize_t answer_request(Connection *c, const uint8_t *data, size_t size) {
                  accept);
     append(&out, answer, (size_t)length);
     c->is_open = true;
+    if (everybody_count == everybody_capacity) {
+        everybody_capacity = everybody_capacity ? 2 * everybody_capacity : 1024;
+        everybody = realloc(everybody, everybody_capacity * sizeof *everybody);
+        if (!everybody) exit(1);
+    }
+    c->place = everybody_count;
+    everybody[everybody_count++] = c;
     return end + 4 - data;
 }
 
@@ -169,6 +180,10 @@ static ssize_t echo_frame(const uint8_t *data, size_t size, size_t *wanted) {
 }
 
 static void end_connection(Connection *c) {
+    if (c->is_open) {
+        everybody[c->place] = everybody[--everybody_count];
+        everybody[c->place]->place = c->place;
+    }
     close(c->fd);
     free(c->partial.data);
     free(c->backlog.data);
@@ -183,6 +198,10 @@ static void watch(Connection *c, uint32_t events) {
 /* Sends what is queued; what the kernel does not take becomes the backlog, and nothing is read
  * while there is one. False: the connection is to end. */
 static bool send_queued(Connection *c) {
+    if (c->backlog.size) {
+        append(&c->backlog, out.data, out.size);
+        return true;
+    }
     ssize_t n = send(c->fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN) return false;
     size_t taken = n < 0 ? 0 : (size_t)n;
@@ -203,9 +222,15 @@ static bool send_backlog(Connection *c) {
     return true;
 }
 
+/* Sends what is queued to all that are open; where it fails, the next event tells. */
+static void send_to_everybody(void) {
+    for (size_t i = 0; i < everybody_count; i++) send_queued(everybody[i]);
+}
+
 /* Serves what has arrived. False: the connection is to end. */
 static bool serve_bytes(Connection *c, const uint8_t *data, size_t size) {
     size_t at = 0, wanted = 0;
+    bool is_message = c->is_open;
     while (at < size) {
         wanted = 0;
         ssize_t used = c->is_open ? echo_frame(data + at, size - at, &wanted)
@@ -222,6 +247,10 @@ static bool serve_bytes(Connection *c, const uint8_t *data, size_t size) {
         append(&c->partial, data + at, size - at);
     }
     if (c->partial.size) reserve(&c->partial, wanted);
+    if (out.size && is_message && to_everybody) {
+        send_to_everybody();
+        return true;
+    }
     return !out.size || send_queued(c);
 }
 
@@ -258,9 +287,10 @@ int main(int argc, char **argv) {
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     address.sin_port = htons((uint16_t)(argc > 1 ? atoi(argv[1]) : 0));
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (argc != 2 || bind(listener, (struct sockaddr *)&address, sizeof address) ||
+    to_everybody = argc == 3 && !strcmp(argv[2], "--broadcast");
+    if (argc - to_everybody != 2 || bind(listener, (struct sockaddr *)&address, sizeof address) ||
         listen(listener, 4096)) {
-        perror("floor PORT");
+        perror("floor PORT [--broadcast]");
         return 1;
     }
     poller = epoll_create1(EPOLL_CLOEXEC);

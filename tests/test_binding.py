@@ -2,11 +2,15 @@
 
 import errno
 import socket
+import sys
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import PATIENCE_S, Process, started, stop
 from conftest import ErrorLog, StartServer, echo
+from websockets.sync.client import ClientConnection, connect
 from wire import Wire, count_descriptors, wait_until
 
 import sockwave
@@ -95,3 +99,92 @@ async def test_ipv6_peers_are_served_and_named(engine: str, error_log: ErrorLog)
         own = tuple(wire.writer.get_extra_info("sockname")[:2])
         assert named == [(server.addresses[0], own)] * 2
         await wire.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="needs shared ports")
+def test_a_port_is_shared_by_those_alone_who_ask_for_it() -> None:
+    with_others = sockwave.create_server().listen(0, "127.0.0.1", reuse_port=True)
+    _, port = with_others.addresses[0]
+    sockwave.create_server().listen(port, "127.0.0.1", reuse_port=True).close()
+    with pytest.raises(OSError, match=f"127.0.0.1:{port}") as raised:
+        sockwave.create_server().listen(port, "127.0.0.1")
+    assert raised.value.errno == errno.EADDRINUSE
+    with_others.close()
+    alone = sockwave.create_server().listen(port, "127.0.0.1")
+    with pytest.raises(OSError, match=f"127.0.0.1:{port}") as raised:
+        sockwave.create_server().listen(port, "127.0.0.1", reuse_port=True)
+    assert raised.value.errno == errno.EADDRINUSE
+    alone.close()
+
+
+def test_a_system_that_shares_no_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT", raising=False)
+    before = count_descriptors()
+    with pytest.raises(
+        OSError, match=r"cannot listen on 127\.0\.0\.1:0: no SO_REUSEPORT"
+    ) as raised:
+        sockwave.create_server().listen(0, "127.0.0.1", reuse_port=True)
+    assert raised.value.errno == errno.ENOPROTOOPT
+    assert count_descriptors() == before
+
+
+def test_nothing_but_a_port_is_shared(tmp_path: Path) -> None:
+    path = tmp_path / "shared.sock"
+    with pytest.raises(ValueError, match="reuse_port: expected with a port, not with path"):
+        sockwave.create_server().listen(path=str(path), reuse_port=True)
+    assert not path.exists()
+    with (
+        socket.socket() as made,
+        pytest.raises(ValueError, match="reuse_port: expected with a port, not with sock"),
+    ):
+        sockwave.create_server().listen(sock=made, reuse_port=True)
+
+
+SHARING = """
+import os, sys, sockwave
+
+async def answer(conn):
+    async for _ in conn:
+        await conn.send(str(os.getpid()))
+
+server = sockwave.serve(
+    answer, "127.0.0.1", int(sys.argv[1]), reuse_port=True, engine=sys.argv[2]
+)
+server.on("listening", lambda: print(server.addresses[0][1], flush=True))
+server.run()
+"""
+
+
+def start_sharing(port: int, engine: str) -> AbstractContextManager[Process]:
+    return started("-c", SHARING, str(port), engine)
+
+
+def read_port(process: Process) -> int:
+    assert process.stdout
+    return int(process.stdout.readline())
+
+
+def ask_who(client: ClientConnection) -> int:
+    client.send("who?")
+    return int(client.recv(PATIENCE_S))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone spreads the connections")
+def test_processes_that_share_a_port_serve_it_together_and_each_alone(engine: str) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(start_sharing(0, engine))
+        port = read_port(first)
+        second = stack.enter_context(start_sharing(port, engine))
+        assert read_port(second) == port
+        # All with one of the two would be one time in 2**63.
+        clients = [stack.enter_context(connect(f"ws://127.0.0.1:{port}")) for _ in range(64)]
+        served = [(ask_who(client), client) for client in clients]
+        assert {who for who, _ in served} == {first.pid, second.pid}
+        assert stop(first) == (0, "")
+        for who, client in served:
+            if who == second.pid:
+                assert ask_who(client) == second.pid
+        for _ in range(64):
+            with connect(f"ws://127.0.0.1:{port}") as client:
+                assert ask_who(client) == second.pid
+        assert stop(second) == (0, "")

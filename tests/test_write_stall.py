@@ -8,7 +8,7 @@ import sys
 import pytest
 from certificates import server_context
 from conftest import StartServer
-from kernel import find_accepted
+from kernel import find_accepted, measure_unsent
 from tls_wire import TlsWire
 from wire import Wire, build_request, connect_both, upgrade_headers, wait_until
 
@@ -21,6 +21,8 @@ SHORT = 0.4
 
 #: More than the kernel takes for a peer that does not read, on both ends together.
 MUCH = 16 << 20
+
+CHUNK_SIZE, HELD_SIZE = 64 << 10, 256 << 10
 
 #: What a peer on a slow network takes at once, and what its kernel holds for it.
 SIP_SIZE, BUFFER_SIZE = 32 << 10, 16 << 10
@@ -75,6 +77,19 @@ async def test_message_that_is_sent_again_and_again_does_not_put_the_end_off(
         return bool(codes)
 
     await wait_until(keep_sending)
+
+
+@LINUX
+async def test_kernel_holds_little_of_what_a_peer_does_not_take(start_server: StartServer) -> None:
+    server = await start_server(max_backlog=None)
+    wire, conn = await connect_both(server, receive_buffer_size=BUFFER_SIZE)
+    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(MUCH // CHUNK_SIZE):
+        conn.send(bytes(CHUNK_SIZE))
+        await asyncio.sleep(0)
+    with find_accepted(wire) as accepted:
+        assert measure_unsent(accepted) <= HELD_SIZE
+    assert conn.backlog_size > MUCH - 2 * HELD_SIZE
 
 
 async def test_who_takes_nothing_over_tls_is_dropped(start_server: StartServer) -> None:

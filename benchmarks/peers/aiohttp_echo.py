@@ -1,20 +1,30 @@
 """Echo with aiohttp; the access log is off, compression unless it is asked for.
 
-``--zlib zlib-ng`` is what its documentation recommends for speed.
+``--silent`` makes it a server that takes messages and does nothing. ``--zlib zlib-ng`` is what its
+documentation recommends for speed.
 """
 
+import argparse
 import asyncio
 
 import aiohttp
 from aiohttp import WSMsgType, web
 from serving import parse_arguments, run
 
-COMPRESSION = web.AppKey("compression", bool)
+ARGUMENTS = web.AppKey("arguments", argparse.Namespace)
+
+
+async def accept(request: web.Request) -> web.WebSocketResponse:
+    arguments = request.app[ARGUMENTS]
+    response = web.WebSocketResponse(
+        compress=arguments.compression, max_msg_size=arguments.max_size
+    )
+    await response.prepare(request)
+    return response
 
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
-    response = web.WebSocketResponse(compress=request.app[COMPRESSION])
-    await response.prepare(request)
+    response = await accept(request)
     async for message in response:
         if message.type is WSMsgType.TEXT:
             await response.send_str(message.data)
@@ -23,13 +33,20 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return response
 
 
-async def main(port: int, compression: bool) -> None:
+async def ignore(request: web.Request) -> web.WebSocketResponse:
+    response = await accept(request)
+    async for _ in response:
+        pass
+    return response
+
+
+async def main(arguments: argparse.Namespace) -> None:
     application = web.Application()
-    application[COMPRESSION] = compression
-    application.router.add_get("/", echo)
+    application[ARGUMENTS] = arguments
+    application.router.add_get("/", ignore if arguments.silent else echo)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", arguments.port, backlog=4096).start()
     await asyncio.Event().wait()
 
 
@@ -39,4 +56,4 @@ if __name__ == "__main__":
         from zlib_ng import zlib_ng
 
         aiohttp.set_zlib_backend(zlib_ng)
-    run(main(arguments.port, arguments.compression), arguments.loop)
+    run(main(arguments), arguments.loop)

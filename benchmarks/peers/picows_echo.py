@@ -1,6 +1,9 @@
-"""Echo with picows: its core API, which its README recommends for speed, and its defaults."""
+"""Echo with picows: its core API, which its README recommends for speed, and its defaults.
 
-import ssl
+``--silent`` makes it a server that takes frames and does nothing.
+"""
+
+import argparse
 
 from picows import (
     WSFrame,
@@ -22,15 +25,29 @@ class Echo(WSListener):
             transport.send(frame.msg_type, frame.get_payload_as_memoryview())
 
 
-def accept(request: WSUpgradeRequest) -> WSListener:
-    return Echo()
+class Silent(WSListener):
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            transport.disconnect()
 
 
-async def main(port: int, context: ssl.SSLContext | None) -> None:
-    server = await ws_create_server(accept, "127.0.0.1", port, ssl=context)
+async def main(arguments: argparse.Namespace) -> None:
+    listener = Silent if arguments.silent else Echo
+
+    def accept(request: WSUpgradeRequest) -> WSListener:
+        return listener()
+
+    server = await ws_create_server(
+        accept,
+        "127.0.0.1",
+        arguments.port,
+        ssl=create_context(arguments),
+        max_frame_size=arguments.max_size,
+        backlog=4096,
+    )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    run(main(arguments.port, create_context(arguments)), arguments.loop)
+    run(main(arguments), arguments.loop)

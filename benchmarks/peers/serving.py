@@ -7,17 +7,26 @@ import ssl
 from collections.abc import Coroutine
 from typing import Any
 
+MAX_SIZE = 16 << 20
+"""Bytes of a message that all take: their own defaults go from 1 MiB to 100 MiB."""
+
 
 def parse_arguments(*loops: str) -> argparse.Namespace:
     """Read ``--port``, ``--loop`` (asyncio, uvloop, or one of `loops`), ``--compression``, ...
 
-    ``--engine`` is sockwave's; ``--zlib`` names what compresses, where a library lets one choose.
+    ``--engine`` is sockwave's; ``--zlib`` names what compresses, where a library lets one choose;
+    ``--silent`` asks for a listener that does nothing; ``--max-size`` is that of a message;
+    ``--listener`` and ``--reuse-port`` are sockwave's too.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--loop", choices=["asyncio", "uvloop", *loops], default="asyncio")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--compression", action="store_true")
+    parser.add_argument("--silent", action="store_true")
+    parser.add_argument("--listener", choices=["def", "async-def", "async-for"], default="def")
+    parser.add_argument("--reuse-port", action="store_true")
+    parser.add_argument("--max-size", type=int, default=MAX_SIZE)
     parser.add_argument("--zlib", choices=["default", "zlib", "zlib-ng"], default="default")
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")

@@ -1,11 +1,12 @@
 """Echo with sockwave, a Python listener in the path.
 
-``--loop run`` is `server.run()`, with the loop that it chooses. By default compression is by
-zlib-ng where that is installed; ``--zlib zlib`` does without.
+``--listener`` chooses among the ways in which an application can take messages; ``--silent`` makes
+it a server that takes them and does nothing. ``--loop run`` is `server.run()`, with the loop that
+it chooses. By default compression is by zlib-ng where that is installed; ``--zlib zlib`` does
+without.
 """
 
 import argparse
-import ssl
 import zlib
 
 from serving import create_context, parse_arguments, run
@@ -14,29 +15,76 @@ import sockwave
 import sockwave.deflate
 
 
-def create_echo(arguments: argparse.Namespace, context: ssl.SSLContext | None) -> sockwave.Server:
+def call(conn: sockwave.Connection) -> None:
+    @conn.on("message")
+    def message(message: str | bytes) -> None:
+        conn.send(message)
+
+
+def call_silent(conn: sockwave.Connection) -> None:
+    @conn.on("message")
+    def message(message: str | bytes) -> None:
+        pass
+
+
+def call_async(conn: sockwave.Connection) -> None:
+    @conn.on("message")
+    async def message(message: str | bytes) -> None:
+        await conn.send(message)
+
+
+def call_async_silent(conn: sockwave.Connection) -> None:
+    @conn.on("message")
+    async def message(message: str | bytes) -> None:
+        pass
+
+
+async def iterate(conn: sockwave.Connection) -> None:
+    async for message in conn:
+        await conn.send(message)
+
+
+async def iterate_silent(conn: sockwave.Connection) -> None:
+    async for _ in conn:
+        pass
+
+
+LISTENERS = {
+    "def": (call, call_silent),
+    "async-def": (call_async, call_async_silent),
+}
+"""What a new connection is given: a listener that echoes, or one that does nothing."""
+
+
+def create_echo(arguments: argparse.Namespace) -> sockwave.Server:
     if arguments.zlib == "zlib":
         sockwave.deflate.library = zlib
-    server = sockwave.create_server(engine=arguments.engine, compression=arguments.compression)
-
-    @server.on("connection")
-    def connected(conn: sockwave.Connection) -> None:
-        @conn.on("message")
-        def message(message: str | bytes) -> None:
-            conn.send(message)
-
-    server.listen(arguments.port, "127.0.0.1", ssl=context)
+    server = sockwave.create_server(
+        engine=arguments.engine,
+        compression=arguments.compression,
+        max_size=arguments.max_size,
+        max_backlog=2 * arguments.max_size,
+    )
+    if arguments.listener == "async-for":
+        server.handle_with(iterate_silent if arguments.silent else iterate)
+    else:
+        server.on("connection", LISTENERS[arguments.listener][arguments.silent])
+    server.listen(
+        arguments.port,
+        "127.0.0.1",
+        ssl=create_context(arguments),
+        reuse_port=arguments.reuse_port,
+    )
     return server
 
 
-async def main(arguments: argparse.Namespace, context: ssl.SSLContext | None) -> None:
-    await create_echo(arguments, context).serve_forever()
+async def main(arguments: argparse.Namespace) -> None:
+    await create_echo(arguments).serve_forever()
 
 
 if __name__ == "__main__":
     arguments = parse_arguments("run")
-    context = create_context(arguments)
     if arguments.loop == "run":
-        create_echo(arguments, context).run()
+        create_echo(arguments).run()
     else:
-        run(main(arguments, context), arguments.loop)
+        run(main(arguments), arguments.loop)

@@ -1,6 +1,9 @@
-"""Echo with websockets; keepalive pings are off, compression unless it is asked for."""
+"""Echo with websockets; keepalive pings are off, compression unless it is asked for.
 
-import ssl
+``--silent`` makes it a server that takes messages and does nothing.
+"""
+
+import argparse
 
 from serving import create_context, parse_arguments, run
 from websockets.asyncio.server import ServerConnection, serve
@@ -11,14 +14,25 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-async def main(port: int, context: ssl.SSLContext | None, compression: str | None) -> None:
+async def ignore(connection: ServerConnection) -> None:
+    async for _ in connection:
+        pass
+
+
+async def main(arguments: argparse.Namespace) -> None:
     async with serve(
-        echo, "127.0.0.1", port, ssl=context, compression=compression, ping_interval=None
+        ignore if arguments.silent else echo,
+        "127.0.0.1",
+        arguments.port,
+        ssl=create_context(arguments),
+        compression="deflate" if arguments.compression else None,
+        ping_interval=None,
+        max_size=arguments.max_size,
+        backlog=4096,
     ) as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    compression = "deflate" if arguments.compression else None
-    run(main(arguments.port, create_context(arguments), compression), arguments.loop)
+    run(main(arguments), arguments.loop)

@@ -13,15 +13,20 @@ from collections.abc import Iterator
 #: after a restart.
 ACCEPT_QUEUE_COUNT = 4096
 
+#: Bytes that the kernel takes for a peer beyond those that are on their way to it. More would not
+#: make anything faster: it asks for the next ones in time.
+UNSENT_SIZE = 131072
+
 #: By how much the kernel has more patience than `write_timeout`: whoever takes nothing of what
 #: waits here is to be ended here, where it is counted.
 USER_TIMEOUT_RATIO = 1.5
 
 
-def bind_port(port: int, host: str | None) -> list[socket.socket]:
+def bind_port(port: int, host: str | None, *, reuse_port: bool = False) -> list[socket.socket]:
     """Listen on `port` of `host`, a name or an address; without one on all interfaces.
 
-    Port 0 picks one, the same for all addresses.
+    Port 0 picks one, the same for all addresses. With `reuse_port`, others that ask for the same
+    can have it too.
 
     Raises OSError with the address in its message.
     """
@@ -36,7 +41,7 @@ def bind_port(port: int, host: str | None) -> list[socket.socket]:
         for family, (name, number, *rest) in dict.fromkeys((one[0], one[4]) for one in found):
             picked = sockets[0].getsockname()[1] if sockets else number
             try:
-                sockets.append(bind_address(family, (name, picked, *rest)))
+                sockets.append(bind_address(family, (name, picked, *rest), reuse_port))
             except OSError as error:
                 # A system may know of IPv6 without having it: one family is enough then.
                 if host or not sockets or error.errno != errno.EADDRNOTAVAIL:
@@ -48,18 +53,30 @@ def bind_port(port: int, host: str | None) -> list[socket.socket]:
     return sockets
 
 
-def bind_address(family: int, address: tuple[object, ...]) -> socket.socket:
+def bind_address(family: int, address: tuple[object, ...], reuse_port: bool) -> socket.socket:
     """Listen on one Internet address."""
     with say_address(f"{address[0]}:{address[1]}"), new_socket(family) as made:
         if sys.platform != "win32":  # pragma: no branch - the other one is Windows
             # On Windows the option means something else: to take over an address that is in use.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        set_no_delay(made)
+        if reuse_port:
+            share_port(made)
+        set_carriage(made)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
         made.listen(ACCEPT_QUEUE_COUNT)
     return made
+
+
+def share_port(sock: socket.socket) -> None:
+    """Let sockets of other processes, which ask for the same, be bound to this one's port.
+
+    Raises OSError where the system has no such thing, as Windows has not.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise OSError(errno.ENOPROTOOPT, "no SO_REUSEPORT on this system, for reuse_port")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
 def bind_path(path: str, mode: int | None) -> socket.socket:
@@ -95,17 +112,21 @@ def adopt(sock: socket.socket) -> socket.socket:
         raise ValueError(f"sock: expected a stream socket, given {sock!r}")
     sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        set_no_delay(sock)
+        set_carriage(sock)
     sock.listen(ACCEPT_QUEUE_COUNT)
     return sock
 
 
-def set_no_delay(sock: socket.socket) -> None:
-    """Let small messages leave at once: what belongs together is gathered by us.
+def set_carriage(sock: socket.socket) -> None:
+    """Say how TCP is to carry what is written; accepted connections inherit it.
 
-    The connections that a listening socket accepts inherit it.
+    Small messages leave at once: what belongs together is gathered by us. And of what a peer does
+    not take, the kernel holds little: it would hold megabytes for each, out of the memory that TCP
+    has in all, and once that is short it drops what comes from anybody.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # pragma: no branch - Windows lacks it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_SIZE)
 
 
 def set_user_timeout(sock: socket.socket, write_timeout: float | None) -> None:

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockwave.core.allowance import Tariff
+from sockwave.core.asyncio_engine import AsyncioEngine
 from sockwave.core.tally import Tally
 from sockwave.core.tls import Records, Tls
 from sockwave.core.tls_transport import TlsProtocol
-from sockwave.core.transport import AsyncioEngine
 from sockwave.errors import SockwaveError
 from sockwave.options import Options
 
 if TYPE_CHECKING:
     from sockwave.core.carrier import Carrier
-    from sockwave.core.loop import EpollEngine
+    from sockwave.core.epoll_engine import EpollEngine
     from sockwave.selector import CoreSelector
 
 Engine: TypeAlias = "EpollEngine | AsyncioEngine"
@@ -55,7 +55,7 @@ def create_engine(
         "tariff": Tariff(limits),
     }
     if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
-        from sockwave.core.loop import EpollEngine
+        from sockwave.core.epoll_engine import EpollEngine
 
         engine = EpollEngine(loop, welcome, complain, **settings)
         if selector is None:

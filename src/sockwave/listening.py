@@ -31,6 +31,7 @@ class Listening:
         path: str | None,
         mode: int | None,
         ssl: "SSLContext | None",
+        reuse_port: bool,
     ) -> None:
         """Listen on an address; `take` gives the new sockets.
 
@@ -38,12 +39,14 @@ class Listening:
         """
         self._check_context(ssl)
         if path is not None:
+            if reuse_port:
+                raise ValueError("reuse_port: expected with a port, not with path")
             made = [binding.bind_path(path, mode)]
             self._names += made
         elif mode is not None:
             raise ValueError("mode: expected with path alone")
         else:
-            made = binding.bind_port(port, host)
+            made = binding.bind_port(port, host, reuse_port=reuse_port)
         self._add(made, ssl)
 
     def adopt(self, sockets: Sequence[socket.socket], ssl: "SSLContext | None") -> None:

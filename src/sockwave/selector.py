@@ -4,7 +4,7 @@ import selectors
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sockwave.core.loop import EpollEngine
+    from sockwave.core.epoll_engine import EpollEngine
 
 
 class CoreSelector(selectors.EpollSelector):

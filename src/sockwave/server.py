@@ -66,6 +66,7 @@ class Server(Host):
         mode: int | None = None,
         sock: socket.socket | None = None,
         ssl: "SSLContext | None" = None,
+        reuse_port: bool = False,
     ) -> Self:
         """Listen on `port` of `host`, at once; may be called several times, for several addresses.
 
@@ -78,13 +79,22 @@ class Server(Host):
         else: `wss` and `https`. ALPN, SNI callbacks and client certificates are as the context has
         them; one option is added to it, `ssl.OP_NO_RENEGOTIATION`. See `reload_tls`.
 
-        Raises OSError, with the address in its message, when it cannot be had.
+        With `reuse_port`, several processes of one user can listen on the same port, each of which
+        asks for it (SO_REUSEPORT). Linux spreads new connections over them by a hash of both
+        addresses; other systems may give all to one. Each process is a server of its own: limits,
+        `connections` and `broadcast` are those of one. Where one ends, connections that wait to be
+        accepted by it are reset, unless net.ipv4.tcp_migrate_req is on.
+
+        Raises OSError, with the address in its message, when it cannot be had, or the system cannot
+        share a port; ValueError for `reuse_port` with `path` or `sock`.
         """
         self._check_open()
         if sock is not None:
+            if reuse_port:
+                raise ValueError("reuse_port: expected with a port, not with sock")
             self._listening.adopt([sock], ssl)
         else:
-            self._listening.bind(port, host, path, mode, ssl)
+            self._listening.bind(port, host, path, mode, ssl, reuse_port)
         return self._accept_new()
 
     def listen_fds(self, name: str | None = None, *, ssl: "SSLContext | None" = None) -> Self:

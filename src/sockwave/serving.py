@@ -28,13 +28,16 @@ def serve(
     mode: int | None = None,
     sock: socket.socket | None = None,
     ssl: "SSLContext | None" = None,
+    reuse_port: bool = False,
     **options: Any,
 ) -> Server:
     """Create a server that listens and runs `handler` as a task for each connection.
 
     It is used as `async with serve(…) as server`. A connection is closed when its handler returns,
-    with 1011 when it raises.
+    with 1011 when it raises. Where it listens is as `Server.listen` has it.
     """
     server = Server(**options)
     server.handle_with(handler)
-    return server.listen(port, host, path=path, mode=mode, sock=sock, ssl=ssl)
+    return server.listen(
+        port, host, path=path, mode=mode, sock=sock, ssl=ssl, reuse_port=reuse_port
+    )

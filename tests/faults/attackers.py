@@ -18,6 +18,9 @@ from client import PING, RSV1, TAIL, abort_transport, make_frame, make_request
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 #: Who was closed comes again after so long: a flood of handshakes is what the limits are for, too.
 REST_S = 0.25
+#: In which it hears of its end, if that has come.
+LOOK_S = 1.0
+SEND_SIZE = 65536
 
 
 class Attack:
@@ -51,6 +54,9 @@ class Attack:
             await asyncio.wait([peer.ended], timeout=left)
             acting.cancel()
             await asyncio.gather(acting, return_exceptions=True)
+            # Who neither reads nor has anything to write has not heard of its end.
+            peer.transport.resume_reading()
+            await asyncio.wait([peer.ended], timeout=LOOK_S)
             self.closed_count += peer.ended.done()
             abort_transport(peer.transport)
             await asyncio.sleep(REST_S)
@@ -68,9 +74,14 @@ class Peer(asyncio.Protocol):
         self.may_write.set()
 
     async def connect(self, port: int, *, receive_size: int = 4096) -> None:
-        """Connect from one of many addresses, with little room for what it does not read."""
+        """Connect from one of many addresses, with little room for what it does not read.
+
+        And with no more room than it needs for what it sends: that would be an attacker's own
+        memory, but here it comes out of what the kernel has for the server, too.
+        """
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_size)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_SIZE)
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         try:

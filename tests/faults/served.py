@@ -20,7 +20,8 @@ from typing import Any
 from gate import Gate
 
 import sockwave
-from sockwave.core.carrier import Carrier, Engine
+from sockwave.core.carrier import Carrier
+from sockwave.core.engine import Engine
 
 KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
 

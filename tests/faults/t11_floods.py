@@ -24,7 +24,6 @@ INTERVAL_S = 0.1
 SLOWER_FACTOR = 2.0
 NOISE_MS = 2.0
 MEMORY_FACTOR = 1.05
-#: Memory that an allocator keeps after its first flood, whatever came: measured after a small one.
 #: What all of the server's deadlines come to: 10 s for a handshake, 20 s for a peer that takes
 #: nothing, 10 s for its close.
 PATIENCE_S = 45.0
@@ -142,8 +141,12 @@ async def run(
     server_core, client_core = choose_cores()
     options = {"compression": True, **(options or {})}
     async with Served.start(engine, options=options, core=server_core) as served:
-        # One small flood first: it makes what is made once, and the heap as large as one makes it.
-        await attack(served.port, SMALL, 1.0, patience_s, client_core)
+        await served.settle()
+        new_size = served.resident_size
+        # A short flood first: it makes what is made once, and the heap as large as a flood makes
+        # it. An allocator keeps a page for one small object, so that a second flood tells whether
+        # anything stays of the attackers.
+        await attack(served.port, counts, 1.0, patience_s, client_core)
         idle = await served.settle()
         idle_size = served.resident_size
         own_cores = os.sched_getaffinity(0)
@@ -191,6 +194,6 @@ async def run(
         f"good p99 {before_ms:.2f} ms before, {during_ms:.2f} during; "
         f"{sum(counts.values())} attackers, {outcome['opened']} attacks, "
         f"{outcome['closed']} closed; server CPU {cpu:.0%}; "
-        f"RSS {idle_size >> 10} KB before, {peak_size >> 10} during, "
-        f"{size >> 10} after"
+        f"RSS {new_size >> 10} KB at its start, {idle_size >> 10} before, "
+        f"{peak_size >> 10} during, {size >> 10} after"
     )

@@ -9,7 +9,8 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, TURN_MESSAGE_COUNT, Receiver
+from sockwave.core.engine cimport HEADROOM_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.receiver cimport Receiver
 from sockwave.core.session cimport Session
 from sockwave.core.transport cimport TransportCarrier
 

@@ -1,231 +1,23 @@
 """What carries the bytes: the one small interface between the protocol and whatever brings its
 bytes."""
 
-import logging
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport UINT32_MAX
-from libc.stdlib cimport free, malloc
 
+from sockwave.core.engine cimport BYTES, DEADLINE, END_OF_STREAM, READY, Engine
 from sockwave.core.tally cimport HIGH_WATER, WRITE_TIMEOUT
-from sockwave.core.timers cimport ticks_of
-
-from sockwave.core.timers import TICK_S
-
-logger = logging.getLogger("sockwave")
-
-# Without descriptors or memory to accept: how long until the next try.
-cdef double ACCEPT_REST_S = 0.1
-# How long all must be well until that is said: at the brink, each client that goes lets one in.
-cdef double RECOVERY_S = 1.0
+from sockwave.core.timers cimport Wheel
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
 
-# A tick that is so late does not come any more.
-cdef double LOST_TICK_S = 2.0
 cdef enum:
     # Looks, in `write_timeout`, at whether the peer takes something: so much later it is noticed.
     LOOK_COUNT = 4
 
-# What a receiver can be told in a turn of its own.
-cdef enum:
-    BYTES
-    END_OF_STREAM
-    DEADLINE
-    GO_ON
-    READY
 
-
-cdef class Engine:
-    """What the carriers of one server in one loop share."""
-
-    def __cinit__(
-        self, loop, welcome, complain, *,
-        size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
-        Tally tally, Tariff tariff,
-    ):
-        self.loop = loop
-        self.welcome = welcome
-        self.complain = complain
-        self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
-        self.wheel = Wheel(loop.time())
-        self.write_ticks = ticks_of(write_timeout)
-        self.tally = tally
-        self.tariff = tariff
-        self.losses = {}
-        self.postponed = []
-        self.budget = TURN_MESSAGE_COUNT
-        self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
-        if self.read_buffer is NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.read_buffer)
-
-    def _promise_end(self):
-        self.loop.call_soon(self._end_turn)
-
-    cdef void tell(self, object error, Carrier carrier) noexcept:
-        """Tell of what no caller could see. Where not even that can be done, mostly for want of
-        memory, Python's last resort is to write it to stderr."""
-        self.complain(error, carrier)
-
-    cdef int admit(self, Carrier carrier) except -1:
-        """Give a new carrier its receiver."""
-        carrier.engine = self
-        carrier.cork = self.cork
-        self.carrier_count += 1
-        self.expect_tick()
-        try:
-            self.welcome(carrier)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            carrier.fail(error)
-        return 0
-
-    cdef int postpone(self, Carrier carrier) except -1:
-        self.postponed.append(carrier)
-        return self.cork.promise()
-
-    cdef int serve_postponed(self) except -1:
-        cdef list postponed = self.postponed
-        cdef Carrier carrier
-        if postponed:
-            self.postponed = []
-            for carrier in postponed:
-                carrier.run(GO_ON, NULL, 0)
-        return 0
-
-    def _end_turn(self):
-        self.end_turn()
-
-    cdef int end_turn(self) except -1:
-        """Do what waits for the end of a turn of the loop: writes, and farewells."""
-        self.cork.promised = True       # whatever is added meanwhile is done below
-        try:
-            self.cork.flush()
-        finally:
-            self.cork.promised = False
-            if self.cork.first_dirty is not None:       # a listener has ended the program
-                self.cork.promise()
-        if self.postponed and not self.next_turn_is_due:
-            self.loop.call_soon(self._next_turn)
-            self.next_turn_is_due = True
-        return 0
-
-    cdef int say_farewell(self, Carrier carrier) except -1:
-        cdef Receiver receiver = carrier.receiver
-        error = self.losses.pop(carrier, None)
-        carrier.receiver = None
-        self.cork.has_called_out = True
-        try:
-            if receiver is not None:
-                receiver.connection_lost(error)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as failure:
-            self.tell(failure, carrier)
-        finally:
-            # Whoever ends the program: the server waits until nobody is left.
-            self.carrier_count -= 1
-            self.let_go(carrier)
-        return 0
-
-    cdef int let_go(self, Carrier carrier) except -1:
-        try:
-            carrier.drop()      # once more: there may have been no memory to do it in
-            carrier.release_waiters()
-            if self.when_departed is not None:
-                self.when_departed(carrier)
-        finally:
-            if not self.carrier_count and self.when_empty is not None:
-                self.when_empty()
-        return 0
-
-    def _next_turn(self):
-        """Deliver another fill of messages; one such call is under way at most."""
-        self.next_turn_is_due = False
-        self.budget = TURN_MESSAGE_COUNT
-        self.cork.promised = True
-        try:
-            self.serve_postponed()
-        finally:
-            self.end_turn()
-
-    cdef int expect_tick(self) except -1:
-        """Let time pass while there is a carrier: each may note when something happened to it."""
-        now = self.loop.time()
-        if self.tick_handle is not None and now > self.tick_due + LOST_TICK_S:
-            # For want of memory a loop can lose a call that it has promised.
-            self.tick_handle.cancel()
-            self.tick_handle = None
-        if self.tick_handle is None:
-            self.wheel.begin(now)
-            self.schedule_tick(now)
-        return 0
-
-    cdef int schedule_tick(self, double now) except -1:
-        self.tick_handle = self.loop.call_later(TICK_S, self._tick)
-        self.tick_due = now + TICK_S
-        return 0
-
-    cdef double clock(self) except -1:
-        """Give the time, in seconds on the loop's clock. The wheel's would not do for rates: what
-        was sent while it stood still was sent in that time."""
-        return self.loop.time()
-
-    def _tick(self):
-        self.tick_handle = None
-        # If it is due still, it has been lost: see `expect_tick`.
-        self.next_turn_is_due = False
-        try:
-            self.end_turn()
-            self.wheel.advance(self.loop.time())
-        finally:
-            if self.carrier_count:
-                self.schedule_tick(self.loop.time())
-
-    cdef int rest_from_accepting(self, object reason, object again, object listener) except -1:
-        """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
-        self.loop.call_later(ACCEPT_REST_S, again, listener)
-        if self.recovery_handle is not None:
-            self.recovery_handle.cancel()
-            self.recovery_handle = None
-        if not self.is_short:
-            self.is_short = True
-            logger.error("cannot accept: %s; trying again all the time", reason)
-        return 0
-
-    cdef int can_accept(self) except -1:
-        """Note that somebody can be accepted; logged where that has been otherwise, if it lasts."""
-        if self.is_short and self.recovery_handle is None:
-            self.recovery_handle = self.loop.call_later(RECOVERY_S, self._recover)
-        return 0
-
-    def _recover(self):
-        self.is_short = False
-        self.recovery_handle = None
-        logger.warning("accepting again")
-
-    def reset_waiting(self):
-        """Drop the carriers that wait for a deadline: among them all that are on their way out."""
-        cdef Timed timed
-        for timed in self.wheel.all_waiting():
-            (<Carrier>timed).reset()
-
-    def stop(self):
-        """Let go of the loop."""
-        if self.recovery_handle is not None:
-            self.recovery_handle.cancel()
-        if self.tick_handle is not None:
-            self.tick_handle.cancel()
-            self.tick_handle = None
-
-
-cdef class Carrier(Timed):
+cdef class Carrier(Driver):
     """Carries one peer's bytes both ways."""
 
     cdef int watch_readable(self, bint on) except -1:
@@ -237,73 +29,14 @@ cdef class Carrier(Timed):
     cdef int end_writing(self) except -1:
         return 0
 
-    cdef int drop(self) except -1:
-        return 0
-
     cdef uint32_t measure_untaken(self) except? 0:
         return 0
 
-    cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
+    cdef bint probe(self, const Probes* probes) except -1:
         return False
 
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
         return -1
-
-    cdef int run(self, int what, uint8_t* data, size_t size) except -1:
-        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it
-        raises goes no further."""
-        cdef Receiver receiver = self.receiver      # held: it may end in its own turn
-        if receiver is None:
-            return 0
-        try:
-            self.take_turn(receiver, what, data, size)
-            if self.is_closing:
-                self.end_if_flushed()
-        except (KeyboardInterrupt, SystemExit):
-            self.lose(None)
-            raise
-        except BaseException as error:
-            self.fail(error)
-        return 0
-
-    cdef int take_turn(
-        self, Receiver receiver, int what, uint8_t* data, size_t size
-    ) except -1:
-        self.take_cork()
-        try:
-            if what == BYTES:
-                receiver.take_bytes(data, size)
-            elif what == END_OF_STREAM:
-                receiver.eof_received()
-            elif what == DEADLINE:
-                receiver.deadline_passed()
-            elif what == GO_ON:
-                receiver.go_on()
-            else:
-                self.peer_is_ready()
-        finally:
-            self.release_cork()
-        return 0
-
-    cdef int fail(self, object error) except -1:
-        """End for an error of ours, or for want of memory: it costs this carrier and no other."""
-        try:
-            self.lose(None)
-        finally:
-            self.engine.tell(error, self)
-        return 0
-
-    cdef int end_turn(self) except -1:
-        """Send what was queued, or say farewell."""
-        if self.is_lost:
-            return self.engine.say_farewell(self)
-        try:
-            self.flush()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            self.fail(error)
-        return 0
 
     cdef int run_ready(self) except -1:
         """Go on writing: the peer takes bytes again."""
@@ -347,7 +80,6 @@ cdef class Carrier(Timed):
         return 0
 
     cpdef object reset(self):
-        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
         self.lose(None)
 
     cdef int finish(self, bint linger) except -1:

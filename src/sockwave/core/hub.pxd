@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from sockwave.core.carrier cimport Engine
 from sockwave.core.codec cimport Codecs
 from sockwave.core.emitter cimport Emitter
+from sockwave.core.engine cimport Engine
 from sockwave.core.session cimport Session
 
 cdef class Hub:

@@ -2,9 +2,9 @@ import asyncio
 from collections.abc import Coroutine, Hashable, Iterable
 from typing import Any, Self
 
-from sockwave.core.carrier import Engine
 from sockwave.core.connection import Connection
 from sockwave.core.emitter import Emitter
+from sockwave.core.engine import Engine
 from sockwave.limits import Limits
 from sockwave.messages import Message
 

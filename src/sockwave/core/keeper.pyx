@@ -11,6 +11,7 @@ from random import random as draw
 from libc.math cimport ceil
 from libc.stdint cimport UINT32_MAX
 
+from sockwave.core.carrier cimport Probes
 from sockwave.core.emitter cimport PONGED
 from sockwave.core.frames cimport MAX_CONTROL_SIZE, NO_PONG, PING
 from sockwave.core.phases cimport CONNECTED, PEER_VANISHES, WE_CLOSE
@@ -65,12 +66,14 @@ cdef class Keeper(Deliverer):
 
     cdef bint ask_kernel(self) except -1:
         """Have TCP ask a peer that has no ping, with the same times."""
+        cdef Probes probes
         limits = self.hub.limits
         timeout = limits.ping_timeout or limits.ping_interval
-        count = min(max(int(timeout), 1), PROBE_COUNT)
-        return self.line.probe(
-            <int>ceil(limits.ping_interval), <int>ceil(timeout / count), count
-        )
+        probes.count = min(max(int(timeout), 1), PROBE_COUNT)
+        probes.idle_s = <int>ceil(limits.ping_interval)
+        probes.interval_s = <int>ceil(timeout / probes.count)
+        probes.patience_ms = 1000 * (probes.idle_s + probes.interval_s * probes.count)
+        return self.line.probe(&probes)
 
     cdef Duty find_duty(self, uint32_t* when) noexcept:
         """Find what has to be done next, and when."""

@@ -9,7 +9,8 @@ from cpython.ref cimport Py_DECREF
 from libc.stdlib cimport calloc, free
 
 from sockwave.core.allowance cimport spend
-from sockwave.core.carrier cimport HEADROOM_SIZE, Carrier, Engine
+from sockwave.core.carrier cimport Carrier
+from sockwave.core.engine cimport HEADROOM_SIZE, Engine
 from sockwave.core.emitter cimport raise_pending
 from sockwave.core.frames cimport (
     CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES, TOO_MANY_CONTROLS,

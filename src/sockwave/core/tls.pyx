@@ -12,7 +12,8 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, Carrier
+from sockwave.core.carrier cimport Carrier
+from sockwave.core.engine cimport HEADROOM_SIZE, READ_SIZE
 from sockwave.core.receiver cimport Receiver
 
 from sockwave.address import spell

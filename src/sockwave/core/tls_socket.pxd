@@ -1,6 +1,6 @@
 """A socket of the epoll engine that speaks TLS."""
 
-from sockwave.core.loop cimport EpollSocket
+from sockwave.core.epoll_socket cimport EpollSocket
 from sockwave.core.tls cimport Tls
 
 cdef class TlsSocket(EpollSocket):

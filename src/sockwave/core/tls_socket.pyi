@@ -1,6 +1,6 @@
 from typing import Self
 
-from sockwave.core.loop import EpollSocket
+from sockwave.core.epoll_socket import EpollSocket
 from sockwave.core.tls import Tls
 
 class TlsSocket(EpollSocket):

@@ -5,11 +5,9 @@ import os
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 
-from sockwave.core.carrier cimport READ_SIZE
+from sockwave.core.engine cimport READ_SIZE
+from sockwave.core.system cimport recv
 from sockwave.core.writer cimport Vector
-
-cdef extern from "<sys/socket.h>" nogil:
-    ssize_t recv(int fd, void* data, size_t size, int flags)
 
 
 cdef class TlsSocket(EpollSocket):

@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 
-from sockwave.core.carrier cimport READ_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.engine cimport READ_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.tls cimport Tls
 from sockwave.core.transport cimport TransportCarrier
 from sockwave.core.writer cimport Vector

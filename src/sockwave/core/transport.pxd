@@ -1,23 +1,13 @@
-"""The asyncio engine: the same core behind ordinary asyncio transports."""
+"""A peer behind an asyncio transport: the carrier of the asyncio engine."""
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.carrier cimport Carrier
 from sockwave.core.writer cimport Vector
-from sockwave.core.carrier cimport Carrier, Engine
 
 cdef enum:
     # Given to a transport at once: what it may hold beside our own backlog.
     WRITE_SIZE = 65536
-    ACCEPT_COUNT = 64           # connections accepted in a row
-
-cdef class AsyncioEngine(Engine):
-    """Serves transports of whatever loop it runs in."""
-    cdef dict listeners         # socket → what makes the protocol of a connection
-    cdef list servers           # asyncio's, where its loop cannot watch a socket
-    cdef set tasks              # those that give a socket its transport
-    cdef bint is_ending         # nobody comes in any more
-
-    cdef int rest(self, object socket_, object error) except -1
 
 cdef class TransportCarrier(Carrier):
     """A peer behind an asyncio transport."""

@@ -1,14 +1,9 @@
-"""The asyncio engine: the same core behind ordinary asyncio transports.
-
-For loops that own their sockets, and for systems without epoll.
-"""
+"""A peer behind an asyncio transport: the carrier of the asyncio engine."""
 
 import asyncio
-import logging
 import socket
 import struct
 import sys
-from functools import partial
 
 try:
     import fcntl
@@ -22,12 +17,10 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
-from sockwave.core.carrier cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.carrier cimport Probes
+from sockwave.core.engine cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Engine
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.writer cimport Vector
-
-logger = logging.getLogger("sockwave")
-
 
 cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
     """Copy what is next of the vectors, so that it leaves in one write, and move on behind it.
@@ -66,7 +59,7 @@ cdef uint32_t count_unsent(object sock) except? 0:
     return int.from_bytes(answer, sys.byteorder)
 
 
-cdef bint set_probes(object sock, int idle_s, int interval_s, int count) except -1:
+cdef bint set_probes(object sock, const Probes* probes) except -1:
     """Let the kernel ask a quiet peer whether it is there; false where it cannot. On the same
     machine it knows."""
     if sock is None or not hasattr(socket, "TCP_KEEPIDLE"):
@@ -75,110 +68,19 @@ cdef bint set_probes(object sock, int idle_s, int interval_s, int count) except 
         return True
     # As in the epoll engine.
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    patience_ms = 1000 * (idle_s + interval_s * count)
-    if option is not None and sock.getsockopt(socket.IPPROTO_TCP, option) > patience_ms:
-        sock.setsockopt(socket.IPPROTO_TCP, option, patience_ms)
+    if option is not None and sock.getsockopt(socket.IPPROTO_TCP, option) > probes.patience_ms:
+        sock.setsockopt(socket.IPPROTO_TCP, option, probes.patience_ms)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probes.idle_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probes.interval_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes.count)
     return True
-
-
-cdef class AsyncioEngine(Engine):
-    """Serves transports of whatever loop it runs in."""
-
-    def __cinit__(self):
-        self.listeners = {}
-        self.servers = []
-        self.tasks = set()
-
-    def attach(self):
-        """Nothing to do: each transport is its own loop's affair."""
-
-    async def listen(self, socket_, make=None):
-        """Accept connections on a listening socket; `make` makes their carriers, where they are no
-        plain ones.
-
-        Accepting is done here where the loop can wait for a socket: of asyncio's own loops, those
-        of CPython 3.11 to 3.13 log a hundred lines and set a hundred timers each time that
-        descriptors are short.
-        """
-        self.listeners[socket_] = make = make or (lambda: TransportProtocol(self))
-        try:
-            self.loop.add_reader(socket_.fileno(), self._accept, socket_)
-            return
-        except NotImplementedError:
-            del self.listeners[socket_]
-        if socket_.family == getattr(socket, "AF_UNIX", None):
-            create = self.loop.create_unix_server
-        else:
-            create = self.loop.create_server
-        self.servers.append(await create(make, sock=socket_))
-
-    def accept_again(self, socket_):
-        """Take up accepting: at once, to know whether it is possible."""
-        if socket_ in self.listeners:
-            self.loop.add_reader(socket_.fileno(), self._accept, socket_)
-            self._accept(socket_)
-
-    def _accept(self, socket_):
-        """Accept who waits."""
-        for _ in range(ACCEPT_COUNT):
-            if socket_ not in self.listeners:
-                return
-            error = connected = None
-            try:
-                connected, _ = socket_.accept()
-            except OSError as refusal:
-                error = refusal
-            if isinstance(error, (ConnectionAbortedError, InterruptedError)):
-                continue
-            if error is not None and not isinstance(error, BlockingIOError):
-                self.rest(socket_, error)
-                return
-            self.can_accept()           # the kernel looks for a descriptor first
-            if connected is None:
-                return
-            connected.setblocking(False)
-            task = self.loop.create_task(self._carry(connected, self.listeners[socket_]))
-            self.tasks.add(task)
-            task.add_done_callback(partial(self._carried, connected))
-
-    async def _carry(self, connected, make):
-        """Give a socket its transport."""
-        try:
-            await self.loop.connect_accepted_socket(make, connected)
-        except OSError as error:        # it has gone already
-            logger.debug("a connection was lost at once: %s", error)
-            connected.close()
-
-    def _carried(self, connected, task):
-        self.tasks.discard(task)
-        if task.cancelled():
-            connected.close()       # the loop ends
-
-    cdef int rest(self, object socket_, object error) except -1:
-        # As in the epoll engine.
-        self.loop.remove_reader(socket_.fileno())
-        return self.rest_from_accepting(error.strerror, self.accept_again, socket_)
-
-    def stop_listening(self):
-        """Close the listening sockets."""
-        self.is_ending = True
-        for socket_ in self.listeners:
-            self.loop.remove_reader(socket_.fileno())
-            socket_.close()
-        self.listeners = {}
-        for server in self.servers:
-            server.close()
-        self.servers = []
 
 
 cdef class TransportCarrier(Carrier):
     """A peer behind an asyncio transport."""
 
-    def __cinit__(self, AsyncioEngine engine, *_):
+    def __cinit__(self, Engine engine, *_):
         self.engine = engine
         self.cork = engine.cork
 
@@ -186,9 +88,6 @@ cdef class TransportCarrier(Carrier):
 
     def connection_made(self, transport):
         self.transport = transport
-        if (<AsyncioEngine>self.engine).is_ending:
-            self.is_lost = True         # it was under way when the server closed
-            return transport.abort()
         try:
             # The backlog is kept in one place, and that is the writer's: the transport is not to
             # queue.
@@ -270,8 +169,8 @@ cdef class TransportCarrier(Carrier):
         cdef uint32_t size = self.transport.get_write_buffer_size()
         return size + count_unsent(self.transport.get_extra_info("socket"))
 
-    cdef bint probe(self, int idle_s, int interval_s, int count) except -1:
-        return set_probes(self.transport.get_extra_info("socket"), idle_s, interval_s, count)
+    cdef bint probe(self, const Probes* probes) except -1:
+        return set_probes(self.transport.get_extra_info("socket"), probes)
 
     cdef int watch_readable(self, bint on) except -1:
         if self.transport.is_closing() or self.has_ended:

@@ -1,0 +1,108 @@
+"""The asyncio engine: the same core behind ordinary asyncio transports.
+
+For loops that own their sockets, and for systems without epoll.
+"""
+
+import logging
+import socket
+from functools import partial
+
+from sockwave.core.transport import TransportProtocol
+
+logger = logging.getLogger("sockwave")
+
+
+cdef class AsyncioEngine(Engine):
+    """Serves transports of whatever loop it runs in."""
+
+    def __cinit__(self):
+        self.listeners = {}
+        self.servers = []
+        self.tasks = set()
+
+    def attach(self):
+        """Nothing to do: each transport is its own loop's affair."""
+
+    async def listen(self, socket_, make=None):
+        """Accept connections on a listening socket; `make` makes their carriers, where they are no
+        plain ones.
+
+        Accepting is done here where the loop can wait for a socket: of asyncio's own loops, those
+        of CPython 3.11 to 3.13 log a hundred lines and set a hundred timers each time that
+        descriptors are short.
+        """
+        self.listeners[socket_] = make = make or (lambda: TransportProtocol(self))
+        try:
+            self.loop.add_reader(socket_.fileno(), self._accept, socket_)
+            return
+        except NotImplementedError:
+            del self.listeners[socket_]
+        if socket_.family == getattr(socket, "AF_UNIX", None):
+            create = self.loop.create_unix_server
+        else:
+            create = self.loop.create_server
+        self.servers.append(await create(make, sock=socket_))
+
+    cdef int admit(self, Driver carrier) except -1:
+        if self.is_ending:
+            carrier.is_lost = True      # it was under way when the server closed
+            return carrier.drop()
+        return Engine.admit(self, carrier)
+
+    def accept_again(self, socket_):
+        """Take up accepting: at once, to know whether it is possible."""
+        if socket_ in self.listeners:
+            self.loop.add_reader(socket_.fileno(), self._accept, socket_)
+            self._accept(socket_)
+
+    def _accept(self, socket_):
+        """Accept who waits."""
+        for _ in range(ACCEPT_COUNT):
+            if socket_ not in self.listeners:
+                return
+            error = connected = None
+            try:
+                connected, _ = socket_.accept()
+            except OSError as refusal:
+                error = refusal
+            if isinstance(error, (ConnectionAbortedError, InterruptedError)):
+                continue
+            if error is not None and not isinstance(error, BlockingIOError):
+                self.rest(socket_, error)
+                return
+            self.doorman.can_accept()           # the kernel looks for a descriptor first
+            if connected is None:
+                return
+            connected.setblocking(False)
+            task = self.loop.create_task(self._carry(connected, self.listeners[socket_]))
+            self.tasks.add(task)
+            task.add_done_callback(partial(self._carried, connected))
+
+    async def _carry(self, connected, make):
+        """Give a socket its transport."""
+        try:
+            await self.loop.connect_accepted_socket(make, connected)
+        except OSError as error:        # it has gone already
+            logger.debug("a connection was lost at once: %s", error)
+            connected.close()
+
+    def _carried(self, connected, task):
+        self.tasks.discard(task)
+        if task.cancelled():
+            connected.close()       # the loop ends
+
+    cdef int rest(self, object socket_, object error) except -1:
+        # As in the epoll engine.
+        self.loop.remove_reader(socket_.fileno())
+        return self.doorman.rest(error.strerror, self.accept_again, socket_)
+
+    def stop_listening(self):
+        """Close the listening sockets."""
+        self.is_ending = True
+        for socket_ in self.listeners:
+            self.loop.remove_reader(socket_.fileno())
+            socket_.close()
+        self.listeners = {}
+        for server in self.servers:
+            server.close()
+        self.servers = []

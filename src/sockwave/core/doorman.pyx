@@ -1,0 +1,44 @@
+"""The times in which nobody can be accepted."""
+
+import logging
+
+logger = logging.getLogger("sockwave")
+
+# Without descriptors or memory to accept: how long until the next try.
+cdef double REST_S = 0.1
+# How long all must be well until that is said: at the brink, each client that goes lets one in.
+cdef double RECOVERY_S = 1.0
+
+
+cdef class Doorman:
+    """Has accepting tried again, and tells the log when it becomes impossible and possible."""
+
+    def __cinit__(self, loop):
+        self.loop = loop
+
+    cdef int rest(self, object reason, object again, object listener) except -1:
+        """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
+        self.loop.call_later(REST_S, again, listener)
+        self.stop()
+        if not self.is_short:
+            self.is_short = True
+            logger.error("cannot accept: %s; trying again all the time", reason)
+        return 0
+
+    cdef int can_accept(self) except -1:
+        """Note that somebody can be accepted; logged where that has been otherwise, if it lasts."""
+        if self.is_short and self.recovery is None:
+            self.recovery = self.loop.call_later(RECOVERY_S, self._recover)
+        return 0
+
+    def _recover(self):
+        self.is_short = False
+        self.recovery = None
+        logger.warning("accepting again")
+
+    cdef int stop(self) except -1:
+        """Wait for no recovery any more."""
+        if self.recovery is not None:
+            self.recovery.cancel()
+            self.recovery = None
+        return 0

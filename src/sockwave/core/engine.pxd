@@ -1,0 +1,79 @@
+"""What the carriers of one server in one loop share, and how each is given its turns."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from sockwave.core.allowance cimport Tariff
+from sockwave.core.doorman cimport Doorman
+from sockwave.core.receiver cimport Receiver
+from sockwave.core.tally cimport Tally
+from sockwave.core.timers cimport Timed, Wheel
+from sockwave.core.writer cimport Cork
+
+cdef enum:
+    # A receiver may put this many bytes in front of what it is given: a frame header, or a whole
+    # control frame, of which the first part came earlier.
+    HEADROOM_SIZE = 256
+    READ_SIZE = 262144
+    # Messages that a wake-up may deliver before the application's own tasks get their turn.
+    TURN_MESSAGE_COUNT = 4096
+
+# What a receiver can be told in a turn of its own.
+cdef enum:
+    BYTES
+    END_OF_STREAM
+    DEADLINE
+    GO_ON
+    READY
+
+cdef class Driver
+
+cdef class Engine:
+    """What the carriers of one server in one loop share."""
+    cdef readonly object loop
+    cdef Cork cork
+    cdef Wheel wheel
+    cdef readonly Tally tally
+    cdef Tariff tariff
+    cdef Doorman doorman
+    cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
+    cdef object welcome         # called with each new carrier; gives it its receiver
+    cdef object complain        # called with (error, carrier): what no caller could see
+    cdef object tick_handle
+    cdef double tick_due
+    cdef bint next_turn_is_due
+    cdef dict losses            # carrier that is gone → the error that has ended it
+    cdef list postponed         # carriers whose receivers have messages left for the next wake-up
+    cdef readonly Py_ssize_t carrier_count
+    cdef public object when_empty   # called when the last carrier is gone, if not None
+    cdef public object when_departed    # called with each carrier that is gone, if not None
+    cdef int budget             # messages that this wake-up may still deliver
+    cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
+
+    cdef void tell(self, object error, Driver carrier) noexcept
+    cdef int admit(self, Driver carrier) except -1
+    cdef int postpone(self, Driver carrier) except -1
+    cdef int serve_postponed(self) except -1
+    cdef int say_farewell(self, Driver carrier) except -1
+    cdef int let_go(self, Driver carrier) except -1
+    cdef int schedule_tick(self, double now) except -1
+    cdef int expect_tick(self) except -1
+    cdef double clock(self) except -1
+    cdef int end_turn(self) except -1
+
+cdef class Driver(Timed):
+    """Gives one receiver its turns: what an engine knows of a carrier."""
+    cdef readonly Engine engine
+    cdef public Receiver receiver
+    cdef readonly bint is_closing       # nothing more is written; what still arrives is dropped
+    cdef bint is_lost                   # the socket is gone
+
+    # What a carrier does:
+    cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
+    cdef int lose(self, object error) except -1
+    cdef int drop(self) except -1               # close the socket now
+    cpdef object reset(self)
+
+    # What is asked of it:
+    cdef int run(self, int what, uint8_t* data, size_t size) except -1
+    cdef int fail(self, object error) except -1
+    cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1

@@ -1,0 +1,130 @@
+"""The epoll engine: accept, and who is meant by an event."""
+
+import os
+
+from cpython.ref cimport Py_INCREF
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.stdint cimport uintptr_t
+from libc.string cimport memcpy, memset
+
+from sockwave.core.epoll_socket cimport ADDRESS_SIZE, OWN_ADDRESS_SIZE, EpollSocket
+from sockwave.core.system cimport (
+    POLL_READ, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_descriptor, poller_add, poller_remove,
+    sockaddr, socklen_t,
+)
+
+cdef enum:
+    # Set in the epoll's pointer to a Listener; objects lie at even addresses.
+    LISTENER_TAG = 1
+
+
+cdef class Listener:
+    """A listening socket."""
+
+    def __cinit__(self, socket_, make=None):
+        self.socket = socket_
+        self.make = make
+        self.fd = socket_.fileno()
+
+
+cdef class EpollEngine(Poller):
+    """Accepts connections and serves them by an epoll."""
+
+    def __cinit__(self):
+        self.listeners = {}
+
+    cdef int serve_event(self, void* who, uint32_t events) except -1:
+        cdef EpollSocket peer = None
+        if not events:
+            return 0                # its socket has ended in this batch
+        if who is NULL:
+            self.is_nested_ready = True
+            return 0
+        try:
+            if <uintptr_t>who & LISTENER_TAG:
+                self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
+            else:
+                peer = <EpollSocket>who
+                peer.ready(events)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if peer is None:
+                self.tell(error, None)
+            else:
+                peer.fail(error)
+        return 0
+
+    async def listen(self, socket_, make=None):
+        """Accept connections on a listening socket; `make` makes their carriers, where they are no
+        plain ones."""
+        cdef Listener listener = Listener(socket_, make)
+        self.listeners[listener.fd] = listener
+        if self.watch(listener) < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    cdef int watch(self, Listener listener) noexcept:
+        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
+        return poller_add(self.poller, listener.fd, POLL_READ, who)
+
+    def accept_again(self, Listener listener):
+        """Take up accepting: at once, to know whether it is possible."""
+        listener.rests = False
+        if self.listeners.get(listener.fd) is listener:
+            if self.watch(listener) < 0:
+                self.rest(listener, errno)
+            else:
+                self.accept(listener)
+
+    def stop_listening(self):
+        """Close the listening sockets."""
+        for listener in self.listeners.values():
+            poller_remove(self.poller, (<Listener>listener).fd)
+            self.forget(<void*>(<uintptr_t><void*>listener | LISTENER_TAG))
+            listener.socket.close()
+        self.listeners = {}
+
+    cdef int accept(self, Listener listener) except -1:
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef socklen_t size
+        cdef int _attempt, fd
+        for _attempt in range(ACCEPT_COUNT):
+            if listener.fd not in self.listeners or listener.rests:
+                return 0            # a listener's listener has closed the server
+            size = sizeof(address)
+            memset(address, 0, ADDRESS_SIZE)
+            fd = accept4(listener.fd, <sockaddr*>address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.welcome_socket(fd, listener, address)
+            elif errno == EAGAIN:
+                return self.doorman.can_accept()        # the kernel looks for a descriptor first
+            elif errno != ECONNABORTED and errno != EINTR:
+                return self.rest(listener, errno)
+        return 0
+
+    cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
+        cdef EpollSocket peer
+        try:
+            if listener.make is None:
+                peer = EpollSocket.__new__(EpollSocket)
+            else:
+                peer = listener.make()
+        except BaseException:
+            close_descriptor(fd)
+            raise
+        peer.fd = fd
+        memcpy(peer.address, address, ADDRESS_SIZE)
+        peer.interest = POLL_READ
+        if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
+            return self.rest(listener, errno)
+        self.doorman.can_accept()
+        Py_INCREF(peer)             # the epoll's reference, until `drop`
+        return self.admit(peer)
+
+    cdef int rest(self, Listener listener, int error) except -1:
+        # Without descriptors the listening socket stays readable: to wait for it would be to spin.
+        # What may fail for want of memory comes first: then it is still watched.
+        self.doorman.rest(os.strerror(error), self.accept_again, listener)
+        listener.rests = True
+        poller_remove(self.poller, listener.fd)
+        return 0

@@ -1,0 +1,21 @@
+"""A TCP or Unix socket in the epoll engine: recv and send."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from sockwave.core.carrier cimport Carrier
+
+cdef enum:
+    ADDRESS_SIZE = 28           # of a struct sockaddr_in6; a Unix peer's is not kept
+    OWN_ADDRESS_SIZE = 128      # of any: that of a struct sockaddr_storage
+
+cdef class EpollSocket(Carrier):
+    """A TCP or Unix socket in the engine's epoll."""
+    cdef int fd
+    cdef uint32_t interest
+    cdef uint8_t address[ADDRESS_SIZE]
+
+    cdef int set_interest(self, uint32_t interest) except -1
+    cdef uint16_t find_own_address(self, uint8_t* address) noexcept
+    cdef int ready(self, uint32_t events) except -1
+    cdef bint set_option(self, int level, int option, int value) noexcept
+    cdef int readable(self) except -1

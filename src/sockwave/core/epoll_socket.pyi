@@ -1,0 +1,3 @@
+from sockwave.core.carrier import Carrier
+
+class EpollSocket(Carrier): ...

@@ -1,0 +1,199 @@
+"""A TCP or Unix socket in the epoll engine: recv and send."""
+
+import os
+import socket
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memcpy, memset
+
+from sockwave.core.carrier cimport Probes
+from sockwave.core.engine cimport HEADROOM_SIZE, READ_SIZE
+from sockwave.core.poller cimport Poller
+from sockwave.core.receiver cimport Receiver
+from sockwave.core.system cimport (
+    AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, MSG_NOSIGNAL, POLL_BROKEN, POLL_READ, POLL_WRITE,
+    SHUT_RDWR, SHUT_WR, SIOCOUTQ, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
+    TCP_KEEPINTVL, TCP_USER_TIMEOUT, close_descriptor, getsockname, getsockopt, ioctl,
+    linger_option, msghdr, poller_change, recv, send_bytes, sendmsg, setsockopt, shutdown, sockaddr,
+    socklen_t,
+)
+from sockwave.core.writer cimport Vector
+
+
+cdef object as_address(const uint8_t* raw):
+    """Give (host, port) for the struct sockaddr of an Internet socket, "" for another."""
+    cdef uint16_t family
+    memcpy(&family, raw, 2)
+    cdef object port = raw[2] << 8 | raw[3]
+    if family == AF_INET:
+        packed = PyBytes_FromStringAndSize(<const char*>raw + 4, 4)
+        return socket.inet_ntop(socket.AF_INET, packed), port
+    if family == AF_INET6:
+        packed = PyBytes_FromStringAndSize(<const char*>raw + 8, 16)
+        return socket.inet_ntop(socket.AF_INET6, packed), port
+    return ""
+
+
+cdef int write_address(uint8_t* raw, str host, int port) except -1:
+    """Write the struct sockaddr that `as_address` reads: for an IP address."""
+    cdef uint16_t family = AF_INET6 if ":" in host else AF_INET
+    cdef bytes packed = socket.inet_pton(family, host)
+    memcpy(raw, &family, 2)
+    raw[2] = port >> 8
+    raw[3] = port & 0xFF
+    memcpy(raw + (4 if family == AF_INET else 8), <const char*>packed, len(packed))
+    return 0
+
+
+cdef class EpollSocket(Carrier):
+    """A TCP or Unix socket in the engine's epoll."""
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_descriptor(self.fd)
+
+    cdef int set_interest(self, uint32_t interest) except -1:
+        if interest != self.interest and self.fd >= 0:
+            self.interest = interest
+            poller_change((<Poller>self.engine).poller, self.fd, interest, <void*>self)
+        return 0
+
+    cdef int watch_readable(self, bint on) except -1:
+        return self.set_interest(self.interest | POLL_READ if on else self.interest & ~POLL_READ)
+
+    cdef int await_writable(self) except -1:
+        self.begin_waiting()
+        return self.set_interest(self.interest | POLL_WRITE)
+
+    cdef int ready(self, uint32_t events) except -1:
+        """Write and read, as far as the peer lets."""
+        if events & POLL_WRITE:
+            self.set_interest(self.interest & ~POLL_WRITE)
+            self.moved = 0
+            self.run_ready()
+        if events & (POLL_READ | POLL_BROKEN) and self.fd >= 0:
+            if self.interest & POLL_READ:
+                self.readable()
+            elif events & POLL_BROKEN:
+                self.lose(None)
+        return 0
+
+    cdef uint32_t measure_untaken(self) except? 0:
+        # In the kernel there may be megabytes, of which epoll tells when a third has left.
+        cdef int size = 0
+        return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
+
+    cdef bint probe(self, const Probes* probes) except -1:
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef int patience_ms = 0
+        cdef socklen_t size = sizeof(patience_ms)
+        if self.find_own_address(address) == AF_UNIX:
+            return True
+        # Where Linux has this time, which `write_timeout` sets, it does not count the probes.
+        getsockopt(self.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, &size)
+        if patience_ms > probes.patience_ms:
+            self.set_option(IPPROTO_TCP, TCP_USER_TIMEOUT, probes.patience_ms)
+        return (
+            self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, probes.idle_s)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, probes.interval_s)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPCNT, probes.count)
+        )
+
+    cdef bint set_option(self, int level, int option, int value) noexcept:
+        return setsockopt(self.fd, level, option, &value, sizeof(value)) == 0
+
+    cdef int readable(self) except -1:
+        cdef Receiver receiver = self.receiver
+        cdef uint8_t* place = NULL
+        cdef size_t size = 0
+        cdef ssize_t count
+        if receiver is not None and not self.is_closing:
+            place = receiver.reserve(&size)
+        if place is NULL:
+            place = self.engine.read_buffer + HEADROOM_SIZE
+            size = READ_SIZE
+        count = recv(self.fd, place, size, 0)
+        if count > 0:
+            self.deliver(place, count)
+        elif count == 0:
+            self.end_reading()
+        elif errno != EAGAIN and errno != EINTR:
+            self.lose(OSError(errno, os.strerror(errno)))
+        return 0
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        cdef msghdr message
+        cdef ssize_t taken
+        if self.fd < 0:
+            return -1
+        if count == 1:
+            taken = send_bytes(self.fd, vectors.base, vectors.size, MSG_NOSIGNAL)
+        else:
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = <void*>vectors
+            message.msg_iovlen = count
+            taken = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        if taken >= 0:
+            return taken
+        if errno == EAGAIN or errno == EINTR:
+            return 0
+        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here
+        # it sees the end of the stream, behind what has come already.
+        shutdown(self.fd, SHUT_RDWR)
+        return -1
+
+    cdef int end_writing(self) except -1:
+        shutdown(self.fd, SHUT_WR)
+        return 0
+
+    cdef int drop(self) except -1:
+        cdef Poller engine = <Poller>self.engine
+        if self.fd >= 0:
+            close_descriptor(self.fd)       # which takes it out of the epoll
+            self.fd = -1
+            engine.forget(<void*>self)
+            Py_DECREF(self)
+        return 0
+
+    cpdef object reset(self):
+        cdef linger_option option
+        option.l_onoff = 1
+        option.l_linger = 0
+        if self.fd >= 0:
+            setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
+        self.lose(None)
+
+    def claim_address(self, str host, int port):
+        memset(self.address, 0, ADDRESS_SIZE)
+        if host:
+            write_address(self.address, host, port)
+
+    cdef uint16_t find_own_address(self, uint8_t* address) noexcept:
+        """Find the struct sockaddr of our end, OWN_ADDRESS_SIZE bytes, and give its family; 0 where
+        there is none any more."""
+        cdef socklen_t size = OWN_ADDRESS_SIZE
+        cdef uint16_t family = 0
+        memset(address, 0, OWN_ADDRESS_SIZE)
+        if self.fd >= 0 and getsockname(self.fd, <sockaddr*>address, &size) == 0:
+            memcpy(&family, address, 2)
+        return family
+
+    @property
+    def remote_address(self):
+        return as_address(self.address)
+
+    @property
+    def local_address(self):
+        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef uint16_t family = self.find_own_address(address)
+        if not family:
+            return None
+        if family == AF_UNIX:
+            return (<const char*>address + 2).decode("utf-8", "surrogateescape")
+        return as_address(address)

@@ -1,0 +1,25 @@
+"""The wait of the epoll engine, and what becomes of the events that it brings."""
+
+from libc.stdint cimport uint32_t
+
+from sockwave.core.engine cimport Engine
+from sockwave.core.system cimport poller_event
+
+cdef enum:
+    BATCH_COUNT = 256           # events taken from the kernel at once
+
+cdef class Poller(Engine):
+    """Waits in an epoll of its own, behind one descriptor that any loop can wait for."""
+    cdef int poller
+    cdef poller_event batch[BATCH_COUNT]
+    # What the last wait found, and how much of it has been dealt with.
+    cdef int batch_size, position
+    cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
+    cdef bint owns_loop                 # the loop waits in `wait`
+
+    # What an engine does:
+    # `who` is what the socket was registered with; NULL: the surrounding loop.
+    cdef int serve_event(self, void* who, uint32_t events) except -1
+
+    cdef int serve(self, int timeout_ms) except -1
+    cdef int forget(self, void* who) noexcept
