@@ -1,6 +1,8 @@
 """The requests that are answered at a glance: never one that would be judged otherwise."""
 
 import asyncio
+import re
+from typing import Any
 
 import pytest
 from conftest import StartServer
@@ -11,7 +13,7 @@ from wire import KEY, Wire, build_request, upgrade_headers, wait_until
 
 from sockwave.core.plain import is_plain, write_answer
 from sockwave.handshake import Handshake
-from sockwave.http import parse_head
+from sockwave.http import RequestHead, parse_head
 from sockwave.limits import Limits
 
 PLAIN = build_request(upgrade_headers())
@@ -31,6 +33,9 @@ BROWSER = build_request(
     },
     target="/chat?room=1",
 )
+
+# Of a refusal.
+DATE = re.compile(rb"Date: .*\r\n")
 
 # What a request may be made of, line by line: mostly as it should be.
 LINES = st.sampled_from(
@@ -98,15 +103,19 @@ def requests(draw: st.DrawFn) -> bytes:
 @given(requests())
 @example(PLAIN)
 @example(BROWSER)
-def test_what_is_plain_is_opened_without_a_subprotocol_by_the_rules_too(raw: bytes) -> None:
+def test_what_is_plain_is_opened_by_the_rules_too(raw: bytes) -> None:
     if is_plain(raw):
         head = parse_head(raw, Limits())
-        version, subprotocol, response = open_handshake(head, subprotocol="chat")
-        assert (version, subprotocol) == ("rfc6455", None)
-        assert response == write_answer(head.headers["sec-websocket-key"].encode(), b"")
-        # These are looked at apart, and all of them.
+        # These are looked at apart.
         extensions = head.headers.get_all("sec-websocket-extensions")
+        subprotocols = head.headers.get_all("sec-websocket-protocol")
         assert len(extensions) <= 1
+        assert len(subprotocols) <= 1
+        version, chosen, response = open_handshake(head, subprotocol="chat")
+        assert version == "rfc6455"
+        assert chosen == ("chat" if subprotocols else None)
+        fields = b"Sec-WebSocket-Protocol: chat\r\n" if subprotocols else b""
+        assert response == write_answer(head.headers["sec-websocket-key"].encode(), fields)
 
 
 @pytest.mark.parametrize("raw", [PLAIN, BROWSER, PLAIN.replace(b"Upgrade: w", b"uPGRADE:\t w")])
@@ -131,7 +140,8 @@ def test_a_request_without_a_field_or_with_two_of_it_is_not_plain(name: str) -> 
 @pytest.mark.parametrize(
     "line",
     [
-        b"Sec-WebSocket-Protocol: chat",
+        b"Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat",
+        b"Sec-WebSocket-Key1: 1",
         b"Content-Length: 0",
         b"Transfer-Encoding: chunked",
         b"Origin: a\r\nOrigin: a",
@@ -158,24 +168,47 @@ def test_a_key_of_another_size_is_no_key(size: int) -> None:
         write_answer(bytes(size), b"")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"Sec-WebSocket-Protocol: other, chat\r\n",
+        b"Sec-WebSocket-Protocol: other\r\n",
+        b"Sec-WebSocket-Protocol: no token\r\n",
+    ],
+)
 @pytest.mark.parametrize("raw", [PLAIN, BROWSER], ids=["plain", "browser"])
-@pytest.mark.parametrize("compression", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": True, "subprotocol": "chat"},
+        {"origin": "https://example.com"},
+        {"origin": ["http://a", "http://b"], "subprotocol": ["mqtt", "chat"]},
+        {"origin": "same-origin"},
+        {"version": "hybi-08"},
+    ],
+)
 async def test_a_plain_request_is_answered_as_one_that_is_looked_at(
-    raw: bytes, compression: bool, start_server: StartServer
+    raw: bytes, line: bytes, options: dict[str, Any], start_server: StartServer
 ) -> None:
-    server = await start_server(compression=compression)
+    server = await start_server(**options)
+    raw = raw[:-2] + line + b"\r\n"
+    assert is_plain(raw)
     answers = []
     handshakes: list[Handshake] = []
+    requests: list[RequestHead] = []
+    server.on("connection", lambda conn: requests.append(conn.request))
     for _ in range(2):
         async with await Wire.open(server.addresses[0]) as wire:
             wire.write(raw)
-            answers.append((await wire.receive_head()).raw)
-            await wait_until(lambda: len(server.connections) == 1)
-            assert next(iter(server.connections)).request.raw == raw
+            head = await wire.receive_head()
+            answers.append(DATE.sub(b"", head.raw))
         await wait_until(lambda: not server.connections)
         server.on("handshake", handshakes.append)
     assert answers[0] == answers[1]
-    assert len(handshakes) == 1
+    assert [request.raw for request in requests] == 2 * len(handshakes) * [raw]
+    assert len(handshakes) == (head.status == 101)
 
 
 async def test_limits_of_the_request_hold_for_a_plain_one(start_server: StartServer) -> None:

@@ -25,12 +25,13 @@ cdef class Entrance:
     cdef size_t line_size, block_size
     cdef int field_count
     cdef bint asks_addresses    # proxies are believed, or the connections of an address counted
-    cdef bint asks_nobody       # no option has a say in a plain request
+    cdef bint asks_nobody       # no function of the application's is asked about a plain request
+    cdef bint has_origins       # not every origin may connect
 
     cdef bint has_room(self) except -1
     cdef bint is_plain(self, const uint8_t* data, size_t size, PlainRequest* found) noexcept
     cdef object agree(self, const PlainRequest* request)
-    cdef int open(
+    cdef bint open(
         self, Carrier line, const uint8_t* data, size_t size, const PlainRequest* request
     ) except -1
 

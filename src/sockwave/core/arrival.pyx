@@ -11,10 +11,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from sockwave.core.connection cimport Connection
 from sockwave.core.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
 from sockwave.core.phases cimport HANDSHAKING
-from sockwave.core.plain cimport EXTENSIONS, KEY, KEY_SIZE, check_plain, parse_plain, write_answer
+from sockwave.core.plain cimport (
+    EXTENSIONS, KEY, KEY_SIZE, SUBPROTOCOLS, check_plain, parse_plain, write_answer,
+)
 from sockwave.core.sender cimport RFC6455
 
 from sockwave.deflate import negotiate
+from sockwave.errors import Refused
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -50,9 +53,11 @@ cdef class Entrance:
             or limits.max_connections_per_address is not None
         )
         self.asks_nobody = (
-            options.authorize is None and options.origin == "*" and "rfc6455" in options.version
+            options.authorize is None and not callable(options.origin)
             and not callable(options.subprotocol) and not options.trusted_proxies
+            and "rfc6455" in options.version
         )
+        self.has_origins = options.origin != "*"
 
     # ---- at accept
 
@@ -123,13 +128,24 @@ cdef class Entrance:
             self.agreements[offer] = agreement
         return agreement
 
-    cdef int open(
+    cdef bint open(
         self, Carrier line, const uint8_t* data, size_t size, const PlainRequest* request
     ) except -1:
-        """Answer a plain request with 101."""
+        """Answer a plain request with 101; false where it is to be refused."""
         cdef Connection connection = Connection.__new__(Connection)
         cdef bytes head = PyBytes_FromStringAndSize(<const char*>data, size)
         cdef bytes fields = b""
+        cdef str subprotocol = None
+        cdef bint is_refused = False
+        if self.has_origins or request.counts[SUBPROTOCOLS]:
+            try:
+                subprotocol = self.host.weigh(head, line)
+            except Refused:
+                is_refused = True
+            if is_refused:
+                return False
+            if subprotocol is not None:
+                fields = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
         key = PyBytes_FromStringAndSize(<const char*>request.values[KEY].data, KEY_SIZE)
         connection.set_up(self.hub, line, RFC6455, head)
         connection.phase = HANDSHAKING
@@ -137,10 +153,11 @@ cdef class Entrance:
             agreement = self.agree(request)
             if agreement is not None:
                 connection._compress(agreement)
-                fields = b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer.encode()
+                fields += b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer.encode()
         del self.expected[line]
         line.receiver = connection
-        return connection.open(write_answer(key, fields), None)
+        connection.open(write_answer(key, fields), subprotocol)
+        return True
 
 
 cdef class Arrival(Receiver):
@@ -163,9 +180,12 @@ cdef class Arrival(Receiver):
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         cdef PlainRequest request
-        if self.entrance.is_plain(data, size, &request):
-            return self.entrance.open(self.carrier, data, size, &request)
-        return self.visit().take_bytes(data, size)
+        if not (
+            self.entrance.is_plain(data, size, &request)
+            and self.entrance.open(self.carrier, data, size, &request)
+        ):
+            self.visit().take_bytes(data, size)
+        return 0
 
     cpdef object data_received(self, bytes data):
         self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))

@@ -19,7 +19,8 @@ cdef enum:
     VERSION
     ORIGIN
     EXTENSIONS
-    OTHER_WAYS                  # a body, a subprotocol, an older version: not plain
+    SUBPROTOCOLS
+    OTHER_WAYS                  # a body, an older version: not plain
     NO_MATTER                   # fields that no rule of the handshake asks about
     KNOWN_COUNT
 

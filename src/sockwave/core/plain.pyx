@@ -1,8 +1,8 @@
 """The opening request that nearly every client sends, known without weighing anything.
 
 RFC 6455, section 4.1, and RFC 9112, sections 3 and 5. What is plain here, `http` and `handshake`
-accept as well, as RFC 6455's version without a subprotocol. Of everything else, well-formed or not,
-this says nothing: it is theirs to judge.
+accept as well, as RFC 6455's version, where its origin and its subprotocols are accepted. Of
+everything else, well-formed or not, this says nothing: it is theirs to judge.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -107,6 +107,8 @@ cdef int know(const uint8_t* name, size_t size) noexcept nogil:
         return VERSION
     if size == 24 and is_word(name + 14, 10, "extensions"):
         return EXTENSIONS
+    if size == 22 and is_word(name + 14, 8, "protocol"):
+        return SUBPROTOCOLS
     return OTHER_WAYS
 
 
@@ -180,7 +182,10 @@ cdef bint check_plain(const PlainRequest* found) noexcept nogil:
     cdef const Span* version = &found.values[VERSION]
     cdef const Span* options = &found.values[CONNECTION_OPTIONS]
     cdef const Span* origin = &found.values[ORIGIN]
-    if found.counts[OTHER_WAYS] or found.counts[ORIGIN] > 1 or found.counts[EXTENSIONS] > 1:
+    if (
+        found.counts[OTHER_WAYS] or found.counts[ORIGIN] > 1
+        or found.counts[EXTENSIONS] > 1 or found.counts[SUBPROTOCOLS] > 1
+    ):
         return False
     if (
         found.counts[HOST] != 1 or found.counts[UPGRADE] != 1

@@ -24,6 +24,7 @@ __all__ = [
     "Handshake",
     "answer",
     "check",
+    "check_origin",
     "choose_subprotocol",
     "identify",
     "read_origin",
