@@ -28,7 +28,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
 CORE := $(patsubst src/sockwave/core/%.pyx,sockwave.core.%,$(wildcard src/sockwave/core/*.pyx))
 ifneq ($(shell uname -s),Linux)
-CORE := $(filter-out sockwave.core.loop,$(CORE)) # epoll
+EPOLL := poller epoll_socket epoll_engine tls_socket
+LOAD := latencies client exchange deflated load
+CORE := $(filter-out $(addprefix sockwave.core.,$(EPOLL) $(LOAD)),$(CORE))
 endif
 
 .PHONY: help chat test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean

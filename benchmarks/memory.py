@@ -43,12 +43,10 @@ def read_rss(pid: int) -> int:
     return int(match[1]) << 10
 
 
-def measure(
-    bench: Bench, name: str, peer: Peer, count: int, warmup_count: int = WARMUP_COUNT
-) -> dict[str, int]:
+def measure(bench: Bench, name: str, peer: Peer, count: int) -> dict[str, int]:
     """Return the resident memory without and with `count` connections, and their request's size."""
     with harness.serve(bench, name, peer) as (server, port):
-        hold(bench, server.pid, port, warmup_count)
+        hold(bench, server.pid, port, WARMUP_COUNT)
         time.sleep(SETTLE_S)
         before = read_rss(server.pid)
         after, request_size = hold(bench, server.pid, port, count)
@@ -69,25 +67,6 @@ def hold(bench: Bench, pid: int, port: int, count: int) -> tuple[int, int]:
         if client.popen.wait(HOLD_S) != 0:
             raise BenchmarkError(client.last_words())
     return resident, int(opened["request_size"])
-
-
-def measure_all(
-    bench: Bench, peers: dict[str, Peer], options: argparse.Namespace
-) -> tuple[dict[str, list[dict[str, int]]], dict[str, str]]:
-    """Measure the peers in turn, again and again; one that fails is dropped with its complaint."""
-    runs: dict[str, list[dict[str, int]]] = {name: [] for name in peers}
-    failures: dict[str, str] = {}
-    for number in range(1, options.runs + 1):
-        for name, peer in peers.items():
-            if name in failures:
-                continue
-            harness.show_progress(f"round {number} of {options.runs}, {name}")
-            try:
-                runs[name].append(measure(bench, name, peer, options.connections))
-            except harness.FAILURES as error:
-                failures[name] = str(error)
-    harness.show_progress("")
-    return {name: own for name, own in runs.items() if name not in failures}, failures
 
 
 def format_row(name: str, peer: Peer, runs: list[dict[str, int]], count: int) -> list[str]:
@@ -111,7 +90,7 @@ def prepare_kind(bench: Bench, options: argparse.Namespace) -> tuple[Bench, str]
         bench, kind = harness.encrypt(bench), " over TLS"
     if options.deflate:
         bench = harness.compress(bench, options.deflate)
-        kind = f" with permessage-deflate (offer: {options.deflate})"
+        kind += f" with permessage-deflate (offer: {options.deflate})"
     if options.talk:
         talk = ("--talk", f"--size={TALK_SIZE}")
         bench = dataclasses.replace(bench, client_options=(*bench.client_options, *talk))
@@ -122,23 +101,27 @@ def prepare_kind(bench: Bench, options: argparse.Namespace) -> tuple[Bench, str]
 def main() -> int:
     """Measure and print the table; returns 1 if a server failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    harness.add_arguments(parser, runs=3)
+    harness.add_arguments(parser, runs=3, timed=False)
     parser.add_argument("--connections", type=int, default=15_000, help="(default %(default)s)")
     parser.add_argument("--talk", action="store_true", help="each echoes 1 KiB before it idles")
-    kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--tls", action="store_true", help="connections over TLS")
-    harness.add_deflate(kinds)
+    parser.add_argument("--tls", action="store_true", help="connections over TLS")
+    harness.add_deflate(parser)
     options = parser.parse_args()
     if options.peers is None:
-        kind = "tls" if options.tls else "deflate" if options.deflate else "plain"
+        kind = "deflate" if options.deflate else "tls" if options.tls else "plain"
         options.peers = PEERS[kind]
     count = options.connections
     with harness.prepare(options) as plain:
         bench, kind = prepare_kind(plain, options)
-        choice = harness.choose_peers(bench, options.peers)
+        choice = harness.choose_peers(options.peers)
         machine = harness.describe_machine(bench)
         harness.print_preface(machine, choice)
-        runs, failures = measure_all(bench, choice.peers, options)
+        runs, failures = harness.repeat(
+            "idle connections",
+            options.runs,
+            choice.peers,
+            lambda name, peer: measure(bench, name, peer, count),
+        )
     size = next((own[0]["request_size"] for own in runs.values()), 0)
     harness.print_table(
         f"{count:,} idle connections{kind}, each opened by a request of {size} bytes",

@@ -9,7 +9,7 @@ import asyncio
 
 import aiohttp
 from aiohttp import WSMsgType, web
-from serving import parse_arguments, run
+from serving import create_context, parse_arguments, run
 
 ARGUMENTS = web.AppKey("arguments", argparse.Namespace)
 
@@ -46,7 +46,9 @@ async def main(arguments: argparse.Namespace) -> None:
     application.router.add_get("/", ignore if arguments.silent else echo)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", arguments.port, backlog=4096).start()
+    context = create_context(arguments)
+    site = web.TCPSite(runner, "127.0.0.1", arguments.port, backlog=4096, ssl_context=context)
+    await site.start()
     await asyncio.Event().wait()
 
 

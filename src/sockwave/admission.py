@@ -13,6 +13,7 @@ from sockwave.core.arrival import Arrival, Entrance
 from sockwave.core.carrier import Carrier
 from sockwave.core.hub import Hub
 from sockwave.core.receiver import Receiver
+from sockwave.handshake import weigh
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import peers
@@ -82,7 +83,7 @@ class Admission(Entrance):
         self._limits = limits = options.limits
         self._memory = memory
         self._max_connections = resolve_max_connections(limits)
-        super().__init__(host, hub, memory, options, self._max_connections)
+        super().__init__(host, hub, memory, options, self._max_connections, weigh)
         self._farewells: set[Farewell] = set()
         # Only where they are counted.
         self._networks: dict[Carrier, Network] = {}

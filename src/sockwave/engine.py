@@ -51,6 +51,8 @@ def create_engine(
         "low_water": limits.low_water,
         "max_backlog": sys.maxsize if limits.max_backlog is None else limits.max_backlog,
         "write_timeout": limits.write_timeout,
+        "max_size": sys.maxsize if limits.max_size is None else limits.max_size,
+        "close_timeout": limits.close_timeout,
         "tally": tally,
         "tariff": Tariff(limits),
     }

@@ -16,7 +16,6 @@ from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
 from sockwave.core.tally import Tally
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
-from sockwave.handshake import check_origin, choose_subprotocol
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
 from sockwave.limits import Limits, OverLimit
@@ -86,15 +85,6 @@ class Host(Emitter):
             arrival.dismiss(refused)
         else:
             self.meet(carrier)
-
-    def weigh(self, raw: bytes, carrier: Carrier) -> str | None:
-        """Choose the subprotocol for a plain request.
-
-        Raises Refused where its origin may not connect, or what it offers is malformed.
-        """
-        head = RequestHead(raw)
-        check_origin(head, "rfc6455", self.options, carrier.is_secure, None)
-        return choose_subprotocol(head, self.options)
 
     def visit(self, carrier: Carrier) -> HttpConnection:
         """Begin a connection as HTTP, whatever becomes of it; its deadline has been set."""

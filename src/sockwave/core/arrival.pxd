@@ -20,6 +20,8 @@ cdef class Entrance:
     cdef object memory          # says in `is_short` whether nobody may be let in for want of it
     cdef object compression     # the settings of permessage-deflate, or None
     cdef object handshake_timeout
+    cdef object options
+    cdef object weigh           # judges a plain request's origin, and chooses its subprotocol
     cdef dict agreements        # what offers of permessage-deflate lead to, as far as remembered
     cdef Py_ssize_t max_connections, max_handshakes
     cdef size_t line_size, block_size
@@ -30,6 +32,7 @@ cdef class Entrance:
 
     cdef bint has_room(self) except -1
     cdef bint is_plain(self, const uint8_t* data, size_t size, PlainRequest* found) noexcept
+    cdef str choose(self, Carrier line, const PlainRequest* request)
     cdef object agree(self, const PlainRequest* request)
     cdef bint open(
         self, Carrier line, const uint8_t* data, size_t size, const PlainRequest* request

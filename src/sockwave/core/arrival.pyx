@@ -7,12 +7,13 @@ here, with no object but the connection itself. Every other beginning is left to
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from sockwave.core.connection cimport Connection
 from sockwave.core.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
 from sockwave.core.phases cimport HANDSHAKING
 from sockwave.core.plain cimport (
-    EXTENSIONS, KEY, KEY_SIZE, SUBPROTOCOLS, check_plain, parse_plain, write_answer,
+    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_plain, parse_plain, write_answer,
 )
 from sockwave.core.sender cimport RFC6455
 
@@ -28,14 +29,24 @@ cdef enum:
     OFFER_SIZE = 128
 
 
+cdef str text_of(const PlainRequest* request, int known):
+    """Give the value of a field, which is ASCII; None where there is none."""
+    cdef const char* data = <const char*>request.values[known].data
+    if not request.counts[known]:
+        return None
+    return PyUnicode_DecodeASCII(data, request.values[known].size, NULL)
+
+
 cdef class Entrance:
     """Lets connections in, and opens them, where nothing has to be weighed."""
 
-    def __init__(self, Emitter host, Hub hub, memory, options, max_connections):
+    def __init__(self, Emitter host, Hub hub, memory, options, max_connections, weigh):
         limits = options.limits
         self.host = host
         self.hub = hub
         self.memory = memory
+        self.options = options
+        self.weigh = weigh
         self.expected = {}
         self.undecided = set()
         self.agreements = {}
@@ -116,15 +127,21 @@ cdef class Entrance:
             and not self.host.hears(HANDSHAKE) and not self.host.hears(READY_STATE_CHANGE)
         )
 
+    cdef str choose(self, Carrier line, const PlainRequest* request):
+        """Give the subprotocol; raises Refused where the origin may not connect, or what is offered
+        is malformed."""
+        return self.weigh(
+            self.options, text_of(request, HOST), text_of(request, ORIGIN),
+            text_of(request, SUBPROTOCOLS), secure=line.is_secure,
+        )
+
     cdef object agree(self, const PlainRequest* request):
         """Give what an offer of permessage-deflate leads to; None: to nothing."""
-        cdef const char* data = <const char*>request.values[EXTENSIONS].data
-        cdef Py_ssize_t size = request.values[EXTENSIONS].size
-        cdef bytes offer = PyBytes_FromStringAndSize(data, size)
+        cdef str offer = text_of(request, EXTENSIONS)
         if offer in self.agreements:
             return self.agreements[offer]
-        agreement = negotiate((offer.decode("latin-1"),), self.compression)
-        if size <= OFFER_SIZE and len(self.agreements) < AGREEMENT_COUNT:
+        agreement = negotiate((offer,), self.compression)
+        if len(offer) <= OFFER_SIZE and len(self.agreements) < AGREEMENT_COUNT:
             self.agreements[offer] = agreement
         return agreement
 
@@ -139,7 +156,7 @@ cdef class Entrance:
         cdef bint is_refused = False
         if self.has_origins or request.counts[SUBPROTOCOLS]:
             try:
-                subprotocol = self.host.weigh(head, line)
+                subprotocol = self.choose(line, request)
             except Refused:
                 is_refused = True
             if is_refused:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t
 
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
-from sockwave.core.frames cimport RSV1, TEXT
+from sockwave.core.frames cimport TEXT
 from sockwave.core.hub cimport Hub
 from sockwave.core.message cimport check_compress, payload_of
 from sockwave.core.outgoing cimport OutgoingMessage, kind_of, wake_speakers
@@ -36,7 +36,7 @@ cdef class Connection(Keeper):
 
     cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1:
         global connection_count
-        self.begin(line, version_index, hub.max_size, hub.close_timeout)
+        self.begin(line, version_index)
         connection_count += 1
         self.id = connection_count
         self.hub = hub
@@ -52,7 +52,6 @@ cdef class Connection(Keeper):
         """Compress and inflate from here on, as has been agreed."""
         self.deflater = self.hub.codecs.deflater_for(agreement)
         self.inflater = self.hub.codecs.inflater_for(agreement)
-        self.reader.allowed_reserved = RSV1
 
     def _open(self, bytes answer, str subprotocol):
         self.open(answer, subprotocol)

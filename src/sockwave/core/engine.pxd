@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Tariff
 from sockwave.core.doorman cimport Doorman
+from sockwave.core.reader cimport Reader
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.tally cimport Tally
 from sockwave.core.timers cimport Timed, Wheel
@@ -36,11 +37,14 @@ cdef class Engine:
     cdef Tariff tariff
     cdef Doorman doorman
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
+    cdef Reader spare_reader    # an idle one, for whoever reads next
+    cdef size_t max_size        # of a message
+    cdef float close_timeout    # how long the peer's close frame is awaited, seconds; 0: for ever
     cdef object welcome         # called with each new carrier; gives it its receiver
     cdef object complain        # called with (error, carrier): what no caller could see
     cdef object tick_handle
     cdef double tick_due
-    cdef bint next_turn_is_due
+    cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
     cdef dict losses            # carrier that is gone → the error that has ended it
     cdef list postponed         # carriers whose receivers have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count

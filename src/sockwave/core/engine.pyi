@@ -23,6 +23,8 @@ class Engine:
         low_water: int,
         max_backlog: int,
         write_timeout: float | None,
+        max_size: int,
+        close_timeout: float | None,
         tally: Tally,
         tariff: Tariff,
     ) -> Self: ...

@@ -16,7 +16,7 @@ cdef class Engine:
     def __cinit__(
         self, loop, welcome, complain, *,
         size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
-        Tally tally, Tariff tariff,
+        size_t max_size, close_timeout, Tally tally, Tariff tariff,
     ):
         self.loop = loop
         self.welcome = welcome
@@ -24,6 +24,8 @@ cdef class Engine:
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
         self.write_ticks = ticks_of(write_timeout)
+        self.max_size = max_size
+        self.close_timeout = close_timeout or 0
         self.tally = tally
         self.tariff = tariff
         self.doorman = Doorman(loop)
@@ -84,9 +86,8 @@ cdef class Engine:
             self.cork.promised = False
             if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
-        if self.postponed and not self.next_turn_is_due:
-            self.loop.call_soon(self._next_turn)
-            self.next_turn_is_due = True
+        if self.postponed and self.next_turn is None:
+            self.next_turn = self.loop.call_soon(self._next_turn)
         return 0
 
     cdef int say_farewell(self, Driver carrier) except -1:
@@ -120,7 +121,7 @@ cdef class Engine:
 
     def _next_turn(self):
         """Deliver another fill of messages; one such call is under way at most."""
-        self.next_turn_is_due = False
+        self.next_turn = None
         self.budget = TURN_MESSAGE_COUNT
         self.cork.promised = True
         try:
@@ -152,8 +153,10 @@ cdef class Engine:
 
     def _tick(self):
         self.tick_handle = None
-        # If it is due still, it has been lost: see `expect_tick`.
-        self.next_turn_is_due = False
+        if self.next_turn is not None:
+            # Promised anew, in place of one that may have been lost: see `expect_tick`.
+            self.next_turn.cancel()
+            self.next_turn = None
         try:
             self.end_turn()
             self.wheel.advance(self.loop.time())

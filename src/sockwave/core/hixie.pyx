@@ -29,6 +29,9 @@ cdef class HixieReader(Reader):
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
         return NULL
 
+    cdef bint is_idle(self) noexcept:
+        return False            # it may be among the bytes of a frame that is skipped
+
     cdef int next(self, Input* given, Found* found) except? -3:
         """Find the next message or the close: TEXT, CLOSE, NEEDS_MORE, or VIOLATED."""
         cdef size_t size

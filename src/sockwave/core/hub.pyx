@@ -1,6 +1,6 @@
 """What the connections of one server share, and how all of them are told something."""
 
-from libc.stdint cimport SIZE_MAX, uint8_t
+from libc.stdint cimport uint8_t
 
 from sockwave.core.frames cimport FIN, OUT_OF_MEMORY, TEXT
 from sockwave.core.message cimport (
@@ -25,12 +25,11 @@ cdef class Hub:
         self.limits = limits
         self.connections = connections
         self.tasks = set()
-        self.max_size = SIZE_MAX if limits.max_size is None else limits.max_size
+        self.max_size = engine.max_size
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size
         self.max_tasks = PY_SSIZE_T_MAX if limits.max_tasks is None else limits.max_tasks
         self.policy = policy_of(slow, None, CLOSE_SLOW)
-        self.close_timeout = limits.close_timeout or 0
         self.ping_ticks = ticks_of(limits.ping_interval)
         self.pong_ticks = ticks_of(limits.ping_timeout)
         self.idle_ticks = ticks_of(limits.idle_timeout)

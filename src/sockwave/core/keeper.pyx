@@ -109,7 +109,7 @@ cdef class Keeper(Deliverer):
             # What the peer has sent has not been read, or our ping waits behind a backlog, of which
             # `write_timeout` is the judge: its silence says nothing.
             self.heard = tick
-        elif self.is_watched and not self.reader.message_opcode:
+        elif self.is_watched and (self.reader is None or not self.reader.message_opcode):
             # The kernel knows that it is there. But half a message is no way to be quiet.
             self.heard = tick
         duty = self.find_duty(&when)

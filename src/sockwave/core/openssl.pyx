@@ -34,20 +34,22 @@ cdef enum:
     MAX_READ_SIZE = 1 << 30     # what goes into an int
 
 
-cdef void* ssl_of(object context, object incoming, object outgoing, list made) except? NULL:
+cdef void* ssl_of(
+    object context, object incoming, object outgoing, bint is_client, list made
+) except? NULL:
     """Have the ssl module make an SSLObject, appended to `made`; gives the SSL in it, or NULL where
     that is in doubt."""
     cdef void* captured = NULL
     openssl_capture(&captured)
     try:
-        made.append(context.wrap_bio(incoming, outgoing, server_side=True))
+        made.append(context.wrap_bio(incoming, outgoing, server_side=not is_client))
     finally:
         openssl_capture(NULL)
     # The ssl module keeps a pointer to its own object as the application data of each SSL.
     owner = getattr(made[0], "_sslobj", None)
     if captured is NULL or openssl_owner(captured, 0) != <void*><PyObject*>owner:
         return NULL
-    return captured if openssl_is_server(captured) else NULL
+    return captured if openssl_is_server(captured) != is_client else NULL
 
 
 cdef bint find_functions() except -1:
@@ -67,7 +69,7 @@ cdef bint find_functions() except -1:
         return False
     made = []
     found = ssl_of(
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO(), made
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO(), False, made
     )
     if found is NULL:
         return False
@@ -103,7 +105,7 @@ cdef class DirectTls(Tls):
         cdef list made = []
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self.ssl = ssl_of(self.context, self.incoming, self.outgoing, made)
+        self.ssl = ssl_of(self.context, self.incoming, self.outgoing, self.is_client, made)
         self.guard = made[0]
         if self.ssl is not NULL:
             self.bio = openssl_replace_bio(self.ssl)

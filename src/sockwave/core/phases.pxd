@@ -28,7 +28,6 @@ cdef class Phased(Sender):
     """A conversation that begins and ends in order."""
     cdef object opening         # told of bytes and deadlines until the session is connected
     cdef str reason
-    cdef float close_timeout    # seconds; 0: none
     cdef uint16_t code          # how it ended; 0: not yet
     cdef uint16_t own_code      # the one that we closed with
     cdef uint8_t phase

@@ -95,7 +95,7 @@ cdef class Phased(Sender):
             self.own_code = int.from_bytes(close_payload[:2], "big")
             self.write_close(close_payload)
             # No answer, or a peer that does not even take ours: it ends all the same.
-            self.line.set_deadline(self.close_timeout or None)
+            self.line.set_deadline(self.line.engine.close_timeout or None)
         if farewell == LINGER or self.version_index == DRAFT75:
             self.line.finish(True)
         elif farewell == FINISH:

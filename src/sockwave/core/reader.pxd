@@ -30,7 +30,7 @@ cdef struct Found:
     bint is_last                # of a piece: it ends its message
 
 cdef class Reader:
-    """One connection's reader. Idle, it holds no buffer."""
+    """The reader of one connection, or of all those for which it would be idle."""
     cdef readonly size_t max_size
     cdef size_t whole_max_size  # of a compressed one, which is never given in pieces
     # Above 0, what is found of the next message, or of this one, are pieces of at most this size.
@@ -70,6 +70,7 @@ cdef class Reader:
     cdef bint gives_pieces(self) noexcept
     cdef bytes give_pieces(self, size_t max_size, size_t piece_size)
     cdef int end_pieces(self) noexcept
+    cdef bint is_idle(self) noexcept
 
     cdef int hold(self, const Input* given) except -1
     cdef uint8_t* prepend_held(self, uint8_t* data) noexcept

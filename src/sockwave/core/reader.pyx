@@ -38,10 +38,11 @@ cdef enum:
 
 
 cdef class Reader:
-    """One connection's reader. Idle, it holds no buffer."""
+    """The reader of one connection, or of all those for which it would be idle."""
 
-    def __cinit__(self, size_t max_size):
+    def __cinit__(self, size_t max_size, uint32_t free_fragment_count):
         self.max_size = self.whole_max_size = max_size
+        self.free_fragment_count = free_fragment_count
 
     def __dealloc__(self):
         self.forget_message()
@@ -280,6 +281,13 @@ cdef class Reader:
         self.message_size = 0
         self.fragment_count = 0
         return 0
+
+    cdef bint is_idle(self) noexcept:
+        """Say whether it stands between two messages, with nothing kept: like any new one."""
+        return (
+            self.message_opcode == 0 and self.held is NULL and self.lent is NULL
+            and self.message is NULL and self.piece_size == 0
+        )
 
     # ---- input that waits
 

@@ -19,11 +19,11 @@ cdef enum Fullness:
 
 cdef class Session(Phased):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
-    cdef Reader reader
+    cdef Reader reader          # None: the engine's spare one would do
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
     cdef Inflater inflater
-    cdef uint32_t heard         # the wheel's tick at which bytes last came
     cdef Account* account       # what the peer has spent; NULL: nothing yet
+    cdef uint32_t heard         # the wheel's tick at which bytes last came
     cdef uint8_t fullness       # why the application is behind, if it is: of Fullness
     cdef flag is_choked         # the peer is behind: reading is paused
     cdef flag is_postponed      # messages are left for the next wake-up
@@ -38,9 +38,11 @@ cdef class Session(Phased):
     cdef set own_tasks(self)                    # those that end with it; None: not any more
     cdef int taker_ended(self) except -1
 
-    cdef int begin(
-        self, Carrier line, int version_index, size_t max_size, float close_timeout
-    ) except -1
+    cdef int begin(self, Carrier line, int version_index) except -1
+    cdef Reader take_reader(self)
+    cdef int leave_reader(self) noexcept
+    cdef int hold(self, const Input* given) except -1
+    cdef size_t kept_size(self) noexcept
     cdef int read(self, Input* given) except -1
     cdef bint overspends(self, int event, const Found* found) except -1
     cdef bint may_control(self, int opcode) except -1

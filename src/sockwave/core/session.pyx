@@ -13,7 +13,7 @@ from sockwave.core.carrier cimport Carrier
 from sockwave.core.engine cimport HEADROOM_SIZE, Engine
 from sockwave.core.emitter cimport raise_pending
 from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES, TOO_MANY_CONTROLS,
+    CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, RSV1, TEXT, TOO_MANY_BYTES, TOO_MANY_CONTROLS,
     TOO_MANY_MESSAGES, Violation,
 )
 from sockwave.core.hixie cimport HixieReader
@@ -38,21 +38,15 @@ cdef enum:
 cdef class Session(Phased):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
 
-    cdef int begin(
-        self, Carrier line, int version_index, size_t max_size, float close_timeout
-    ) except -1:
+    cdef int begin(self, Carrier line, int version_index) except -1:
         """Be the conversation of a carrier, in a version."""
         cdef HixieReader draft_reader
         self.line = line
-        self.close_timeout = close_timeout
         self.version_index = version_index
         if self.is_draft():
-            draft_reader = HixieReader(max_size)
+            draft_reader = HixieReader(line.engine.max_size, 0)
             draft_reader.has_close = self.version_index == DRAFT76
             self.reader = draft_reader
-        else:
-            self.reader = Reader(max_size)
-        self.reader.free_fragment_count = line.engine.tariff.free_fragment_count
         if line.engine.tariff.message.one_s or line.engine.tariff.byte.one_s:
             self.open_account()
         return 0
@@ -97,21 +91,21 @@ cdef class Session(Phased):
         self.enter(OPENING)
         given.data = <uint8_t*>PyBytes_AS_STRING(rest)
         given.size = PyBytes_GET_SIZE(rest)
-        self.reader.hold(&given)
+        self.hold(&given)
 
     def _take(self, size_t size):
         """Take `size` bytes of what came behind the request; None while they are not all there."""
         cdef Input given
         cdef size_t held_size
         cdef uint8_t* held
-        if self.reader.held_size < size:
+        if self.kept_size() < size:
             return None
         held = self.reader.take_held(&held_size)
         try:
             taken = PyBytes_FromStringAndSize(<char*>held, size)
             given.data = held + size
             given.size = held_size - size
-            self.reader.hold(&given)
+            self.hold(&given)
         finally:
             free(held)
         return taken
@@ -119,47 +113,80 @@ cdef class Session(Phased):
     # ---- bytes in
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
-        return self.reader.reserve(size) if self.phase == CONNECTED else NULL
+        if self.reader is None or self.phase != CONNECTED:
+            return NULL
+        return self.reader.reserve(size)
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         cdef Input given
-        cdef size_t held_size = self.reader.held_size
+        cdef size_t kept_size = self.kept_size()
         self.heard = self.line.engine.wheel.tick
         given.data = data
         given.size = size
         if self.phase < CONNECTED:
-            self.reader.hold(&given)
+            self.hold(&given)
             self.opening.more_received()
-        elif self.is_postponed or self.must_wait() or held_size > HEADROOM_SIZE:
+        elif self.is_postponed or self.must_wait() or kept_size > HEADROOM_SIZE:
             # Reading is paused, but a transport may have had this under way.
-            self.reader.hold(&given)
+            self.hold(&given)
             if not self.must_wait():
                 self.postpone()
         else:
-            if held_size:
+            if kept_size:
                 given.data = self.reader.prepend_held(data)
-                given.size += held_size
+                given.size += kept_size
             self.read(&given)
+            self.leave_reader()
         return 0
 
     cdef int go_on(self) except -1:
         cdef Input given
         self.is_postponed = False
-        if self.reader.held_size and not self.must_wait():
+        if self.kept_size() and not self.must_wait():
             self.reader.lend_held(&given)
             try:
                 self.read(&given)
             finally:
                 self.reader.take_back()
+            self.leave_reader()
         if not self.is_postponed:
             self.set_reading()
         return 0
+
+    cdef Reader take_reader(self):
+        """Give this session a reader of its own, until that is idle: most connections are, most of
+        the time, and their readers would all be alike."""
+        cdef Engine engine = self.line.engine
+        if self.reader is None:
+            self.reader = engine.spare_reader
+            engine.spare_reader = None
+            if self.reader is None:
+                self.reader = Reader(engine.max_size, engine.tariff.free_fragment_count)
+        # RFC 7692, 6: what the first reserved bit means, the extension says.
+        self.reader.allowed_reserved = 0 if self.inflater is None else RSV1
+        return self.reader
+
+    cdef int leave_reader(self) noexcept:
+        """Let others have the reader, if nothing is left in it."""
+        if self.reader is not None and self.reader.is_idle():
+            self.line.engine.spare_reader = self.reader
+            self.reader = None
+        return 0
+
+    cdef int hold(self, const Input* given) except -1:
+        """Keep what cannot be read yet."""
+        return self.take_reader().hold(given) if given.size else 0
+
+    cdef size_t kept_size(self) noexcept:
+        """Say how many bytes have come that could not be read yet."""
+        return 0 if self.reader is None else self.reader.held_size
 
     cdef int read(self, Input* given) except -1:
         """Read what has come, one message after the other, until nothing whole is left or somebody
         has to wait."""
         cdef Found found
         cdef Engine engine = self.line.engine
+        cdef Reader reader = self.take_reader()
         cdef int event
         found.is_deflated = False
         # 1.4: "After sending a control frame indicating the connection should be closed, a peer
@@ -167,17 +194,17 @@ cdef class Session(Phased):
         # should be closed, a peer discards any further data received."
         while self.phase == CONNECTED or self.phase == CLOSING:
             if self.must_wait():
-                return self.reader.hold(given)
+                return reader.hold(given)
             if engine.budget <= 0:
-                self.reader.hold(given)
+                reader.hold(given)
                 return self.postpone()
-            event = self.reader.next(given, &found)
+            event = reader.next(given, &found)
             if event == NEEDS_MORE:
-                return self.reader.hold(given)
+                return reader.hold(given)
             engine.budget -= 1
             if event == VIOLATED:
                 if found.violation == MESSAGE_TOO_BIG and self.may_be_streamed():
-                    self.reader.hold(given)
+                    reader.hold(given)
                     return self.fall_behind(NOT_ASKED, NO_LIMIT)
                 return self.fail(found.violation)
             if event >= CLOSE:
@@ -307,13 +334,17 @@ cdef class Session(Phased):
 
     cdef size_t held_size(self) except? 0:
         """Say how many bytes are held for this peer."""
-        cdef Reader reader = self.reader
-        return waiting_size(self.line, self.behind) + reader.held_size + reader.room_size()
+        cdef size_t size = waiting_size(self.line, self.behind)
+        if self.reader is not None:
+            size += self.reader.held_size + self.reader.room_size()
+        return size
 
     cdef int forget_received(self) except -1:
         """Drop what has come and waits."""
-        self.reader.forget_message()
-        return self.reader.forget_held()
+        if self.reader is not None:
+            self.reader.forget_message()
+            self.reader.forget_held()
+        return 0
 
     # ---- flow: who has to wait for whom
 
@@ -340,7 +371,7 @@ cdef class Session(Phased):
 
     cdef int go_on_later(self) except -1:
         """Take up what had to wait: first what has been received already, then the socket."""
-        return self.postpone() if self.reader.held_size else self.set_reading()
+        return self.postpone() if self.kept_size() else self.set_reading()
 
     cdef int fall_behind(self, Fullness why, Limit limit) except -1:
         """Let the peer wait for the application."""
@@ -383,11 +414,11 @@ cdef class Session(Phased):
     # ---- the end
 
     cdef int fail(self, Violation violation) except -1:
-        self.reader.forget_message()
+        if self.reader is not None:
+            self.reader.forget_message()
         return Phased.fail(self, violation)
 
     cpdef object connection_lost(self, object error):
-        self.reader.forget_message()
-        self.reader.forget_held()
+        Session.forget_received(self)
         self.deflater = self.inflater = None
         Phased.connection_lost(self, error)

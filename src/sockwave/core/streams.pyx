@@ -78,7 +78,7 @@ cdef class Intake:
     cdef int begin(self) except -1:
         """Let the reader give away the first message in pieces; it may be in the middle of it."""
         cdef Incoming incoming = self.queue[0]
-        reader = self.session.reader
+        reader = self.session.take_reader()
         so_far = reader.give_pieces(incoming.limit, self.piece_size)
         if reader.message_opcode and not reader.is_deflated:
             if reader.message_size > incoming.limit or (

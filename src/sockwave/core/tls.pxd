@@ -38,6 +38,7 @@ cdef class Tls:
     cdef bint is_established    # the handshake is over
     cdef bint is_notified       # our close_notify is sent
     cdef bint awaits_peer       # nothing can be sealed before something has come
+    cdef bint is_client         # who speaks first; of a server's, always false
 
     # What the portable path and the direct one do each in their way:
     cdef int begin(self) except -1

@@ -42,9 +42,10 @@ cdef class Records:
 cdef class Tls:
     """One connection's TLS."""
 
-    def __cinit__(self, context, Records records):
+    def __cinit__(self, context, Records records, bint is_client=False):
         self.context = context
         self.records = records
+        self.is_client = is_client
 
     @property
     def security(self):
@@ -61,7 +62,9 @@ cdef class Tls:
     cdef int begin(self) except -1:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self.guard = self.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.guard = self.context.wrap_bio(
+            self.incoming, self.outgoing, server_side=not self.is_client
+        )
         return 0
 
     cdef int feed(self, const uint8_t* data, size_t size) except -1:

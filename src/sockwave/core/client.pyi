@@ -1,0 +1,21 @@
+import ssl
+from typing import Self
+
+from sockwave.errors import SockwaveError
+
+IP_BIND_ADDRESS_NO_PORT: int
+
+class LoadError(SockwaveError): ...
+
+class Target:
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None = None,
+        offer: str | None = None,
+    ) -> Self: ...
+    @property
+    def request(self) -> bytes: ...
+
+class Client: ...
