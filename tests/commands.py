@@ -1,9 +1,11 @@
 """The commands as people run them: processes, what they print, and how they end."""
 
 import contextlib
+import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.parse
@@ -56,6 +58,33 @@ def serving(*arguments: str) -> Iterator[tuple[Process, str]]:
             process.kill()
             pytest.fail(f"no address in {line!r}: {process.communicate()[1]}")
         yield process, printed[1]
+
+
+@contextlib.contextmanager
+def running(program: str, *, status: int = 0) -> Iterator[str]:
+    """Run a program that listens on port 8000, on a free one, and give its host and port.
+
+    Ctrl-C ends it, with this status.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with started("-c", program.replace("8000", str(port))) as process:
+        for attempt in itertools.count():
+            try:
+                with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+                    # It listens before it runs; when it says something, it does.
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    with contextlib.suppress(ConnectionResetError):
+                        client.recv(1)
+                break
+            except ConnectionRefusedError:
+                if process.poll() is not None or attempt == PATIENCE_S * 20:
+                    process.kill()
+                    pytest.fail(f"nobody listens: {process.communicate()[1]}")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+        yield f"127.0.0.1:{port}"
+        assert stop(process, signal.SIGINT)[0] == status
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

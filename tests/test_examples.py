@@ -1,15 +1,9 @@
-import contextlib
-import itertools
 import re
-import signal
-import socket
-import subprocess
 import urllib.request
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import pytest
-from commands import PATIENCE_S, started, stop
+from commands import PATIENCE_S, running
 from websockets.sync.client import connect
 
 import sockwave.cli
@@ -22,25 +16,9 @@ def test_chat_of_the_examples_is_the_chat_of_the_package() -> None:
     assert (EXAMPLES / "chat.py").read_bytes() == packaged.read_bytes()
 
 
-@contextlib.contextmanager
-def example(name: str) -> Iterator[str]:
-    """Run an example on a free port instead of 8000, and give its host and port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = (EXAMPLES / name).read_text("utf-8").replace("8000", str(port))
-    with started("-c", program) as process:
-        for attempt in itertools.count():
-            try:
-                socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
-                break
-            except ConnectionRefusedError:
-                if process.poll() is not None or attempt == PATIENCE_S * 20:
-                    process.kill()
-                    pytest.fail(f"{name} does not listen: {process.communicate()[1]}")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.05)
-        yield f"127.0.0.1:{port}"
-        assert stop(process, signal.SIGINT)[0] == 0
+def example(name: str) -> AbstractContextManager[str]:
+    """Run an example, and give its host and port."""
+    return running((EXAMPLES / name).read_text("utf-8"))
 
 
 def test_first_example_broadcasts_and_answers_http() -> None:

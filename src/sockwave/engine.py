@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockwave.core.allowance import Tariff
 from sockwave.core.asyncio_engine import AsyncioEngine
+from sockwave.core.sealer import Records
 from sockwave.core.tally import Tally
-from sockwave.core.tls import Records, Tls
+from sockwave.core.tls import Tls
 from sockwave.core.tls_transport import TlsProtocol
 from sockwave.errors import SockwaveError
 from sockwave.options import Options

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t
 
 from sockwave.core.openssl cimport DirectTls
-from sockwave.core.tls cimport Records
+from sockwave.core.sealer cimport Records
 
 cdef class Target:
     """What the clients of one load connect to, and what they ask of it."""

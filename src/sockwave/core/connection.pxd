@@ -3,7 +3,6 @@
 from libc.stdint cimport uint64_t
 
 from sockwave.core.carrier cimport Carrier
-from sockwave.core.codec cimport Deflater
 from sockwave.core.hub cimport Hub
 from sockwave.core.keeper cimport Keeper
 
@@ -15,9 +14,8 @@ cdef class Connection(Keeper):
     cdef readonly object id     # the very object that is its key in `connections`
     cdef readonly uint64_t dropped_count
 
-    cdef int open(self, bytes answer, str subprotocol) except -1
     cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1
-    cdef Deflater deflater_for(self, int policy)
+    cdef int open(self, bytes answer, str subprotocol) except -1
     cdef bint try_step(self, int step) except -1
     cdef int take_step(self, int step) except -1
     cdef int end_pings(self) except -1

@@ -4,13 +4,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
 from sockwave.core.carrier cimport Carrier
+from sockwave.core.codec cimport Deflater
 from sockwave.core.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
 from sockwave.core.frames cimport TEXT
 from sockwave.core.hub cimport Hub
 from sockwave.core.message cimport check_compress, payload_of
 from sockwave.core.outgoing cimport OutgoingMessage, kind_of, wake_speakers
 from sockwave.core.phases cimport CONNECTED, ENDED, ENDING, WE_CLOSE
-from sockwave.core.policy cimport CLOSE_SLOW, policy_of, waiting_size
+from sockwave.core.policy cimport CLOSE_SLOW, DROP_OLD, policy_of, waiting_size
 
 from sockwave.close import check_close
 from sockwave.core.emitter import CONNECTION_EVENTS
@@ -162,6 +163,8 @@ cdef class Connection(Keeper):
         cdef size_t size
         cdef int opcode
         cdef int policy = self.hub.policy
+        cdef bint is_queued = True
+        cdef Deflater deflater = None
         if self.phase != CONNECTED:
             raise self.closed_error()
         check_compress(compress)
@@ -172,23 +175,19 @@ cdef class Connection(Keeper):
             given = type(message).__name__
             raise TypeError(f"{self.version} has text messages only: expected str, given {given}")
         if self.deflater is not None and self.deflater.wants(size, compress):
-            owner = self.deflater_for(policy).deflate(owner, &data, &size, &opcode)
+            deflater = self.deflater
+            owner = deflater.deflate(owner, &data, &size, &opcode, policy >= DROP_OLD)
         if policy == CLOSE_SLOW:
             self.write_message(opcode, owner, data, size)
         else:
-            self.share_frame(self.frame_message(opcode, data, size), policy, key)
+            is_queued = self.share_frame(self.frame_message(opcode, data, size), policy, key)
+        if deflater is not None and is_queued:
+            deflater.was_sent()
         if self.behind is not None or self.line.backlog_size > self.line.cork.high_water:
             return self.when_drained()
         return self.line.drain_awaitable() if self.line.is_broken else DONE
 
     write = send
-
-    cdef Deflater deflater_for(self, int policy):
-        """Give what compresses a message: nothing may refer to one that may yet be dropped."""
-        if policy == CLOSE_SLOW or self.deflater.shared is None:
-            return self.deflater
-        self.deflater.start_over()
-        return self.deflater.shared
 
     def broadcast(self, message, *, compress=None, slow=None, key=None):
         """Send a message to all the other connections; give how many it was queued for.

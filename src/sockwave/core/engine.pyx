@@ -2,6 +2,7 @@
 
 from libc.stdlib cimport free, malloc
 
+from sockwave.core.blocks cimport age_spares, forget_spares
 from sockwave.core.timers cimport ticks_of
 
 from sockwave.core.timers import TICK_S
@@ -157,12 +158,15 @@ cdef class Engine:
             # Promised anew, in place of one that may have been lost: see `expect_tick`.
             self.next_turn.cancel()
             self.next_turn = None
+        age_spares()
         try:
             self.end_turn()
             self.wheel.advance(self.loop.time())
         finally:
             if self.carrier_count:
                 self.schedule_tick(self.loop.time())
+            else:
+                forget_spares()
 
     def reset_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
@@ -172,6 +176,7 @@ cdef class Engine:
 
     def stop(self):
         """Let go of the loop."""
+        forget_spares()
         self.doorman.stop()
         if self.tick_handle is not None:
             self.tick_handle.cancel()

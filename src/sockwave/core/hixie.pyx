@@ -6,9 +6,9 @@ data"). The length field is the known attack on these drafts: its bytes are coun
 too, and its value is held against the message limit before anything follows.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memchr
 
+from sockwave.core.blocks cimport place_in
 from sockwave.core.frames cimport (
     CLOSE, CONTINUATION, DRAFT_LENGTH, INVALID_UTF8, MESSAGE_TOO_BIG, TEXT,
 )
@@ -124,9 +124,10 @@ cdef class HixieReader(Reader):
         if not found.assembled:
             found.data = text
             found.size = size
+            found.mask = 0
             return TEXT
         self.append(text, size)
-        found.data = <const uint8_t*>PyBytes_AS_STRING(<object>self.message)
+        found.data = place_in(self.message)
         found.size = self.message_size
         return TEXT
 

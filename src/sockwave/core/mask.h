@@ -1,4 +1,5 @@
-/* RFC 6455 section 5.3: removes the client's mask, in place.
+/* RFC 6455 section 5.3: takes the client's mask off, in place or on the way to another place, and
+ * tells at the same time whether what comes out is ASCII.
  *
  * `key` holds the four masking bytes as they lie in memory. A payload that arrives in pieces is
  * unmasked piece by piece: mask_rotate gives the key for the byte behind a piece. */
@@ -21,34 +22,59 @@
  * below, eight bytes at a time is as fast and is inlined. */
 #define MASK_VECTOR_SIZE 128
 
-SOCKWAVE_CLONES static void mask_vectors(uint8_t *data, size_t size, uint64_t key)
+/* The loops are two, as neither a compiler nor a processor's vectors know that what overlaps does
+ * so entirely. Each gives all the bytes that it wrote, put together by "or". */
+SOCKWAVE_CLONES static uint64_t mask_vectors_in_place(uint8_t *data, size_t size, uint64_t key)
 {
+    uint64_t seen = 0;
     for (size_t i = 0; i + 8 <= size; i += 8) {
         uint64_t word;
         memcpy(&word, data + i, 8);
         word ^= key;
+        seen |= word;
         memcpy(data + i, &word, 8);
     }
+    return seen;
 }
 
-static inline void mask_payload(uint8_t *data, size_t size, uint32_t key)
+SOCKWAVE_CLONES static uint64_t mask_vectors(uint8_t *restrict to, const uint8_t *restrict from,
+                                             size_t size, uint64_t key)
+{
+    uint64_t seen = 0;
+    for (size_t i = 0; i + 8 <= size; i += 8) {
+        uint64_t word;
+        memcpy(&word, from + i, 8);
+        word ^= key;
+        seen |= word;
+        memcpy(to + i, &word, 8);
+    }
+    return seen;
+}
+
+/* `to` is where the bytes are, or elsewhere altogether. True: all of them are ASCII. */
+static inline int unmask(uint8_t *to, const uint8_t *from, size_t size, uint32_t key)
 {
     uint64_t wide = ((uint64_t)key << 32) | key;
-    uint8_t bytes[8];
+    uint64_t seen = 0;
+    uint8_t bytes[4];
     size_t i = 0;
     if (size >= MASK_VECTOR_SIZE) {
-        mask_vectors(data, size & ~(size_t)7, wide);
         i = size & ~(size_t)7;
+        seen = to == from ? mask_vectors_in_place(to, i, wide) : mask_vectors(to, from, i, wide);
     }
     for (; i + 8 <= size; i += 8) {
         uint64_t word;
-        memcpy(&word, data + i, 8);
+        memcpy(&word, from + i, 8);
         word ^= wide;
-        memcpy(data + i, &word, 8);
+        seen |= word;
+        memcpy(to + i, &word, 8);
     }
-    memcpy(bytes, &wide, 8);
-    for (; i < size; i++)
-        data[i] ^= bytes[i & 7];
+    memcpy(bytes, &key, 4);
+    for (; i < size; i++) {
+        to[i] = from[i] ^ bytes[i & 3];
+        seen |= to[i];
+    }
+    return !(seen & 0x8080808080808080ULL);
 }
 
 static inline uint32_t mask_rotate(uint32_t key, size_t count)

@@ -12,7 +12,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from sockwave.core.carrier cimport Carrier
-from sockwave.core.tls cimport Wire
+from sockwave.core.sealer cimport Wire
 
 cdef extern from "openssl.h" nogil:
     enum: OPENSSL_WANT_READ, OPENSSL_ZERO_RETURN

@@ -24,6 +24,7 @@ cdef struct Input:
 cdef struct Found:
     const uint8_t* data
     size_t size
+    uint32_t mask               # of a message that lies in the input: to be taken off still
     Violation violation
     bint assembled
     bint is_deflated            # RFC 7692: what was found is compressed
@@ -35,7 +36,7 @@ cdef class Reader:
     cdef size_t whole_max_size  # of a compressed one, which is never given in pieces
     # Above 0, what is found of the next message, or of this one, are pieces of at most this size.
     cdef size_t piece_size
-    # A bytes object in the making, nobody else's yet: the fragments so far.
+    # A block in the making, nobody else's yet: the fragments so far.
     cdef PyObject* message
     cdef size_t message_size
     cdef uint64_t frame_left    # payload bytes of the current data frame that have not come yet
@@ -50,11 +51,14 @@ cdef class Reader:
     cdef uint8_t message_opcode     # 0: not inside a message
     cdef uint8_t utf8_state
     cdef uint8_t allowed_reserved   # the reserved bits that an extension gave a meaning
+    cdef uint8_t is_ascii       # what has been assembled is
     cdef bint is_deflated       # the current message is
     cdef bint frame_fin         # the current data frame is the last of its message
 
     cdef int next(self, Input* given, Found* found) except? -3
-    cdef int unmask_whole(self, Input* given, const Header* header, Found* found) noexcept
+    cdef int find_whole(
+        self, Input* given, const Header* header, Found* found, bint unmasked
+    ) noexcept
     cdef int begin_frame(self, const Header* header, Found* found) except? -3
     cdef int take_payload(self, Input* given, Found* found) except? -3
     cdef int take_piece(self, Input* given, Found* found) except? -3
@@ -62,10 +66,11 @@ cdef class Reader:
     cdef int violate(self, Found* found, Violation violation) noexcept
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL
-    cdef int append(self, const uint8_t* data, size_t size) except -1
+    cdef bint append(self, const uint8_t* data, size_t size) except -1
     cdef int make_room(self, size_t size) except -1
+    cdef int begin_message(self, size_t room) except -1
     cdef size_t room_size(self) noexcept
-    cdef bytes take_message(self)
+    cdef object take_message(self, bint is_text)
     cdef int forget_message(self) noexcept
     cdef bint gives_pieces(self) noexcept
     cdef bytes give_pieces(self, size_t max_size, size_t piece_size)

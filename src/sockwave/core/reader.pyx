@@ -6,26 +6,26 @@ that lies whole in the input is found where it lies; one that comes in pieces is
 growing buffer, which becomes the bytes object that the listener gets.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
+from sockwave.core.blocks cimport (
+    SPARE_SIZE, decode, new_block, offer_spare, place_in, resize, size_of, take_spare,
+)
 from sockwave.core.frames cimport (
     CLOSE, CONTINUATION, INVALID_UTF8, MESSAGE_TOO_BIG, NO_VIOLATION, TEXT, TOO_MANY_FRAGMENTS,
     check_close, check_header, is_control, parse_header,
 )
 
 cdef extern from "mask.h" nogil:
-    void mask_payload(uint8_t* data, size_t size, uint32_t key)
+    bint unmask(uint8_t* to, const uint8_t* start, size_t size, uint32_t key)
     uint32_t mask_rotate(uint32_t key, size_t count)
 
 cdef extern from "utf8.h" nogil:
     uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
     enum: UTF8_COMPLETE, UTF8_INVALID
-
-cdef extern from "Python.h":
-    int _PyBytes_Resize(PyObject** bytes, Py_ssize_t size) except -1
 
 cdef enum:
     # So many bytes of a message allow one more fragment: one of 64 bytes pays for itself twice.
@@ -71,7 +71,7 @@ cdef class Reader:
             if is_control(header.opcode):
                 if given.size < header.size + header.length:
                     return NEEDS_MORE
-                self.unmask_whole(given, &header, found)
+                self.find_whole(given, &header, found, True)
                 if header.opcode == CLOSE:
                     found.violation = check_close(found.data, found.size)
                     if found.violation != NO_VIOLATION:
@@ -89,7 +89,7 @@ cdef class Reader:
                 not self.message_opcode and header.fin and header.length <= given.size - header.size
                 and (not self.gives_pieces() or header.length <= self.piece_size)
             ):
-                self.unmask_whole(given, &header, found)
+                self.find_whole(given, &header, found, self.is_deflated)
                 return header.opcode
             given.data += header.size
             given.size -= header.size
@@ -97,13 +97,17 @@ cdef class Reader:
             if event != CONTINUATION:
                 return event
 
-    cdef int unmask_whole(self, Input* given, const Header* header, Found* found) noexcept:
+    cdef int find_whole(
+        self, Input* given, const Header* header, Found* found, bint unmasked
+    ) noexcept:
         """Find the payload where it lies in the input, all of it."""
         found.data = given.data + header.size
         found.size = <size_t>header.length
+        found.mask = header.mask
         found.assembled = False
         found.is_deflated = header.reserved != 0
-        mask_payload(given.data + header.size, found.size, header.mask)
+        if unmasked:
+            unmask(given.data + header.size, found.data, found.size, header.mask)
         given.data += header.size + found.size
         given.size -= header.size + found.size
         return 0
@@ -131,20 +135,19 @@ cdef class Reader:
         """Add what has come of the current frame to the message;
         CONTINUATION when there is more to find."""
         cdef size_t size = min(given.size, self.frame_left)
-        cdef uint8_t* piece
+        cdef bint is_plain
         if size == 0:
             return NEEDS_MORE
         if self.gives_pieces():
             return self.take_piece(given, found)
-        self.append(given.data, size)
-        piece = <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size - size
-        mask_payload(piece, size, self.mask)
-        self.mask = mask_rotate(self.mask, size)
-        if self.message_opcode == TEXT and not self.is_deflated:
+        is_plain = self.append(given.data, size) and self.utf8_state == UTF8_COMPLETE
+        if not is_plain and self.message_opcode == TEXT and not self.is_deflated:
             # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
             # stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
             # Connection_." Here: at the first wrong byte.
-            self.utf8_state = utf8_check(self.utf8_state, piece, size)
+            self.utf8_state = utf8_check(
+                self.utf8_state, place_in(self.message) + self.message_size - size, size
+            )
             if self.utf8_state == UTF8_INVALID:
                 return self.violate(found, INVALID_UTF8)
         given.data += size
@@ -158,11 +161,12 @@ cdef class Reader:
         """Find what has come of the current frame where it lies; nothing is assembled, and
         `message_size` is what has been given away."""
         cdef size_t size = min(given.size, self.frame_left, self.piece_size)
+        cdef bint is_plain
         found.data = given.data
         found.size = size
-        mask_payload(given.data, size, self.mask)
+        is_plain = unmask(given.data, given.data, size, self.mask)
         self.mask = mask_rotate(self.mask, size)
-        if self.message_opcode == TEXT:
+        if self.message_opcode == TEXT and not (is_plain and self.utf8_state == UTF8_COMPLETE):
             self.utf8_state = utf8_check(self.utf8_state, given.data, size)
             if self.utf8_state == UTF8_INVALID:
                 return self.violate(found, INVALID_UTF8)
@@ -187,7 +191,7 @@ cdef class Reader:
         found.size = self.message_size
         found.data = NULL
         if self.message is not NULL:
-            found.data = <const uint8_t*>PyBytes_AS_STRING(<object>self.message)
+            found.data = place_in(self.message)
         self.message_opcode = 0
         self.fragment_count = 0
         return opcode
@@ -204,51 +208,63 @@ cdef class Reader:
         if self.frame_left < DIRECT_READ_SIZE or self.held_size or self.gives_pieces():
             return NULL
         self.make_room(min(self.frame_left, max(<size_t>READ_ROOM_SIZE, self.message_size)))
-        size[0] = min(PyBytes_GET_SIZE(<object>self.message) - self.message_size, self.frame_left)
-        return <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size
+        size[0] = min(size_of(self.message) - self.message_size, self.frame_left)
+        return place_in(self.message) + self.message_size
 
-    cdef int append(self, const uint8_t* data, size_t size) except -1:
-        cdef uint8_t* end
-        if self.message is not NULL:
-            end = <uint8_t*>PyBytes_AS_STRING(<object>self.message) + self.message_size
-            if data == end:         # it was read straight into its place
-                self.message_size += size
-                return 0
-        self.make_room(size)
-        memcpy(PyBytes_AS_STRING(<object>self.message) + self.message_size, data, size)
+    cdef bint append(self, const uint8_t* data, size_t size) except -1:
+        """Add bytes to the message, unmasked on the way; true: they are ASCII."""
+        cdef bint is_ascii
+        # They may have been read straight into their place.
+        if self.message is NULL or data != place_in(self.message) + self.message_size:
+            self.make_room(size)
+        is_ascii = unmask(place_in(self.message) + self.message_size, data, size, self.mask)
+        self.mask = mask_rotate(self.mask, size)
         self.message_size += size
-        return 0
+        self.is_ascii = self.is_ascii and is_ascii
+        return is_ascii
 
     cdef int make_room(self, size_t size) except -1:
         """Have room for `size` more bytes. It grows with what has been received,
         whatever a header announces."""
         cdef size_t room
         if self.message is NULL:
-            room = max(size, min(<size_t>FIRST_ROOM_SIZE, self.frame_left))
-            message = PyBytes_FromStringAndSize(NULL, room)
-            Py_INCREF(message)
-            self.message = <PyObject*>message
-            self.message_size = 0
-        elif self.message_size + size > <size_t>PyBytes_GET_SIZE(<object>self.message):
+            self.begin_message(max(size, min(<size_t>FIRST_ROOM_SIZE, self.frame_left)))
+        elif self.message_size + size > size_of(self.message):
             room = 2 * self.message_size
             if self.frame_fin:      # no more than what is announced will come
                 room = min(room, self.message_size + self.frame_left)
             room = max(room, self.message_size + size)
-            _PyBytes_Resize(&self.message, room)
+            resize(&self.message, room)
+        return 0
+
+    cdef int begin_message(self, size_t room) except -1:
+        cdef bint is_text = self.message_opcode == TEXT and not self.is_deflated
+        # Memory that is there already may be taken for all that is announced.
+        if self.frame_left >= SPARE_SIZE:
+            self.message = take_spare(is_text, self.frame_left)
+        if self.message is NULL:
+            self.message = new_block(is_text, room)
+        self.message_size = 0
+        self.is_ascii = True
         return 0
 
     cdef size_t room_size(self) noexcept:
         """Say what the message in the making takes, with the room to grow."""
-        return 0 if self.message is NULL else PyBytes_GET_SIZE(<object>self.message)
+        return 0 if self.message is NULL else size_of(self.message)
 
-    cdef bytes take_message(self):
-        """Give the assembled message away, as it is."""
-        cdef bytes message
+    cdef object take_message(self, bint is_text):
+        """Give the assembled message away: a str, or bytes."""
+        cdef object message
         if self.message is NULL:
-            return b""
-        if <size_t>PyBytes_GET_SIZE(<object>self.message) != self.message_size:
-            _PyBytes_Resize(&self.message, self.message_size)
-        message = <bytes>self.message
+            return "" if is_text else b""
+        if is_text and not self.is_ascii:
+            message = decode(place_in(self.message), self.message_size)
+            if self.message_size >= SPARE_SIZE:
+                offer_spare(<object>self.message)
+        else:
+            if size_of(self.message) != self.message_size:
+                resize(&self.message, self.message_size)
+            message = <object>self.message
         self.forget_message()
         return message
 
@@ -271,7 +287,8 @@ cdef class Reader:
         self.piece_size = piece_size
         if not self.message_opcode or self.message is NULL or self.is_deflated:
             return None
-        message = self.take_message()
+        message = PyBytes_FromStringAndSize(<const char*>place_in(self.message), size)
+        self.forget_message()
         self.message_size = size
         return message
 

@@ -51,7 +51,6 @@ cdef class Session(Phased):
     cdef int forget_received(self) except -1
     cdef int found_message(self, int opcode, Found* found) except -1
     cdef int found_deflated(self, int opcode, Found* found) except -1
-    cdef int cannot_decode(self) except -1
     cdef int found_piece(self, const Found* found) except -1
     cdef int found_control(self, int opcode, const Found* found) except -1
     cdef bint must_wait(self) noexcept

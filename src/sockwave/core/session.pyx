@@ -4,14 +4,12 @@ RFC 6455 sections 5.4 to 6.2, and what the drafts have in their place.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
 from libc.stdlib cimport calloc, free
 
 from sockwave.core.allowance cimport spend
+from sockwave.core.blocks cimport SPARE_SIZE, bytes_of, decode, offer_spare, text_of
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.engine cimport HEADROOM_SIZE, Engine
-from sockwave.core.emitter cimport raise_pending
 from sockwave.core.frames cimport (
     CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, RSV1, TEXT, TOO_MANY_BYTES, TOO_MANY_CONTROLS,
     TOO_MANY_MESSAGES, Violation,
@@ -24,11 +22,6 @@ from sockwave.core.sender cimport DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
-
-cdef extern from "Python.h":
-    # NULL with an exception set, which `cannot_decode` looks at: a `try` would cost more than the
-    # decoding of a short text.
-    PyObject* PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
 
 cdef enum:
     # What is inflated in the time that a small message takes, about: 1 MiB counts for 256.
@@ -219,29 +212,26 @@ cdef class Session(Phased):
 
     cdef int found_message(self, int opcode, Found* found) except -1:
         """Make the message an object, and hand it on."""
-        cdef PyObject* text
         if self.phase != CONNECTED:
             return self.reader.forget_message()
         if found.is_deflated:
             return self.found_deflated(opcode, found)
-        if opcode == TEXT:
-            text = PyUnicode_DecodeUTF8(<const char*>found.data, found.size, NULL)
-            if text is NULL:
-                return self.cannot_decode()
-            message = <object>text
-            Py_DECREF(message)
-            if found.assembled:
-                self.reader.forget_message()
-        elif found.assembled:
-            message = self.reader.take_message()
+        if found.assembled:
+            message = self.reader.take_message(opcode == TEXT)
+        elif opcode == TEXT:
+            message = text_of(found.data, found.size, found.mask)
         else:
-            message = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
-        return self.heard_message(message, found.size)
+            message = bytes_of(found.data, found.size, found.mask)
+        if message is None:
+            return self.fail(INVALID_UTF8)
+        self.heard_message(message, found.size)
+        if found.size >= SPARE_SIZE:
+            offer_spare(message)
+        return 0
 
     cdef int found_deflated(self, int opcode, Found* found) except -1:
         """Inflate a compressed message, and hand it on."""
         cdef bytes inflated = self.inflater.inflate(found.data, found.size, &found.violation)
-        cdef PyObject* text
         cdef size_t size
         if found.assembled:
             self.reader.forget_message()
@@ -252,11 +242,9 @@ cdef class Session(Phased):
         # A turn's fill of messages is one of small ones: a large one counts for many.
         self.line.engine.budget -= <int>(size // INFLATED_PRICE_SIZE)
         if opcode == TEXT:
-            text = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(inflated), size, NULL)
-            if text is NULL:
-                return self.cannot_decode()
-            message = <object>text
-            Py_DECREF(message)
+            message = decode(<const uint8_t*>PyBytes_AS_STRING(inflated), size)
+            if message is None:
+                return self.fail(INVALID_UTF8)
         return self.heard_message(message, size)
 
     cdef int found_piece(self, const Found* found) except -1:
@@ -265,13 +253,6 @@ cdef class Session(Phased):
         if found.is_last:
             self.reader.end_pieces()
         return self.heard_piece(opcode, found) if self.phase == CONNECTED else 0
-
-    cdef int cannot_decode(self) except -1:
-        try:
-            raise_pending()
-        except UnicodeDecodeError:
-            self.fail(INVALID_UTF8)
-        return 0
 
     cdef int found_control(self, int opcode, const Found* found) except -1:
         cdef bytes payload = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
