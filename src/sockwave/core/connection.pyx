@@ -22,6 +22,7 @@ from sockwave.core.writer import DONE
 # The steps in which a connection ends, in their order.
 cdef enum:
     HAND_OVER, LEAVE, ENTER_END, END_STREAMS, END_PINGS, EMIT_CLOSE, LAST_STEP
+    ALL_STEPS = (1 << (LAST_STEP + 1)) - 1
 
 cdef uint64_t connection_count = 0
 
@@ -92,21 +93,24 @@ cdef class Connection(Keeper):
         cdef int step
         # Each for itself: what cannot be done, for want of memory, must not keep the rest from it.
         for step in range(HAND_OVER, LAST_STEP + 1):
-            # Who is not told of the end would wait for ever: what has failed is tried once more.
-            if not self.try_step(step) and step != EMIT_CLOSE:
-                self.try_step(step)
+            if not self.taken_steps >> step & 1 and self.try_step(step):
+                self.taken_steps |= 1 << step
+        if self.taken_steps < ALL_STEPS:
+            raise MemoryError       # who is not told of the end would wait for ever: again, later
         return self.forget_listeners()
 
     cdef bint try_step(self, int step) except -1:
-        """Take a step, and tell whether it went well."""
-        cdef bint is_taken = False
+        """Take a step, and tell whether there was the memory for it."""
+        cdef bint is_taken = True
         try:
             self.take_step(step)
-            is_taken = True
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            self.hub.engine.tell(error, self.line)
+            # A listener that has heard of the end must not hear of it again.
+            is_taken = step == EMIT_CLOSE or not isinstance(error, MemoryError)
+            if is_taken:
+                self.hub.engine.tell(error, self.line)
         return is_taken
 
     cdef int take_step(self, int step) except -1:
