@@ -11,7 +11,7 @@ cdef class Connection(Keeper):
     cdef object head            # the opening request: raw bytes until somebody asks for it
     cdef dict own_data
     cdef str chosen_subprotocol
-    cdef readonly object id     # the very object that is its key in `connections`
+    cdef readonly uint64_t id
     cdef readonly uint64_t dropped_count
 
     cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1

@@ -67,7 +67,7 @@ cdef class Connection(Keeper):
             self.line.write_bytes(
                 answer, <const uint8_t*>PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer)
             )
-        self.hub.connections[self.id] = self
+        self.hub.connections.join(self, self.id)
         self.enter(CONNECTED)
         if self.phase == CONNECTED:
             self.begin_keeping()
@@ -119,12 +119,13 @@ cdef class Connection(Keeper):
             if self.inbox is not None:
                 self._hand_over()
         elif step == LEAVE:
-            self.hub.connections.pop(self.id, None)
+            self.hub.connections.leave(self.id)
         elif step == ENTER_END:
             self.enter(ENDED)
         elif step == END_STREAMS:
-            if self.intake is not None:
-                self.intake.end(self.closed_error())
+            intake = self.intake()
+            if intake is not None:
+                intake.end(self.closed_error())
             wake_speakers(self)
         elif step == END_PINGS:
             self.end_pings()
