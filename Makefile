@@ -27,7 +27,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The servers on Python to compare with, and what `make bench` runs.
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/requirements/*.txt)))
 BENCHMARKS := 'echo.py --quick' 'echo.py --tls --quick' 'echo.py --deflate --quick' \
-	'memory.py --connections 2000'
+	'broadcast.py --quick' 'handshakes.py --quick' 'fan_in.py --quick' 'listeners.py --quick' \
+	'growth.py --quick' 'two_cores.py --quick' 'memory.py --quick'
 
 # With the folders, whose time says that a file came or went.
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')

@@ -74,9 +74,8 @@ def format_block(record: Record) -> str:
     for table in record["tables"]:
         cells = format_table(table["columns"], table["rows"], left_out)
         lines += [f"**{table['title']}**", "", *cells, ""]
-        lines += [f"{sentence}  " for sentence in table["sentences"]]
-        lines += [""] * bool(table["sentences"])
-    lines += [f"{sentence}  " for sentence in record.get("skipped", ())]
+        lines += [*(f"- {sentence}" for sentence in table["sentences"]), ""]
+    lines += [f"- {sentence}" for sentence in record.get("skipped", ())]
     return "\n".join(lines).rstrip() + "\n\n"
 
 
@@ -119,9 +118,14 @@ PANELS = (
     ("echo", "64 connections x 20 B, depth 1", "Echo, 20 B", "µs a message"),
     ("echo", "64 connections x 20 B, depth 32", "Echo, 20 B, 32 in flight", "µs a message"),
     ("broadcast", "Broadcast to 1,000, 128 B, one", "Broadcast to 1,000", "µs a delivery"),
-    ("broadcast", "Broadcast to 1,000, 128 B, in", "the same in bursts of 8", "µs a delivery"),
+    (
+        "broadcast",
+        "Broadcast to 1,000, 128 B, in",
+        "Broadcast to 1,000, bursts of 8",
+        "µs a delivery",
+    ),
     ("handshakes", "Handshakes, 64", "Opening handshake", "µs a handshake"),
-    ("fan-in", "Fan-in: 15,000", "15,000 that say little", "µs a message"),
+    ("fan-in", "Fan-in: 15,000", "15,000 that each say little", "µs a message"),
 )
 """Of the plot of costs: benchmark, beginning of the question, title, unit."""
 
