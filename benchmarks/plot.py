@@ -52,7 +52,7 @@ class Bars:
 class Lines:
     """One panel: a title, what the scales are, and for each name its (x, y) points.
 
-    `x_ticks` are those of the horizontal scale: (place, label). Those beyond the points are left out.
+    `x_ticks` are (place, label) on the horizontal scale; beyond the points they are left out.
     """
 
     title: str

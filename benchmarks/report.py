@@ -28,6 +28,8 @@ LABELS = {
 """How servers are called in plots, where that is not their name."""
 PLOTTED = ("sockwave", "floor", "picows", "picows-uvloop", "ws", "aiohttp", "websockets")
 """The servers in plots; those that a benchmark has not measured are left out."""
+BUSY_LOAD = 0.5
+"""A load average above this at the start means that somebody else was using the machine."""
 LEFT_OUT = {"server", "client", "waited", "runs", "reply B"}
 """Columns that tell whether a figure can be believed: they are in the JSON."""
 KEPT = {"echo-deflate": {"reply B"}, "two-cores": {"client"}}
@@ -62,11 +64,12 @@ def format_block(record: Record) -> str:
     """Format a command, on what it ran, and its tables."""
     versions = {item for found in record["versions"].values() for item in found.items()}
     machine = record["machine"]
+    shared = ": shared with others, compare the ratios" * (machine["load"] > BUSY_LOAD)
     left_out = LEFT_OUT - KEPT.get(record["benchmark"], set())
     lines = ["```", f"$ {record['command']}", "```", ""]
     lines += [
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, load at the "
-        f"start {machine['load']:.2f}; "
+        f"start {machine['load']:.2f}{shared}; "
         + ", ".join(f"{name} {version}" for name, version in sorted(versions))
         + ".",
         "",
