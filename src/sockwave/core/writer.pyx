@@ -14,7 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.backlog cimport Segment, cut_size
+from sockwave.core.backlog cimport Row, cut_size
 from sockwave.core.frames cimport MAX_HEADER_SIZE, header_size, write_header
 
 cdef extern from "fetch.h" nogil:
@@ -93,7 +93,7 @@ cdef class Cork:
             if next is not None:
                 # The kernel's work on this one takes as long as to fetch the next ones, which its
                 # work on those before has driven out of the cache.
-                fetch(next.segments, sizeof(Segment))
+                fetch(next.row, sizeof(Row))
                 fetch(<void*>next.next_dirty, FETCHED_SIZE)
             writer.next_dirty = None
             writer.is_dirty = False
