@@ -11,8 +11,8 @@ from sockwave.admission import Admission
 from sockwave.binding import set_user_timeout
 from sockwave.certificates import File
 from sockwave.close import check_close
-from sockwave.connections import Connections
 from sockwave.core.connection import Connection
+from sockwave.core.connections import Connections
 from sockwave.core.hub import Hub
 from sockwave.core.writer import DONE
 from sockwave.ending import DRAIN_S, Ending, check_times
@@ -46,7 +46,7 @@ class Server(Host):
     def __init__(self, **options: Any) -> None:
         super().__init__(Options(**options))
         self._listening = Listening()
-        self._clients: dict[int, Connection] = {}
+        self._clients = Connections()
         self._ending: Ending | None = None
         self._selector: CoreSelector | None = None
         self._is_closing = False
@@ -203,7 +203,7 @@ class Server(Host):
         )
         self.memory = MemoryWatch(self._hub, self.openings, self.visitors)
         self.memory.look()
-        self.admission = Admission(self._engine, self.limits, self.memory)
+        self.admission = Admission(self, self._hub, self.options, self.memory)
         self._ending = Ending(self, self._engine, self._selector)
         await self._accept_on(self._listening.take())
 
@@ -271,7 +271,7 @@ class Server(Host):
     @property
     def connections(self) -> Connections:
         """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
-        return Connections(self._clients)
+        return self._clients
 
     def broadcast(
         self,

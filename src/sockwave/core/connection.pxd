@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint64_t
 
+from sockwave.core.carrier cimport Carrier
+from sockwave.core.hub cimport Hub
 from sockwave.core.keeper cimport Keeper
 
 cdef class Connection(Keeper):
@@ -9,9 +11,11 @@ cdef class Connection(Keeper):
     cdef object head            # the opening request: raw bytes until somebody asks for it
     cdef dict own_data
     cdef str chosen_subprotocol
-    cdef readonly object id     # the very object that is its key in `connections`
+    cdef readonly uint64_t id
     cdef readonly uint64_t dropped_count
 
+    cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1
+    cdef int open(self, bytes answer, str subprotocol) except -1
     cdef bint try_step(self, int step) except -1
     cdef int take_step(self, int step) except -1
     cdef int end_pings(self) except -1

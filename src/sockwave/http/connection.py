@@ -72,7 +72,7 @@ class HttpConnection(Receiver):
         self._closing = False
         self._eof = False
         self._lost = False
-        # From accept to the first head, whatever comes meanwhile.
+        # From accept to the first head, whatever comes meanwhile: that deadline has been set.
         self._patience = Patience(carrier, self.limits)
 
     @property
@@ -226,7 +226,7 @@ class HttpConnection(Receiver):
         raw = self._scanner.cut(self._input)
         if raw is None:
             return False
-        self.application.admission.settle(self)
+        self.application.admission.settle(self.carrier)
         head = parse_head(raw, self.limits)
         if not wants_websocket(head):
             self._begin(head)
@@ -352,7 +352,7 @@ class HttpConnection(Receiver):
 
     def _leave(self, phase: Phase) -> None:
         """Be done with requests."""
-        self.application.admission.settle(self)
+        self.application.admission.settle(self.carrier)
         self._phase = phase
         self._input.clear()
         if self._exchange is not None:
