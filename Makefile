@@ -7,7 +7,7 @@
 # make sanitize      run tests of the core with sanitizers  (ARGS="tests/test_tls.py")
 # make faults        break what is around the server  (ARGS="t11 --engine epoll")
 # make autobahn, make bench, make clean
-# make bench-peers   install the benchmarks' peers that run on Node.js
+# make bench-peers   install the servers that the benchmarks compare with
 #
 # Everything is made in .venv; PYTHON chooses the interpreter that it is made from.
 
@@ -23,6 +23,11 @@ CASES ?= 1000000
 
 # Meson finds cython, meson and ninja on the PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+# The servers on Python to compare with, and what `make bench` runs.
+PEERS := $(basename $(notdir $(wildcard benchmarks/peers/requirements/*.txt)))
+BENCHMARKS := 'echo.py --quick' 'echo.py --tls --quick' 'echo.py --deflate --quick' \
+	'memory.py --connections 2000'
 
 # With the folders, whose time says that a file came or went.
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
@@ -74,17 +79,27 @@ sanitize: $(SANITIZED)/stamp $(VENV)/test.stamp
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all
 
+# Three short runs of each question; ARGS="--runs 1 --peers sockwave,floor" makes it shorter.
 bench: $(VENV)/install.stamp $(VENV)/bench.stamp
-	$(VENV)/bin/python benchmarks/echo.py $(ARGS)
+	@status=0; for script in $(BENCHMARKS); do \
+		$(VENV)/bin/python benchmarks/$$script $(ARGS) || status=1; done; exit $$status
 
-bench-peers: benchmarks/.peers/install.stamp
+bench-peers: benchmarks/.peers/node.stamp $(PEERS:%=benchmarks/.peers/%/install.stamp)
 
-# The versions are those of the lock file; nothing of theirs runs while they are installed.
-benchmarks/.peers/install.stamp: benchmarks/peers/package.json benchmarks/peers/package-lock.json
+# The versions are those of the lock files; nothing of npm's runs while it is installed. What cannot
+# be installed here is said, and left out of the tables.
+benchmarks/.peers/node.stamp: benchmarks/peers/package.json benchmarks/peers/package-lock.json
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
-	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund
-	@touch $@
+	@echo 'Installing ws for Node.js ...'
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund && touch $@ || \
+		echo 'ws: not installed' >&2
+
+benchmarks/.peers/%/install.stamp: benchmarks/peers/requirements/%.txt $(VENV)/venv.stamp
+	@echo 'Installing $* ...'
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && \
+		touch $@ || { rm -rf $(@D); echo '$*: not installed' >&2; }
 
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -184,7 +184,7 @@ def main() -> int:
         else:
             hold(load, options)
         load.close()
-    except LoadError as error:
+    except (LoadError, OSError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
     return 0

@@ -27,7 +27,7 @@ HOLD_S = 600
 TALK_SIZE = 1024
 """Bytes of the message that is echoed with --talk: sockwave compresses none that is smaller."""
 PEERS = {
-    "plain": "sockwave,sockwave-cli,picows,websockets,floor",
+    "plain": "sockwave,sockwave-cli,picows,websockets,aiohttp,ws,floor",
     "tls": "sockwave,picows,websockets",
     "deflate": "sockwave-zlib-ng,sockwave-zlib,websockets",
 }
@@ -103,6 +103,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     harness.add_arguments(parser, runs=3, timed=False)
     parser.add_argument("--connections", type=int, default=15_000, help="(default %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one run of 2,000 connections")
     parser.add_argument("--talk", action="store_true", help="each echoes 1 KiB before it idles")
     parser.add_argument("--tls", action="store_true", help="connections over TLS")
     harness.add_deflate(parser)
@@ -110,6 +111,8 @@ def main() -> int:
     if options.peers is None:
         kind = "deflate" if options.deflate else "tls" if options.tls else "plain"
         options.peers = PEERS[kind]
+    if options.quick:
+        options.runs, options.connections = 1, 2_000
     count = options.connections
     with harness.prepare(options) as plain:
         bench, kind = prepare_kind(plain, options)
@@ -140,7 +143,8 @@ def main() -> int:
         "runs": runs,
         "failures": failures,
     }
-    harness.write_results(options.output, "memory", record)
+    name = "memory" + "-tls" * options.tls + "-deflate" * bool(options.deflate)
+    harness.write_results(options.output, name, record)
     return 1 if failures else 0
 
 

@@ -46,10 +46,12 @@ FULL = Deflate(
     server_max_window_bits=15,
     client_max_window_bits=15,
     server_context_takeover=True,
+    server_history_size=32768,
     client_context_takeover=True,
     threshold=0,
 )
-EVERYTHING = Deflate(threshold=0)  # compressed, whatever its size
+# Compressed, whatever its size, without a memory of what was before.
+EVERYTHING = Deflate(threshold=0, server_context_takeover=False)
 
 
 @pytest.fixture(params=["zlib", "zlib_ng.zlib_ng"])
@@ -167,7 +169,7 @@ async def test_answer_stands_in_the_response(start_server: StartServer) -> None:
     server = await start_echo(start_server, True)
     client = await Client.connect(server)
     assert client.answer == (
-        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+        "permessage-deflate; client_no_context_takeover; "
         "server_max_window_bits=12; client_max_window_bits=12"
     )
 
@@ -287,6 +289,7 @@ def compressions(draw: st.DrawFn) -> Deflate:
         memory_level=draw(st.integers(1, 9)),
         level=draw(st.integers(0, 9)),
         server_context_takeover=draw(st.booleans()),
+        server_history_size=draw(st.sampled_from([1, 3, 100, 1024, 32768])),
         client_context_takeover=draw(st.booleans()),
         threshold=draw(st.sampled_from([0, 100, 1024])),
     )
@@ -356,7 +359,7 @@ async def test_shared_compressor_refers_to_nothing_of_another_connection(
 ) -> None:
     for level in range(1, 10):
         for bits in (9, 12, 15):
-            shape = Deflate(server_max_window_bits=bits, level=level, threshold=0)
+            shape = dataclasses.replace(EVERYTHING, server_max_window_bits=bits, level=level)
             server = await start_echo(start_server, shape)
             first, second = await Client.connect(server), await Client.connect(server)
             for size in (5, 300, 2000, 70_000):
@@ -588,50 +591,6 @@ async def test_broadcast_obeys_the_threshold_and_the_application(
         assert await other.receive() == expected
 
 
-async def test_broadcast_to_those_with_a_context_is_compressed_once_too(
-    start_server: StartServer, ledger: Ledger
-) -> None:
-    server = await start_server(compression=FULL)
-    ends = [await accept(server) for _ in range(4)]
-    message = some_json(3000)
-    for client, conn in ends:
-        conn.send(message)
-        assert await client.receive() == message
-    ledger.compressed.clear()
-    server.broadcast(message)
-    assert ledger.compressed == [3000]
-    for client, conn in ends:
-        conn.send(message)  # a new context, which knows nothing of what was before
-        conn.send(message)  # and goes on
-        sizes = []
-        for _ in range(3):
-            payload = await client.receive_deflated()
-            sizes.append(len(payload))
-            assert client.inflate(payload).decode() == message
-        assert sizes[2] < sizes[1] // 4
-
-
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(plan=st.lists(st.tuples(st.sampled_from("sbp"), MESSAGES), max_size=12))
-async def test_own_messages_and_broadcasts_may_be_mixed(
-    engine: str, error_log: ErrorLog, library: Any, plan: list[tuple[str, Any]]
-) -> None:
-    server = sockwave.create_server(engine=engine, compression=FULL)
-    server.listen(0, "127.0.0.1")
-    async with server:
-        client, conn = await accept(server)
-        for how, message in plan:
-            if how == "b":
-                server.broadcast(message)
-            else:
-                conn.send(message, compress=False if how == "p" else None)
-        for _, message in plan:
-            assert await client.receive() == message
-        await client.wire.close()
-
-
 # ---- bombs ---------------------------------------------------------------------------------------
 
 
@@ -845,7 +804,7 @@ async def test_reserved_bits_stand_only_where_they_have_a_meaning(
 # ---- what is held, and for how long --------------------------------------------------------------
 
 
-async def test_idle_connections_without_a_context_hold_nothing(
+async def test_all_connections_with_the_same_window_share_a_compressor(
     start_server: StartServer, ledger: Ledger
 ) -> None:
     server = await start_echo(start_server)
@@ -856,65 +815,14 @@ async def test_idle_connections_without_a_context_hold_nothing(
     assert len(ledger.alive) == 1
 
 
-async def test_compressor_with_a_context_is_made_when_it_is_needed(
-    start_server: StartServer, ledger: Ledger
-) -> None:
-    server = await start_echo(start_server, dataclasses.replace(FULL, threshold=1024))
-    client = await Client.connect(server)
-    client.send("short")
-    assert await client.receive() == "short"
-    assert not ledger.alive
-    client.send("long" * 1000)
-    assert await client.receive() == "long" * 1000
-    assert len(ledger.alive) == 1
-
-
-async def test_compressor_goes_with_its_connection_however_that_ends(
-    start_server: StartServer, ledger: Ledger
-) -> None:
-    server = await start_echo(start_server, FULL)
-    kept = []  # the application may hold on to its connections
-
-    async def connect() -> tuple[Client, sockwave.Connection]:
-        client, conn = await accept(server)
-        kept.append(conn)
-        client.send("hello" * 100)
-        assert await client.receive() == "hello" * 100
-        assert len(ledger.alive) == 1
-        return client, conn
-
-    client, _ = await connect()
-    await client.wire.shake_close()
-    await wait_until(lambda: not ledger.alive, "a close")
-    client, _ = await connect()
-    client.wire.reset()
-    await wait_until(lambda: not ledger.alive, "a reset")
-    client, conn = await connect()
-    conn.abort()
-    await wait_until(lambda: not ledger.alive, "an abort")
-    client, _ = await connect()
-    client.wire.write_frame(TEXT, b"\xff" * 10, rsv=RSV1)
-    await client.wire.expect_failure(INVALID_DATA)
-    await wait_until(lambda: not ledger.alive, "what is corrupt")
-    client, _ = await connect()
-    client.wire.write_frame(TEXT, bomb(2 * MEBIBYTE), rsv=RSV1)
-    await client.wire.expect_failure(TOO_BIG)
-    await wait_until(lambda: not ledger.alive, "a bomb")
-    client, _ = await connect()
-    client.wire.write_frame(TEXT, HELLO_BLOCK[:3], rsv=RSV1, fin=False)
-    client.wire.write_eof()
-    await client.wire.receive_end()
-    await wait_until(lambda: not ledger.alive, "an end in the middle of a message")
-    assert len(kept) == 6
-
-
+@pytest.mark.parametrize("compression", [EVERYTHING, FULL], ids=["forgets", "remembers"])
 async def test_compressor_that_fails_leaves_nothing_for_the_next_message(
-    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch, compression: Deflate
 ) -> None:
     class Failing:
         """Fails between its two calls, once."""
 
-        def __init__(self, *shape: int) -> None:
+        def __init__(self, *shape: Any) -> None:
             self.compressor = zlib.compressobj(*shape)
 
         def compress(self, data: bytes) -> bytes:
@@ -925,15 +833,20 @@ async def test_compressor_that_fails_leaves_nothing_for_the_next_message(
                 raise failures.pop()
             return self.compressor.flush(mode)
 
-    failures = [MemoryError()]
+    failures: list[BaseException] = []
     library = SimpleNamespace(**vars(zlib))
     library.compressobj = Failing
     monkeypatch.setattr("sockwave.deflate.library", library)
-    client, conn = await accept(await start_server(compression=EVERYTHING))
-    with pytest.raises(MemoryError):
-        conn.send("a secret of somebody else's")
-    conn.send("hello")
-    assert await client.receive() == "hello"
+    client, conn = await accept(await start_server(compression=compression))
+    secret = "a secret of somebody else's"
+    for before in ("one", "two"):
+        conn.send(before)
+        failures.append(MemoryError())
+        with pytest.raises(MemoryError):
+            conn.send(secret)
+        conn.send(secret + before)
+        assert await client.receive() == before
+        assert await client.receive() == secret + before
 
 
 async def test_library_is_the_fastest_that_is_installed() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 from conftest import ErrorLog, StartServer
@@ -130,3 +132,59 @@ async def test_a_request_listener_may_refuse(start_server: StartServer, style: s
     assert (answer.status, answer.body) == (451, refused.body)
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["date"] == "today"
+
+
+class Short(asyncio.Task[Any]):
+    """A task for whose cancelling there is no memory, so many times."""
+
+    missing_count = 3
+
+    def cancel(self, msg: object = None) -> bool:
+        if self.missing_count:
+            self.missing_count -= 1
+            raise MemoryError
+        return super().cancel(msg)
+
+
+def make_short(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **settings: Any
+) -> Short:
+    """Make the next task a short one."""
+    loop.set_task_factory(None)
+    return Short(coroutine, loop=loop, **settings)
+
+
+@pytest.mark.parametrize("request_is", ["plain", "upgrade"])
+async def test_what_there_is_no_memory_for_at_the_end_is_done_later(
+    start_server: StartServer, request_is: str
+) -> None:
+    server = await start_server()
+    errors: list[BaseException] = []
+    server.on("error", lambda error, _: errors.append(error))
+    closes: list[int] = []
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def answer(*_: object) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    loop = asyncio.get_running_loop()
+    if request_is == "plain":
+        server.on("request", answer)
+        wire = await Wire.open(server.addresses[0])
+        loop.set_task_factory(make_short)
+        wire.write(GET)
+    else:
+        wire, conn = await connect_both(server)
+        conn.on("message", answer)
+        conn.on("close", closes.append)
+        loop.set_task_factory(make_short)
+        wire.send("go")
+    await asked.wait()
+    wire.reset()
+    await cancelled.wait()
+    assert [type(error) for error in errors] == 3 * [MemoryError]
+    assert closes == ([] if request_is == "plain" else [1006])

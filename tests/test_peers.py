@@ -141,17 +141,18 @@ async def test_client_gets_its_messages_back(
 
 
 @PEERS
-@pytest.mark.parametrize("takeover", [False, True], ids=["forgets", "remembers"])
+@pytest.mark.parametrize("history_size", [0, 1024, 32768])
 @pytest.mark.parametrize("bits", [9, 12, 15])
 async def test_compressed_messages_go_both_ways(
-    start_server: StartServer, connect_peer: Connect, bits: int, takeover: bool
+    start_server: StartServer, connect_peer: Connect, bits: int, history_size: int
 ) -> None:
     server = await start_server(
         compression=sockwave.Deflate(
             server_max_window_bits=bits,
             client_max_window_bits=bits,
-            server_context_takeover=takeover,
-            client_context_takeover=takeover,
+            server_context_takeover=history_size > 0,
+            server_history_size=history_size or 1,
+            client_context_takeover=history_size > 0,
             threshold=0,
         )
     )

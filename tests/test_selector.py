@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import reference
@@ -191,6 +192,29 @@ async def test_deadlines_pass_though_nothing_else_happens(
     run_server(server)
     wire = await Wire.open(server.addresses[0])
     assert await wire.receive_rest() == b""
+    await wire.close()
+
+
+async def test_a_tick_that_the_loop_has_lost_is_missed_before_anybody_comes(
+    run_server: RunServer,
+) -> None:
+    server = sockwave.create_server(engine="epoll", idle_timeout=0.5)
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        @conn.on("message")
+        def message(message: str) -> None:
+            # As it is where the loop has no memory for a call that it has promised.
+            loop: Any = server.loop
+            for handle in loop._scheduled:
+                handle.cancel()
+            conn.send(message)
+
+    run_server(server)
+    wire = await Wire.connect(server.addresses[0])
+    wire.send("lose it")
+    assert await wire.receive_message() == "lose it"
+    assert (await wire.receive_close())[0] == 1001
     await wire.close()
 
 

@@ -17,6 +17,7 @@ from harness.rounds import Answer, Question, Row, Run, ask
 
 BUSY_LOAD = 0.5
 """A one-minute load average above this means that somebody else is using the machine."""
+PLURALS = {"delivery": "deliveries"}
 
 _printed: list[dict[str, Any]] = []
 """The tables so far: they stand in the JSON as they were printed."""
@@ -74,7 +75,7 @@ def print_answer(answer: Answer) -> None:
     first = answer.rows[subject].median if answer.rows else None
     unit = answer.question.unit
     columns = ["server", f"CPU us/{unit}", "user", "system", f"{subject} / it", "reply B"]
-    columns += [f"{unit}s/s", "p50 us", "p99 us", "p99.9 us", "RSS MiB"]
+    columns += [f"{PLURALS.get(unit, f'{unit}s')}/s", "p50 us", "p99 us", "p99.9 us", "RSS MiB"]
     columns += ["server", "client", "waited", "runs"]
     rows = [format_row(name, row, first) for name, row in answer.rows.items()]
     print_table(answer.question.title, columns, rows, answer.sentences)

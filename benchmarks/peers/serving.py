@@ -16,7 +16,8 @@ def parse_arguments(*loops: str) -> argparse.Namespace:
 
     ``--engine`` is sockwave's; ``--zlib`` names what compresses, where a library lets one choose;
     ``--silent`` asks for a listener that does nothing; ``--max-size`` is that of a message;
-    ``--listener`` and ``--reuse-port`` are sockwave's too.
+    ``--listener``, ``--reuse-port`` and ``--work`` (numbers added up for each message) are
+    sockwave's too.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
@@ -26,6 +27,7 @@ def parse_arguments(*loops: str) -> argparse.Namespace:
     parser.add_argument("--silent", action="store_true")
     parser.add_argument("--listener", choices=["def", "async-def", "async-for"], default="def")
     parser.add_argument("--reuse-port", action="store_true")
+    parser.add_argument("--work", type=int, default=0)
     parser.add_argument("--max-size", type=int, default=MAX_SIZE)
     parser.add_argument("--zlib", choices=["default", "zlib", "zlib-ng"], default="default")
     parser.add_argument("--tls-cert")

@@ -8,7 +8,7 @@ import sockwave
 
 
 def create_chat(arguments: argparse.Namespace) -> sockwave.Server:
-    server = sockwave.create_server(engine=arguments.engine)
+    server = sockwave.create_server(engine=arguments.engine, ping_interval=None)
 
     @server.on("connection")
     def connected(conn: sockwave.Connection) -> None:

@@ -1,13 +1,15 @@
 """Echo with sockwave, a Python listener in the path.
 
 ``--listener`` chooses among the ways in which an application can take messages; ``--silent`` makes
-it a server that takes them and does nothing. ``--loop run`` is `server.run()`, with the loop that
-it chooses. By default compression is by zlib-ng where that is installed; ``--zlib zlib`` does
-without.
+it a server that takes them and does nothing, ``--work`` one that computes before it answers.
+``--loop run`` is `server.run()`, with the loop that it chooses. ``--reuse-port`` says when it
+listens. By default compression is by zlib-ng where that is installed; ``--zlib zlib`` does without.
 """
 
 import argparse
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 from serving import create_context, parse_arguments, run
 
@@ -56,19 +58,40 @@ LISTENERS = {
 """What a new connection is given: a listener that echoes, or one that does nothing."""
 
 
+def create_worker(count: int) -> Callable[[sockwave.Connection], None]:
+    """Make an echo that computes, as an application does."""
+
+    def call_working(conn: sockwave.Connection) -> None:
+        @conn.on("message")
+        def message(message: str | bytes) -> None:
+            sum(range(count))
+            conn.send(message)
+
+    return call_working
+
+
 def create_echo(arguments: argparse.Namespace) -> sockwave.Server:
     if arguments.zlib == "zlib":
         sockwave.deflate.library = zlib
+    limits: dict[str, Any] = {}
+    if arguments.silent:
+        limits["control_rate"] = None  # a ping of the load's comes with each batch
     server = sockwave.create_server(
         engine=arguments.engine,
         compression=arguments.compression,
         max_size=arguments.max_size,
         max_backlog=2 * arguments.max_size,
+        ping_interval=None,
+        **limits,
     )
     if arguments.listener == "async-for":
         server.handle_with(iterate_silent if arguments.silent else iterate)
+    elif arguments.work:
+        server.on("connection", create_worker(arguments.work))
     else:
         server.on("connection", LISTENERS[arguments.listener][arguments.silent])
+    if arguments.reuse_port:
+        server.on("listening", lambda: print("listening", flush=True))
     server.listen(
         arguments.port,
         "127.0.0.1",

@@ -35,12 +35,13 @@ NOTHING = MIB  # see test_framing
 OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
 WIDE = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 
-FORGETS = {"threshold": 0}
+FORGETS = {"threshold": 0, "server_context_takeover": False}
 REMEMBERS = {
     "threshold": 0,
     "server_max_window_bits": 15,
     "client_max_window_bits": 15,
     "server_context_takeover": True,
+    "server_history_size": 32768,
     "client_context_takeover": True,
 }
 

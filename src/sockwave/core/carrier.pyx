@@ -166,6 +166,8 @@ cdef class Carrier(Driver):
         return self.engine.wheel.tick - self.moved > self.engine.write_ticks
 
     cdef int time_is_up(self) except -1:
+        if self.is_lost:
+            return self.leave_again()
         if self.moved and self.has_stalled():
             self.engine.tally.hit(WRITE_TIMEOUT)
             return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))

@@ -3,10 +3,11 @@ from typing import Self
 
 from sockwave.deflate import Deflate
 
+class Compressor:
+    def __new__(cls, library: ModuleType, settings: Deflate, window_bits: int) -> Self: ...
+
 class Deflater:
-    def __new__(
-        cls, library: ModuleType, settings: Deflate, window_bits: int, shared: Deflater | None
-    ) -> Self: ...
+    def __new__(cls, compressor: Compressor, has_context: bool) -> Self: ...
 
 class Inflater:
     def __new__(

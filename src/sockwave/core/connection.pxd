@@ -2,7 +2,6 @@
 
 from libc.stdint cimport uint64_t
 
-from sockwave.core.codec cimport Deflater
 from sockwave.core.keeper cimport Keeper
 
 cdef class Connection(Keeper):
@@ -13,7 +12,6 @@ cdef class Connection(Keeper):
     cdef readonly object id     # the very object that is its key in `connections`
     cdef readonly uint64_t dropped_count
 
-    cdef Deflater deflater_for(self, int policy)
     cdef bint try_step(self, int step) except -1
     cdef int take_step(self, int step) except -1
     cdef int end_pings(self) except -1

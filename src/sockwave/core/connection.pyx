@@ -3,13 +3,14 @@
 from libc.stdint cimport uint8_t
 
 from sockwave.core.carrier cimport Carrier
+from sockwave.core.codec cimport Deflater
 from sockwave.core.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
 from sockwave.core.frames cimport TEXT
 from sockwave.core.hub cimport Hub
 from sockwave.core.message cimport check_compress, payload_of
 from sockwave.core.outgoing cimport OutgoingMessage, kind_of, wake_speakers
 from sockwave.core.phases cimport CONNECTED, ENDED, ENDING, WE_CLOSE
-from sockwave.core.policy cimport CLOSE_SLOW, policy_of, waiting_size
+from sockwave.core.policy cimport CLOSE_SLOW, DROP_OLD, policy_of, waiting_size
 
 from sockwave.close import check_close
 from sockwave.core.emitter import CONNECTION_EVENTS
@@ -20,6 +21,7 @@ from sockwave.core.writer import DONE
 # The steps in which a connection ends, in their order.
 cdef enum:
     HAND_OVER, LEAVE, ENTER_END, END_STREAMS, END_PINGS, EMIT_CLOSE, LAST_STEP
+    ALL_STEPS = (1 << (LAST_STEP + 1)) - 1
 
 cdef uint64_t connection_count = 0
 
@@ -80,21 +82,24 @@ cdef class Connection(Keeper):
         cdef int step
         # Each for itself: what cannot be done, for want of memory, must not keep the rest from it.
         for step in range(HAND_OVER, LAST_STEP + 1):
-            # Who is not told of the end would wait for ever: what has failed is tried once more.
-            if not self.try_step(step) and step != EMIT_CLOSE:
-                self.try_step(step)
+            if not self.taken_steps >> step & 1 and self.try_step(step):
+                self.taken_steps |= 1 << step
+        if self.taken_steps < ALL_STEPS:
+            raise MemoryError       # who is not told of the end would wait for ever: again, later
         return self.forget_listeners()
 
     cdef bint try_step(self, int step) except -1:
-        """Take a step, and tell whether it went well."""
-        cdef bint is_taken = False
+        """Take a step, and tell whether there was the memory for it."""
+        cdef bint is_taken = True
         try:
             self.take_step(step)
-            is_taken = True
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            self.hub.engine.tell(error, self.line)
+            # A listener that has heard of the end must not hear of it again.
+            is_taken = step == EMIT_CLOSE or not isinstance(error, MemoryError)
+            if is_taken:
+                self.hub.engine.tell(error, self.line)
         return is_taken
 
     cdef int take_step(self, int step) except -1:
@@ -151,6 +156,8 @@ cdef class Connection(Keeper):
         cdef size_t size
         cdef int opcode
         cdef int policy = self.hub.policy
+        cdef bint is_queued = True
+        cdef Deflater deflater = None
         if self.phase != CONNECTED:
             raise self.closed_error()
         check_compress(compress)
@@ -161,23 +168,19 @@ cdef class Connection(Keeper):
             given = type(message).__name__
             raise TypeError(f"{self.version} has text messages only: expected str, given {given}")
         if self.deflater is not None and self.deflater.wants(size, compress):
-            owner = self.deflater_for(policy).deflate(owner, &data, &size, &opcode)
+            deflater = self.deflater
+            owner = deflater.deflate(owner, &data, &size, &opcode, policy >= DROP_OLD)
         if policy == CLOSE_SLOW:
             self.write_message(opcode, owner, data, size)
         else:
-            self.share_frame(self.frame_message(opcode, data, size), policy, key)
+            is_queued = self.share_frame(self.frame_message(opcode, data, size), policy, key)
+        if deflater is not None and is_queued:
+            deflater.was_sent()
         if self.behind is not None or self.line.backlog_size > self.line.cork.high_water:
             return self.when_drained()
         return self.line.drain_awaitable() if self.line.is_broken else DONE
 
     write = send
-
-    cdef Deflater deflater_for(self, int policy):
-        """Give what compresses a message: nothing may refer to one that may yet be dropped."""
-        if policy == CLOSE_SLOW or self.deflater.shared is None:
-            return self.deflater
-        self.deflater.start_over()
-        return self.deflater.shared
 
     def broadcast(self, message, *, compress=None, slow=None, key=None):
         """Send a message to all the other connections; give how many it was queued for.

@@ -5,16 +5,13 @@ from libc.stdlib cimport calloc, malloc
 from libc.string cimport memcpy
 
 from sockwave.core.codec cimport Inflater
-from sockwave.core.exchange cimport KEY_SIZE, write_masked_header
+from sockwave.core.exchange cimport KEY_SIZE, mask, write_masked_header
 from sockwave.core.frames cimport (
     CLOSE, MAX_HEADER_SIZE, NO_VIOLATION, RSV1, Header, Violation, parse_header,
 )
 
 from sockwave import deflate
 from sockwave.core.client import LoadError
-
-cdef extern from "mask.h" nogil:
-    void mask_payload(uint8_t* data, size_t size, uint32_t key)
 
 cdef enum:
     REPLY_SLACK = 256           # bytes by which compressing may make a message longer
@@ -69,8 +66,7 @@ cdef class DeflatedExchange(Exchange):
             key = self.draw_key()
             place += write_masked_header(place, self.head[0] | RSV1, size)
             memcpy(place, &key, KEY_SIZE)
-            memcpy(place + KEY_SIZE, PyBytes_AS_STRING(body), size)
-            mask_payload(place + KEY_SIZE, size, key)
+            mask(place + KEY_SIZE, <const uint8_t*>PyBytes_AS_STRING(body), size, key)
             place += KEY_SIZE + size
             who.sent_count += 1
         who.batch_size = place - who.batch

@@ -58,9 +58,11 @@ cdef class Engine:
     cdef int postpone(self, Driver carrier) except -1
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Driver carrier) except -1
+    cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
     cdef int let_go(self, Driver carrier) except -1
     cdef int schedule_tick(self, double now) except -1
     cdef int expect_tick(self) except -1
+    cdef int renew_tick(self, double now) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 
@@ -81,3 +83,5 @@ cdef class Driver(Timed):
     cdef int run(self, int what, uint8_t* data, size_t size) except -1
     cdef int fail(self, object error) except -1
     cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
+    cdef int come_back(self) except -1
+    cdef int leave_again(self) except -1

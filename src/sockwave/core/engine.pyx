@@ -1,5 +1,6 @@
 """What the carriers of one server in one loop share, and how each is given its turns."""
 
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc
 
 from sockwave.core.blocks cimport age_spares, forget_spares
@@ -53,8 +54,8 @@ cdef class Engine:
         carrier.engine = self
         carrier.cork = self.cork
         self.carrier_count += 1
-        self.expect_tick()
         try:
+            self.expect_tick()
             self.welcome(carrier)
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -92,32 +93,41 @@ cdef class Engine:
         return 0
 
     cdef int say_farewell(self, Driver carrier) except -1:
+        """Let everybody know that a carrier is gone: once, but for what there is no memory for.
+        That is tried again at the next tick, or it would be kept by whoever has not heard of it."""
         cdef Receiver receiver = carrier.receiver
-        error = self.losses.pop(carrier, None)
+        cdef bint is_short = False
         carrier.receiver = None
         self.cork.has_called_out = True
         try:
-            if receiver is not None:
-                receiver.connection_lost(error)
+            self.tell_of_end(carrier, receiver)
         except (KeyboardInterrupt, SystemExit):
+            self.let_go(carrier)    # the server waits until nobody is left
             raise
         except BaseException as failure:
+            is_short = isinstance(failure, MemoryError)
             self.tell(failure, carrier)
-        finally:
-            # Whoever ends the program: the server waits until nobody is left.
-            self.carrier_count -= 1
-            self.let_go(carrier)
-        return 0
+        if is_short:
+            carrier.receiver = receiver
+            return carrier.come_back()
+        return self.let_go(carrier)
 
-    cdef int let_go(self, Driver carrier) except -1:
+    cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1:
+        carrier.drop()              # once more: there may have been no memory to do it in
         try:
-            carrier.drop()      # once more: there may have been no memory to do it in
+            if receiver is not None:
+                receiver.connection_lost(self.losses.get(carrier))
+        finally:
             carrier.release_waiters()
             if self.when_departed is not None:
                 self.when_departed(carrier)
-        finally:
-            if not self.carrier_count and self.when_empty is not None:
-                self.when_empty()
+        return 0
+
+    cdef int let_go(self, Driver carrier) except -1:
+        self.losses.pop(carrier, None)
+        self.carrier_count -= 1
+        if not self.carrier_count and self.when_empty is not None:
+            self.when_empty()
         return 0
 
     def _next_turn(self):
@@ -133,14 +143,17 @@ cdef class Engine:
     cdef int expect_tick(self) except -1:
         """Let time pass while there is a carrier: each may note when something happened to it."""
         now = self.loop.time()
-        if self.tick_handle is not None and now > self.tick_due + LOST_TICK_S:
-            # For want of memory a loop can lose a call that it has promised.
+        # For want of memory a loop can lose a call that it has promised.
+        if self.tick_handle is None or now > self.tick_due + LOST_TICK_S:
+            self.renew_tick(now)
+        return 0
+
+    cdef int renew_tick(self, double now) except -1:
+        if self.tick_handle is not None:
             self.tick_handle.cancel()
             self.tick_handle = None
-        if self.tick_handle is None:
-            self.wheel.begin(now)
-            self.schedule_tick(now)
-        return 0
+        self.wheel.begin(now)
+        return self.schedule_tick(now)
 
     cdef int schedule_tick(self, double now) except -1:
         self.tick_handle = self.loop.call_later(TICK_S, self._tick)
@@ -241,6 +254,17 @@ cdef class Driver(Timed):
         finally:
             self.engine.tell(error, self)
         return 0
+
+    cdef int come_back(self) except -1:
+        """Say farewell once more at the next tick. It takes no memory: nobody may hold the carrier
+        any more, so it has to hold itself."""
+        Py_INCREF(self)
+        return self.wait_until(self.engine.wheel, self.engine.wheel.tick + 1)
+
+    cdef int leave_again(self) except -1:
+        self.cork.link(self)
+        Py_DECREF(self)
+        return self.cork.promise()
 
     cdef int end_turn(self) except -1:
         """Send what was queued, or say farewell."""

@@ -17,9 +17,6 @@ from sockwave.core.frames cimport (
 
 from sockwave.core.client import LoadError
 
-cdef extern from "mask.h" nogil:
-    void mask_payload(uint8_t* data, size_t size, uint32_t key)
-
 cdef enum:
     STAMP_SIZE = 8
     MASKED = 0x80
@@ -133,8 +130,7 @@ cdef class Exchange:
             key = self.draw_key()
             memcpy(frame, self.head, self.head_size)
             memcpy(frame + self.head_size, &key, KEY_SIZE)
-            memcpy(frame + self.head_size + KEY_SIZE, self.payload, self.size)
-            mask_payload(frame + self.head_size + KEY_SIZE, self.size, key)
+            mask(frame + self.head_size + KEY_SIZE, self.payload, self.size, key)
             frame += self.frame_size
         return 0
 
@@ -155,10 +151,9 @@ cdef class Exchange:
                 key = self.draw_key()
                 memcpy(key_place, &key, KEY_SIZE)
                 # From one key to the next without the plain bytes in between.
-                mask_payload(body + stamp_size, self.size - stamp_size, key ^ old_key)
+                mask(body + stamp_size, body + stamp_size, self.size - stamp_size, key ^ old_key)
             write_stamp(stamp, who.sent_count, who.index)
-            memcpy(body, stamp, stamp_size)
-            mask_payload(body, stamp_size, key)
+            mask(body, stamp, stamp_size, key)
             who.sent_count += 1
             key_place += self.frame_size
         who.written = 0
@@ -243,11 +238,12 @@ cdef class SilentExchange(Exchange):
         """Put a ping behind the frames, with the stamp of what would come next."""
         cdef uint8_t* ping = who.batch + (who.batch_size - PING_SIZE)
         cdef uint32_t key = self.draw_key()
+        cdef uint8_t[STAMP_SIZE] stamp
         Exchange.compose(self, who)
         write_masked_header(ping, FIN | PING, STAMP_SIZE)
         memcpy(ping + PING_HEAD_SIZE, &key, KEY_SIZE)
-        write_stamp(ping + PING_HEAD_SIZE + KEY_SIZE, who.sent_count, who.index)
-        mask_payload(ping + PING_HEAD_SIZE + KEY_SIZE, STAMP_SIZE, key)
+        write_stamp(stamp, who.sent_count, who.index)
+        mask(ping + PING_HEAD_SIZE + KEY_SIZE, stamp, STAMP_SIZE, key)
         return 0
 
     cdef size_t check_part(

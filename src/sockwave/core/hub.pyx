@@ -2,12 +2,13 @@
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.codec cimport Deflater
 from sockwave.core.frames cimport FIN, OUT_OF_MEMORY, TEXT
 from sockwave.core.message cimport (
     check_compress, deflated_frame_of, draft_frame_of, frame_of, payload_of,
 )
 from sockwave.core.phases cimport CONNECTED
-from sockwave.core.policy cimport CLOSE_SLOW, policy_of
+from sockwave.core.policy cimport CLOSE_SLOW, DROP_OLD, policy_of
 from sockwave.core.timers cimport ticks_of
 
 cdef extern from "Python.h":
@@ -46,7 +47,9 @@ cdef class Hub:
         cdef size_t size
         cdef int opcode
         cdef bytes frame = None, draft_frame = None
-        cdef dict deflated_frames = {}
+        cdef dict deflated_frames = {}      # by compressor
+        cdef Deflater deflater
+        cdef bytes end = None       # of the message: one for all, as what they may refer to next
         cdef Session connection
         cdef Py_ssize_t count = 0
         cdef int policy = policy_of(slow, key, self.policy)
@@ -56,14 +59,19 @@ cdef class Hub:
             if connection.phase != CONNECTED or connection is besides:
                 continue
             if connection.deflater is not None and connection.deflater.wants(size, compress):
-                shared = connection.deflater.shared or connection.deflater
-                deflated_frame = deflated_frames.get(shared)
+                deflater = connection.deflater
+                deflated_frame = deflated_frames.get(deflater.compressor)
                 if deflated_frame is None:
-                    deflated_frame = deflated_frame_of(shared, owner, data, size, opcode)
-                    deflated_frames[shared] = deflated_frame
-                if shared is not connection.deflater:
-                    connection.deflater.start_over()
-                count += connection.share_frame(deflated_frame, policy, key)
+                    deflated_frame = deflated_frame_of(
+                        deflater.compressor, owner, data, size, opcode
+                    )
+                    deflated_frames[deflater.compressor] = deflated_frame
+                if end is None and deflater.has_context and policy < DROP_OLD:
+                    end = deflater.compressor.end_of(None, data, size)
+                deflater.sending(end)
+                if connection.share_frame(deflated_frame, policy, key):
+                    deflater.was_sent()
+                    count += 1
             elif not connection.is_draft():
                 if frame is None:
                     frame = frame_of(FIN | opcode, data, size)

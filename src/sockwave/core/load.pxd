@@ -23,6 +23,7 @@ cdef class Load:
     cdef Exchange exchange
     cdef Talker speaker         # who alone speaks, and all hear; None: each hears itself
     cdef uint64_t awaited       # replies that have to come
+    cdef Talker at_hand         # whom the last thing that was tried was for
     cdef bint is_finishing      # nothing more is said
     cdef Py_ssize_t turn        # of those that speak by the timer
     cdef readonly uint64_t count        # replies in this run

@@ -56,10 +56,10 @@ cdef bytes frame_of(uint8_t first_byte, const uint8_t* data, size_t size):
 
 
 cdef bytes deflated_frame_of(
-    Deflater deflater, object owner, const uint8_t* data, size_t size, int opcode
+    Compressor compressor, object owner, const uint8_t* data, size_t size, int opcode
 ):
-    """Make a compressed frame that can be shared."""
-    owner = deflater.deflate(owner, &data, &size, &opcode)
+    """Make a compressed frame that can be shared: it refers to nothing that was sent before."""
+    owner = compressor.deflate(owner, &data, &size, &opcode, None)
     return frame_of(FIN | opcode, data, size)
 
 

@@ -31,6 +31,7 @@ cdef class Phased(Sender):
     cdef uint16_t code          # how it ended; 0: not yet
     cdef uint16_t own_code      # the one that we closed with
     cdef uint8_t phase
+    cdef uint8_t taken_steps    # of those in which it ends: a bit for each
 
     # What those above it do:
     cdef int entered(self, object state) except -1

@@ -146,11 +146,11 @@ cdef class Phased(Sender):
     cpdef object connection_lost(self, object error):
         # The end of the stream is all that draft-75 has for a close.
         self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
-        opening, self.opening = self.opening, None
         self.phase = ENDING if self.phase < ENDING else self.phase
         try:
-            if opening is not None:
-                opening.connection_lost()
+            if self.opening is not None:
+                self.opening.connection_lost()
+            self.opening = None
         finally:
             self.end_behind()
 

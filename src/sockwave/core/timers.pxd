@@ -4,6 +4,8 @@ from libc.stdint cimport uint32_t
 
 from sockwave.core.writer cimport Writer
 
+cdef double tick_s              # a tick in seconds
+
 cdef enum:
     SLOT_COUNT = 256
 

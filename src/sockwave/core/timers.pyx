@@ -12,7 +12,7 @@ by the next one, what had come has been read.
 from libc.math cimport ceil, floor
 
 TICK_S = 0.1
-cdef double tick_s = TICK_S
+tick_s = TICK_S
 
 # A look that comes so long after the one before is late: they are a tick apart.
 cdef double LATE_S = 2 * TICK_S

@@ -1,0 +1,353 @@
+"""The load of the benchmarks on real servers, right ones and wrong ones, and what counts of it."""
+
+import asyncio
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificates import server_context
+from conftest import StartServer, echo
+
+import sockwave
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the load is Linux's")
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+DEFLATE = "--deflate=permessage-deflate; client_max_window_bits"
+COUNT = 300
+"""Messages of a run: it ends with them."""
+
+if str(BENCHMARKS) not in sys.path:
+    sys.path.append(str(BENCHMARKS))
+
+
+@pytest.fixture
+def engine() -> str:
+    """The one that measurements are made with: the load is under test, not the engines."""
+    return "epoll"
+
+
+async def load(port: int, *options: str) -> tuple[list[dict[str, Any]], str]:
+    """Run the client to its end: what it printed, and its complaint, if it has one."""
+    common = ["--connections=4", "--warmup=0", f"--messages={COUNT}", "--patience=1"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(BENCHMARKS / "load.py"),
+        f"--port={port}",
+        *common,
+        *options,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, complaint = await process.communicate()
+    assert (process.returncode == 0) == (not complaint), complaint.decode()
+    return [json.loads(line) for line in said.splitlines()], complaint.decode()
+
+
+def port_of(server: sockwave.Server) -> int:
+    """The port that it listened on last."""
+    address = server.addresses[-1]
+    assert isinstance(address, tuple)
+    return int(address[1])
+
+
+def answer_wrongly(server: sockwave.Server, number: int, wrong: Any) -> None:
+    """Echo, but do to the connection's message of that number what `wrong` does."""
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        numbers = itertools.count()
+
+        @conn.on("message")
+        def message(message: str | bytes) -> None:
+            if next(numbers) == number:
+                wrong(conn, message)
+            else:
+                conn.send(message)
+
+
+# ---- right replies
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--depth=32"],
+        ["--binary", "--size=0"],
+        ["--size=70000", "--depth=2"],
+        ["--every=0.01"],
+    ],
+)
+async def test_load_finds_nothing_wrong_with_an_echo(
+    echo_server: sockwave.Server, options: list[str]
+) -> None:
+    events, complaint = await load(port_of(echo_server), *options)
+    assert complaint == ""
+    assert [event["event"] for event in events] == ["open", "result"]
+    result = events[1]
+    assert result["messages"] >= COUNT
+    assert 0 < result["latency_us"]["p50"] <= result["latency_us"]["p99.9"]
+    assert result["latency_us"]["p99.9"] <= result["latency_us"]["max"]
+
+
+async def test_load_counts_the_bytes_of_replies_with_their_headers(
+    echo_server: sockwave.Server,
+) -> None:
+    (_, result), _ = await load(port_of(echo_server), "--size=200")
+    assert result["reply_bytes"] == 204 * result["messages"]
+
+
+@pytest.mark.parametrize("options", [[], ["--depth=3", "--size=20000"], [DEFLATE, "--size=1024"]])
+async def test_load_speaks_tls(start_server: StartServer, options: list[str]) -> None:
+    server = await start_server(compression=True)
+    echo(server)
+    server.listen(0, "127.0.0.1", ssl=server_context())
+    events, complaint = await load(port_of(server), "--tls", *options)
+    assert complaint == ""
+    assert events[1]["messages"] >= COUNT
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+async def test_load_inflates_what_is_compressed(start_server: StartServer, takeover: bool) -> None:
+    server = await start_server(
+        compression=sockwave.Deflate(threshold=0, server_context_takeover=takeover)
+    )
+    echo(server)
+    events, complaint = await load(port_of(server), DEFLATE, "--size=1024", "--depth=2")
+    assert complaint == ""
+    assert events[1]["reply_bytes"] < 1024 * events[1]["messages"]
+
+
+async def test_load_counts_what_one_says_once_for_each_that_hears_it(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        conn.on("message", server.broadcast)
+
+    events, complaint = await load(port_of(server), "--speaker", "--depth=8", "--messages=64")
+    assert complaint == ""
+    assert events[1]["messages"] >= 64
+
+
+async def test_load_opens_connections_again_and_again(echo_server: sockwave.Server) -> None:
+    options = ["--handshakes", "--connections=8", "--depth=4", "--seconds=0.05"]
+    (result,), complaint = await load(port_of(echo_server), *options)
+    assert complaint == ""
+    assert result["messages"] % 8 == 0
+    assert result["messages"] > 0
+
+
+async def test_load_takes_a_pong_for_the_answer_of_a_silent_server(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(control_rate=None)
+    events, complaint = await load(port_of(server), "--silent", "--depth=4")
+    assert complaint == ""
+    assert events[1]["messages"] >= COUNT
+
+
+async def test_load_holds_idle_connections_until_its_input_ends(
+    echo_server: sockwave.Server,
+) -> None:
+    (opened,), complaint = await load(port_of(echo_server), "--idle=60", "--talk")
+    assert complaint == ""
+    assert opened["event"] == "open"
+    assert opened["connections"] == 4
+
+
+# ---- wrong ones
+
+
+@pytest.mark.parametrize("options", [[], ["--depth=8"], ["--size=70000"], ["--binary"]])
+async def test_load_notices_a_wrong_byte(start_server: StartServer, options: list[str]) -> None:
+    server = await start_server()
+
+    def wrong(conn: sockwave.Connection, message: str | bytes) -> None:
+        last = "!" if isinstance(message, str) else b"!"
+        conn.send(message[:-1] + last)  # type: ignore[operator]
+
+    answer_wrongly(server, 20, wrong)
+    _, complaint = await load(port_of(server), *options)
+    assert "reply 20 differs from its message" in complaint
+
+
+async def test_load_notices_a_reply_of_another_kind(start_server: StartServer) -> None:
+    server = await start_server()
+    answer_wrongly(server, 20, lambda conn, message: conn.send(message.encode()))
+    _, complaint = await load(port_of(server))
+    assert "reply 20 differs from its message" in complaint
+
+
+async def test_load_notices_a_reply_that_comes_twice(start_server: StartServer) -> None:
+    server = await start_server()
+
+    def wrong(conn: sockwave.Connection, message: str | bytes) -> None:
+        conn.send(message)
+        conn.send(message)
+
+    answer_wrongly(server, 20, wrong)
+    _, complaint = await load(port_of(server))
+    assert "behind the last reply" in complaint or "reply 21 differs" in complaint
+
+
+async def test_load_notices_a_lost_reply_by_the_next(start_server: StartServer) -> None:
+    server = await start_server()
+    answer_wrongly(server, 20, lambda conn, message: None)
+    _, complaint = await load(port_of(server), "--depth=32")
+    assert "reply 20 differs from its message" in complaint
+
+
+async def test_load_notices_a_lost_reply_that_nothing_follows(start_server: StartServer) -> None:
+    server = await start_server()
+    answer_wrongly(server, 20, lambda conn, message: None)
+    _, complaint = await load(port_of(server), "--connections=1")
+    assert "nothing has come for 1 s" in complaint
+
+
+async def test_load_notices_at_the_end_that_one_of_many_lost_a_reply(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    first: list[sockwave.Connection] = []
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        first.append(conn)
+        conn.on("message", lambda message: conn is first[0] or conn.send(message))
+
+    _, complaint = await load(port_of(server))
+    assert "1 replies are missing" in complaint
+
+
+async def test_load_notices_that_one_of_many_has_not_heard_what_was_said(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    everybody: list[sockwave.Connection] = []
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        everybody.append(conn)
+
+        @conn.on("message")
+        def message(message: str | bytes) -> None:
+            for other in everybody[:-1]:
+                other.send(message)
+
+    _, complaint = await load(port_of(server), "--speaker")
+    assert "nothing has come for 1 s" in complaint
+
+
+async def test_load_notices_a_document_that_is_another(start_server: StartServer) -> None:
+    server = await start_server(compression=True)
+    answer_wrongly(server, 20, lambda conn, message: conn.send(message[::-1]))
+    _, complaint = await load(port_of(server), DEFLATE, "--size=1024")
+    assert "reply 20 is not its document" in complaint
+
+
+@pytest.mark.parametrize("options", [[], ["--tls"]])
+async def test_load_notices_a_closed_connection(
+    start_server: StartServer, options: list[str]
+) -> None:
+    server = await start_server()
+    if options:
+        server.listen(0, "127.0.0.1", ssl=server_context())
+    answer_wrongly(server, 20, lambda conn, message: conn.close(4000, "enough"))
+    _, complaint = await load(port_of(server), *options)
+    assert "closed by the server after 20 replies, code 4000, reason 'enough'" in complaint
+
+
+async def test_load_notices_a_broken_connection(start_server: StartServer) -> None:
+    server = await start_server()
+    answer_wrongly(server, 20, lambda conn, message: conn.abort())
+    _, complaint = await load(port_of(server))
+    assert "Connection reset by peer" in complaint or "closed by the server" in complaint
+
+
+async def test_load_notices_a_connection_that_ends_while_idle(start_server: StartServer) -> None:
+    server = await start_server()
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        @conn.on("message")
+        def message(message: str | bytes) -> None:
+            conn.send(message)
+            conn.close()
+
+    _, complaint = await load(port_of(server), "--idle=60", "--talk")
+    assert "behind the last reply" in complaint or "nobody has asked for" in complaint
+
+
+async def test_load_notices_that_it_was_refused(start_server: StartServer) -> None:
+    server = await start_server(authorize=lambda handshake: False)
+    _, complaint = await load(port_of(server))
+    assert "expected 101" in complaint
+
+
+# ---- what counts
+
+
+def make_run(client_share: float, server_share: float) -> Any:
+    from harness.rounds import read_run
+
+    latencies = {"p50": 1.0, "p99": 1.0, "p99.9": 1.0}
+    return read_run(
+        {
+            "messages": 100,
+            "seconds": 1.0,
+            "client_cpu_s": client_share,
+            "server_cpu_s": server_share,
+            "server_user_s": server_share / 2,
+            "server_system_s": server_share / 2,
+            "server_waited_s": 0.0,
+            "server_rss_bytes": 1,
+            "reply_bytes": 200,
+            "latency_us": latencies,
+        }
+    )
+
+
+def test_harness_refuses_a_row_where_the_client_was_the_bottleneck(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from harness import Answer, Question, Row, print_answer, to_json
+
+    bound, sound = make_run(0.99, 0.5), make_run(0.5, 0.99)
+    answer = Answer(
+        Question("a question", ()),
+        {"judged": Row([sound]), "refused": Row([bound, sound, bound])},
+    )
+    assert answer.rows["judged"].median == sound
+    assert answer.rows["refused"].median is None
+    print_answer(answer)
+    said = capsys.readouterr().out
+    assert "client-bound" in said
+    assert "REFUSED refused: the client was the bottleneck (client 99% busy, server 50%)" in said
+    assert "cpu_us" not in to_json(answer)["servers"]["refused"]
+
+
+@pytest.mark.parametrize(
+    ("client_share", "server_share", "is_bound"),
+    [(0.95, 0.89, True), (0.94, 0.89, False), (0.95, 0.90, False)],
+)
+def test_harness_takes_a_busy_client_for_the_bottleneck_unless_the_server_is_too(
+    client_share: float, server_share: float, is_bound: bool
+) -> None:
+    assert make_run(client_share, server_share).is_client_bound is is_bound
+
+
+def test_harness_counts_only_the_runs_that_the_client_did_not_bound() -> None:
+    from harness import Row
+
+    runs = [make_run(0.99, 0.5), make_run(0.5, 0.96), make_run(0.5, 0.98), make_run(0.5, 1.0)]
+    median = Row(runs).median
+    assert median is not None
+    assert median.server_share == 0.98
