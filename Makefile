@@ -26,8 +26,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # The servers on Python to compare with, and what `make bench` runs.
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/requirements/*.txt)))
-BENCHMARKS := 'echo.py --quick' 'echo.py --tls --quick' 'echo.py --deflate --quick' \
-	'memory.py --connections 2000'
+BENCHMARKS := echo.py 'echo.py --tls' 'echo.py --deflate' memory.py broadcast.py handshakes.py \
+	fan_in.py listeners.py growth.py two_cores.py
 
 # With the folders, whose time says that a file came or went.
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
@@ -79,10 +79,11 @@ sanitize: $(SANITIZED)/stamp $(VENV)/test.stamp
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all
 
-# Three short runs of each question; ARGS="--runs 1 --peers sockwave,floor" makes it shorter.
+# A few short runs of each question; ARGS="--runs 1 --peers sockwave,floor" makes it shorter.
 bench: $(VENV)/install.stamp $(VENV)/bench.stamp
 	@status=0; for script in $(BENCHMARKS); do \
-		$(VENV)/bin/python benchmarks/$$script $(ARGS) || status=1; done; exit $$status
+		$(VENV)/bin/python benchmarks/$$script --quick $(ARGS) || status=1; done; \
+	$(VENV)/bin/python benchmarks/slow.py --rounds 1 --messages 100 || status=1; exit $$status
 
 bench-peers: benchmarks/.peers/node.stamp $(PEERS:%=benchmarks/.peers/%/install.stamp)
 

@@ -1,8 +1,8 @@
 """What waits to be sent to one peer: a queue of segments."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
 from sockwave.core.frames cimport Header, is_control, parse_header
@@ -61,7 +61,7 @@ cdef class Backlog:
         cdef uint32_t i
         for i in range(self.first, self.first + self.count):
             Py_DECREF(<object>self.segments[i].owner)
-        free(self.segments)
+        PyMem_Free(self.segments)
 
     cdef uint8_t* room(self, size_t size) except NULL:
         """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
@@ -109,7 +109,7 @@ cdef class Backlog:
             self.first = 0
         if self.first + self.count + count > self.capacity:
             capacity = 2 * self.capacity if self.capacity else 2
-            grown = <Segment*>realloc(self.segments, capacity * sizeof(Segment))
+            grown = <Segment*>PyMem_Realloc(self.segments, capacity * sizeof(Segment))
             if grown is NULL:
                 raise MemoryError
             self.segments = grown
@@ -132,7 +132,7 @@ cdef class Backlog:
             self.passed_count += 1
             self.lead_size = 0
             Py_DECREF(<object>segment.owner)
-        free(self.segments)
+        PyMem_Free(self.segments)
         self.segments = NULL
         self.places = None
         self.first = self.capacity = self.tail_room = 0

@@ -55,7 +55,8 @@ cdef class Hub:
         cdef int policy = policy_of(slow, key, self.policy)
         check_compress(compress)
         owner = payload_of(message, &data, &size, &opcode)
-        for connection in self.connections.values():
+        for receiver in self.connections.values():
+            connection = <Session>receiver      # a test of its type would be made for each
             if connection.phase != CONNECTED or connection is besides:
                 continue
             if connection.deflater is not None and connection.deflater.wants(size, compress):
