@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable
 
-from sockwave.connections import Connections
 from sockwave.core.connection import Connection
+from sockwave.core.connections import Connections
 from sockwave.core.hub import Hub
 from sockwave.host import Handler, Host
 from sockwave.limits import LimitHits
@@ -16,12 +16,12 @@ class Audience(Host):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._clients: dict[int, Connection] = {}
+        self._clients = Connections()
 
     @property
     def connections(self) -> Connections:
         """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
-        return Connections(self._clients)
+        return self._clients
 
     def broadcast(
         self,

@@ -75,7 +75,7 @@ class Ending:
 
     def _draw_turns(self, jitter: float | str, drain: float | None) -> None:
         """Draw when each connection is told."""
-        self._left = list(self._host.hub.connections.values())
+        self._left = list(self._host.hub.connections)
         spread = (
             min(SPREAD_S, len(self._left) * PAUSE_S) if isinstance(jitter, str) else float(jitter)
         )
@@ -107,7 +107,7 @@ class Ending:
         """Drop whoever is still there, with RST."""
         host = self._host
         self._left, self._turns = [], []
-        for connection in list(host.hub.connections.values()):
+        for connection in host.hub.connections:
             connection.abort()
         for visitor in list(host.visitors):
             visitor.carrier.reset()

@@ -15,17 +15,22 @@ cdef struct Segment:
 # For who moves a row of frames here of which the first `taken` bytes have left.
 cdef size_t cut_size(const uint8_t* frame, const uint8_t* end, size_t taken) noexcept
 
+# The segments that wait, and what there is to know of them: one block of memory.
+cdef struct Row:
+    uint64_t passed_count       # segments that have left by the front
+    uint32_t capacity
+    uint32_t tail_room          # how many bytes can still be added to the last segment's owner
+    # How far the first segment's owner begins before the end of a frame, whose begin has left.
+    uint32_t lead_size
+    Segment segments[1]         # in fact `capacity`
+
 cdef class Backlog:
     """What waits for one peer, in order."""
-    cdef Segment* segments
-    cdef uint32_t first, count, capacity
-    cdef uint32_t tail_room     # how many bytes can still be added to the last segment's owner
-    # How far the first segment's owner begins before the end of a frame, whose begin has left.
-    cdef uint32_t lead_size
-    cdef uint64_t passed_count  # segments that have left by the front, ever
-    # Key → where its newest message lies, in segments since the first ever: see policy.pyx.
+    cdef Row* row               # NULL: nothing waits
+    # Key → where its newest message lies, in segments since the row's first: see policy.pyx.
     cdef dict places
     cdef readonly size_t backlog_size
+    cdef uint32_t first, count  # of the segments in the row
 
     cdef uint8_t* room(self, size_t size) except NULL
     cdef int provide(self, uint32_t count) except -1

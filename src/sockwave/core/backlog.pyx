@@ -60,8 +60,8 @@ cdef class Backlog:
     def __dealloc__(self):
         cdef uint32_t i
         for i in range(self.first, self.first + self.count):
-            Py_DECREF(<object>self.segments[i].owner)
-        PyMem_Free(self.segments)
+            Py_DECREF(<object>self.row.segments[i].owner)
+        PyMem_Free(self.row)
 
     cdef uint8_t* room(self, size_t size) except NULL:
         """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
@@ -69,25 +69,25 @@ cdef class Backlog:
         cdef size_t capacity = CHUNK_SIZE
         cdef uint8_t* place
         if self.count:
-            last = &self.segments[self.first + self.count - 1]
-            if size <= self.tail_room:
+            last = &self.row.segments[self.first + self.count - 1]
+            if size <= self.row.tail_room:
                 place = <uint8_t*>last.data + last.size
                 last.size += size
                 self.backlog_size += size
-                self.tail_room -= <uint32_t>size
+                self.row.tail_room -= <uint32_t>size
                 return place
             capacity = min(max(2 * last.size, CHUNK_SIZE), MAX_CHUNK_SIZE)
         capacity = max(capacity, size)
         chunk = PyBytes_FromStringAndSize(NULL, capacity)
         place = <uint8_t*>PyBytes_AS_STRING(chunk)
         self.append(chunk, place, size, False)
-        self.tail_room = <uint32_t>(capacity - size)
+        self.row.tail_room = <uint32_t>(capacity - size)
         return place
 
     cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1:
         cdef Segment* last
         self.provide(1)
-        last = &self.segments[self.first + self.count]
+        last = &self.row.segments[self.first + self.count]
         Py_INCREF(owner)
         last.owner = <PyObject*>owner
         last.data = data
@@ -96,24 +96,26 @@ cdef class Backlog:
         last.is_expendable = False
         self.count += 1
         self.backlog_size += size
-        self.tail_room = 0
+        self.row.tail_room = 0
         return 0
 
     cdef int provide(self, uint32_t count) except -1:
         """Have room for `count` more segments: one or two."""
-        cdef Segment* grown
-        cdef uint32_t capacity
+        cdef Row* row = self.row
+        cdef uint32_t capacity = 0 if row is NULL else row.capacity
         # Only where it frees half of it: a queue that stays long would be moved again and again.
-        if self.first > self.count and self.first + self.count + count > self.capacity:
-            memmove(self.segments, self.segments + self.first, self.count * sizeof(Segment))
+        if self.first > self.count and self.first + self.count + count > capacity:
+            memmove(row.segments, row.segments + self.first, self.count * sizeof(Segment))
             self.first = 0
-        if self.first + self.count + count > self.capacity:
-            capacity = 2 * self.capacity if self.capacity else 2
-            grown = <Segment*>PyMem_Realloc(self.segments, capacity * sizeof(Segment))
-            if grown is NULL:
+        if self.first + self.count + count > capacity:
+            capacity = 2 * capacity if capacity else 2
+            row = <Row*>PyMem_Realloc(self.row, sizeof(Row) + (capacity - 1) * sizeof(Segment))
+            if row is NULL:
                 raise MemoryError
-            self.segments = grown
-            self.capacity = capacity
+            if self.row is NULL:
+                row.passed_count = row.lead_size = row.tail_room = 0
+            row.capacity = capacity
+            self.row = row
         return 0
 
     cdef int advance(self, size_t taken) noexcept:
@@ -121,7 +123,7 @@ cdef class Backlog:
         cdef Segment* segment
         self.backlog_size -= taken
         while self.count:
-            segment = &self.segments[self.first]
+            segment = &self.row.segments[self.first]
             if taken < segment.size:
                 segment.data += taken
                 segment.size -= taken
@@ -129,13 +131,13 @@ cdef class Backlog:
             taken -= segment.size
             self.first += 1
             self.count -= 1
-            self.passed_count += 1
-            self.lead_size = 0
+            self.row.passed_count += 1
+            self.row.lead_size = 0
             Py_DECREF(<object>segment.owner)
-        PyMem_Free(self.segments)
-        self.segments = NULL
+        PyMem_Free(self.row)
+        self.row = NULL
+        self.first = 0
         self.places = None
-        self.first = self.capacity = self.tail_room = 0
         return 0
 
     cdef size_t count_messages(self, bint is_draft) noexcept:
@@ -145,7 +147,7 @@ cdef class Backlog:
         cdef size_t count = 0
         cdef uint32_t i
         for i in range(self.count):
-            segment = &self.segments[self.first + i]
+            segment = &self.row.segments[self.first + i]
             if is_draft:
                 count += count_draft_ends(segment.data, segment.size)
                 continue
@@ -156,9 +158,9 @@ cdef class Backlog:
             start = segment.data
             if i == 0:
                 start = <const uint8_t*>PyBytes_AS_STRING(<object>segment.owner)
-                if start + self.lead_size > segment.data:
+                if start + self.row.lead_size > segment.data:
                     count += 1
-                start += self.lead_size
+                start += self.row.lead_size
             count += count_frame_ends(start, segment.data, segment.data + segment.size)
         return count
 
@@ -169,12 +171,14 @@ cdef class Backlog:
         cdef uint32_t i
         if keep_started and self.count:
             kept = 1
-            while kept < self.count and self.segments[self.first + kept].continues:
+            while kept < self.count and self.row.segments[self.first + kept].continues:
                 kept += 1
         for i in range(self.first + kept, self.first + self.count):
-            self.backlog_size -= self.segments[i].size
-            Py_DECREF(<object>self.segments[i].owner)
+            self.backlog_size -= self.row.segments[i].size
+            Py_DECREF(<object>self.row.segments[i].owner)
         self.count = kept
-        self.tail_room = 0
+        if not kept:
+            return self.advance(0)
+        self.row.tail_room = 0
         self.places = None
-        return 0 if kept else self.advance(0)
+        return 0

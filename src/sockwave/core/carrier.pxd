@@ -4,6 +4,7 @@ bytes."""
 from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.engine cimport Driver
+from sockwave.core.flag cimport flag
 
 cdef struct Probes:             # how TCP asks a quiet peer
     int idle_s                  # so long after it was heard
@@ -13,12 +14,12 @@ cdef struct Probes:             # how TCP asks a quiet peer
 
 cdef class Carrier(Driver):
     """Carries one peer's bytes both ways."""
-    cdef readonly bint is_secure
-    cdef bint lingers       # waits for the peer's end after its own
-    cdef bint is_finished   # everything is written, FIN is sent
-    cdef bint is_paused
-    cdef bint has_ended     # the peer's FIN has come
-    cdef public bint awaits_preamble    # its receiver reads what comes before TLS
+    cdef readonly flag is_secure
+    cdef flag lingers       # waits for the peer's end after its own
+    cdef flag is_finished   # everything is written, FIN is sent
+    cdef flag is_paused
+    cdef flag has_ended     # the peer's FIN has come
+    cdef public flag awaits_preamble    # its receiver reads what comes before TLS
     # Of the wheel's time. A carrier has one place on the wheel, for whichever comes first: the
     # receiver's deadline, or the next look at whether the peer still takes what waits for it.
     cdef uint32_t asked     # the tick at which the receiver wants its turn; 0: none

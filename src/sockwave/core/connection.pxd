@@ -9,7 +9,7 @@ cdef class Connection(Keeper):
     cdef object head            # the opening request: raw bytes until somebody asks for it
     cdef dict own_data
     cdef str chosen_subprotocol
-    cdef readonly object id     # the very object that is its key in `connections`
+    cdef readonly uint64_t id
     cdef readonly uint64_t dropped_count
 
     cdef bint try_step(self, int step) except -1

@@ -56,7 +56,7 @@ cdef class Connection(Keeper):
         self.chosen_subprotocol = subprotocol
         self.line.set_deadline(None)
         self.line.write(answer)
-        self.hub.connections[self.id] = self
+        self.hub.connections.join(self, self.id)
         self.enter(CONNECTED)
         if self.phase == CONNECTED:
             self.begin_keeping()
@@ -108,12 +108,13 @@ cdef class Connection(Keeper):
             if self.inbox is not None:
                 self._hand_over()
         elif step == LEAVE:
-            self.hub.connections.pop(self.id, None)
+            self.hub.connections.leave(self.id)
         elif step == ENTER_END:
             self.enter(ENDED)
         elif step == END_STREAMS:
-            if self.intake is not None:
-                self.intake.end(self.closed_error())
+            intake = self.intake()
+            if intake is not None:
+                intake.end(self.closed_error())
             wake_speakers(self)
         elif step == END_PINGS:
             self.end_pings()

@@ -2,10 +2,10 @@
 
 from libc.stdint cimport uint32_t
 
+from sockwave.core.flag cimport flag
 from sockwave.core.hub cimport Hub
 from sockwave.core.inbox cimport Inbox
 from sockwave.core.reader cimport Found
-from sockwave.core.receiver cimport flag
 from sockwave.core.session cimport Session
 from sockwave.core.streams cimport Intake
 
@@ -13,13 +13,13 @@ cdef class Deliverer(Session):
     """A session whose messages go to whoever of the application wants them."""
     cdef Hub hub
     cdef Inbox inbox            # None until a message has nobody to go to
-    cdef Intake intake          # None until a message is asked for as a stream
     cdef set tasks              # those that its listeners started
     cdef uint32_t task_count    # of the tasks that its messages started
     cdef flag is_hearing        # its listeners of `message` are being called
     cdef flag has_handler       # a task of `serve` will ask for messages
     cdef flag has_listened      # there has been a listener: without one, messages are dropped
 
+    cdef Intake intake(self)
     cdef int queue(self, object message, size_t size) except -1
     cdef bint has_taker(self) except -1
     cdef int note_taker(self) except -1

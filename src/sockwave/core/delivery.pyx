@@ -18,10 +18,12 @@ cdef class Deliverer(Session):
     # ---- what has been heard
 
     cdef int heard_message(self, object message, size_t size) except -1:
-        if self.intake is not None and self.intake.queue:
-            return self.intake.take_whole(message, size)
-        if self.inbox is not None and self.inbox.count() and self.hears(MESSAGE):
-            self._hand_over()
+        cdef Inbox inbox = self.inbox
+        if inbox is not None:
+            if inbox.intake is not None and inbox.intake.queue:
+                return inbox.intake.take_whole(message, size)
+            if inbox.count() and self.hears(MESSAGE):
+                self._hand_over()
         self.is_hearing = True
         heard = self.emit(MESSAGE, message, None)
         self.is_hearing = False
@@ -51,18 +53,24 @@ cdef class Deliverer(Session):
             self.catch_up(INBOX_FULL)
 
     cdef int heard_piece(self, int opcode, const Found* found) except -1:
-        return self.intake.take_piece(opcode, found)
+        return self.inbox.intake.take_piece(opcode, found)
 
     cdef bint may_be_streamed(self) except -1:
         """Tell whether a message that is too big to hold can wait until it is known how the
         application asks for it: by `stream`, or by `receive`, which cannot have it."""
         if self.phase != CONNECTED or self.hears(MESSAGE) or not self.has_taker():
             return False
-        if self.intake is not None and self.intake.queue:
+        if self.inbox is None:
+            return True
+        if self.inbox.intake is not None and self.inbox.intake.queue:
             return False
-        return self.inbox is None or not self.inbox.is_awaited()
+        return not self.inbox.is_awaited()
 
     # ---- what waits for somebody to ask
+
+    cdef Intake intake(self):
+        """Give the messages that are taken as streams; None until there has been one."""
+        return None if self.inbox is None else self.inbox.intake
 
     cdef int queue(self, object message, size_t size) except -1:
         """Keep a message for whoever asks; without anybody in sight, the first few only."""
@@ -82,17 +90,19 @@ cdef class Deliverer(Session):
 
     cdef size_t held_size(self) except? 0:
         cdef size_t size = Session.held_size(self)
+        cdef Intake intake = self.intake()
         if self.inbox is not None:
             size += self.inbox.size
-        if self.intake is not None:
-            size += self.intake.size
+        if intake is not None:
+            size += intake.size
         return size
 
     cdef int forget_received(self) except -1:
+        cdef Intake intake = self.intake()
         if self.inbox is not None:
             self.inbox.forget()
-        if self.intake is not None:
-            self.intake.forget()
+        if intake is not None:
+            intake.forget()
         return Session.forget_received(self)
 
     cdef bint has_taker(self) except -1:
@@ -150,9 +160,10 @@ cdef class Deliverer(Session):
 
     cdef int end_delivery(self) except -1:
         """Let everybody know that nothing more will come."""
+        cdef Intake intake = self.intake()
         # A task that waits for messages hears of the end by itself, and may have some to read.
         for task in list(self.tasks or ()):
-            if self.intake is not None and task is self.intake.consumer:
+            if intake is not None and task is intake.consumer:
                 continue
             if self.inbox is None or task is not self.inbox.consumer or not self.inbox.is_due():
                 task.cancel()
@@ -180,19 +191,21 @@ cdef class Deliverer(Session):
         """
         cdef size_t limit = check_limit(max_size)
         cdef size_t held_size
+        cdef Inbox inbox
         self.note_taker()
-        if self.intake is None:
+        inbox = self.inbox
+        if inbox.intake is None:
             held_size = min(self.hub.max_size, self.hub.queue_size)
-            self.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
+            inbox.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
             if self.phase == ENDED:
-                self.intake.end(self.closed_error())
-        if self.inbox.count():
-            held_size = self.inbox.size
-            message = self.inbox.take()
-            incoming = self.intake.turn_into(limit, message, held_size - self.inbox.size)
+                inbox.intake.end(self.closed_error())
+        if inbox.count():
+            held_size = inbox.size
+            message = inbox.take()
+            incoming = inbox.intake.turn_into(limit, message, held_size - inbox.size)
             self.note_room()
         else:
-            incoming = self.intake.expect(limit)
+            incoming = inbox.intake.expect(limit)
             self.catch_up(NOT_ASKED)
         return IncomingMessage(incoming)
 

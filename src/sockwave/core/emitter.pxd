@@ -1,5 +1,7 @@
 """Named events and their listeners: the one emitter of servers and connections."""
 
+from libc.stdint cimport uint8_t
+
 cdef extern from *:
     """
     static inline int sockwave_raise_pending(void) { return -1; }
@@ -11,7 +13,7 @@ cdef extern from *:
 # The events of both. An emitter says in `event_table` which of them are its own,
 # and with how many arguments.
 cdef enum Event:
-    LISTENING
+    LISTENING = 1               # so that no listener's code is 0
     CONNECTION
     REQUEST
     STREAM
@@ -25,13 +27,18 @@ cdef enum Event:
     DRAIN
 
 cdef class Emitter:
-    # (listener, code, listener, code, …) in the order of addition; replaced, never changed, so that
-    # an emission in progress keeps the row it started with. A code says the event, how many
+    # Most emitters have one listener: itself, with its code below. Otherwise, (listener, code,
+    # listener, code, …) in the order of addition; replaced, never changed, so that an emission in
+    # progress keeps the row it started with; None: there is none. A code says the event, how many
     # arguments the listener takes, and whether it is for once.
-    cdef tuple _listeners
+    cdef object kept
+    cdef uint8_t only_code      # of the only listener; 0: not one is kept
 
+    cdef tuple row(self)
+    cdef int keep(self, tuple row) except -1
     cdef bint hears(self, int event) noexcept
     cdef int emit(self, int event, object first, object second) except -1
+    cdef int call(self, object listener, long code, object first, object second) except -1
     cdef int add(self, object event, object listener, bint once) except -1
     cdef int caught(self) except -1
     cdef int drop_once(self, object listener, long code) except -1

@@ -105,7 +105,21 @@ cdef class Emitter:
             | count_taken(listener, event, offered) << COUNT_SHIFT
             | (ONCE if once else 0)
         )
-        self._listeners = (self._listeners or ()) + (listener, code)
+        return self.keep(self.row() + (listener, code))
+
+    cdef tuple row(self):
+        """Give the listeners with their codes as (listener, code, listener, code, …)."""
+        if self.only_code:
+            return self.kept, self.only_code
+        return self.kept or ()
+
+    cdef int keep(self, tuple row) except -1:
+        """Keep such a row, in the form that takes the least memory."""
+        if len(row) == 2:
+            self.kept, self.only_code = row
+        else:
+            self.kept = row or None
+            self.only_code = 0
         return 0
 
     def _event(self, event):
@@ -142,11 +156,11 @@ cdef class Emitter:
     def off(self, event, listener):
         """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
         cdef int number = self._event(event)[0]
-        cdef tuple row = self._listeners or ()
+        cdef tuple row = self.row()
         cdef Py_ssize_t i
         for i in range(len(row) - 2, -1, -2):
             if row[i + 1] >> EVENT_SHIFT == number and row[i] == listener:
-                self._listeners = row[:i] + row[i + 2:]
+                self.keep(row[:i] + row[i + 2:])
                 break
         return self
 
@@ -155,14 +169,14 @@ cdef class Emitter:
     def listeners(self, event):
         """List the listeners of `event`, in their order."""
         cdef int number = self._event(event)[0]
-        cdef tuple row = self._listeners or ()
+        cdef tuple row = self.row()
         return [row[i] for i in range(0, len(row), 2) if row[i + 1] >> EVENT_SHIFT == number]
 
     def takers(self, event):
         """List the listeners of `event` with how many of its arguments each takes,
         for who calls them by itself."""
         cdef int number = self._event(event)[0]
-        cdef tuple row = self._listeners or ()
+        cdef tuple row = self.row()
         cdef Py_ssize_t i
         found = []
         for i in range(0, len(row), 2):
@@ -173,11 +187,13 @@ cdef class Emitter:
         return found
 
     cdef bint hears(self, int event) noexcept:
+        cdef tuple row
         cdef Py_ssize_t i
-        if self._listeners is None:
-            return False
-        for i in range(1, PyTuple_GET_SIZE(self._listeners), 2):
-            if PyLong_AsLong(<object>PyTuple_GET_ITEM(self._listeners, i)) >> EVENT_SHIFT == event:
+        if self.only_code or self.kept is None:
+            return self.only_code >> EVENT_SHIFT == event
+        row = <tuple>self.kept
+        for i in range(1, PyTuple_GET_SIZE(row), 2):
+            if PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i)) >> EVENT_SHIFT == event:
                 return True
         return False
 
@@ -186,39 +202,46 @@ cdef class Emitter:
 
         What a listener raises goes to `listener_failed`, except what is meant to end the program.
         """
-        cdef tuple row = self._listeners
+        cdef object kept = self.kept
+        cdef tuple row
         cdef Py_ssize_t i
-        cdef long code
+        cdef long code = self.only_code
         cdef bint heard = False
-        cdef PyObject* arguments[2]
-        cdef PyObject* result
-        if row is None:
-            return 0
+        if code or kept is None:
+            if code >> EVENT_SHIFT != event:
+                return 0
+            self.call(kept, code, first, second)
+            return 1
+        row = <tuple>kept
         for i in range(0, PyTuple_GET_SIZE(row), 2):
             code = PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i + 1))
-            if code >> EVENT_SHIFT != event:
-                continue
-            heard = True
-            listener = <object>PyTuple_GET_ITEM(row, i)
-            if code & ONCE:
-                self.drop_once(listener, code)
-            code = code >> COUNT_SHIFT & COUNT_MASK
-            # By hand, not by `try`: that costs as much as the call of a small listener.
-            if code == 1:
-                result = PyObject_CallOneArg(listener, first)
-            elif code == 0:
-                result = PyObject_CallNoArgs(listener)
-            else:
-                arguments[0] = <PyObject*>first
-                arguments[1] = <PyObject*>second
-                result = PyObject_Vectorcall(listener, arguments, 2, NULL)
-            if result is NULL:
-                self.caught()
-            else:
-                if PyCoro_CheckExact(result):
-                    self.listener_started(<object>result)
-                Py_DECREF(<object>result)
+            if code >> EVENT_SHIFT == event:
+                heard = True
+                self.call(<object>PyTuple_GET_ITEM(row, i), code, first, second)
         return heard
+
+    cdef int call(self, object listener, long code, object first, object second) except -1:
+        """Call one of the listeners; its code says how."""
+        cdef PyObject* arguments[2]
+        cdef PyObject* result
+        if code & ONCE:
+            self.drop_once(listener, code)
+        code = code >> COUNT_SHIFT & COUNT_MASK
+        # By hand, not by `try`: that costs as much as the call of a small listener.
+        if code == 1:
+            result = PyObject_CallOneArg(listener, first)
+        elif code == 0:
+            result = PyObject_CallNoArgs(listener)
+        else:
+            arguments[0] = <PyObject*>first
+            arguments[1] = <PyObject*>second
+            result = PyObject_Vectorcall(listener, arguments, 2, NULL)
+        if result is NULL:
+            return self.caught()
+        if PyCoro_CheckExact(result):
+            self.listener_started(<object>result)
+        Py_DECREF(<object>result)
+        return 0
 
     cdef int caught(self) except -1:
         """Deal with the exception that a listener has left behind."""
@@ -231,11 +254,11 @@ cdef class Emitter:
         return 0
 
     cdef int drop_once(self, object listener, long code) except -1:
-        cdef tuple row = self._listeners
+        cdef tuple row = self.row()
         cdef Py_ssize_t i
         for i in range(0, len(row), 2):
             if row[i] is listener and row[i + 1] == code:
-                self._listeners = row[:i] + row[i + 2:]
+                self.keep(row[:i] + row[i + 2:])
                 break
         return 0
 
@@ -247,7 +270,8 @@ cdef class Emitter:
     cdef int forget_listeners(self) except -1:
         """Drop all listeners, and with them the cycles that their closures form with what they
         listen to."""
-        self._listeners = None
+        self.kept = None
+        self.only_code = 0
         return 0
 
     cpdef dict event_table(self):

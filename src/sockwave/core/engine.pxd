@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Tariff
 from sockwave.core.doorman cimport Doorman
+from sockwave.core.flag cimport flag
 from sockwave.core.reader cimport Reader
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.tally cimport Tally
@@ -70,8 +71,8 @@ cdef class Driver(Timed):
     """Gives one receiver its turns: what an engine knows of a carrier."""
     cdef readonly Engine engine
     cdef public Receiver receiver
-    cdef readonly bint is_closing       # nothing more is written; what still arrives is dropped
-    cdef bint is_lost                   # the socket is gone
+    cdef readonly flag is_closing       # nothing more is written; what still arrives is dropped
+    cdef flag is_lost                   # the socket is gone
 
     # What a carrier does:
     cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed

@@ -5,9 +5,9 @@ import os
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
 from libc.stdint cimport uintptr_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from sockwave.core.epoll_socket cimport ADDRESS_SIZE, OWN_ADDRESS_SIZE, EpollSocket
+from sockwave.core.epoll_socket cimport ADDRESS_SIZE, EpollSocket
 from sockwave.core.system cimport (
     POLL_READ, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_descriptor, poller_add, poller_remove,
     sockaddr, socklen_t,
@@ -85,7 +85,7 @@ cdef class EpollEngine(Poller):
         self.listeners = {}
 
     cdef int accept(self, Listener listener) except -1:
-        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef uint8_t address[ADDRESS_SIZE]
         cdef socklen_t size
         cdef int _attempt, fd
         for _attempt in range(ACCEPT_COUNT):
@@ -113,7 +113,7 @@ cdef class EpollEngine(Poller):
             close_descriptor(fd)
             raise
         peer.fd = fd
-        memcpy(peer.address, address, ADDRESS_SIZE)
+        peer.keep_address(address)
         peer.interest = POLL_READ
         if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
             return self.rest(listener, errno)

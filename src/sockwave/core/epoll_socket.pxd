@@ -5,15 +5,17 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sockwave.core.carrier cimport Carrier
 
 cdef enum:
-    ADDRESS_SIZE = 28           # of a struct sockaddr_in6; a Unix peer's is not kept
-    OWN_ADDRESS_SIZE = 128      # of any: that of a struct sockaddr_storage
+    ADDRESS_SIZE = 128          # of any struct sockaddr: that of a struct sockaddr_storage
 
 cdef class EpollSocket(Carrier):
     """A TCP or Unix socket in the engine's epoll."""
     cdef int fd
-    cdef uint32_t interest
-    cdef uint8_t address[ADDRESS_SIZE]
+    cdef uint8_t interest
+    cdef uint8_t host_size      # of the peer's IP address, in bytes; 0: it has none
+    cdef uint16_t port
+    cdef uint8_t host[16]
 
+    cdef int keep_address(self, const uint8_t* address) noexcept
     cdef int set_interest(self, uint32_t interest) except -1
     cdef uint16_t find_own_address(self, uint8_t* address) noexcept
     cdef int ready(self, uint32_t events) except -1

@@ -22,29 +22,31 @@ from sockwave.core.system cimport (
 from sockwave.core.writer cimport Vector
 
 
-cdef object as_address(const uint8_t* raw):
-    """Give (host, port) for the struct sockaddr of an Internet socket, "" for another."""
+cdef uint16_t family_of(const uint8_t* raw) noexcept:
+    """Give the family of a struct sockaddr."""
     cdef uint16_t family
     memcpy(&family, raw, 2)
-    cdef object port = raw[2] << 8 | raw[3]
-    if family == AF_INET:
-        packed = PyBytes_FromStringAndSize(<const char*>raw + 4, 4)
-        return socket.inet_ntop(socket.AF_INET, packed), port
-    if family == AF_INET6:
-        packed = PyBytes_FromStringAndSize(<const char*>raw + 8, 16)
-        return socket.inet_ntop(socket.AF_INET6, packed), port
-    return ""
+    return family
 
 
-cdef int write_address(uint8_t* raw, str host, int port) except -1:
-    """Write the struct sockaddr that `as_address` reads: for an IP address."""
-    cdef uint16_t family = AF_INET6 if ":" in host else AF_INET
-    cdef bytes packed = socket.inet_pton(family, host)
-    memcpy(raw, &family, 2)
-    raw[2] = port >> 8
-    raw[3] = port & 0xFF
-    memcpy(raw + (4 if family == AF_INET else 8), <const char*>packed, len(packed))
-    return 0
+cdef uint16_t port_of(const uint8_t* raw) noexcept:
+    """Give the port in the struct sockaddr of an Internet socket."""
+    return raw[2] << 8 | raw[3]
+
+
+cdef const uint8_t* host_in(const uint8_t* raw, uint8_t* size) noexcept:
+    """Find the IP address in a struct sockaddr; of size 0 where there is none."""
+    cdef uint16_t family = family_of(raw)
+    size[0] = 4 if family == AF_INET else 16 if family == AF_INET6 else 0
+    return raw + (4 if family == AF_INET else 8)
+
+
+cdef object as_address(const uint8_t* host, uint8_t size, uint16_t port):
+    """Give (host, port) for an IP address, "" where there is none."""
+    if not size:
+        return ""
+    packed = PyBytes_FromStringAndSize(<const char*>host, size)
+    return socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, packed), port
 
 
 cdef class EpollSocket(Carrier):
@@ -89,7 +91,7 @@ cdef class EpollSocket(Carrier):
         return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
 
     cdef bint probe(self, const Probes* probes) except -1:
-        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef uint8_t address[ADDRESS_SIZE]
         cdef int patience_ms = 0
         cdef socklen_t size = sizeof(patience_ms)
         if self.find_own_address(address) == AF_UNIX:
@@ -169,31 +171,43 @@ cdef class EpollSocket(Carrier):
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
         self.lose(None)
 
+    cdef int keep_address(self, const uint8_t* address) noexcept:
+        """Keep the peer's struct sockaddr, without what nobody asks for: the scope of an IPv6
+        address, the path of a Unix socket."""
+        cdef const uint8_t* host = host_in(address, &self.host_size)
+        memcpy(self.host, host, self.host_size)
+        self.port = port_of(address)
+        return 0
+
     def claim_address(self, str host, int port):
-        memset(self.address, 0, ADDRESS_SIZE)
+        cdef bytes packed = b""
         if host:
-            write_address(self.address, host, port)
+            packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+        self.host_size = len(packed)
+        memcpy(self.host, <const char*>packed, self.host_size)
+        self.port = port
 
     cdef uint16_t find_own_address(self, uint8_t* address) noexcept:
-        """Find the struct sockaddr of our end, OWN_ADDRESS_SIZE bytes, and give its family; 0 where
+        """Find the struct sockaddr of our end, ADDRESS_SIZE bytes, and give its family; 0 where
         there is none any more."""
-        cdef socklen_t size = OWN_ADDRESS_SIZE
-        cdef uint16_t family = 0
-        memset(address, 0, OWN_ADDRESS_SIZE)
-        if self.fd >= 0 and getsockname(self.fd, <sockaddr*>address, &size) == 0:
-            memcpy(&family, address, 2)
-        return family
+        cdef socklen_t size = ADDRESS_SIZE
+        memset(address, 0, ADDRESS_SIZE)
+        if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:
+            return 0
+        return family_of(address)
 
     @property
     def remote_address(self):
-        return as_address(self.address)
+        return as_address(self.host, self.host_size, self.port)
 
     @property
     def local_address(self):
-        cdef uint8_t address[OWN_ADDRESS_SIZE]
+        cdef uint8_t address[ADDRESS_SIZE]
         cdef uint16_t family = self.find_own_address(address)
+        cdef uint8_t size
         if not family:
             return None
         if family == AF_UNIX:
             return (<const char*>address + 2).decode("utf-8", "surrogateescape")
-        return as_address(address)
+        host = host_in(address, &size)
+        return as_address(host, size, port_of(address))

@@ -3,13 +3,14 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from sockwave.core.codec cimport Codecs
+from sockwave.core.connections cimport Connections
 from sockwave.core.emitter cimport Emitter
 from sockwave.core.engine cimport Engine
 from sockwave.core.session cimport Session
 
 cdef class Hub:
     """What the connections of one server share."""
-    cdef readonly dict connections      # id → Connection, in the order in which they connected
+    cdef readonly Connections connections
     cdef readonly Engine engine
     cdef readonly object limits
     cdef Emitter server

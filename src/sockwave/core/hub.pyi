@@ -3,13 +3,14 @@ from collections.abc import Coroutine, Hashable, Iterable
 from typing import Any, Self
 
 from sockwave.core.connection import Connection
+from sockwave.core.connections import Connections
 from sockwave.core.emitter import Emitter
 from sockwave.core.engine import Engine
 from sockwave.limits import Limits
 from sockwave.messages import Message
 
 class Hub:
-    connections: dict[int, Connection]
+    connections: Connections
     engine: Engine
     limits: Limits
     current: Connection | None
@@ -19,7 +20,7 @@ class Hub:
         server: Emitter,
         engine: Engine | None,
         limits: Limits,
-        connections: dict[int, Connection],
+        connections: Connections,
         slow: str = "close",
     ) -> Self: ...
     def broadcast(

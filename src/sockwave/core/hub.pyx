@@ -19,14 +19,14 @@ cdef class Hub:
     """What the connections of one server share."""
 
     def __cinit__(
-        self, Emitter server, Engine engine, limits, dict connections, str slow="close"
+        self, Emitter server, Engine engine, limits, Connections connections, str slow="close"
     ):
         self.server = server
         self.engine = engine
         self.limits = limits
         self.connections = connections
         self.tasks = set()
-        self.max_size = engine.max_size
+        self.max_size = PY_SSIZE_T_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size
         self.max_tasks = PY_SSIZE_T_MAX if limits.max_tasks is None else limits.max_tasks
@@ -55,9 +55,9 @@ cdef class Hub:
         cdef int policy = policy_of(slow, key, self.policy)
         check_compress(compress)
         owner = payload_of(message, &data, &size, &opcode)
-        for receiver in self.connections.values():
+        for receiver in self.connections.places:
             connection = <Session>receiver      # a test of its type would be made for each
-            if connection.phase != CONNECTED or connection is besides:
+            if connection is None or connection.phase != CONNECTED or connection is besides:
                 continue
             if connection.deflater is not None and connection.deflater.wants(size, compress):
                 deflater = connection.deflater
@@ -88,7 +88,7 @@ cdef class Hub:
         """Give how many bytes are held for all connections, and for `others`, not open yet."""
         cdef Session connection
         cdef size_t size = 0
-        for connection in self.connections.values():
+        for connection in self.connections:
             size += connection.held_size()
         for connection in others:
             size += connection.held_size()
@@ -100,7 +100,7 @@ cdef class Hub:
         cdef Session connection
         cdef size_t size
         cdef list pairs = []
-        for connection in self.connections.values():
+        for connection in self.connections:
             size = connection.held_size()
             if size:
                 pairs.append((size, connection))

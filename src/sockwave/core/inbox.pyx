@@ -1,4 +1,4 @@
-"""Messages that wait for `async for` and `receive`."""
+"""Messages that wait for whoever asks for them."""
 
 from collections import deque
 

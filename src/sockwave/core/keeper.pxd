@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from sockwave.core.delivery cimport Deliverer
-from sockwave.core.receiver cimport flag
+from sockwave.core.flag cimport flag
 
 # What a connection may have to do when a time has come. The times are ticks of the wheel; a
 # connection has one deadline there, for the first of them.

@@ -120,9 +120,9 @@ cdef int queue_expendable(Writer queue, bytes frame, bint has_key, object key) e
         if queue.places is None:
             queue.places = {}
         elif <size_t>len(queue.places) > queue.count + SPARE_KEY_COUNT:
-            passed = queue.passed_count
+            passed = queue.row.passed_count
             queue.places = {old: place for old, place in queue.places.items() if place >= passed}
-        queue.places[key] = queue.passed_count + queue.count - 1
+        queue.places[key] = queue.row.passed_count + queue.count - 1
     return queue.queued()
 
 
@@ -130,16 +130,17 @@ cdef Segment* find_waiting(Writer queue, object key, uint32_t begun_count) excep
     """Find the message of `key` that waits behind the first `begun_count` segments; NULL when there
     is none, or when nothing has to wait."""
     cdef Segment* segment
-    cdef uint64_t place
+    cdef uint64_t place, passed
     if queue.places is None or not queue.is_blocked:
         return NULL
     found = queue.places.get(key)
     if found is None:
         return NULL
     place = found
-    if place < queue.passed_count + begun_count or place >= queue.passed_count + queue.count:
+    passed = queue.row.passed_count
+    if place < passed + begun_count or place >= passed + queue.count:
         return NULL
-    segment = &queue.segments[queue.first + <uint32_t>(place - queue.passed_count)]
+    segment = &queue.row.segments[queue.first + <uint32_t>(place - passed)]
     # Where it has been dropped, its place is that of something kept: see `shed`.
     return segment if segment.is_expendable else NULL
 
@@ -168,10 +169,10 @@ cdef uint32_t shed(Writer queue, size_t* excess, uint32_t begun_count) noexcept:
     cdef uint32_t dropped_count = 0
     cdef Segment* segment
     i = begin + begun_count
-    while i < end and queue.segments[i].continues:
+    while i < end and queue.row.segments[i].continues:
         i += 1
     while i < end and excess[0]:
-        segment = &queue.segments[i]
+        segment = &queue.row.segments[i]
         i += 1
         if segment.is_expendable:
             excess[0] -= min(excess[0], segment.size)
@@ -183,12 +184,12 @@ cdef uint32_t shed(Writer queue, size_t* excess, uint32_t begun_count) noexcept:
         kept = i
         while i > begin:
             i -= 1
-            if queue.segments[i].owner is not NULL:
+            if queue.row.segments[i].owner is not NULL:
                 kept -= 1
-                queue.segments[kept] = queue.segments[i]
+                queue.row.segments[kept] = queue.row.segments[i]
         queue.first = kept
         queue.count = end - kept
-        queue.passed_count += dropped_count
+        queue.row.passed_count += dropped_count
         if not queue.count:
             queue.advance(0)
     return dropped_count
@@ -197,16 +198,16 @@ cdef uint32_t shed(Writer queue, size_t* excess, uint32_t begun_count) noexcept:
 cdef int join(Writer line, Writer behind) except -1:
     """Let follow on the line what has waited behind a streamed message."""
     cdef Segment* segment
-    cdef uint64_t offset = line.passed_count + line.count
+    cdef uint64_t offset = 0 if line.row is NULL else line.row.passed_count + line.count
     cdef uint64_t place
     cdef uint32_t i
     for i in range(behind.count):
-        segment = &behind.segments[behind.first + i]
+        segment = &behind.row.segments[behind.first + i]
         line.append(<object>segment.owner, segment.data, segment.size, segment.continues)
-        line.segments[line.first + line.count - 1].is_expendable = segment.is_expendable
+        line.row.segments[line.first + line.count - 1].is_expendable = segment.is_expendable
     for key, place in (behind.places or {}).items():
-        if place >= behind.passed_count:
+        if place >= behind.row.passed_count:
             if line.places is None:
                 line.places = {}
-            line.places[key] = place - behind.passed_count + offset
+            line.places[key] = place - behind.row.passed_count + offset
     return line.queued()

@@ -4,8 +4,6 @@ from libc.stdint cimport uint8_t
 
 from sockwave.core.emitter cimport Emitter
 
-ctypedef uint8_t flag           # a bint in one byte: a connection has many of them
-
 cdef class Receiver(Emitter):
     """What stands behind a carrier, takes its bytes and tells what they mean."""
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1

@@ -4,9 +4,9 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Account
 from sockwave.core.codec cimport Deflater, Inflater
+from sockwave.core.flag cimport flag
 from sockwave.core.phases cimport Phased
 from sockwave.core.reader cimport Found, Input, Reader
-from sockwave.core.receiver cimport flag
 from sockwave.core.tally cimport Limit
 
 # Why the application is behind: while one of them holds, reading is paused.

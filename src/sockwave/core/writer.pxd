@@ -6,6 +6,7 @@ No socket is seen from here.
 from libc.stdint cimport uint8_t
 
 from sockwave.core.backlog cimport Backlog
+from sockwave.core.flag cimport flag
 
 cdef struct Vector:             # laid out like the struct iovec of POSIX
     void* base
@@ -35,8 +36,8 @@ cdef class Writer(Backlog):
     """What is written to one peer. A carrier is a writer that knows how to put bytes on its way."""
     cdef Cork cork
     cdef Writer next_dirty
-    cdef bint is_dirty, is_blocked, is_broken, wants_drain
     cdef list waiters           # the futures of those who wait for the backlog to fall, if any
+    cdef flag is_dirty, is_blocked, is_broken, wants_drain
 
     # What a carrier does:
     # `put` gives the bytes taken; -1: the peer is gone.

@@ -148,7 +148,7 @@ cdef class Writer(Backlog):
         cdef size_t rest = self.cork.used - taken
         if rest:
             memcpy(self.room(rest), self.cork.buffer + taken, rest)
-            self.lead_size = cut_size(self.cork.buffer, self.cork.buffer + taken + rest, taken)
+            self.row.lead_size = cut_size(self.cork.buffer, self.cork.buffer + taken + rest, taken)
         self.cork.used = 0      # not before there was memory to keep it in
         return 0
 
@@ -233,7 +233,7 @@ cdef class Writer(Backlog):
                 return 0
             self.settle_cork(0)
         self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
-        self.segments[self.first + self.count - 1].is_expendable = True
+        self.row.segments[self.first + self.count - 1].is_expendable = True
         return 1
 
     cdef int queued(self) except -1:
@@ -258,8 +258,8 @@ cdef class Writer(Backlog):
             offered = 0
             gathered = min(self.count, MAX_VECTORS)
             for i in range(gathered):
-                vectors[i].base = <void*>self.segments[self.first + i].data
-                vectors[i].size = self.segments[self.first + i].size
+                vectors[i].base = <void*>self.row.segments[self.first + i].data
+                vectors[i].size = self.row.segments[self.first + i].size
                 offered += vectors[i].size
             taken = self.put(vectors, gathered)
             if taken < 0:
