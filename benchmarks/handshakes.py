@@ -11,13 +11,13 @@ import harness
 from harness import Question
 
 PEERS = "sockwave,sockwave-run,picows-uvloop,picows,websockets,aiohttp,ws,floor"
-ROUND_COUNT = 2_000
-"""Connections opened before all of them are closed."""
+ROUND_COUNTS = {64: 1_000, 1: 250}
+"""Handshakes under way: connections opened before all of them are closed."""
 
 
 def describe(in_flight: int) -> Question:
     """Describe the question with so many handshakes under way."""
-    load = ("--handshakes", f"--connections={ROUND_COUNT}", f"--depth={in_flight}")
+    load = ("--handshakes", f"--connections={ROUND_COUNTS[in_flight]}", f"--depth={in_flight}")
     return Question(f"Handshakes, {in_flight} under way", load, unit="handshake")
 
 
@@ -27,7 +27,7 @@ def main() -> int:
     harness.add_arguments(parser, runs=5, peers=PEERS)
     options = parser.parse_args()
     with harness.prepare(options) as bench:
-        questions = [describe(in_flight) for in_flight in (64, 1)]
+        questions = [describe(in_flight) for in_flight in ROUND_COUNTS]
         return harness.answer("handshakes", bench, questions, options)
 
 

@@ -52,7 +52,7 @@ class Bars:
 class Lines:
     """One panel: a title, what the scales are, and for each name its (x, y) points.
 
-    `x_ticks` are those of the horizontal scale: (place, label).
+    `x_ticks` are (place, label) on the horizontal scale; beyond the points they are left out.
     """
 
     title: str
@@ -132,6 +132,7 @@ def draw_curves(panel: Lines, names: Sequence[str], left: float, top: float) -> 
     parts += [
         write(label, place_x(value), top + LINES_HEIGHT + 20, "tick", "middle")
         for value, label in panel.x_ticks
+        if low_x <= math.log10(value) <= high_x
     ]
     ends = []
     for name, line in panel.series.items():

@@ -28,6 +28,8 @@ LABELS = {
 """How servers are called in plots, where that is not their name."""
 PLOTTED = ("sockwave", "floor", "picows", "picows-uvloop", "ws", "aiohttp", "websockets")
 """The servers in plots; those that a benchmark has not measured are left out."""
+BUSY_LOAD = 0.5
+"""A load average above this at the start means that somebody else was using the machine."""
 LEFT_OUT = {"server", "client", "waited", "runs", "reply B"}
 """Columns that tell whether a figure can be believed: they are in the JSON."""
 KEPT = {"echo-deflate": {"reply B"}, "two-cores": {"client"}}
@@ -62,11 +64,12 @@ def format_block(record: Record) -> str:
     """Format a command, on what it ran, and its tables."""
     versions = {item for found in record["versions"].values() for item in found.items()}
     machine = record["machine"]
+    shared = ": shared with others, compare the ratios" * (machine["load"] > BUSY_LOAD)
     left_out = LEFT_OUT - KEPT.get(record["benchmark"], set())
     lines = ["```", f"$ {record['command']}", "```", ""]
     lines += [
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, load at the "
-        f"start {machine['load']:.2f}; "
+        f"start {machine['load']:.2f}{shared}; "
         + ", ".join(f"{name} {version}" for name, version in sorted(versions))
         + ".",
         "",
@@ -74,9 +77,8 @@ def format_block(record: Record) -> str:
     for table in record["tables"]:
         cells = format_table(table["columns"], table["rows"], left_out)
         lines += [f"**{table['title']}**", "", *cells, ""]
-        lines += [f"{sentence}  " for sentence in table["sentences"]]
-        lines += [""] * bool(table["sentences"])
-    lines += [f"{sentence}  " for sentence in record.get("skipped", ())]
+        lines += [*(f"- {sentence}" for sentence in table["sentences"]), ""]
+    lines += [f"- {sentence}" for sentence in record.get("skipped", ())]
     return "\n".join(lines).rstrip() + "\n\n"
 
 
@@ -119,9 +121,14 @@ PANELS = (
     ("echo", "64 connections x 20 B, depth 1", "Echo, 20 B", "µs a message"),
     ("echo", "64 connections x 20 B, depth 32", "Echo, 20 B, 32 in flight", "µs a message"),
     ("broadcast", "Broadcast to 1,000, 128 B, one", "Broadcast to 1,000", "µs a delivery"),
-    ("broadcast", "Broadcast to 1,000, 128 B, in", "the same in bursts of 8", "µs a delivery"),
+    (
+        "broadcast",
+        "Broadcast to 1,000, 128 B, in",
+        "Broadcast to 1,000, bursts of 8",
+        "µs a delivery",
+    ),
     ("handshakes", "Handshakes, 64", "Opening handshake", "µs a handshake"),
-    ("fan-in", "Fan-in: 15,000", "15,000 that say little", "µs a message"),
+    ("fan-in", "Fan-in: 15,000", "15,000 that each say little", "µs a message"),
 )
 """Of the plot of costs: benchmark, beginning of the question, title, unit."""
 

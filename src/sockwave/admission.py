@@ -6,16 +6,22 @@ them, until they lose patience.
 """
 
 import sys
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sockwave.address import Address, parse_address, spell
+from sockwave.core.arrival import Arrival, Entrance
 from sockwave.core.carrier import Carrier
-from sockwave.core.engine import Engine
+from sockwave.core.hub import Hub
 from sockwave.core.receiver import Receiver
+from sockwave.handshake import weigh
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import peers
 from sockwave.memory import MemoryWatch
+from sockwave.options import Options
+
+if TYPE_CHECKING:
+    from sockwave.host import Host
 
 # Descriptors that are no connections: listening sockets, files, and those of whom is turned away.
 _SPARE_COUNT = 64
@@ -28,13 +34,6 @@ _COUNT_WITHOUT_LIMIT = 1 << 16
 
 #: An IPv4 address, or the first half of an IPv6 one.
 Network: TypeAlias = str | bytes
-
-
-class Newcomer(Protocol):
-    """A connection whose opening handshake is under way."""
-
-    def dismiss(self, refused: OverLimit) -> None:
-        """Make room: it has waited for its peer for longer than anybody else."""
 
 
 class Farewell(Receiver):
@@ -76,17 +75,15 @@ def network_of(address: Address) -> Network | None:
     return str(parsed) if parsed.version == 4 else parsed.packed[:8]
 
 
-class Admission:
+class Admission(Entrance):
     """Lets connections in, or turns them away."""
 
-    def __init__(self, engine: Engine, limits: Limits, memory: MemoryWatch) -> None:
-        self._engine = engine
-        self._limits = limits
+    def __init__(self, host: "Host", hub: Hub, options: Options, memory: MemoryWatch) -> None:
+        self._engine = engine = hub.engine
+        self._limits = limits = options.limits
         self._memory = memory
         self._max_connections = resolve_max_connections(limits)
-        # Handshakes that wait for the peer, the oldest first, and for the application.
-        self._expected: dict[Newcomer, None] = {}
-        self._undecided: set[Newcomer] = set()
+        super().__init__(host, hub, memory, options, self._max_connections, weigh)
         self._farewells: set[Farewell] = set()
         # Only where they are counted.
         self._networks: dict[Carrier, Network] = {}
@@ -167,24 +164,15 @@ class Admission:
         nobody out who is quick. Where all wait for the application, raises OverLimit.
         """
         most = self._limits.max_handshakes
-        while most is not None and len(self._expected) + len(self._undecided) >= most:
+        while most is not None and len(self.expected) + len(self.undecided) >= most:
             refused = OverLimit("max_handshakes", 503, "too many handshakes are under way\n")
-            oldest = next(iter(self._expected), None)
-            if oldest is None:
+            carrier = next(iter(self.expected), None)
+            if carrier is None:
                 raise refused
-            self.settle(oldest)
+            oldest = self.expected[carrier]
+            self.settle(carrier)
             oldest.dismiss(refused)
 
-    def await_peer(self, newcomer: Newcomer) -> None:
-        """Note that a handshake waits for its peer."""
-        self._expected[newcomer] = None
-
-    def await_decision(self, newcomer: Newcomer) -> None:
-        """Note that a handshake waits for the application."""
-        self._expected.pop(newcomer, None)
-        self._undecided.add(newcomer)
-
-    def settle(self, newcomer: Newcomer) -> None:
-        """Note that a handshake is under way no more; nothing happens when it was not."""
-        self._expected.pop(newcomer, None)
-        self._undecided.discard(newcomer)
+    def arrivals(self) -> list[Arrival]:
+        """Give those of whom nothing has been read yet."""
+        return [one for one in self.expected.values() if isinstance(one, Arrival)]

@@ -60,6 +60,8 @@ class Ending:
         """
         host, engine = self._host, self._engine
         engine.stop_listening()
+        for arrival in host.admission.arrivals():
+            arrival.close()
         for visitor in list(host.visitors):
             visitor.close()
         for opening in list(host.openings):

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from sockwave.admission import Admission
 from sockwave.close import CloseCode
+from sockwave.core.arrival import Arrival
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
@@ -56,34 +57,40 @@ class Host(Emitter):
     # ---- carriers and requests
 
     def welcome(self, carrier: Carrier) -> None:
-        """Begin a new connection: as HTTP, whatever becomes of it."""
+        """Begin with a new connection."""
+        self.admission.welcome(carrier)
+
+    def let_in(self, carrier: Carrier) -> bool:
+        """Let a new connection in, or turn it away and give False."""
         options, address = self.options, carrier.remote_address
-        speaks_first = bool(options.proxy_protocol) and options.proxy_protocol.covers(address)
-        is_proxy = speaks_first or (
-            bool(options.trusted_proxies) and options.trusted_proxies.covers(address)
-        )
         # A proxy is counted for its clients, once it has told whose connection it is.
-        if not self.admission.enter(carrier, None if is_proxy else address):
-            return
-        visitor = HttpConnection(carrier, self)
-        self.visitors.add(visitor)
-        self.admission.await_peer(visitor)
-        if speaks_first:
-            carrier.receiver = Preamble(carrier, visitor, partial(self.introduce, visitor))
+        is_proxy = options.proxy_protocol.covers(address) or options.trusted_proxies.covers(address)
+        return self.admission.enter(carrier, None if is_proxy else address)
+
+    def introduce(self, arrival: Arrival) -> None:
+        """Learn whom a proxy brings, where one has to tell that first."""
+        carrier = arrival.carrier
+        if self.options.proxy_protocol.covers(carrier.remote_address):
+            carrier.receiver = Preamble(carrier, arrival, partial(self._introduced, arrival))
         else:
-            carrier.receiver = visitor
             self.meet(carrier)
 
-    def introduce(self, visitor: HttpConnection) -> None:
+    def _introduced(self, arrival: Arrival) -> None:
         """Take note of whom a proxy has brought."""
-        carrier = visitor.carrier
+        carrier = arrival.carrier
         try:
             if not self.options.trusted_proxies.covers(carrier.remote_address):
                 self.admission.count_address(carrier, carrier.remote_address)
         except OverLimit as refused:
-            visitor.dismiss(refused)
+            arrival.dismiss(refused)
         else:
             self.meet(carrier)
+
+    def visit(self, carrier: Carrier) -> HttpConnection:
+        """Begin a connection as HTTP, whatever becomes of it; its deadline has been set."""
+        visitor = HttpConnection(carrier, self)
+        self.visitors.add(visitor)
+        return visitor
 
     def meet(self, carrier: Carrier) -> None:
         """Tell of a new connection, as soon as it is known whose it is."""

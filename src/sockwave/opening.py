@@ -78,7 +78,7 @@ class Opening:
         self.server.openings.add(self)
         self.connection._begin(self, rest)
         if self.version == "draft76":
-            self.server.admission.await_peer(self)
+            self.server.admission.await_peer(self.carrier, self)
             self.connection._enter(ReadyState.WAITING)
             self.more_received()
         else:
@@ -86,7 +86,7 @@ class Opening:
 
     def decide(self) -> None:
         """Ask the application, where it wants to be asked."""
-        self.server.admission.settle(self)
+        self.server.admission.settle(self.carrier)
         self.connection._enter(ReadyState.HANDSHAKING)
         if self.carrier.is_closing:
             return
@@ -95,7 +95,7 @@ class Opening:
             hooks.insert(0, (self.server.options.authorize, 1))
         if hooks:
             self.carrier.pause_reading()
-            self.server.admission.await_decision(self)
+            self.server.admission.await_decision(self.carrier)
             offer = handshake.Handshake(self.head, self.connection, self.version, self.subprotocol)
             self.task = self.server.loop.create_task(self.ask(hooks, offer))
         else:
@@ -133,7 +133,7 @@ class Opening:
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""
-        self.server.admission.settle(self)
+        self.server.admission.settle(self.carrier)
         if self.carrier.is_closing:
             return
         if self.agreement is not None:
@@ -154,7 +154,7 @@ class Opening:
 
     def refuse(self, refused: Refused) -> None:
         """Answer with another status; what came behind the request is never read."""
-        self.server.admission.settle(self)
+        self.server.admission.settle(self.carrier)
         if isinstance(refused, OverLimit):
             self.server.tally.count(refused.limit)
         self.carrier.write(serialize_response(refused.status, refused.headers, refused.body))
@@ -196,6 +196,6 @@ class Opening:
     def connection_lost(self) -> None:
         """Stop: there is nobody left to answer."""
         self.server.openings.discard(self)
-        self.server.admission.settle(self)
+        self.server.admission.settle(self.carrier)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()

@@ -44,7 +44,9 @@ class Trust:
         """Tell whether the peer with this address is trusted."""
         if isinstance(address, str):
             return self._trusts_unix
-        return address is not None and self.covers_ip(parse_address(address[0]))
+        if not self._networks or address is None:
+            return False
+        return self.covers_ip(parse_address(address[0]))
 
     def covers_ip(self, address: IPAddress) -> bool:
         """Tell whether one IP address is trusted."""

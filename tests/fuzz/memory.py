@@ -51,9 +51,7 @@ class MemoryServer:
         """Give a peer that is past the opening handshake, in the steps that `Opening` takes."""
         peer = Peer(self)
         with running(self.loop):
-            visitor = peer.carrier.receiver
-            self.server.visitors.discard(visitor)
-            self.server.admission.settle(visitor)
+            self.server.admission.settle(peer.carrier)
             connection = Connection(self.server.hub, peer.carrier, version, b"")
             connection._begin(None, b"")
             if agreement is not None:

@@ -42,6 +42,7 @@ cdef class Carrier(Driver):
     cdef int end_reading(self) except -1
     cdef int ask_for(self, uint32_t tick) except -1
     cdef int begin_waiting(self) except -1
+    cpdef object set_deadline(self, object seconds)
     cdef int finish(self, bint linger) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1

@@ -53,12 +53,12 @@ cdef class Carrier(Driver):
     cdef int end_reading(self) except -1:
         """The peer has sent its last byte."""
         self.has_ended = True
-        self.watch_readable(False)
         if self.is_finished:
             return self.lose(None)
         if not self.is_closing:
-            return self.run(END_OF_STREAM, NULL, 0)
-        return 0
+            self.run(END_OF_STREAM, NULL, 0)
+        # Not before: most have lost their socket by now, and need not be watched for the end.
+        return 0 if self.is_lost else self.watch_readable(False)
 
     cdef int lose(self, object error) except -1:
         """Drop the socket; the receiver hears of it at the end of this turn, once.
@@ -228,7 +228,7 @@ cdef class Carrier(Driver):
         """Show this IP address and port as the peer's from now on, as a proxy has told them;
         "" for a host that is not known."""
 
-    def set_deadline(self, seconds):
+    cpdef object set_deadline(self, object seconds):
         """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier
         deadline; None clears it."""
         cdef Engine engine = self.engine

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint64_t
 
+from sockwave.core.carrier cimport Carrier
+from sockwave.core.hub cimport Hub
 from sockwave.core.keeper cimport Keeper
 
 cdef class Connection(Keeper):
@@ -12,6 +14,8 @@ cdef class Connection(Keeper):
     cdef readonly uint64_t id
     cdef readonly uint64_t dropped_count
 
+    cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1
+    cdef int open(self, bytes answer, str subprotocol) except -1
     cdef bint try_step(self, int step) except -1
     cdef int take_step(self, int step) except -1
     cdef int end_pings(self) except -1

@@ -1,5 +1,6 @@
 """A WebSocket connection as the application holds it."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
 from sockwave.core.carrier cimport Carrier
@@ -33,12 +34,16 @@ cdef class Connection(Keeper):
     """
 
     def __init__(self, Hub hub, Carrier line, str version, bytes head):
+        self.set_up(hub, line, VERSIONS.index(version), head)
+
+    cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1:
         global connection_count
-        super().__init__(line, version)
+        self.begin(line, version_index)
         connection_count += 1
         self.id = connection_count
         self.hub = hub
         self.head = head
+        return 0
 
     def __repr__(self):
         return f"<Connection {self.id} {self.version} {self.ready_state.name}>"
@@ -51,17 +56,23 @@ cdef class Connection(Keeper):
         self.inflater = self.hub.codecs.inflater_for(agreement)
 
     def _open(self, bytes answer, str subprotocol):
+        self.open(answer, subprotocol)
+
+    cdef int open(self, bytes answer, str subprotocol) except -1:
         """Send the answer to the handshake: from here on the connection can send and receive."""
         self.opening = None
         self.chosen_subprotocol = subprotocol
         self.line.set_deadline(None)
-        self.line.write(answer)
+        if not self.line.is_closing:
+            self.line.write_bytes(
+                answer, <const uint8_t*>PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer)
+            )
         self.hub.connections.join(self, self.id)
         self.enter(CONNECTED)
         if self.phase == CONNECTED:
             self.begin_keeping()
             self.hub.tell_server(CONNECTION, self, None)
-        self.go_on_later()
+        return self.go_on_later()
 
     cdef int entered(self, object state) except -1:
         self.emit(READY_STATE_CHANGE, state, None)

@@ -7,6 +7,7 @@ when it is added.
 import asyncio
 import difflib
 import inspect
+from types import CodeType
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -21,6 +22,9 @@ cdef extern from "Python.h":
     )
     bint PyCoro_CheckExact(PyObject* value)
     long PyLong_AsLong(object value) except? -1
+    ctypedef struct PyCodeObject:
+        int co_argcount, co_kwonlyargcount, co_flags
+    int CO_VARARGS
 
 # How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
 # codes are small integers, of which CPython keeps one object each.
@@ -55,14 +59,17 @@ cdef int count_taken(object listener, str event, int offered) except -1:
     """Say how many of the `offered` arguments a listener takes;
     TypeError when it wants more or other ones."""
     cdef int positional, required
+    cdef PyCodeObject* code
     function = getattr(listener, "__func__", listener)
-    code = getattr(function, "__code__", None)
-    if code is not None and not code.co_kwonlyargcount and not hasattr(function, "__wrapped__"):
-        # The usual case, some thirty times as fast as a signature.
-        bound = 1 if function is not listener else 0
-        positional = code.co_argcount - bound
-        required = positional - len(getattr(function, "__defaults__", None) or ())
-        if code.co_flags & inspect.CO_VARARGS:
+    found = getattr(function, "__code__", None)
+    if type(found) is CodeType and not hasattr(function, "__wrapped__") and (
+        len(function.__kwdefaults__ or ()) == (<PyCodeObject*>found).co_kwonlyargcount
+    ):
+        # The usual case, a hundred times as fast as a signature.
+        code = <PyCodeObject*>found
+        positional = code.co_argcount - (function is not listener)
+        required = positional - len(function.__defaults__ or ())
+        if code.co_flags & CO_VARARGS:
             positional = offered
     else:
         try:
@@ -95,7 +102,7 @@ cdef class Emitter:
 
     cdef int add(self, object event, object listener, bint once) except -1:
         cdef int number, offered
-        number, offered = self._event(event)
+        number, offered = self.find_event(event)
         if not callable(listener):
             raise TypeError(
                 f"a listener of {event!r} must be callable, not {type(listener).__name__}"
@@ -122,7 +129,8 @@ cdef class Emitter:
             self.only_code = 0
         return 0
 
-    def _event(self, event):
+    cdef tuple find_event(self, object event):
+        """Give an event's row of the table."""
         cdef dict table = self.event_table()
         found = table.get(event)
         if found is None:
@@ -155,7 +163,7 @@ cdef class Emitter:
 
     def off(self, event, listener):
         """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
-        cdef int number = self._event(event)[0]
+        cdef int number = self.find_event(event)[0]
         cdef tuple row = self.row()
         cdef Py_ssize_t i
         for i in range(len(row) - 2, -1, -2):
@@ -168,14 +176,14 @@ cdef class Emitter:
 
     def listeners(self, event):
         """List the listeners of `event`, in their order."""
-        cdef int number = self._event(event)[0]
+        cdef int number = self.find_event(event)[0]
         cdef tuple row = self.row()
         return [row[i] for i in range(0, len(row), 2) if row[i + 1] >> EVENT_SHIFT == number]
 
     def takers(self, event):
         """List the listeners of `event` with how many of its arguments each takes,
         for who calls them by itself."""
-        cdef int number = self._event(event)[0]
+        cdef int number = self.find_event(event)[0]
         cdef tuple row = self.row()
         cdef Py_ssize_t i
         found = []
@@ -264,7 +272,7 @@ cdef class Emitter:
 
     def emit_event(self, event, first=None, second=None):
         """Call the listeners of `event` with its arguments, and tell whether there was one."""
-        cdef int number = self._event(event)[0]
+        cdef int number = self.find_event(event)[0]
         return self.emit(number, first, second) == 1
 
     cdef int forget_listeners(self) except -1:

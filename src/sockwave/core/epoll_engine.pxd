@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from sockwave.core.epoll_socket cimport EpollSocket
 from sockwave.core.poller cimport Poller
 
 cdef enum:
@@ -18,6 +19,7 @@ cdef class EpollEngine(Poller):
     """Accepts connections and serves them by an epoll."""
     cdef dict listeners                 # fd → Listener
 
+    cdef int serve_peer(self, EpollSocket peer, uint32_t events) except -1
     cdef int watch(self, Listener listener) noexcept
     cdef int accept(self, Listener listener) except -1
     cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1

@@ -34,7 +34,7 @@ cdef class EpollEngine(Poller):
         self.listeners = {}
 
     cdef int serve_event(self, void* who, uint32_t events) except -1:
-        cdef EpollSocket peer = None
+        cdef EpollSocket peer
         if not events:
             return 0                # its socket has ended in this batch
         if who is NULL:
@@ -44,15 +44,21 @@ cdef class EpollEngine(Poller):
             if <uintptr_t>who & LISTENER_TAG:
                 self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
             else:
-                peer = <EpollSocket>who
-                peer.ready(events)
+                peer = <EpollSocket>who     # held: it may end in its own turn
+                self.serve_peer(peer, events)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            if peer is None:
-                self.tell(error, None)
-            else:
-                peer.fail(error)
+            self.tell(error, None)
+        return 0
+
+    cdef int serve_peer(self, EpollSocket peer, uint32_t events) except -1:
+        try:
+            peer.ready(events)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            peer.fail(error)
         return 0
 
     async def listen(self, socket_, make=None):
@@ -119,7 +125,9 @@ cdef class EpollEngine(Poller):
             return self.rest(listener, errno)
         self.doorman.can_accept()
         Py_INCREF(peer)             # the epoll's reference, until `drop`
-        return self.admit(peer)
+        self.admit(peer)
+        # Most have sent their request by now. To look costs less than to be told.
+        return self.serve_peer(peer, POLL_READ)
 
     cdef int rest(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.

@@ -11,6 +11,9 @@ from sockwave.core.writer cimport Writer
 cdef enum:
     DRAFT75
     DRAFT76
+    HYBI07
+    HYBI08
+    RFC6455
 
 cdef class Sender(Receiver):
     """Writes the frames of one conversation, in whatever version of the protocol it is."""

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Account
+from sockwave.core.carrier cimport Carrier
 from sockwave.core.codec cimport Deflater, Inflater
 from sockwave.core.flag cimport flag
 from sockwave.core.phases cimport Phased
@@ -37,6 +38,7 @@ cdef class Session(Phased):
     cdef set own_tasks(self)                    # those that end with it; None: not any more
     cdef int taker_ended(self) except -1
 
+    cdef int begin(self, Carrier line, int version_index) except -1
     cdef Reader take_reader(self)
     cdef int leave_reader(self) noexcept
     cdef int hold(self, const Input* given) except -1

@@ -1,9 +1,6 @@
 from typing import Protocol, type_check_only
 
-from sockwave.core.carrier import Carrier
 from sockwave.core.phases import Phased
-
-VERSIONS: tuple[str, ...]
 
 @type_check_only
 class Opening(Protocol):
@@ -12,8 +9,5 @@ class Opening(Protocol):
     def connection_lost(self) -> None: ...
 
 class Session(Phased):
-    def __init__(
-        self, line: Carrier, version: str, max_size: int, close_timeout: float
-    ) -> None: ...
     def _begin(self, opening: Opening, rest: bytes) -> None: ...
     def _take(self, size: int) -> bytes | None: ...

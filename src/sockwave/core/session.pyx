@@ -22,7 +22,6 @@ from sockwave.core.sender cimport DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
-from sockwave.core.sender import VERSIONS
 
 cdef enum:
     # What is inflated in the time that a small message takes, about: 1 MiB counts for 256.
@@ -32,16 +31,18 @@ cdef enum:
 cdef class Session(Phased):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
 
-    def __init__(self, Carrier line, str version):
+    cdef int begin(self, Carrier line, int version_index) except -1:
+        """Be the conversation of a carrier, in a version."""
         cdef HixieReader draft_reader
         self.line = line
-        self.version_index = VERSIONS.index(version)
+        self.version_index = version_index
         if self.is_draft():
             draft_reader = HixieReader(line.engine.max_size, 0)
             draft_reader.has_close = self.version_index == DRAFT76
             self.reader = draft_reader
         if line.engine.tariff.message.one_s or line.engine.tariff.byte.one_s:
             self.open_account()
+        return 0
 
     def __dealloc__(self):
         free(self.account)

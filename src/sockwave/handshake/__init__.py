@@ -11,9 +11,14 @@ from sockwave.errors import Refused
 from sockwave.handshake import hixie75, hixie76, rfc6455
 from sockwave.handshake.hixie75 import write_location
 from sockwave.handshake.hook import Handshake
-from sockwave.handshake.origin import check_origin, read_origin
+from sockwave.handshake.origin import check_origin, is_accepted, read_origin
 from sockwave.handshake.request import check_request
-from sockwave.handshake.subprotocol import choose_subprotocol, read_subprotocols
+from sockwave.handshake.subprotocol import (
+    choose_subprotocol,
+    find_first,
+    read_names,
+    read_subprotocols,
+)
 from sockwave.options import Options
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ __all__ = [
     "identify",
     "read_origin",
     "read_subprotocols",
+    "weigh",
 ]
 
 KEY3_SIZE = hixie76.KEY3_SIZE
@@ -94,6 +100,21 @@ def check(
     else:
         rfc6455.check(head)
     check_origin(head, version, options, secure, host)
+
+
+def weigh(
+    options: Options, host: str, origin: str | None, offer: str | None, *, secure: bool
+) -> str | None:
+    """Return the subprotocol for a plain request of RFC 6455's version, or None.
+
+    `core.plain` has found these values, and nothing else that would have to be judged. Raises
+    Refused; the options must hold no function of the application's.
+    """
+    if options.origin != "*" and not is_accepted(origin, options.origin, secure, host):
+        raise Refused(403, "this origin may not connect\n")
+    if offer is None or callable(options.subprotocol):
+        return None
+    return find_first(options.subprotocol, read_names([offer]))
 
 
 def answer(

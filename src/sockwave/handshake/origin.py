@@ -37,11 +37,11 @@ def check_origin(
     origin = read_origin(head, version)
     policy = options.origin
     own_host = host or head.headers["host"]
-    if policy != "*" and not _is_accepted(origin, policy, secure, own_host):
+    if policy != "*" and not is_accepted(origin, policy, secure, own_host):
         raise Refused(403, "this origin may not connect\n")
 
 
-def _is_accepted(origin: str | None, policy: object, secure: bool, host: str) -> bool:
+def is_accepted(origin: str | None, policy: object, secure: bool, host: str) -> bool:
     """Tell whether `policy` accepts `origin`; only a callable is asked about a missing one."""
     if callable(policy):
         accepted = policy(origin)

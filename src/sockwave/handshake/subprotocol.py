@@ -1,5 +1,6 @@
 """What the connection will be used for: RFC 6455, sections 1.9 and 4.2.2, item /subprotocol/."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
@@ -25,10 +26,16 @@ def read_subprotocols(head: "RequestHead") -> list[str]:
         offers = headers.get_all("websocket-protocol")
         if not offers:
             return []
+    if "sec-websocket-version" in headers:
+        return read_names(offers)
+    elements = split_list(offers, "Sec-WebSocket-Protocol")
+    return list(dict.fromkeys(name for part in elements for name in part.split(" ") if name))
+
+
+def read_names(offers: Sequence[str]) -> list[str]:
+    """Return the names in the values of Sec-WebSocket-Protocol, as `read_subprotocols` does."""
     names = split_list(offers, "Sec-WebSocket-Protocol")
-    if "sec-websocket-version" not in headers:
-        names = [name for element in names for name in element.split(" ") if name]
-    elif not all(map(is_token, names)):
+    if not all(map(is_token, names)):
         raise Refused(400, "expected tokens in Sec-WebSocket-Protocol\n")
     return list(dict.fromkeys(names))
 
@@ -45,8 +52,13 @@ def choose_subprotocol(head: "RequestHead", options: Options) -> str | None:
         if chosen is not None:
             check_chosen(chosen, offered)
         return chosen
+    return find_first(choice, offered)
+
+
+def find_first(ours: Sequence[str], offered: Sequence[str]) -> str | None:
+    """Return the first of ours that the client offered, or None."""
     if offered:
-        for name in choice:
+        for name in ours:
             if name in offered:
                 return name
     return None

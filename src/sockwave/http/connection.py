@@ -159,7 +159,7 @@ class HttpConnection(Departing):
         raw = self._scanner.cut(self._input)
         if raw is None:
             return False
-        self.application.admission.settle(self)
+        self.application.admission.settle(self.carrier)
         head = parse_head(raw, self.limits)
         if not wants_websocket(head):
             self._begin(head)

@@ -46,7 +46,7 @@ class Departing(Receiver):
         self._phase = Phase.OPEN
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lost = False
-        # From accept to the first head, whatever comes meanwhile.
+        # From accept to the first head, whatever comes meanwhile: that deadline has been set.
         self._patience = Patience(carrier, self.limits)
 
     def write(self, data: bytes) -> None:
@@ -109,6 +109,6 @@ class Departing(Receiver):
 
     def _leave(self, phase: Phase) -> None:
         """Be done with requests."""
-        self.application.admission.settle(self)
+        self.application.admission.settle(self.carrier)
         self._phase = phase
         self._input.clear()

@@ -15,7 +15,10 @@ class Wait(enum.Enum):
 
 
 class Patience:
-    """Sets the deadline of a carrier, and knows what it stands for."""
+    """Sets the deadline of a carrier, and knows what it stands for.
+
+    The first one, for a head, was set at accept.
+    """
 
     __slots__ = ("_carrier", "_limits", "_moved_size", "wait", "written_size")
 
@@ -25,7 +28,7 @@ class Patience:
         #: How many bytes were given to the carrier.
         self.written_size = 0
         self._moved_size = -1
-        self.begin(Wait.HEAD)
+        self.wait = Wait.HEAD
 
     def begin(self, wait: Wait) -> None:
         """Set the deadline anew."""

@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from typing import Protocol
+
+from sockwave.core.carrier import Carrier
+from sockwave.core.hub import Hub
+from sockwave.core.receiver import Receiver
+from sockwave.limits import OverLimit
+from sockwave.options import Options
+
+class Newcomer(Protocol):
+    def dismiss(self, refused: OverLimit) -> None: ...
+
+class Host(Protocol):
+    def let_in(self, carrier: Carrier) -> bool: ...
+    def introduce(self, arrival: Arrival) -> None: ...
+    def meet(self, carrier: Carrier) -> None: ...
+    def visit(self, carrier: Carrier) -> Receiver: ...
+
+class Memory(Protocol):
+    is_short: bool
+
+class Entrance:
+    expected: dict[Carrier, Newcomer]
+    undecided: set[Carrier]
+    def __init__(
+        self,
+        host: Host,
+        hub: Hub,
+        memory: Memory,
+        options: Options,
+        max_connections: int | None,
+        weigh: Callable[..., str | None],
+    ) -> None: ...
+    def welcome(self, carrier: Carrier) -> None: ...
+    def await_peer(self, carrier: Carrier, newcomer: Newcomer) -> None: ...
+    def await_decision(self, carrier: Carrier) -> None: ...
+    def settle(self, carrier: Carrier) -> None: ...
+
+class Arrival(Receiver):
+    carrier: Carrier
+    def close(self) -> None: ...
+    def dismiss(self, refused: OverLimit) -> None: ...

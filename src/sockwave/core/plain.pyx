@@ -1,0 +1,277 @@
+"""The opening request that nearly every client sends, known without weighing anything.
+
+RFC 6455, section 4.1, and RFC 9112, sections 3 and 5. What is plain here, `http` and `handshake`
+accept as well, as RFC 6455's version, where its origin and its subprotocols are accepted. Of
+everything else, well-formed or not, this says nothing: it is theirs to judge.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
+from libc.string cimport memcmp, memcpy
+
+cdef extern from "sha1.h" nogil:
+    enum: SHA1_SIZE
+    void sha1_digest(uint8_t* digest, const uint8_t* text, size_t size)
+
+# What a byte may be part of; a byte may be of several kinds.
+cdef enum:
+    TOKEN = 1                   # RFC 9110, 5.6.2: tchar
+    # Of a field's value: visible ASCII, SP and HTAB. RFC 9110, 5.5, lets other bytes pass for old
+    # times' sake: they are rare.
+    VALUE = 2
+    TARGET = 4                  # visible ASCII but "#", which begins a fragment
+    AUTHORITY = 8               # RFC 3986, 3.2.2 and 3.2.3: a host and its port
+    BASE64 = 16
+
+cdef uint8_t kinds[256]
+
+cdef enum:
+    GUID_SIZE = 36
+
+# RFC 6455, 1.3: what is hashed behind the key.
+cdef bytes GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+cdef const uint8_t* guid = <const uint8_t*>PyBytes_AS_STRING(GUID)
+
+cdef bytes DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+cdef const uint8_t* digits = <const uint8_t*>PyBytes_AS_STRING(DIGITS)
+
+cdef bytes ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Upgrade: websocket\r\n"
+    b"Connection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: "
+)
+
+
+cdef int fill_kinds() except -1:
+    cdef uint8_t byte
+    for byte in b"!#$%&'*+-.^_`|~":
+        kinds[byte] |= TOKEN
+    for byte in b"-._~!$&'()*+,;=%:[]":
+        kinds[byte] |= AUTHORITY
+    for byte in DIGITS:
+        kinds[byte] |= BASE64
+        if byte not in b"+/":
+            kinds[byte] |= TOKEN | AUTHORITY
+    for byte in range(0x20, 0x7F):
+        kinds[byte] |= VALUE
+        if byte not in b" #":
+            kinds[byte] |= TARGET
+    kinds[0x09] |= VALUE
+    return 0
+
+
+fill_kinds()
+
+
+cdef size_t run_of(const uint8_t* data, const uint8_t* end, uint8_t kind) noexcept nogil:
+    """Say how many bytes of a kind come next."""
+    cdef const uint8_t* at = data
+    while at < end and kinds[at[0]] & kind:
+        at += 1
+    return at - data
+
+
+cdef bint is_word(const uint8_t* data, size_t size, const char* word) noexcept nogil:
+    """Compare without case; `word` is in lower case, as long, and `data` has no control bytes.
+
+    0x20 is what tells a letter from its capital. No other two bytes of a token, or of those that
+    stand in the words here, differ in it alone where one of them is in `word`.
+    """
+    cdef size_t i
+    for i in range(size):
+        if data[i] | 0x20 != <uint8_t>word[i]:
+            return False
+    return True
+
+
+cdef int know(const uint8_t* name, size_t size) noexcept nogil:
+    """Say which field a name is that of."""
+    if size == 4:
+        return HOST if is_word(name, size, "host") else NO_MATTER
+    if size == 6:
+        return ORIGIN if is_word(name, size, "origin") else NO_MATTER
+    if size == 7:
+        return UPGRADE if is_word(name, size, "upgrade") else NO_MATTER
+    if size == 10:
+        return CONNECTION_OPTIONS if is_word(name, size, "connection") else NO_MATTER
+    if size == 14:
+        return OTHER_WAYS if is_word(name, size, "content-length") else NO_MATTER
+    if size < 17:
+        return NO_MATTER
+    if not is_word(name, 14, "sec-websocket-"):
+        return OTHER_WAYS if size == 17 and is_word(name, size, "transfer-encoding") else NO_MATTER
+    if size == 17 and is_word(name + 14, 3, "key"):
+        return KEY
+    if size == 21 and is_word(name + 14, 7, "version"):
+        return VERSION
+    if size == 24 and is_word(name + 14, 10, "extensions"):
+        return EXTENSIONS
+    if size == 22 and is_word(name + 14, 8, "protocol"):
+        return SUBPROTOCOLS
+    return OTHER_WAYS
+
+
+cdef bint parse_line(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil:
+    """Parse the request line; false where it asks for anything but GET of a path."""
+    cdef size_t target_size
+    if size < 5 or memcmp(data, b"GET /", 5) != 0:
+        return False
+    target_size = run_of(data + 4, data + size, TARGET)
+    found.line_size = 4 + target_size + 9
+    return (
+        size >= found.line_size + 2 and memcmp(data + 4 + target_size, b" HTTP/1.1\r\n", 11) == 0
+    )
+
+
+cdef bint parse_plain(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil:
+    """Parse a whole request head with nothing behind it, in one pass; false for what is not so."""
+    cdef const uint8_t* end = data + size
+    cdef const uint8_t* name
+    cdef size_t name_size
+    cdef Span value
+    cdef int known
+    if not parse_line(data, size, found):
+        return False
+    data += found.line_size + 2
+    found.block_size = end - data
+    found.field_count = 0
+    for known in range(KNOWN_COUNT):
+        found.counts[known] = 0
+    while end - data >= 2 and data[0] != c"\r":
+        name = data
+        name_size = run_of(data, end, TOKEN)
+        data += name_size
+        if not name_size or data == end or data[0] != c":":
+            return False
+        data += 1
+        value.data = data
+        value.size = run_of(data, end, VALUE)
+        data += value.size
+        if end - data < 2 or data[0] != c"\r" or data[1] != c"\n":
+            return False
+        data += 2
+        strip(&value)
+        known = know(name, name_size)
+        found.values[known] = value
+        found.counts[known] += 1
+        found.field_count += 1
+    return end - data == 2 and data[0] == c"\r" and data[1] == c"\n"
+
+
+cdef int strip(Span* value) noexcept nogil:
+    """Leave out the white space around a value."""
+    while value.size and (value.data[0] == c" " or value.data[0] == c"\t"):
+        value.data += 1
+        value.size -= 1
+    while value.size and (
+        value.data[value.size - 1] == c" " or value.data[value.size - 1] == c"\t"
+    ):
+        value.size -= 1
+    return 0
+
+
+cdef bint is_value(const Span* value, const char* word, size_t size) noexcept nogil:
+    return value.size == size and is_word(value.data, size, word)
+
+
+cdef bint check_plain(const PlainRequest* found) noexcept nogil:
+    """Say whether it is an opening handshake, with each field that counts at most once."""
+    cdef const Span* host = &found.values[HOST]
+    cdef const Span* key = &found.values[KEY]
+    cdef const Span* version = &found.values[VERSION]
+    cdef const Span* options = &found.values[CONNECTION_OPTIONS]
+    cdef const Span* origin = &found.values[ORIGIN]
+    if (
+        found.counts[OTHER_WAYS] or found.counts[ORIGIN] > 1
+        or found.counts[EXTENSIONS] > 1 or found.counts[SUBPROTOCOLS] > 1
+    ):
+        return False
+    if (
+        found.counts[HOST] != 1 or found.counts[UPGRADE] != 1
+        or found.counts[CONNECTION_OPTIONS] != 1
+        or found.counts[KEY] != 1 or found.counts[VERSION] != 1
+    ):
+        return False
+    if not host.size or run_of(host.data, host.data + host.size, AUTHORITY) != host.size:
+        return False
+    if not is_value(&found.values[UPGRADE], "websocket", 9):
+        return False
+    # Firefox asks for both. Other lists are as good, and rare.
+    if not is_value(options, "upgrade", 7) and not is_value(options, "keep-alive, upgrade", 19):
+        return False
+    if version.size != 2 or memcmp(version.data, b"13", 2) != 0:
+        return False
+    # A tab is part of a value, but not of an origin.
+    if found.counts[ORIGIN] and has_tab(origin):
+        return False
+    # 4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded".
+    return (
+        key.size == KEY_SIZE and key.data[22] == c"=" and key.data[23] == c"="
+        and run_of(key.data, key.data + 22, BASE64) == 22
+    )
+
+
+cdef bint has_tab(const Span* value) noexcept nogil:
+    cdef size_t i
+    for i in range(value.size):
+        if value.data[i] == c"\t":
+            return True
+    return False
+
+
+cdef int write_accept(uint8_t* out, const uint8_t* key) noexcept nogil:
+    """Write the ACCEPT_SIZE bytes of Sec-WebSocket-Accept for a key of KEY_SIZE bytes.
+
+    4.2.2: "concatenating the value of the |Sec-WebSocket-Key| header field in the client's
+    handshake […] with the string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"", the SHA-1 of it, "and
+    then base64-encoding".
+    """
+    cdef uint8_t text[KEY_SIZE + GUID_SIZE]
+    cdef uint8_t digest[SHA1_SIZE + 1]
+    cdef uint32_t three
+    cdef int i
+    memcpy(text, key, KEY_SIZE)
+    memcpy(text + KEY_SIZE, guid, GUID_SIZE)
+    sha1_digest(digest, text, KEY_SIZE + GUID_SIZE)
+    digest[SHA1_SIZE] = 0       # 21 bytes are 28 digits, of which the last stands for nothing
+    for i in range(0, SHA1_SIZE, 3):
+        three = <uint32_t>digest[i] << 16 | <uint32_t>digest[i + 1] << 8 | digest[i + 2]
+        out[0] = digits[three >> 18]
+        out[1] = digits[three >> 12 & 63]
+        out[2] = digits[three >> 6 & 63]
+        out[3] = digits[three & 63]
+        out += 4
+    out[-1] = c"="
+    return 0
+
+
+cpdef bytes write_answer(bytes key, bytes fields):
+    """Write the 101 response to a request with this key, `fields` included, which end in CRLF.
+
+    Raises ValueError for a key of any other size than 24 bytes.
+    """
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(ANSWER) + ACCEPT_SIZE + 4 + PyBytes_GET_SIZE(fields)
+    cdef bytes answer
+    cdef uint8_t* out
+    if PyBytes_GET_SIZE(key) != KEY_SIZE:
+        raise ValueError(f"key: expected {KEY_SIZE} bytes, given {len(key)}")
+    answer = PyBytes_FromStringAndSize(NULL, size)
+    out = <uint8_t*>PyBytes_AS_STRING(answer)
+    memcpy(out, PyBytes_AS_STRING(ANSWER), PyBytes_GET_SIZE(ANSWER))
+    out += PyBytes_GET_SIZE(ANSWER)
+    write_accept(out, <const uint8_t*>PyBytes_AS_STRING(key))
+    out += ACCEPT_SIZE
+    memcpy(out, b"\r\n", 2)
+    memcpy(out + 2, PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
+    memcpy(out + 2 + PyBytes_GET_SIZE(fields), b"\r\n", 2)
+    return answer
+
+
+def is_plain(bytes raw):
+    """Tell whether these bytes are one plain opening request, and nothing else."""
+    cdef PlainRequest found
+    return (
+        parse_plain(<const uint8_t*>PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), &found)
+        and check_plain(&found)
+    )
