@@ -347,9 +347,8 @@ cdef class Writer(Backlog):
         if self.waiters is None:
             return 0
         self.cork.has_called_out = True
-        while self.waiters:
-            if not self.waiters[0].done():
-                self.waiters[0].set_result(None)
-            self.waiters.pop(0)         # now: who could not be woken is woken by the end
-        self.waiters = None
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters = None             # not before: who could not be woken is woken by the end
         return 0
