@@ -12,6 +12,8 @@ cdef class Target:
     cdef Records records        # the buffers that they share
     cdef readonly bytes request
     cdef bint offers            # asks for permessage-deflate
+    cdef bytes right_answer     # the last one, and what it agreed on
+    cdef str agreement
 
 cdef class Client:
     """One connection to a target. Nothing here waits, but for `dial`."""
@@ -38,3 +40,4 @@ cdef class Client:
     cdef int shake_hands(self) except -1
     cdef int send_sealed(self) except -1
     cdef int judge_answer(self) except -1
+    cdef int read_answer(self) except -1

@@ -115,7 +115,17 @@ cdef class Client:
         return self.is_open
 
     cdef int judge_answer(self) except -1:
-        """Raise unless the server has accepted, as section 4.1 has it checked."""
+        """Raise unless the server has accepted; what was right once need not be read again."""
+        if self.answer != self.target.right_answer:
+            self.read_answer()
+            self.target.right_answer = self.answer
+            self.target.agreement = self.agreement
+        self.agreement = self.target.agreement
+        self.answer = None
+        return 0
+
+    cdef int read_answer(self) except -1:
+        """Check what section 4.1 has checked."""
         head, _, behind = self.answer.partition(b"\r\n\r\n")
         status, *lines = head.decode("latin-1").split("\r\n")
         fields = {}
@@ -129,7 +139,6 @@ cdef class Client:
         self.agreement = fields.get("sec-websocket-extensions")
         if (self.agreement is not None) is not self.target.offers:
             raise LoadError(f"the server's answer to the offer is {self.agreement!r}")
-        self.answer = None
         return 0
 
     # ---- bytes in

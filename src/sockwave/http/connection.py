@@ -1,35 +1,21 @@
 """One HTTP/1.1 connection, until it ends or becomes a WebSocket: RFC 9112, section 9."""
 
-import asyncio
-import enum
-from collections.abc import Awaitable
-from typing import Any
-
 from sockwave.address import Address
 from sockwave.core.carrier import Carrier
-from sockwave.core.receiver import Receiver
 from sockwave.errors import Refused
 from sockwave.http.application import Application
 from sockwave.http.check import parse_head
+from sockwave.http.departure import Departing, Phase
 from sockwave.http.exchange import Exchange
 from sockwave.http.head import RequestHead
-from sockwave.http.patience import Patience, Wait
+from sockwave.http.patience import Wait
 from sockwave.http.scanner import HeadScanner
 from sockwave.http.semantics import wants_websocket
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import OverLimit
 
 
-class Phase(enum.Enum):
-    """Where a connection stands; it only moves downwards."""
-
-    OPEN = enum.auto()  #: requests are read and answered
-    UPGRADED = enum.auto()  #: the carrier belongs to the application
-    DRAINING = enum.auto()  #: the last answer is on its way, what arrives is dropped
-    ENDED = enum.auto()  #: the carrier has been told to close
-
-
-class HttpConnection(Receiver):
+class HttpConnection(Departing):
     """The receiver of a carrier from accept on.
 
     Requests are answered in order: the next one is begun when the answer before it is finished, and
@@ -37,43 +23,24 @@ class HttpConnection(Receiver):
     """
 
     __slots__ = (
-        "__weakref__",
         "_advancing",
         "_closing",
         "_eof",
         "_exchange",
-        "_input",
-        "_lost",
-        "_patience",
         "_paused",
-        "_phase",
         "_postponed",
         "_scanner",
-        "_tasks",
-        "application",
-        "carrier",
-        "limits",
-        "loop",
     )
 
     def __init__(self, carrier: Carrier, application: Application) -> None:
-        self.carrier = carrier
-        self.application = application
-        self.limits = application.limits
-        self.loop = application.loop
-        self._input = bytearray()
+        super().__init__(carrier, application)
         self._scanner = HeadScanner(self.limits)
-        self._phase = Phase.OPEN
         self._exchange: Exchange | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._advancing = False
         self._postponed = False
         self._paused = False
         self._closing = False
         self._eof = False
-        self._lost = False
-        # From accept to the first head, whatever comes meanwhile: that deadline has been set.
-        self._patience = Patience(carrier, self.limits)
 
     @property
     def held_size(self) -> int:
@@ -116,13 +83,6 @@ class HttpConnection(Receiver):
             self.application.tally.count("handshake_timeout" if is_new else "keep_alive_timeout")
             self._end()
 
-    def connection_lost(self, error: OSError | None) -> None:
-        """Cancel everything that works for a peer that is gone."""
-        self._lost = True
-        self._leave(Phase.ENDED)
-        for task in list(self._tasks):
-            task.cancel()
-
     # ---- what the server asks for ----
 
     def close(self) -> None:
@@ -131,29 +91,7 @@ class HttpConnection(Receiver):
         if self._phase is Phase.OPEN and self._exchange is None:
             self._end()
 
-    def dismiss(self, refused: OverLimit) -> None:
-        """Make room for somebody else's handshake, while nothing has been asked."""
-        self._leave(Phase.ENDED)
-        self.application.admission.turn_away(self.carrier, refused)
-
-    def hold(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task, and cancel it when the connection goes."""
-        if self._lost:
-            task.cancel()
-        else:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
     # ---- what an exchange asks for ----
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes."""
-        self._patience.written_size += len(data)
-        self.carrier.write(data)
-
-    def drained(self) -> Awaitable[None]:
-        """Return what is done when the backlog is under the high-water mark."""
-        return self.carrier.drained()
 
     def address_of(self, head: RequestHead) -> Address:
         """Whom a request is from."""
@@ -179,11 +117,6 @@ class HttpConnection(Receiver):
     def expect_body(self) -> None:
         """Begin to count the time that the peer takes for the next bytes of the body."""
         self._patience.begin(Wait.EXCHANGE)
-
-    def abort(self) -> None:
-        """Drop the connection."""
-        self._leave(Phase.ENDED)
-        self.carrier.abort()
 
     # ---- requests ----
 
@@ -293,7 +226,7 @@ class HttpConnection(Receiver):
         # Else a body went wrong behind its answer, and cannot be answered once more.
         self._end()
 
-    # ---- flow, time and end ----
+    # ---- flow and time ----
 
     def _settle(self) -> None:
         """Bring reading and the deadline in line with what is being waited for."""
@@ -326,35 +259,8 @@ class HttpConnection(Receiver):
             return True
         return self._input.count(b"\r\n\r\n") >= self.limits.pipelined_count
 
-    def _end(self) -> None:
-        """Close the carrier when the peer has taken nearly everything that was written to it."""
-        try:
-            self._leave(Phase.DRAINING)
-            self._patience.begin(Wait.EXCHANGE)
-            if self.carrier.backlog_size > self.limits.high_water:
-                self.hold(self.loop.create_task(self._close_drained()))
-            else:
-                self._close_carrier()
-        except BaseException:
-            # Half of it has been done, and nothing else would end it.
-            self.carrier.abort()
-            raise
-
-    async def _close_drained(self) -> None:
-        """Close the carrier behind a large answer."""
-        await self.carrier.drained()
-        self._patience.begin(Wait.EXCHANGE)
-        self._close_carrier()
-
-    def _close_carrier(self) -> None:
-        self._leave(Phase.ENDED)
-        self.carrier.close()
-
     def _leave(self, phase: Phase) -> None:
-        """Be done with requests."""
-        self.application.admission.settle(self.carrier)
-        self._phase = phase
-        self._input.clear()
+        super()._leave(phase)
         if self._exchange is not None:
             self._exchange.fail()
             self._exchange = None

@@ -1,0 +1,20 @@
+/* Asks for memory some time before it is read. Nothing happens where there is none. */
+#ifndef SOCKWAVE_FETCH_H
+#define SOCKWAVE_FETCH_H
+
+#include <stddef.h>
+
+#define CACHE_LINE_SIZE 64
+
+static inline void fetch(const void *data, size_t size)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    for (size_t i = 0; i < size; i += CACHE_LINE_SIZE)
+        __builtin_prefetch((const char *)data + i);
+#else
+    (void)data;
+    (void)size;
+#endif
+}
+
+#endif
