@@ -56,11 +56,6 @@ def deflate(payload: bytes) -> bytes:
     return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
 
 
-def inflate(payload: bytes) -> bytes:
-    """Give a compressed message as it was (RFC 7692, section 7.2.2)."""
-    return zlib.decompressobj(wbits=-15).decompress(payload + TAIL)
-
-
 class Client(asyncio.Protocol):
     """One connection: messages and control frames go to `hear(opcode, payload)`.
 
@@ -73,6 +68,7 @@ class Client(asyncio.Protocol):
         self.input = bytearray()
         self.pieces = b""  # of a message that is not whole yet
         self.is_deflated = False
+        self.inflater = zlib.decompressobj(wbits=-15)  # RFC 7692, section 7.2.2
         #: The status of the answer to the handshake; -1 when the server hung up instead.
         self.opened: asyncio.Future[int] = loop.create_future()
         #: What ended it: a close code, 1006 without one.
@@ -166,7 +162,9 @@ class Client(asyncio.Protocol):
             self.pieces += payload
             if first_byte & 0x80:
                 message, self.pieces = self.pieces, b""
-                self.hear(self.opcode, inflate(message) if self.is_deflated else message)
+                if self.is_deflated:
+                    message = self.inflater.decompress(message + TAIL)
+                self.hear(self.opcode, message)
         del data[:at]
 
     def write(self, data: bytes) -> None:

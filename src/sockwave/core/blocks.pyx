@@ -30,7 +30,9 @@ cdef extern from "Python.h":
 cdef enum:
     ASCII = 127
     SPARE_COUNT = 16
-    # Of all of them together, for a tick or two at most.
+    # Of one, so that no message costs more than another of its size would; and of all of them
+    # together, for a tick or two at most.
+    LARGEST_SPARE_SIZE = 4194304
     MAX_SPARE_SIZE = 16777216
 
 # A message that was delivered, and how many ticks ago at least.
@@ -157,7 +159,8 @@ cdef int offer_spare(object message) noexcept:
     global spare_count, spare_size
     cdef size_t size = size_of(<PyObject*>message)
     if (
-        spare_count < SPARE_COUNT and size <= MAX_SPARE_SIZE - spare_size
+        spare_count < SPARE_COUNT
+        and size <= LARGEST_SPARE_SIZE and size <= MAX_SPARE_SIZE - spare_size
         and block_is_plain(<PyObject*>message)
     ):
         Py_INCREF(message)

@@ -4,7 +4,6 @@ from libc.stdint cimport uint8_t
 
 cdef enum:
     KEY_SIZE = 24               # of Sec-WebSocket-Key: 16 bytes in base64
-    ACCEPT_SIZE = 28            # of Sec-WebSocket-Accept: 20 bytes in base64
 
 cdef struct Span:
     const uint8_t* data
@@ -33,5 +32,4 @@ cdef struct PlainRequest:
 
 cdef bint parse_plain(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil
 cdef bint check_plain(const PlainRequest* found) noexcept nogil
-cdef int write_accept(uint8_t* out, const uint8_t* key) noexcept nogil
 cpdef bytes write_answer(bytes key, bytes fields)

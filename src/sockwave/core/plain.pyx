@@ -5,13 +5,11 @@ accept as well, as RFC 6455's version, where its origin and its subprotocols are
 everything else, well-formed or not, this says nothing: it is theirs to judge.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint32_t
-from libc.string cimport memcmp, memcpy
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 
-cdef extern from "sha1.h" nogil:
-    enum: SHA1_SIZE
-    void sha1_digest(uint8_t* digest, const uint8_t* text, size_t size)
+from binascii import b2a_base64
+from hashlib import sha1
 
 # What a byte may be part of; a byte may be of several kinds.
 cdef enum:
@@ -25,15 +23,10 @@ cdef enum:
 
 cdef uint8_t kinds[256]
 
-cdef enum:
-    GUID_SIZE = 36
-
 # RFC 6455, 1.3: what is hashed behind the key.
 cdef bytes GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-cdef const uint8_t* guid = <const uint8_t*>PyBytes_AS_STRING(GUID)
 
 cdef bytes DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-cdef const uint8_t* digits = <const uint8_t*>PyBytes_AS_STRING(DIGITS)
 
 cdef bytes ANSWER = (
     b"HTTP/1.1 101 Switching Protocols\r\n"
@@ -220,30 +213,14 @@ cdef bint has_tab(const Span* value) noexcept nogil:
     return False
 
 
-cdef int write_accept(uint8_t* out, const uint8_t* key) noexcept nogil:
-    """Write the ACCEPT_SIZE bytes of Sec-WebSocket-Accept for a key of KEY_SIZE bytes.
+cdef bytes accept_value(bytes key):
+    """Give the value of Sec-WebSocket-Accept.
 
     4.2.2: "concatenating the value of the |Sec-WebSocket-Key| header field in the client's
     handshake […] with the string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"", the SHA-1 of it, "and
     then base64-encoding".
     """
-    cdef uint8_t text[KEY_SIZE + GUID_SIZE]
-    cdef uint8_t digest[SHA1_SIZE + 1]
-    cdef uint32_t three
-    cdef int i
-    memcpy(text, key, KEY_SIZE)
-    memcpy(text + KEY_SIZE, guid, GUID_SIZE)
-    sha1_digest(digest, text, KEY_SIZE + GUID_SIZE)
-    digest[SHA1_SIZE] = 0       # 21 bytes are 28 digits, of which the last stands for nothing
-    for i in range(0, SHA1_SIZE, 3):
-        three = <uint32_t>digest[i] << 16 | <uint32_t>digest[i + 1] << 8 | digest[i + 2]
-        out[0] = digits[three >> 18]
-        out[1] = digits[three >> 12 & 63]
-        out[2] = digits[three >> 6 & 63]
-        out[3] = digits[three & 63]
-        out += 4
-    out[-1] = c"="
-    return 0
+    return b2a_base64(sha1(key + GUID, usedforsecurity=False).digest(), newline=False)
 
 
 cpdef bytes write_answer(bytes key, bytes fields):
@@ -251,21 +228,9 @@ cpdef bytes write_answer(bytes key, bytes fields):
 
     Raises ValueError for a key of any other size than 24 bytes.
     """
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(ANSWER) + ACCEPT_SIZE + 4 + PyBytes_GET_SIZE(fields)
-    cdef bytes answer
-    cdef uint8_t* out
     if PyBytes_GET_SIZE(key) != KEY_SIZE:
         raise ValueError(f"key: expected {KEY_SIZE} bytes, given {len(key)}")
-    answer = PyBytes_FromStringAndSize(NULL, size)
-    out = <uint8_t*>PyBytes_AS_STRING(answer)
-    memcpy(out, PyBytes_AS_STRING(ANSWER), PyBytes_GET_SIZE(ANSWER))
-    out += PyBytes_GET_SIZE(ANSWER)
-    write_accept(out, <const uint8_t*>PyBytes_AS_STRING(key))
-    out += ACCEPT_SIZE
-    memcpy(out, b"\r\n", 2)
-    memcpy(out + 2, PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
-    memcpy(out + 2 + PyBytes_GET_SIZE(fields), b"\r\n", 2)
-    return answer
+    return ANSWER + accept_value(key) + b"\r\n" + fields + b"\r\n"
 
 
 def is_plain(bytes raw):
