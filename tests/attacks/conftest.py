@@ -168,6 +168,8 @@ async def unharmed(victim: Victim, bystander_count: int) -> AsyncIterator[None]:
     before = victim.size_before
     grown = await measure_growth(victim, own, before * 0.05)
     assert grown <= before * 0.05, f"{grown / MIB:.2f} MiB more than {before / MIB:.1f} MiB"
+    await bystanders.close()
+    await settle(victim, 0)
 
 
 async def measure_growth(victim: Victim, own_size: int, allowed: float) -> int:
@@ -178,8 +180,6 @@ async def measure_growth(victim: Victim, own_size: int, allowed: float) -> int:
         await asyncio.sleep(0.05)
         await victim.ask("settle")
     return grown
-    await bystanders.close()
-    await settle(victim, 0)
 
 
 async def settle(victim: Victim, connections: int) -> None:

@@ -115,7 +115,8 @@ cdef object cannot_decode():
     try:
         raise_pending()
     except UnicodeDecodeError:
-        return None
+        pass
+    return None
 
 
 # ---- messages that were
