@@ -95,6 +95,7 @@ async def test_text_that_was_interned_stays_what_it_was(start_server: StartServe
     for _ in range(3):
         assert await exchange(wire, conn, "b" * SPARE_SIZE) == "b" * SPARE_SIZE
     assert sys.intern("a" * SPARE_SIZE) == "a" * SPARE_SIZE
+    await wire.shake_close()
     await server.close()  # what is interned is looked for once more when it goes
 
 
@@ -192,5 +193,6 @@ async def test_memory_is_let_go_with_the_last_server(start_server: StartServer) 
     wire, conn = await connect_both(server)
     with traced() as grown_size:
         await exchange(wire, conn, b"x" * MEBIBYTE)
+        await wire.shake_close()
         await server.close()
         assert grown_size() < MEBIBYTE // 2
