@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from sockwave.core.blocks cimport size_of
 from sockwave.core.engine cimport HEADROOM_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.session cimport Session
@@ -49,9 +50,11 @@ cdef class ExactCarrier(TransportCarrier):
         if not isinstance(self.receiver, Session):
             return 0
         session = self.receiver
+        if session.reader is None:      # nothing is under way
+            return 0
         size = session.reader.held_size
         if session.reader.message is not NULL:
-            size += PyBytes_GET_SIZE(<object>session.reader.message)
+            size += size_of(session.reader.message)
         return size
 
 

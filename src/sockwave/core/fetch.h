@@ -9,6 +9,8 @@
 static inline void fetch(const void *data, size_t size)
 {
 #if defined(__GNUC__) || defined(__clang__)
+    if (data == NULL)
+        return;
     for (size_t i = 0; i < size; i += CACHE_LINE_SIZE)
         __builtin_prefetch((const char *)data + i);
 #else
