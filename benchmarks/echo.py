@@ -20,7 +20,9 @@ PEERS += ",socketify,ws,floor"
 TLS_QUESTIONS = "64x1KiB"
 TLS_PEERS = "sockwave,sockwave-run,sockwave-portable,picows,picows-uvloop,websockets,aiohttp"
 DEFLATE_QUESTIONS = "64x1KiB"
-DEFLATE_PEERS = "sockwave-zlib-ng,sockwave-zlib,websockets,aiohttp,aiohttp-zlib-ng,ws"
+DEFLATE_PEERS = (
+    "sockwave-zlib-ng,sockwave-zlib,sockwave-context,websockets,aiohttp,aiohttp-zlib-ng,ws"
+)
 DEFLATE_TLS_PEERS = "sockwave-zlib-ng,sockwave-zlib,websockets,aiohttp,aiohttp-zlib-ng"
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 

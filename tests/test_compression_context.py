@@ -33,7 +33,9 @@ HISTORY_SIZE = 1024
 
 def remembering(history_size: int = HISTORY_SIZE, **others: Any) -> Deflate:
     """Give settings under which everything is compressed, behind so much of what was before."""
-    return Deflate(threshold=0, server_history_size=history_size, **others)
+    return Deflate(
+        threshold=0, server_context_takeover=True, server_history_size=history_size, **others
+    )
 
 
 @pytest.fixture(params=["zlib", "zlib_ng.zlib_ng"])
@@ -157,10 +159,10 @@ async def test_client_that_forgoes_the_context_is_sent_messages_that_stand_alone
     assert len(set(payloads)) == 1
 
 
-async def test_similar_messages_take_less_than_one_alone_by_default(
+async def test_similar_messages_take_less_than_one_alone(
     start_server: StartServer, library: Any
 ) -> None:
-    client, conn = await accept(await start_server(compression=True))
+    client, conn = await accept(await start_server(compression=remembering()))
     sizes = []
     for i in range(20):
         conn.send(some_json(1024, seed=i))
@@ -434,7 +436,9 @@ ODD_SIZE = 4747
 async def test_history_is_held_only_by_who_was_sent_something_compressed(
     start_server: StartServer, traced: None
 ) -> None:
-    shape = Deflate(server_history_size=ODD_SIZE, server_max_window_bits=15)
+    shape = Deflate(
+        server_context_takeover=True, server_history_size=ODD_SIZE, server_max_window_bits=15
+    )
     server = await start_server(compression=shape)
     ends = [await accept(server) for _ in range(3)]
     for _, conn in ends:
@@ -452,7 +456,9 @@ async def test_history_is_held_only_by_who_was_sent_something_compressed(
 async def test_history_goes_with_its_connection_however_that_ends(
     start_server: StartServer, traced: None
 ) -> None:
-    shape = Deflate(server_history_size=ODD_SIZE, server_max_window_bits=15)
+    shape = Deflate(
+        server_context_takeover=True, server_history_size=ODD_SIZE, server_max_window_bits=15
+    )
     server = await start_server(compression=shape)
     kept = []  # the application may hold on to its connections
 

@@ -23,7 +23,7 @@ FULL = Deflate(
     server_history_size=32768,
     client_context_takeover=True,
 )
-NOTHING_REMEMBERED = Deflate(server_context_takeover=False)
+REMEMBERS = Deflate(server_context_takeover=True)
 
 
 def agree(*values: str, settings: Deflate = FULL) -> Agreement:
@@ -36,13 +36,13 @@ def agree(*values: str, settings: Deflate = FULL) -> Agreement:
 # ---- settings ------------------------------------------------------------------------------------
 
 
-def test_defaults_remember_little_of_what_is_sent_and_nothing_of_what_comes() -> None:
+def test_defaults_remember_nothing() -> None:
     assert dataclasses.asdict(DEFAULT) == {
         "server_max_window_bits": 12,
         "client_max_window_bits": 12,
         "memory_level": 5,
         "level": 2,
-        "server_context_takeover": True,
+        "server_context_takeover": False,
         "server_history_size": 1024,
         "client_context_takeover": False,
         "threshold": 1024,
@@ -117,28 +117,29 @@ def test_compression_of_another_type_is_refused(value: Any) -> None:
 def test_plain_offer_gets_what_the_server_has() -> None:
     assert agree("permessage-deflate").answer == "permessage-deflate"
     assert agree("permessage-deflate", settings=DEFAULT).answer == (
-        "permessage-deflate; client_no_context_takeover; server_max_window_bits=12"
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+        "server_max_window_bits=12"
     )
 
 
-def test_offer_of_a_browser_gets_the_defaults() -> None:
+def test_offer_of_a_browser_gets_all_four_parameters() -> None:
     found = agree("permessage-deflate; client_max_window_bits", settings=DEFAULT)
-    assert found.answer == (
-        "permessage-deflate; client_no_context_takeover; "
-        "server_max_window_bits=12; client_max_window_bits=12"
-    )
-    assert (found.server_window_bits, found.client_window_bits) == (12, 12)
-    assert (found.server_context_takeover, found.client_context_takeover) == (True, False)
-
-
-def test_server_that_remembers_nothing_answers_with_all_four_parameters() -> None:
-    offer = "permessage-deflate; client_max_window_bits"
-    found = agree(offer, settings=NOTHING_REMEMBERED)
     assert found.answer == (
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
         "server_max_window_bits=12; client_max_window_bits=12"
     )
-    assert not found.server_context_takeover
+    assert (found.server_window_bits, found.client_window_bits) == (12, 12)
+    assert (found.server_context_takeover, found.client_context_takeover) == (False, False)
+
+
+def test_server_that_remembers_does_not_answer_that_it_does_not() -> None:
+    offer = "permessage-deflate; client_max_window_bits"
+    found = agree(offer, settings=REMEMBERS)
+    assert found.answer == (
+        "permessage-deflate; client_no_context_takeover; "
+        "server_max_window_bits=12; client_max_window_bits=12"
+    )
+    assert found.server_context_takeover
 
 
 def test_client_decides_that_there_is_no_server_context_takeover() -> None:

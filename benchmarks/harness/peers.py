@@ -83,6 +83,7 @@ PEERS = {
     "sockwave-portable": describe("sockwave", arguments="--portable-tls"),
     "sockwave-zlib": describe("sockwave", arguments="--zlib zlib"),
     "sockwave-zlib-ng": describe("sockwave", "zlib-ng", arguments="--zlib zlib-ng"),
+    "sockwave-context": describe("sockwave", "zlib-ng", arguments="--zlib zlib-ng --context"),
     "sockwave-cli": Peer("sockwave", ("sockwave",), command=("-m", "sockwave", "echo")),
     "picows": describe("picows"),
     "picows-uvloop": describe("picows", "uvloop", arguments="--loop uvloop"),

@@ -14,7 +14,8 @@ MAX_SIZE = 16 << 20
 def parse_arguments(*loops: str) -> argparse.Namespace:
     """Read ``--port``, ``--loop`` (asyncio, uvloop, or one of `loops`), ``--compression``, ...
 
-    ``--engine`` is sockwave's; ``--zlib`` names what compresses, where a library lets one choose;
+    ``--engine`` is sockwave's; ``--zlib`` names what compresses, where a library lets one choose,
+    and ``--context`` lets messages refer to those before them, which sockwave's do on demand;
     ``--silent`` asks for a listener that does nothing; ``--max-size`` is that of a message;
     ``--listener``, ``--reuse-port`` and ``--work`` (numbers added up for each message) are
     sockwave's too.
@@ -29,6 +30,7 @@ def parse_arguments(*loops: str) -> argparse.Namespace:
     parser.add_argument("--reuse-port", action="store_true")
     parser.add_argument("--work", type=int, default=0)
     parser.add_argument("--max-size", type=int, default=MAX_SIZE)
+    parser.add_argument("--context", action="store_true")
     parser.add_argument("--zlib", choices=["default", "zlib", "zlib-ng"], default="default")
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")

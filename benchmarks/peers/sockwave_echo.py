@@ -73,12 +73,15 @@ def create_worker(count: int) -> Callable[[sockwave.Connection], None]:
 def create_echo(arguments: argparse.Namespace) -> sockwave.Server:
     if arguments.zlib == "zlib":
         sockwave.deflate.library = zlib
+    compression = arguments.compression
+    if compression and arguments.context:
+        compression = sockwave.Deflate(server_context_takeover=True)
     limits: dict[str, Any] = {}
     if arguments.silent:
         limits["control_rate"] = None  # a ping of the load's comes with each batch
     server = sockwave.create_server(
         engine=arguments.engine,
-        compression=arguments.compression,
+        compression=compression,
         max_size=arguments.max_size,
         max_backlog=2 * arguments.max_size,
         ping_interval=None,
