@@ -17,9 +17,10 @@ ACCEPT_QUEUE_COUNT = 4096
 #: make anything faster: it asks for the next ones in time.
 UNSENT_SIZE = 131072
 
-#: By how much the kernel has more patience than `write_timeout`: whoever takes nothing of what
-#: waits here is to be ended here, where it is counted.
+#: By how much the kernel has more patience than `write_timeout`, in seconds at least so many:
+#: whoever takes nothing of what waits here is to be ended here, where it is counted.
 USER_TIMEOUT_RATIO = 1.5
+USER_TIMEOUT_SLACK_S = 2.0
 
 
 def bind_port(port: int, host: str | None, *, reuse_port: bool = False) -> list[socket.socket]:
@@ -139,7 +140,8 @@ def set_user_timeout(sock: socket.socket, write_timeout: float | None) -> None:
         return
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         longest_ms = 2**31 - 1
-        timeout_ms = min(math.ceil(1000 * USER_TIMEOUT_RATIO * write_timeout), longest_ms)
+        timeout = max(USER_TIMEOUT_RATIO * write_timeout, write_timeout + USER_TIMEOUT_SLACK_S)
+        timeout_ms = min(math.ceil(1000 * timeout), longest_ms)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
 
