@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, type_check_only
 
 from sockwave.core.carrier import Carrier
 from sockwave.core.hub import Hub
@@ -7,15 +7,18 @@ from sockwave.core.receiver import Receiver
 from sockwave.limits import OverLimit
 from sockwave.options import Options
 
+@type_check_only
 class Newcomer(Protocol):
     def dismiss(self, refused: OverLimit) -> None: ...
 
+@type_check_only
 class Host(Protocol):
     def let_in(self, carrier: Carrier) -> bool: ...
     def introduce(self, arrival: Arrival) -> None: ...
     def meet(self, carrier: Carrier) -> None: ...
     def visit(self, carrier: Carrier) -> Receiver: ...
 
+@type_check_only
 class Memory(Protocol):
     is_short: bool
 

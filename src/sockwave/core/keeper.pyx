@@ -4,9 +4,9 @@ RFC 6455, section 5.5.2: "A Ping frame may serve either as a keepalive or as a m
 the remote endpoint is still responsive."
 """
 
+import random
 import secrets
 import time
-from random import random as draw
 
 from libc.math cimport ceil
 from libc.stdint cimport UINT32_MAX
@@ -40,7 +40,7 @@ ENDINGS = {
 
 cdef double vary(double value, double jitter):
     """Give a value that lies up to a part of it to either side."""
-    return value * (1 - jitter + 2 * jitter * draw())
+    return value * (1 - jitter + 2 * jitter * random.random())
 
 
 cdef class Keeper(Deliverer):
