@@ -35,7 +35,7 @@ NOTHING = MIB  # see test_framing
 OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
 WIDE = {"Sec-WebSocket-Extensions": "permessage-deflate"}
 
-FORGETS = {"threshold": 0, "server_context_takeover": False}
+FORGETS = {"threshold": 0}
 REMEMBERS = {
     "threshold": 0,
     "server_max_window_bits": 15,

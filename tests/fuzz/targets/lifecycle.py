@@ -24,8 +24,8 @@ SLOW = ("close", "drop_new", "drop_old", "conflate")
 VERSIONS = ("rfc6455", "rfc6455", "draft76", "draft75")
 OFFER = ["permessage-deflate; client_max_window_bits"]
 SETTINGS = (
-    Deflate(threshold=8, server_context_takeover=False),
-    Deflate(threshold=8, client_context_takeover=True),
+    Deflate(threshold=8),
+    Deflate(threshold=8, server_context_takeover=True, client_context_takeover=True),
 )
 
 
