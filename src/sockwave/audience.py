@@ -38,8 +38,8 @@ class Audience(Host):
 
         Where permessage-deflate has been agreed on (RFC 7692), messages from the threshold on are
         compressed, once for all that have the same window; `compress` True or False decides
-        otherwise for this one. A connection with server context takeover starts a new context
-        behind it, as a message for many cannot refer to what was sent to one.
+        otherwise for this one. It refers to no other message, as it is for many; what follows it on
+        a connection with server context takeover may refer to it.
 
         `slow` says what becomes of it for who cannot keep up, in place of the option; with
         "conflate", it replaces the message of the same `key` that waits. See `Connection.send`.
