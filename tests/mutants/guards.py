@@ -131,7 +131,7 @@ GUARDS = (
     Guard(
         "origin",
         HANDSHAKE + "origin.py",
-        '    if policy != "*" and not is_accepted(origin, policy, secure, own_host):\n',
+        '    if options.origin != "*" and not is_accepted(origin, options.origin, secure, host):\n',
         "    if False:\n",
         ("tests/test_handshake_origin.py",),
     ),

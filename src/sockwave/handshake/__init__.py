@@ -11,7 +11,7 @@ from sockwave.errors import Refused
 from sockwave.handshake import hixie75, hixie76, rfc6455
 from sockwave.handshake.hixie75 import write_location
 from sockwave.handshake.hook import Handshake
-from sockwave.handshake.origin import check_origin, is_accepted, read_origin
+from sockwave.handshake.origin import check_origin, judge_origin, read_origin
 from sockwave.handshake.request import check_request
 from sockwave.handshake.subprotocol import (
     choose_subprotocol,
@@ -110,8 +110,7 @@ def weigh(
     `core.plain` has found these values, and nothing else that would have to be judged. Raises
     Refused; the options must hold no function of the application's.
     """
-    if options.origin != "*" and not is_accepted(origin, options.origin, secure, host):
-        raise Refused(403, "this origin may not connect\n")
+    judge_origin(origin, options, secure, host)
     if offer is None or callable(options.subprotocol):
         return None
     return find_first(options.subprotocol, read_names([offer]))

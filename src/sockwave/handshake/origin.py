@@ -34,10 +34,12 @@ def check_origin(
     head: "RequestHead", version: str, options: Options, secure: bool, host: str | None
 ) -> None:
     """Refuse a stranger with 403, and a malformed origin with 400."""
-    origin = read_origin(head, version)
-    policy = options.origin
-    own_host = host or head.headers["host"]
-    if policy != "*" and not is_accepted(origin, policy, secure, own_host):
+    judge_origin(read_origin(head, version), options, secure, host or head.headers["host"])
+
+
+def judge_origin(origin: str | None, options: Options, secure: bool, host: str) -> None:
+    """Refuse a stranger with 403; `host` is what the client has asked for."""
+    if options.origin != "*" and not is_accepted(origin, options.origin, secure, host):
         raise Refused(403, "this origin may not connect\n")
 
 
