@@ -9,7 +9,9 @@ cdef enum:
     SPARE_SIZE = 65536
 
 # A block is a new bytes object; for text a str of ASCII, which is what most text turns out to be.
-cdef PyObject* new_block(bint is_text, size_t size) except NULL
+# Memory that is there already may be taken for all that is announced; none is made larger than
+# `room` for it.
+cdef PyObject* block_for(bint is_text, size_t size, size_t room) except NULL
 cdef uint8_t* place_in(PyObject* block) noexcept
 cdef size_t size_of(PyObject* block) noexcept
 # It may move; the caller's is the only reference.
@@ -20,8 +22,6 @@ cdef object text_of(const uint8_t* data, size_t size, uint32_t mask)
 cdef bytes bytes_of(const uint8_t* data, size_t size, uint32_t mask)
 cdef object decode(const uint8_t* data, size_t size)
 
-# Blocks that are as large as what is to come: none is made larger than that.
-cdef PyObject* take_spare(bint is_text, size_t size) except? NULL
 cdef int offer_spare(object message) noexcept
 cdef int age_spares() noexcept
 cdef int forget_spares() noexcept

@@ -46,8 +46,13 @@ cdef int spare_count = 0
 cdef size_t spare_size = 0
 
 
-cdef PyObject* new_block(bint is_text, size_t size) except NULL:
-    block = PyUnicode_New(size, ASCII) if is_text else PyBytes_FromStringAndSize(NULL, size)
+cdef PyObject* block_for(bint is_text, size_t size, size_t room) except NULL:
+    """Give a block for a message of `size` bytes: memory that is there already for all of it, or
+    new memory with `room` for its beginning."""
+    cdef PyObject* spare = take_spare(is_text, size) if size >= SPARE_SIZE else NULL
+    if spare is not NULL:
+        return spare
+    block = PyUnicode_New(room, ASCII) if is_text else PyBytes_FromStringAndSize(NULL, room)
     Py_INCREF(block)
     return <PyObject*>block
 
@@ -75,12 +80,8 @@ cdef int resize(PyObject** block, size_t size) except -1:
 
 cdef object text_of(const uint8_t* data, size_t size, uint32_t mask):
     """Make a str of masked bytes; None: they are not UTF-8 (RFC 6455, section 8.1)."""
-    cdef PyObject* block = take_spare(True, size) if size >= SPARE_SIZE else NULL
-    if block is NULL:
-        text = PyUnicode_New(size, ASCII)
-    else:
-        text = <object>block
-        Py_DECREF(text)
+    text = <object>block_for(True, size, size)
+    Py_DECREF(text)
     place = <uint8_t*>PyUnicode_DATA(<PyObject*>text)
     if unmask(place, data, size, mask):
         return text
@@ -91,12 +92,8 @@ cdef object text_of(const uint8_t* data, size_t size, uint32_t mask):
 
 cdef bytes bytes_of(const uint8_t* data, size_t size, uint32_t mask):
     """Make a bytes of masked bytes."""
-    cdef PyObject* block = take_spare(False, size) if size >= SPARE_SIZE else NULL
-    if block is NULL:
-        copy = PyBytes_FromStringAndSize(NULL, size)
-    else:
-        copy = <object>block
-        Py_DECREF(copy)
+    copy = <bytes>block_for(False, size, size)
+    Py_DECREF(copy)
     unmask(<uint8_t*>PyBytes_AS_STRING(copy), data, size, mask)
     return copy
 

@@ -12,7 +12,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
 from sockwave.core.blocks cimport (
-    SPARE_SIZE, decode, new_block, offer_spare, place_in, resize, size_of, take_spare,
+    SPARE_SIZE, block_for, decode, offer_spare, place_in, resize, size_of,
 )
 from sockwave.core.frames cimport (
     CLOSE, CONTINUATION, INVALID_UTF8, MESSAGE_TOO_BIG, NO_VIOLATION, TEXT, TOO_MANY_FRAGMENTS,
@@ -239,11 +239,7 @@ cdef class Reader:
 
     cdef int begin_message(self, size_t room) except -1:
         cdef bint is_text = self.message_opcode == TEXT and not self.is_deflated
-        # Memory that is there already may be taken for all that is announced.
-        if self.frame_left >= SPARE_SIZE:
-            self.message = take_spare(is_text, self.frame_left)
-        if self.message is NULL:
-            self.message = new_block(is_text, room)
+        self.message = block_for(is_text, self.frame_left, room)
         self.message_size = 0
         self.is_ascii = True
         return 0
