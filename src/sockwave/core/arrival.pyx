@@ -29,7 +29,7 @@ cdef enum:
     OFFER_SIZE = 128
 
 
-cdef str text_of(const PlainRequest* request, int known):
+cdef str value_of(const PlainRequest* request, int known):
     """Give the value of a field, which is ASCII; None where there is none."""
     cdef const char* data = <const char*>request.values[known].data
     if not request.counts[known]:
@@ -131,13 +131,13 @@ cdef class Entrance:
         """Give the subprotocol; raises Refused where the origin may not connect, or what is offered
         is malformed."""
         return self.weigh(
-            self.options, text_of(request, HOST), text_of(request, ORIGIN),
-            text_of(request, SUBPROTOCOLS), secure=line.is_secure,
+            self.options, value_of(request, HOST), value_of(request, ORIGIN),
+            value_of(request, SUBPROTOCOLS), secure=line.is_secure,
         )
 
     cdef object agree(self, const PlainRequest* request):
         """Give what an offer of permessage-deflate leads to; None: to nothing."""
-        cdef str offer = text_of(request, EXTENSIONS)
+        cdef str offer = value_of(request, EXTENSIONS)
         if offer in self.agreements:
             return self.agreements[offer]
         agreement = negotiate((offer,), self.compression)
