@@ -431,15 +431,13 @@ def traced() -> Any:
 
 ODD_SIZE = 4747
 """Of a history: no other object has this one."""
+ODD = Deflate(server_context_takeover=True, server_history_size=ODD_SIZE, server_max_window_bits=15)
 
 
 async def test_history_is_held_only_by_who_was_sent_something_compressed(
     start_server: StartServer, traced: None
 ) -> None:
-    shape = Deflate(
-        server_context_takeover=True, server_history_size=ODD_SIZE, server_max_window_bits=15
-    )
-    server = await start_server(compression=shape)
+    server = await start_server(compression=ODD)
     ends = [await accept(server) for _ in range(3)]
     for _, conn in ends:
         conn.send("short")
@@ -456,10 +454,7 @@ async def test_history_is_held_only_by_who_was_sent_something_compressed(
 async def test_history_goes_with_its_connection_however_that_ends(
     start_server: StartServer, traced: None
 ) -> None:
-    shape = Deflate(
-        server_context_takeover=True, server_history_size=ODD_SIZE, server_max_window_bits=15
-    )
-    server = await start_server(compression=shape)
+    server = await start_server(compression=ODD)
     kept = []  # the application may hold on to its connections
 
     async def connect() -> tuple[Client, sockwave.Connection]:
