@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -736,6 +736,20 @@ async def test_handler_of_serve_that_raises_costs_its_connection(
             await wire.expect_failure(code)
             await wire.close()
     assert [str(error) for error in error_log.take()] == ["deliberate"] * 2
+
+
+async def generate(conn: sockwave.Connection) -> AsyncIterator[None]:
+    yield
+
+
+async def take_two(conn: sockwave.Connection, other: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize("handler", [5, "handler", generate, take_two, asyncio.Event])
+def test_handler_of_serve_that_cannot_take_a_connection_is_refused_at_once(handler: Any) -> None:
+    with pytest.raises(TypeError, match="expected an async function of one connection, given"):
+        sockwave.serve(handler)
 
 
 # ---- messages to take ----------------------------------------------------------------------------
