@@ -1,8 +1,10 @@
 """The calls of asynchronous listeners: how they share tasks, and when each has one of its own."""
 
 from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
 
 from sockwave.core.emitter cimport Emitter
+from sockwave.core.engine cimport Engine
 from sockwave.core.flag cimport flag
 from sockwave.core.session cimport Session
 
@@ -15,15 +17,17 @@ cdef class Calls:
     having waited costs no task. Who waits has the task that it began in for itself, and the rest
     get others.
     """
-    cdef object loop
+    cdef Engine engine
     cdef Emitter server
     cdef set tasks              # those that outlive their connection
     cdef object waiting         # a deque of the calls that have not begun
     cdef Py_ssize_t runner_count        # of the tasks that have not begun
+    cdef uint32_t promised      # the wheel's tick at which the latest of them was made
     cdef Call beginning         # the one in its first step
     cdef object beginner        # the task that takes this step
 
     cdef int start(self, object coroutine, Session connection, bint is_message) except -1
+    cdef bint is_promised(self) noexcept
     cdef bint can_share(self) except -1
     cdef int add(self, Call call) except -1
     cdef int add_runner(self) except -1

@@ -1,8 +1,12 @@
 import asyncio
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Self
 
-class Calls: ...
+from sockwave.core.emitter import Emitter
+from sockwave.core.engine import Engine
+
+class Calls:
+    def __new__(cls, engine: Engine | None, server: Emitter) -> Self: ...
 
 class Call:
     def __call__(self, task: asyncio.Task[Any]) -> None: ...

@@ -21,12 +21,15 @@ cdef extern from "Python.h":
     Py_ssize_t count_references "Py_REFCNT" (object)
     PyObject** attributes_of "_PyObject_GetDictPtr" (object) noexcept
 
+cdef enum:
+    LOST_TICKS = 20         # a task that has not begun in so many of the wheel will not
+
 
 cdef class Calls:
     """The calls of one hub, in their order."""
 
-    def __cinit__(self, loop, Emitter server):
-        self.loop = loop
+    def __cinit__(self, Engine engine, Emitter server):
+        self.engine = engine
         self.server = server
         self.tasks = set()
         self.waiting = deque()
@@ -42,26 +45,33 @@ cdef class Calls:
             call.is_own = connection.phase < ENDING
             connection.call_started(call.is_own, is_message)
         try:
-            if self.runner_count or self.can_share():
+            if self.is_promised() or self.can_share():
                 call.context = copy_context()
                 self.add(call)
             else:
-                call.have_task(self.loop.create_task(coroutine))
+                call.have_task(self.engine.loop.create_task(coroutine))
         except BaseException:
             call.drop()
             raise
         return 0
 
+    cdef bint is_promised(self) noexcept:
+        """Tell whether a task will begin what waits."""
+        # For want of memory a loop can lose a call that it has promised.
+        return self.runner_count > 0 and self.engine.wheel.tick - self.promised < LOST_TICKS
+
     cdef bint can_share(self) except -1:
         """Tell whether nobody minds that calls share a task: neither who makes the tasks of this
         loop in another way, nor who debugs it, and reads of each where it comes from."""
-        return self.loop.get_task_factory() is None and not self.loop.get_debug()
+        loop = self.engine.loop
+        return loop.get_task_factory() is None and not loop.get_debug()
 
     cdef int add(self, Call call) except -1:
         """Let it wait for a task, which all share that come before that task begins."""
         self.waiting.append(call)
-        if self.runner_count:
+        if self.is_promised():
             return 0
+        self.runner_count = 0
         try:
             self.add_runner()
         except BaseException:
@@ -72,8 +82,9 @@ cdef class Calls:
     cdef int add_runner(self) except -1:
         cdef Runner runner = Runner.__new__(Runner)
         runner.calls = self
-        self.loop.create_task(runner)
+        self.engine.loop.create_task(runner)
         self.runner_count += 1
+        self.promised = self.engine.wheel.tick
         return 0
 
     cdef int let_go_on(self) except -1:
@@ -93,7 +104,7 @@ cdef class Calls:
         """Let the connection know of the running task, if it is that of one of its calls."""
         cdef Call call = self.beginning
         if call is not None and call.connection is connection and not call.has_task and (
-            current_task(self.loop) is self.beginner
+            current_task(self.engine.loop) is self.beginner
         ):
             call.have_task(self.beginner)
         return 0
@@ -251,7 +262,7 @@ cdef class Runner:
         if calls is None:
             raise RuntimeError("expected a task that has not ended yet")
         self.calls = None
-        calls.runner_count -= 1
+        calls.runner_count = max(calls.runner_count - 1, 0)
         self.share = len(calls.waiting)
         return calls
 
@@ -267,7 +278,7 @@ cdef class Runner:
         cdef Call call
         cdef Marks marks
         cdef int status
-        task = current_task(calls.loop)
+        task = current_task(calls.engine.loop)
         marks = Marks(task)
         while self.share:
             self.share -= 1

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 
 from sockwave.core.flag cimport flag
 from sockwave.core.hub cimport Hub
-from sockwave.core.inbox cimport Inbox
+from sockwave.core.inbox cimport Inbox, Turn
 from sockwave.core.reader cimport Found
 from sockwave.core.session cimport Session
 from sockwave.core.streams cimport Intake
@@ -25,4 +25,7 @@ cdef class Deliverer(Session):
     cdef bint has_taker(self) except -1
     cdef int note_taker(self) except -1
     cdef int note_room(self) except -1
+    cdef bint awaits_message(self) except -1
+    cdef Turn next_turn(self)
+    cdef object take_message(self)
     cdef int end_delivery(self) except -1

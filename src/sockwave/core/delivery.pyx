@@ -1,6 +1,6 @@
 """How messages come to the application: by listeners, by `receive` and `async for`, by `stream`."""
 
-import asyncio
+from asyncio import current_task
 
 from sockwave.core.emitter cimport MESSAGE
 from sockwave.core.phases cimport CONNECTED, ENDED
@@ -8,7 +8,6 @@ from sockwave.core.session cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.streams cimport IncomingMessage, check_limit
 from sockwave.core.tally cimport MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
 
-from sockwave.errors import ConnectionClosed
 from sockwave.waiting import within
 
 
@@ -22,7 +21,7 @@ cdef class Deliverer(Session):
         if inbox is not None:
             if inbox.intake is not None and inbox.intake.queue:
                 return inbox.intake.take_whole(message, size)
-            if inbox.count() and self.hears(MESSAGE):
+            if inbox.count and self.hears(MESSAGE):
                 self._hand_over()
         self.is_hearing = True
         heard = self.emit(MESSAGE, message, None)
@@ -39,17 +38,17 @@ cdef class Deliverer(Session):
         if event == "message":
             self.has_listened = True
             self.catch_up(NOT_ASKED)
-            if self.inbox is not None and self.inbox.count():
+            if self.inbox is not None and self.inbox.count:
                 self.hub.engine.loop.call_soon(self._hand_over)
         return 0
 
     def _hand_over(self):
         """Let a listener that came late hear what has been kept, unless somebody receives it."""
-        while self.inbox.count() and not self.inbox.is_awaited() and self.hears(MESSAGE):
+        while self.inbox.count and not self.inbox.is_awaited() and self.hears(MESSAGE):
             self.is_hearing = True
             self.emit(MESSAGE, self.inbox.take(), None)
             self.is_hearing = False
-        if not self.inbox.count():
+        if not self.inbox.count:
             self.catch_up(INBOX_FULL)
 
     cdef int heard_piece(self, int opcode, const Found* found) except -1:
@@ -78,13 +77,13 @@ cdef class Deliverer(Session):
         if inbox is None:
             inbox = self.inbox = Inbox()
         in_sight = self.has_taker()
-        if in_sight or inbox.count() < self.hub.queue_count:
+        if in_sight or inbox.count < self.hub.queue_count:
             inbox.put(message, size)
         if in_sight and (
-            inbox.count() >= self.hub.queue_count or inbox.size >= self.hub.queue_size
+            inbox.count >= self.hub.queue_count or inbox.size >= self.hub.queue_size
         ):
             self.fall_behind(
-                INBOX_FULL, QUEUE_COUNT if inbox.count() >= self.hub.queue_count else QUEUE_SIZE
+                INBOX_FULL, QUEUE_COUNT if inbox.count >= self.hub.queue_count else QUEUE_SIZE
             )
         return 0
 
@@ -115,8 +114,11 @@ cdef class Deliverer(Session):
         """Note that the running task takes messages."""
         if self.inbox is None:
             self.inbox = Inbox()
+        if self.inbox.is_wanted and not self.call_count:
+            self.inbox.consumer = None
+            return 0                # none of the tasks that end with the connection
         self.hub.calls.keep_task(self)
-        self.inbox.consumer = asyncio.current_task()
+        self.inbox.consumer = current_task(self.hub.engine.loop)
         if not self.tasks or self.inbox.consumer not in self.tasks:
             # One that is not ours to see the end of; such come and go for each message.
             self.inbox.is_wanted = True
@@ -125,7 +127,7 @@ cdef class Deliverer(Session):
     cdef int note_room(self) except -1:
         """Read on when the queue is down to a quarter of its limits."""
         if (
-            self.inbox.count() <= self.hub.queue_count // 4
+            self.inbox.count <= self.hub.queue_count // 4
             and self.inbox.size <= self.hub.queue_size // 4
         ):
             return self.catch_up(INBOX_FULL)
@@ -201,7 +203,7 @@ cdef class Deliverer(Session):
             inbox.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
             if self.phase == ENDED:
                 inbox.intake.end(self.closed_error())
-        if inbox.count():
+        if inbox.count:
             held_size = inbox.size
             message = inbox.take()
             incoming = inbox.intake.turn_into(limit, message, held_size - inbox.size)
@@ -220,35 +222,37 @@ cdef class Deliverer(Session):
 
         Raises TimeoutError, or ConnectionClosed when no message is left and none will come.
         """
-        cdef Inbox inbox
+        if timeout is not None:
+            return await within(timeout, self.receive())
         self.note_taker()
-        inbox = self.inbox
-        if not inbox.count():
-            arrival = self._wait_for_message()
-            await (arrival if timeout is None else within(timeout, arrival))
-        message = inbox.take()
+        while self.awaits_message():
+            await self.next_turn()
+        if not self.inbox.count:
+            raise self.closed_error()
+        return self.take_message()
+
+    cdef bint awaits_message(self) except -1:
+        return not self.inbox.count and self.phase != ENDED
+
+    cdef Turn next_turn(self):
+        """Wait in line for a message."""
+        cdef Turn turn = self.inbox.wait(self.hub.engine.bell)
+        self.catch_up(NOT_ASKED)
+        return turn
+
+    cdef object take_message(self):
+        message = self.inbox.take()
         self.note_room()
         return message
-
-    async def _wait_for_message(self):
-        cdef Inbox inbox = self.inbox
-        while not inbox.count():
-            if self.phase == ENDED:
-                raise self.closed_error()
-            waiter = inbox.wait(self.hub.engine.loop)
-            self.catch_up(NOT_ASKED)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if not waiter.cancelled() and inbox.count():
-                    inbox.wake()        # it was this one's turn: let the next have it
-                raise
 
     def __aiter__(self):
         return self
 
     async def __anext__(self):
-        try:
-            return await self.receive()
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
+        # Not by `receive`: a coroutine for each message more than there has to be.
+        self.note_taker()
+        while self.awaits_message():
+            await self.next_turn()
+        if not self.inbox.count:
+            raise StopAsyncIteration
+        return self.take_message()

@@ -9,6 +9,7 @@ from sockwave.core.reader cimport Reader
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.tally cimport Tally
 from sockwave.core.timers cimport Timed, Wheel
+from sockwave.core.waiter cimport Bell
 from sockwave.core.writer cimport Cork
 
 cdef enum:
@@ -33,6 +34,7 @@ cdef class Engine:
     """What the carriers of one server in one loop share."""
     cdef readonly object loop
     cdef Cork cork
+    cdef Bell bell
     cdef Wheel wheel
     cdef readonly Tally tally
     cdef Tariff tariff

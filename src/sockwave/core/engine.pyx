@@ -24,6 +24,7 @@ cdef class Engine:
         self.welcome = welcome
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
+        self.bell = Bell(loop)
         self.wheel = Wheel(loop.time())
         self.write_ticks = ticks_of(write_timeout)
         self.max_size = max_size
@@ -173,6 +174,7 @@ cdef class Engine:
             self.next_turn = None
         age_spares()
         try:
+            self.bell.ring()        # the call that was to do it may have been lost as well
             self.end_turn()
             self.wheel.advance(self.loop.time())
         finally:

@@ -25,7 +25,7 @@ cdef class Hub:
         self.engine = engine
         self.limits = limits
         self.connections = connections
-        self.calls = Calls(None if engine is None else engine.loop, server)
+        self.calls = Calls(engine, server)
         self.max_size = PY_SSIZE_T_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size

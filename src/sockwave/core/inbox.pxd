@@ -1,22 +1,38 @@
 """Messages that wait for whoever asks for them."""
 
+from cpython.object cimport PyObject
+
 from sockwave.core.streams cimport Intake
+from sockwave.core.waiter cimport Bell, Waiter
+
+cdef struct Item:
+    PyObject* message
+    size_t size
+
+cdef class Turn
 
 cdef class Inbox:
     """Messages that wait for `async for` and `receive`, and those that `stream` asks for."""
-    cdef object messages        # a deque of (message, size)
-    cdef object waiters         # a deque of the futures of those who wait
+    cdef Item* items            # a ring of those that wait
+    cdef Py_ssize_t room        # how many fit into it: a power of two, or 0
+    cdef Py_ssize_t first       # where the oldest is
+    cdef Py_ssize_t count
     cdef size_t size   # of what waits, in bytes
+    cdef list waiters           # Turns of those who wait, in their order
     cdef bint is_wanted         # somebody of the application's own has asked, and may again
     cdef public object consumer         # the task that asked last
     cdef Intake intake          # of those taken as streams; None until there has been one
 
-    cdef bint is_awaited(self) except -1
-    cdef bint is_due(self) except -1
+    cdef bint is_awaited(self) noexcept
+    cdef bint is_due(self) noexcept
     cdef int put(self, object message, size_t size) except -1
+    cdef int grow(self) except -1
     cdef int end(self) except -1
-    cdef Py_ssize_t count(self) except -1
     cdef object take(self)
     cdef int forget(self) except -1
-    cdef object wait(self, object loop)
+    cdef Turn wait(self, Bell bell)
     cdef int wake(self) except -1
+
+cdef class Turn(Waiter):
+    """One's turn to look into an inbox."""
+    cdef Inbox inbox

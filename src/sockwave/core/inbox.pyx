@@ -1,6 +1,12 @@
 """Messages that wait for whoever asks for them."""
 
-from collections import deque
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+cdef enum:
+    # A peer that waits for its answers has one message under way. The memory of many is given back.
+    FEW = 4
 
 
 cdef class Inbox:
@@ -8,24 +14,45 @@ cdef class Inbox:
     Its limits are the connection's affair."""
 
     def __cinit__(self):
-        self.messages = deque()
-        self.waiters = deque()
+        self.waiters = []
 
-    cdef bint is_awaited(self) except -1:
+    def __dealloc__(self):
+        self.forget()
+        PyMem_Free(self.items)
+
+    cdef bint is_awaited(self) noexcept:
         """Tell whether somebody waits right now."""
         return len(self.waiters) > 0
 
-    cdef bint is_due(self) except -1:
+    cdef bint is_due(self) noexcept:
         """Tell whether the consumer will look here again: it waits, or something is left for it."""
-        return len(self.waiters) > 0 or len(self.messages) > 0
-
-    cdef Py_ssize_t count(self) except -1:
-        return len(self.messages)
+        return len(self.waiters) > 0 or self.count > 0
 
     cdef int put(self, object message, size_t size) except -1:
-        self.messages.append((message, size))
+        cdef Item* item
+        if self.count == self.room:
+            self.grow()
+        item = &self.items[(self.first + self.count) & (self.room - 1)]
+        Py_INCREF(message)
+        item.message = <PyObject*>message
+        item.size = size
+        self.count += 1
         self.size += size
         return self.wake()
+
+    cdef int grow(self) except -1:
+        """Make room for twice as many."""
+        cdef Py_ssize_t i, room = max(2 * self.room, FEW)
+        cdef Item* items = <Item*>PyMem_Malloc(room * sizeof(Item))
+        if items is NULL:
+            raise MemoryError
+        for i in range(self.count):
+            items[i] = self.items[(self.first + i) & (self.room - 1)]
+        PyMem_Free(self.items)
+        self.items = items
+        self.room = room
+        self.first = 0
+        return 0
 
     cdef int end(self) except -1:
         """Let everybody know that nothing more will come."""
@@ -35,31 +62,56 @@ cdef class Inbox:
 
     cdef object take(self):
         """Take the oldest message; the caller knows that there is one."""
-        cdef size_t size
-        message, size = self.messages.popleft()
-        self.size -= size
+        cdef Item* item = &self.items[self.first]
+        message = <object>item.message
+        Py_DECREF(message)
+        self.size -= item.size
+        self.count -= 1
+        self.first = (self.first + 1) & (self.room - 1)
+        if not self.count and self.room > FEW:
+            PyMem_Free(self.items)
+            self.items = NULL
+            self.room = self.first = 0
         return message
 
     cdef int forget(self) except -1:
         """Drop the messages."""
-        self.messages.clear()
-        self.size = 0
+        while self.count:
+            self.take()
         return 0
 
-    cdef object wait(self, object loop):
-        """Give a future that is done when it is worth looking again."""
-        waiter = loop.create_future()
-        self.waiters.append(waiter)
-        return waiter
+    cdef Turn wait(self, Bell bell):
+        """Give what is done when it is worth looking again."""
+        cdef Turn turn = Turn.__new__(Turn)
+        turn.bell = bell
+        turn.inbox = self
+        self.waiters.append(turn)
+        return turn
 
     cdef int wake(self) except -1:
-        # Whoever was cancelled while it waited has left a dead future behind.
-        while self.waiters:
-            waiter = self.waiters[0]
-            is_dead = waiter.done()
-            if not is_dead:
-                waiter.set_result(None)
-            self.waiters.popleft()      # now: who could not be woken is woken by the end
-            if not is_dead:
-                break
+        """Let the one who has waited longest look."""
+        if self.waiters:
+            (<Turn>self.waiters[0]).wake()
+            self.waiters.pop(0)     # now: who could not be woken is woken by the end
+        return 0
+
+
+@cython.freelist(64)
+cdef class Turn(Waiter):
+    """One's turn to look into an inbox."""
+
+    def cancel(self, msg=None):
+        """Wait no more."""
+        is_waiting = Waiter.cancel(self, msg)
+        if is_waiting:
+            self.inbox.waiters.remove(self)
+        return is_waiting
+
+    cdef int ended_early(self) except -1:
+        if self.is_done:
+            if not self.is_cancelled and self.inbox.count:
+                self.inbox.wake()       # it was this one's turn: let the next have it
+        else:
+            self.inbox.waiters.remove(self)
+            self.is_done = True
         return 0

@@ -1,0 +1,216 @@
+"""Tasks that wait for messages: who is woken, in which order, and what becomes of who is not."""
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from conftest import StartServer
+from reference import PING, TEXT, Frame, serialize
+from wire import connect_both, wait_until
+
+import sockwave
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+def serialize_all(*messages: str) -> bytes:
+    return b"".join(serialize(Frame(TEXT, message.encode())) for message in messages)
+
+
+async def start_waiting(
+    *coroutines: Coroutine[Any, Any, str | bytes],
+) -> list[asyncio.Task[str | bytes]]:
+    """Let tasks run until each waits."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_who_has_waited_longest_is_woken_first(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    woken: list[int] = []
+
+    async def take(number: int) -> str | bytes:
+        message = await conn.receive()
+        woken.append(number)
+        return message
+
+    tasks = await start_waiting(*(take(i) for i in range(5)))
+    wire.write(serialize_all(*"abcde"))
+    assert await asyncio.gather(*tasks) == list("abcde")
+    assert woken == [0, 1, 2, 3, 4]
+    await wire.close()
+
+
+async def test_a_task_that_is_cancelled_when_it_has_been_woken_leaves_the_message_to_the_next(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    first, second = await start_waiting(conn.receive(), conn.receive())
+
+    @conn.on("ping")
+    def ping() -> None:  # in the turn that wakes the first, before the one in which it would run
+        first.cancel()
+
+    wire.write(serialize_all("a") + serialize(Frame(PING, b"")))
+    assert await asyncio.wait_for(second, 5) == "a"
+    assert first.cancelled()
+    await wire.close()
+
+
+async def test_a_task_that_is_cancelled_while_it_waits_is_out_of_the_line(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    first, second = await start_waiting(conn.receive(), conn.receive())
+    assert first.cancel("told to")
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await first
+    assert caught.value.args == ("told to",)
+    wire.send("a")
+    assert await asyncio.wait_for(second, 5) == "a"
+    await wire.close()
+
+
+async def test_a_task_may_catch_its_cancellation_and_wait_again(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+
+    async def insist() -> str | bytes:
+        try:
+            return await conn.receive()
+        except asyncio.CancelledError:
+            return await conn.receive()
+
+    (task,) = await start_waiting(insist())
+    task.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    wire.send("a")
+    assert await asyncio.wait_for(task, 5) == "a"
+    await wire.close()
+
+
+async def test_a_coroutine_that_is_closed_while_it_waits_is_out_of_the_line(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    abandoned = conn.receive()
+    abandoned.send(None)
+    (task,) = await start_waiting(conn.receive())
+    abandoned.close()
+    wire.send("a")
+    assert await asyncio.wait_for(task, 5) == "a"
+    await wire.close()
+
+
+async def test_waiting_in_vain_leaves_nobody_in_the_line(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    for _ in range(20):
+        with pytest.raises(TimeoutError):
+            await conn.receive(timeout=0.001)
+    wire.write(serialize_all("a", "b"))
+    assert await conn.receive(timeout=5) == "a"
+    assert await asyncio.wait_for(conn.receive(), 5) == "b"
+    await wire.close()
+
+
+async def test_each_task_goes_on_in_its_own_context(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+
+    async def take(name: str) -> str | bytes:
+        variable.set(name)
+        message = await conn.receive()
+        assert variable.get() == name
+        variable.set("changed")
+        assert asyncio.current_task() in tasks
+        return message
+
+    tasks = await start_waiting(take("x"), take("y"))
+    wire.write(serialize_all("a", "b"))
+    assert await asyncio.gather(*tasks) == ["a", "b"]
+    assert variable.get() == "unset"
+    await wire.close()
+
+
+async def test_what_anext_gives_can_be_a_task(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    task = asyncio.ensure_future(anext(conn))
+    await asyncio.sleep(0)
+    wire.send("a")
+    assert await asyncio.wait_for(task, 5) == "a"
+    await wire.close()
+
+
+async def test_messages_keep_their_order_however_many_wait(start_server: StartServer) -> None:
+    server = await start_server(queue_count=50)
+    wire, conn = await connect_both(server)
+    taken: list[str | bytes] = []
+    written = 0
+    for count in (1, 3, 7, 2, 50, 1, 120, 5):
+        wire.write(serialize_all(*(str(written + i) for i in range(count))))
+        written += count
+        taken += [await asyncio.wait_for(conn.receive(), 5) for _ in range(max(1, count - 2))]
+    while len(taken) < written:
+        taken.append(await asyncio.wait_for(conn.receive(), 5))
+    assert taken == [str(i) for i in range(written)]
+    await wire.close()
+
+
+async def test_all_who_wait_hear_of_the_end(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    tasks = await start_waiting(*(conn.receive() for _ in range(3)))
+    await wire.shake_close()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [sockwave.ConnectionClosed] * 3
+    await wire.close()
+
+
+def test_who_ends_the_program_keeps_nobody_from_being_woken(engine: str) -> None:
+    loop = asyncio.new_event_loop()
+    server = sockwave.create_server(engine=engine)
+    taken: list[str | bytes] = []
+
+    async def begin() -> None:
+        server.listen(0, "127.0.0.1")
+        await server.__aenter__()
+        wire, conn = await connect_both(server)
+
+        async def leave() -> None:
+            await conn.receive()
+            raise SystemExit(7)
+
+        async def take() -> None:
+            taken.append(await conn.receive())
+
+        tasks = [asyncio.create_task(leave()), asyncio.create_task(take())]
+        await asyncio.sleep(0)
+        wire.write(serialize_all("a", "b"))
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await wire.close()
+
+    async def end() -> None:
+        await wait_until(lambda: taken)
+        await server.__aexit__(None, None, None)
+
+    try:
+        beginning = loop.create_task(begin())
+        with pytest.raises(SystemExit):
+            loop.run_until_complete(beginning)
+        loop.run_until_complete(end())
+        loop.run_until_complete(asyncio.wait([beginning]))
+    finally:
+        loop.close()
+    assert taken == ["b"]
