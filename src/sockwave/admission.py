@@ -84,6 +84,7 @@ class Admission(Entrance):
         self._memory = memory
         self._max_connections = resolve_max_connections(limits)
         super().__init__(host, hub, memory, options, self._max_connections, weigh)
+        engine.usher = self
         self._farewells: set[Farewell] = set()
         # Only where they are counted.
         self._networks: dict[Carrier, Network] = {}

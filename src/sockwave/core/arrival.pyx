@@ -11,6 +11,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from sockwave.core.connection cimport Connection
 from sockwave.core.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
+from sockwave.core.engine cimport Driver, Usher
 from sockwave.core.phases cimport HANDSHAKING
 from sockwave.core.plain cimport (
     EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_plain, parse_plain, write_answer,
@@ -37,7 +38,7 @@ cdef str value_of(const PlainRequest* request, int known):
     return PyUnicode_DecodeASCII(data, request.values[known].size, NULL)
 
 
-cdef class Entrance:
+cdef class Entrance(Usher):
     """Lets connections in, and opens them, where nothing has to be weighed."""
 
     def __init__(self, Emitter host, Hub hub, memory, options, max_connections, weigh):
@@ -51,7 +52,7 @@ cdef class Entrance:
         self.undecided = set()
         self.agreements = {}
         self.compression = options.compression
-        self.handshake_timeout = limits.handshake_timeout
+        self.handshake_timeout = limits.handshake_timeout or 0
         self.max_connections = PY_SSIZE_T_MAX if max_connections is None else max_connections
         self.max_handshakes = (
             PY_SSIZE_T_MAX if limits.max_handshakes is None else limits.max_handshakes
@@ -72,21 +73,24 @@ cdef class Entrance:
 
     # ---- at accept
 
-    def welcome(self, Carrier carrier):
+    cdef int welcome(self, Driver driver, double now) except -1:
         """Begin with a connection that has just been accepted."""
+        cdef Carrier carrier = driver
         cdef Arrival arrival
         if not self.has_room() and not self.host.let_in(carrier):
-            return
+            return 0
         arrival = Arrival.__new__(Arrival)
         arrival.entrance = self
         arrival.carrier = carrier
         self.expected[carrier] = arrival
         carrier.receiver = arrival
-        carrier.set_deadline(self.handshake_timeout)
+        if self.handshake_timeout:
+            carrier.ask_for(carrier.engine.wheel.tick_in(now, self.handshake_timeout))
         if self.asks_addresses:
             self.host.introduce(arrival)
         elif self.host.hears(STREAM):
             self.host.meet(carrier)
+        return 0
 
     cdef bint has_room(self) except -1:
         """Say that there is room for one more, whoever it is; where there may be none, the host
