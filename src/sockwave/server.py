@@ -198,7 +198,7 @@ class Server(Audience):
         )
         self.memory = MemoryWatch(self._hub, self.openings, self.visitors)
         self.memory.look()
-        self.admission = Admission(self, self._hub, self.options, self.memory)
+        self.admission = Admission(self, self._hub, self.options)
         self._ending = Ending(self, self._engine, self._selector)
         await self._accept_on(self._listening.take())
 

@@ -18,7 +18,6 @@ cdef class Entrance(Usher):
     cdef readonly set undecided
     cdef Emitter host
     cdef Hub hub
-    cdef object memory          # says in `is_short` whether nobody may be let in for want of it
     cdef object compression     # the settings of permessage-deflate, or None
     cdef double handshake_timeout       # seconds; 0: none
     cdef object options

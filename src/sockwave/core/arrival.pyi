@@ -19,10 +19,6 @@ class Host(Protocol):
     def meet(self, carrier: Carrier) -> None: ...
     def visit(self, carrier: Carrier) -> Receiver: ...
 
-@type_check_only
-class Memory(Protocol):
-    is_short: bool
-
 class Entrance(Usher):
     expected: dict[Carrier, Newcomer]
     undecided: set[Carrier]
@@ -30,7 +26,6 @@ class Entrance(Usher):
         self,
         host: Host,
         hub: Hub,
-        memory: Memory,
         options: Options,
         max_connections: int | None,
         weigh: Callable[..., str | None],

@@ -41,11 +41,10 @@ cdef str value_of(const PlainRequest* request, int known):
 cdef class Entrance(Usher):
     """Lets connections in, and opens them, where nothing has to be weighed."""
 
-    def __init__(self, Emitter host, Hub hub, memory, options, max_connections, weigh):
+    def __init__(self, Emitter host, Hub hub, options, max_connections, weigh):
         limits = options.limits
         self.host = host
         self.hub = hub
-        self.memory = memory
         self.options = options
         self.weigh = weigh
         self.expected = {}
@@ -99,7 +98,7 @@ cdef class Entrance(Usher):
             not self.asks_addresses
             and self.hub.engine.carrier_count <= self.max_connections
             and len(self.expected) + len(self.undecided) < self.max_handshakes
-            and not self.memory.is_short
+            and not self.hub.is_short
         )
 
     # ---- handshakes under way

@@ -9,6 +9,7 @@ import difflib
 import inspect
 from types import CodeType, FunctionType, MethodType
 
+cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -113,6 +114,7 @@ cdef int count_taken(object listener, str event, int offered) except -1:
     return min(positional, offered)
 
 
+@cython.freelist(4)
 cdef class Adding:
     """A decorator that adds what it decorates to the listeners of an event.
 
@@ -140,7 +142,10 @@ cdef class Emitter:
 
     cdef int add(self, object event, object listener, bint once) except -1:
         cdef int number, offered
-        number, offered = self.find_event(event)
+        cdef uint8_t code
+        cdef tuple found = self.find_event(event)
+        number = found[0]
+        offered = found[1]
         if not callable(listener):
             raise TypeError(
                 f"a listener of {event!r} must be callable, not {type(listener).__name__}"
@@ -150,6 +155,11 @@ cdef class Emitter:
             | count_taken(listener, event, offered) << COUNT_SHIFT
             | (ONCE if once else 0)
         )
+        if self.kept is None:
+            # As nearly always: it costs a connection no row.
+            self.kept = listener
+            self.only_code = code
+            return 0
         return self.keep(self.row() + (listener, code))
 
     cdef tuple row(self):
