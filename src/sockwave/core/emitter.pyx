@@ -182,8 +182,11 @@ cdef class Emitter:
         cdef dict table = self.event_table()
         found = table.get(event)
         if found is None:
-            nearest = difflib.get_close_matches(str(event), table, 1, 0)
-            raise ValueError(f"unknown event {event!r}; did you mean {nearest[0]!r}?")
+            nearest = difflib.get_close_matches(str(event), table, 1)
+            raise ValueError(f"unknown event {event!r}; " + (
+                f"did you mean {nearest[0]!r}?" if nearest
+                else f"the events here are {', '.join(sorted(table))}"
+            ))
         return found
 
     def on(self, event, listener=None):

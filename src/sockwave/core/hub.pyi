@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Coroutine, Hashable, Iterable
 from typing import Any, Self
 
@@ -38,4 +37,4 @@ class Hub:
     def shed(self, connection: Connection) -> int: ...
     def hold(
         self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None
-    ) -> asyncio.Task[object]: ...
+    ) -> None: ...
