@@ -14,6 +14,7 @@ class Hub:
     limits: Limits
     current: Connection | None
     dropped_count: int
+    is_short: bool
     def __new__(
         cls,
         server: Emitter,
