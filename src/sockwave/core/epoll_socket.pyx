@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import cache
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF
@@ -20,6 +21,9 @@ from sockwave.core.system cimport (
     socklen_t,
 )
 from sockwave.core.writer cimport Vector
+
+# The C library looks for a translation each time, and many peers end by a reset.
+describe = cache(os.strerror)
 
 
 cdef uint16_t family_of(const uint8_t* raw) noexcept:
@@ -127,7 +131,7 @@ cdef class EpollSocket(Carrier):
         elif count == 0:
             self.end_reading()
         elif errno != EAGAIN and errno != EINTR:
-            self.lose(OSError(errno, os.strerror(errno)))
+            self.lose(OSError(errno, describe(errno)))
         return 0
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
