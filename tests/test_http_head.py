@@ -152,6 +152,13 @@ def test_headers_can_be_made_of_pairs() -> None:
     assert repr(headers) == "Headers([('A', '1'), ('a', '2')])"
 
 
+def test_headers_become_a_dict_of_first_values() -> None:
+    headers = Headers([("A", "1"), ("b", "2"), ("a", "3")])
+    assert dict(headers) == {"A": "1", "b": "2"}
+    assert headers.keys() == ["A", "b"]
+    assert headers.values() == ["1", "2", "3"]
+
+
 def test_list_fields_give_their_tokens_over_all_lines() -> None:
     headers = parse(head("Connection: Keep-Alive, ,UPGRADE", "Connection: x")).headers
     assert headers.get_tokens("connection") == ["keep-alive", "upgrade", "x"]

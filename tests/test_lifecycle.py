@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -462,6 +462,15 @@ async def test_unknown_event_raises_with_the_nearest_name(start_server: StartSer
     await wire.close()
 
 
+async def test_event_that_is_like_no_other_raises_with_the_names_of_all(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    events = "close, connection, error, handshake, listening, readyStateChange, request, stream"
+    with pytest.raises(ValueError, match=f"unknown event 'message'; the events here are {events}"):
+        server.on("message", print)  # type: ignore[call-overload]
+
+
 async def test_listeners_run_in_the_order_of_their_addition(start_server: StartServer) -> None:
     server = await start_server()
     order: list[int] = []
@@ -727,6 +736,20 @@ async def test_handler_of_serve_that_raises_costs_its_connection(
             await wire.expect_failure(code)
             await wire.close()
     assert [str(error) for error in error_log.take()] == ["deliberate"] * 2
+
+
+async def generate(conn: sockwave.Connection) -> AsyncIterator[None]:
+    yield
+
+
+async def take_two(conn: sockwave.Connection, other: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize("handler", [5, "handler", generate, take_two, asyncio.Event])
+def test_handler_of_serve_that_cannot_take_a_connection_is_refused_at_once(handler: Any) -> None:
+    with pytest.raises(TypeError, match="expected an async function of one connection, given"):
+        sockwave.serve(handler)
 
 
 # ---- messages to take ----------------------------------------------------------------------------

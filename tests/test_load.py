@@ -163,7 +163,81 @@ async def test_load_holds_idle_connections_until_its_input_ends(
     assert opened["connections"] == 4
 
 
+@pytest.mark.parametrize("options", [[], ["--tls"]])
+async def test_load_writes_on_when_its_server_takes_bytes_again(
+    start_server: StartServer, options: list[str]
+) -> None:
+    server = await start_server(max_size=8_000_000, max_backlog=64_000_000)
+    if options:
+        server.listen(0, "127.0.0.1", ssl=server_context())
+    echo(server)
+    large = ["--size=4000000", "--depth=3", "--connections=1", "--messages=6"]
+    events, complaint = await load(port_of(server), *large, *options)
+    assert complaint == ""
+    assert events[1]["messages"] >= 6
+
+
+async def test_load_takes_another_local_address_when_one_is_full(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    echo(server)
+    hosts: list[str] = []
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        assert conn.remote_address is not None
+        hosts.append(str(conn.remote_address[0]))
+
+    _, complaint = await load(port_of(server), "--per-address=2")
+    assert complaint == ""
+    assert sorted(hosts) == ["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2"]
+
+
 # ---- wrong ones
+
+ACCEPTED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+)
+"""The right answer to the load's request, as RFC 6455 has it in section 1.3, but for its end."""
+
+
+async def load_on(answer: bytes, *options: str) -> str:
+    """The complaint about a server that gives this answer to every opening, and hangs up."""
+
+    async def answer_it(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(answer_it, "127.0.0.1")
+    async with server:
+        _, complaint = await load(server.sockets[0].getsockname()[1], *options)
+    return complaint
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"", "closed before the opening was answered; so far: b''"),
+        (ACCEPTED, "closed before the opening was answered"),
+        (ACCEPTED + b"X: " + b"x" * 70_000, "the opening answer is longer than 65536 bytes"),
+        (ACCEPTED.replace(b"s3pP", b"S3pP") + b"\r\n", "expected Sec-WebSocket-Accept"),
+        (ACCEPTED + b"\r\n\x81\x00", "expected 101 and nothing behind it"),
+        (
+            ACCEPTED + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+            "the server's answer to the offer is 'permessage-deflate'",
+        ),
+    ],
+)
+async def test_load_notices_a_wrong_answer_to_its_opening(answer: bytes, expected: str) -> None:
+    assert expected in await load_on(answer)
+
+
+async def test_load_notices_that_what_it_offers_is_refused() -> None:
+    complaint = await load_on(ACCEPTED + b"\r\n", DEFLATE)
+    assert "the server's answer to the offer is None" in complaint
 
 
 @pytest.mark.parametrize("options", [[], ["--depth=8"], ["--size=70000"], ["--binary"]])
@@ -251,6 +325,36 @@ async def test_load_notices_a_document_that_is_another(start_server: StartServer
     answer_wrongly(server, 20, lambda conn, message: conn.send(message[::-1]))
     _, complaint = await load(port_of(server), DEFLATE, "--size=1024")
     assert "reply 20 is not its document" in complaint
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (b"binary", "reply 20: expected a whole message with a first byte of 81 or c1, got 82"),
+        ("x" * 5_000, "reply 20 differs from its message"),
+    ],
+)
+async def test_load_notices_what_is_no_echo_of_a_document(
+    start_server: StartServer, reply: str | bytes, expected: str
+) -> None:
+    server = await start_server(compression=True)
+    answer_wrongly(server, 20, lambda conn, message: conn.send(reply, compress=False))
+    _, complaint = await load(port_of(server), DEFLATE, "--size=1024")
+    assert expected in complaint
+
+
+async def test_load_of_documents_notices_a_closed_connection(start_server: StartServer) -> None:
+    server = await start_server(compression=True)
+    answer_wrongly(server, 20, lambda conn, message: conn.close(4000, "enough"))
+    _, complaint = await load(port_of(server), DEFLATE, "--size=1024")
+    assert "closed by the server after 20 replies, code 4000, reason 'enough'" in complaint
+
+
+def test_documents_have_to_be_as_large_as_their_messages() -> None:
+    from sockwave.core.deflated import DeflatedExchange
+
+    with pytest.raises(ValueError, match="expected documents of 20 bytes"):
+        DeflatedExchange(20, documents=[b"x" * 19], bodies=[b""])
 
 
 @pytest.mark.parametrize("options", [[], ["--tls"]])

@@ -6,6 +6,9 @@ it a server that takes them and does nothing, ``--work`` one that computes befor
 listens. By default compression is by zlib-ng where that is installed; ``--zlib zlib`` does without.
 """
 
+# A connection's listener is defined when it comes: its annotations would be evaluated each time.
+from __future__ import annotations
+
 import argparse
 import zlib
 from collections.abc import Callable

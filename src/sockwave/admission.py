@@ -17,7 +17,6 @@ from sockwave.handshake import weigh
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import peers
-from sockwave.memory import MemoryWatch
 from sockwave.options import Options
 
 if TYPE_CHECKING:
@@ -78,12 +77,13 @@ def network_of(address: Address) -> Network | None:
 class Admission(Entrance):
     """Lets connections in, or turns them away."""
 
-    def __init__(self, host: "Host", hub: Hub, options: Options, memory: MemoryWatch) -> None:
+    def __init__(self, host: "Host", hub: Hub, options: Options) -> None:
         self._engine = engine = hub.engine
         self._limits = limits = options.limits
-        self._memory = memory
+        self._hub = hub
         self._max_connections = resolve_max_connections(limits)
-        super().__init__(host, hub, memory, options, self._max_connections, weigh)
+        super().__init__(host, hub, options, self._max_connections, weigh)
+        engine.usher = self
         self._farewells: set[Farewell] = set()
         # Only where they are counted.
         self._networks: dict[Carrier, Network] = {}
@@ -112,7 +112,7 @@ class Admission(Entrance):
         count = self._engine.carrier_count - len(self._farewells)
         if self._max_connections is not None and count > self._max_connections:
             raise OverLimit("max_connections", 503, "too many connections\n")
-        if self._memory.is_short:
+        if self._hub.is_short:
             raise OverLimit("memory_budget", 503, "too little memory\n")
 
     def count_address(self, carrier: Carrier, address: Address) -> None:

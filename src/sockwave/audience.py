@@ -1,5 +1,6 @@
 """Everybody who is connected to a server: who it is, what they are told, what it costs."""
 
+import inspect
 from collections.abc import Hashable
 
 from sockwave.core.connection import Connection
@@ -71,8 +72,26 @@ class Audience(Host):
 
     def handle_with(self, handler: Handler) -> None:
         """Run `handler(conn)` as a task for each connection, which ends with it."""
+        if not _may_handle(handler):
+            raise TypeError(
+                f"handler: expected an async function of one connection, given {handler!r}"
+            )
 
         @self.on("connection")
         def connected(connection: Connection) -> None:
             connection.expect_handler()
             self.hub.hold(self.handle(handler, connection))
+
+
+def _may_handle(handler: object) -> bool:
+    """Tell whether something can be called with a connection."""
+    if not callable(handler):
+        return False
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # a built-in that does not tell
+    # A plain function may give a coroutine that it has from elsewhere; a generator gives none.
+    return not (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler))

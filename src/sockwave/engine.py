@@ -38,7 +38,6 @@ def create_engine(
     options: Options,
     loop: asyncio.AbstractEventLoop,
     selector: "CoreSelector | None",
-    welcome: "Callable[[Carrier], object]",
     complain: "Callable[[BaseException, Carrier | None], object]",
     tally: Tally,
 ) -> Engine:
@@ -60,7 +59,7 @@ def create_engine(
     if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
         from sockwave.core.epoll_engine import EpollEngine
 
-        engine = EpollEngine(loop, welcome, complain, **settings)
+        engine = EpollEngine(loop, complain, **settings)
         if selector is None:
             engine.attach()
         else:
@@ -68,7 +67,7 @@ def create_engine(
         return engine
     if options.engine == "epoll":
         raise SockwaveError("engine: expected a system and a loop with epoll, for 'epoll'")
-    return AsyncioEngine(loop, welcome, complain, **settings)
+    return AsyncioEngine(loop, complain, **settings)
 
 
 def secure(engine: Engine, context: ssl.SSLContext) -> "Callable[[], Any]":

@@ -56,10 +56,6 @@ class Host(Emitter):
 
     # ---- carriers and requests
 
-    def welcome(self, carrier: Carrier) -> None:
-        """Begin with a new connection."""
-        self.admission.welcome(carrier)
-
     def let_in(self, carrier: Carrier) -> bool:
         """Let a new connection in, or turn it away and give False."""
         options, address = self.options, carrier.remote_address

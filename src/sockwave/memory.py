@@ -37,7 +37,6 @@ class MemoryWatch:
         openings: "set[Opening]",
         visitors: weakref.WeakSet[HttpConnection],
     ) -> None:
-        self.is_short = False
         self._hub = hub
         self._openings = openings
         self._visitors = visitors
@@ -52,7 +51,7 @@ class MemoryWatch:
         held_size += sum(visitor.held_size for visitor in self._visitors)
         if held_size >= SHED_PART * budget:
             held_size = self._shed(held_size, int(SHED_PART * budget))
-        self.is_short = held_size >= CLOSED_PART * budget
+        self._hub.is_short = held_size >= CLOSED_PART * budget
         count = len(self._hub.connections) + len(self._visitors)
         delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
         self._timer = self._hub.engine.loop.call_later(delay_s, self.look)

@@ -191,14 +191,14 @@ class Server(Audience):
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
         self.loop = asyncio.get_running_loop()
         self._engine = create_engine(
-            self.options, self.loop, self._selector, self.welcome, self.complain, self.tally
+            self.options, self.loop, self._selector, self.complain, self.tally
         )
         self._hub = self.hub = Hub(
             self, self._engine, self.limits, self._clients, self.options.slow
         )
         self.memory = MemoryWatch(self._hub, self.openings, self.visitors)
         self.memory.look()
-        self.admission = Admission(self, self._hub, self.options, self.memory)
+        self.admission = Admission(self, self._hub, self.options)
         self._ending = Ending(self, self._engine, self._selector)
         await self._accept_on(self._listening.take())
 

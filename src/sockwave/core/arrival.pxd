@@ -4,11 +4,12 @@ from libc.stdint cimport uint8_t
 
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.emitter cimport Emitter
+from sockwave.core.engine cimport Usher
 from sockwave.core.hub cimport Hub
 from sockwave.core.plain cimport PlainRequest
 from sockwave.core.receiver cimport Receiver
 
-cdef class Entrance:
+cdef class Entrance(Usher):
     """Lets connections in, and opens them, where nothing has to be weighed; all else is left to
     the host and to what is made of this class in Python."""
     # Handshakes under way. Of those that wait for their peer: carrier → who has to go where room is
@@ -17,9 +18,8 @@ cdef class Entrance:
     cdef readonly set undecided
     cdef Emitter host
     cdef Hub hub
-    cdef object memory          # says in `is_short` whether nobody may be let in for want of it
     cdef object compression     # the settings of permessage-deflate, or None
-    cdef object handshake_timeout
+    cdef double handshake_timeout       # seconds; 0: none
     cdef object options
     cdef object weigh           # judges a plain request's origin, and chooses its subprotocol
     cdef dict agreements        # what offers of permessage-deflate lead to, as far as remembered

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Protocol, type_check_only
 
 from sockwave.core.carrier import Carrier
+from sockwave.core.engine import Usher
 from sockwave.core.hub import Hub
 from sockwave.core.receiver import Receiver
 from sockwave.limits import OverLimit
@@ -18,23 +19,17 @@ class Host(Protocol):
     def meet(self, carrier: Carrier) -> None: ...
     def visit(self, carrier: Carrier) -> Receiver: ...
 
-@type_check_only
-class Memory(Protocol):
-    is_short: bool
-
-class Entrance:
+class Entrance(Usher):
     expected: dict[Carrier, Newcomer]
     undecided: set[Carrier]
     def __init__(
         self,
         host: Host,
         hub: Hub,
-        memory: Memory,
         options: Options,
         max_connections: int | None,
         weigh: Callable[..., str | None],
     ) -> None: ...
-    def welcome(self, carrier: Carrier) -> None: ...
     def await_peer(self, carrier: Carrier, newcomer: Newcomer) -> None: ...
     def await_decision(self, carrier: Carrier) -> None: ...
     def settle(self, carrier: Carrier) -> None: ...

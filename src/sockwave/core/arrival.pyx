@@ -11,6 +11,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from sockwave.core.connection cimport Connection
 from sockwave.core.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
+from sockwave.core.engine cimport Driver, Usher
 from sockwave.core.phases cimport HANDSHAKING
 from sockwave.core.plain cimport (
     EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_plain, parse_plain, write_answer,
@@ -37,21 +38,20 @@ cdef str value_of(const PlainRequest* request, int known):
     return PyUnicode_DecodeASCII(data, request.values[known].size, NULL)
 
 
-cdef class Entrance:
+cdef class Entrance(Usher):
     """Lets connections in, and opens them, where nothing has to be weighed."""
 
-    def __init__(self, Emitter host, Hub hub, memory, options, max_connections, weigh):
+    def __init__(self, Emitter host, Hub hub, options, max_connections, weigh):
         limits = options.limits
         self.host = host
         self.hub = hub
-        self.memory = memory
         self.options = options
         self.weigh = weigh
         self.expected = {}
         self.undecided = set()
         self.agreements = {}
         self.compression = options.compression
-        self.handshake_timeout = limits.handshake_timeout
+        self.handshake_timeout = limits.handshake_timeout or 0
         self.max_connections = PY_SSIZE_T_MAX if max_connections is None else max_connections
         self.max_handshakes = (
             PY_SSIZE_T_MAX if limits.max_handshakes is None else limits.max_handshakes
@@ -72,21 +72,24 @@ cdef class Entrance:
 
     # ---- at accept
 
-    def welcome(self, Carrier carrier):
+    cdef int welcome(self, Driver driver, double now) except -1:
         """Begin with a connection that has just been accepted."""
+        cdef Carrier carrier = driver
         cdef Arrival arrival
         if not self.has_room() and not self.host.let_in(carrier):
-            return
+            return 0
         arrival = Arrival.__new__(Arrival)
         arrival.entrance = self
         arrival.carrier = carrier
         self.expected[carrier] = arrival
         carrier.receiver = arrival
-        carrier.set_deadline(self.handshake_timeout)
+        if self.handshake_timeout:
+            carrier.ask_for(carrier.engine.wheel.tick_in(now, self.handshake_timeout))
         if self.asks_addresses:
             self.host.introduce(arrival)
         elif self.host.hears(STREAM):
             self.host.meet(carrier)
+        return 0
 
     cdef bint has_room(self) except -1:
         """Say that there is room for one more, whoever it is; where there may be none, the host
@@ -95,7 +98,7 @@ cdef class Entrance:
             not self.asks_addresses
             and self.hub.engine.carrier_count <= self.max_connections
             and len(self.expected) + len(self.undecided) < self.max_handshakes
-            and not self.memory.is_short
+            and not self.hub.is_short
         )
 
     # ---- handshakes under way

@@ -43,11 +43,11 @@ cdef class AsyncioEngine(Engine):
             create = self.loop.create_server
         self.servers.append(await create(make, sock=socket_))
 
-    cdef int admit(self, Driver carrier) except -1:
+    cdef int admit(self, Driver carrier, double now) except -1:
         if self.is_ending:
             carrier.is_lost = True      # it was under way when the server closed
             return carrier.drop()
-        return Engine.admit(self, carrier)
+        return Engine.admit(self, carrier, now)
 
     def accept_again(self, socket_):
         """Take up accepting: at once, to know whether it is possible."""

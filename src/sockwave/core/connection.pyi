@@ -14,7 +14,7 @@ from sockwave.security import Security
 from sockwave.states import ReadyState
 
 CONNECTION_EVENTS: dict[str, tuple[int, int]]
-READY_STATES: dict[int, ReadyState]
+READY_STATES: tuple[ReadyState, ...]
 VERSIONS: tuple[str, ...]
 DONE: Done
 

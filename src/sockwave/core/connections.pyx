@@ -1,5 +1,6 @@
 """The connected clients of a server, by number and in their order."""
 
+from cpython.list cimport PyList_Insert
 from libc.stdint cimport UINT64_MAX
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
@@ -43,9 +44,11 @@ cdef class Connections:
         count = len(self.places)
         if count == self.capacity:
             self.have_ids(count + count // 8 + FEW_COUNT)       # as a list grows
-        place = self.find_place(id)
-        self.places.insert(place, connection)
-        memmove(self.ids + place + 1, self.ids + place, (count - place) * sizeof(uint64_t))
+        place = count
+        if count and self.ids[count - 1] > id:
+            place = self.find_place(id)
+            memmove(self.ids + place + 1, self.ids + place, (count - place) * sizeof(uint64_t))
+        PyList_Insert(self.places, place, connection)
         self.ids[place] = id
         return 0
 

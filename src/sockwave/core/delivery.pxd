@@ -13,8 +13,9 @@ cdef class Deliverer(Session):
     """A session whose messages go to whoever of the application wants them."""
     cdef Hub hub
     cdef Inbox inbox            # None until a message has nobody to go to
-    cdef set tasks              # those that its listeners started
-    cdef uint32_t task_count    # of the tasks that its messages started
+    cdef set tasks              # those of its listeners that have waited for something
+    cdef uint32_t call_count    # of its listeners' calls that have not ended
+    cdef uint32_t task_count    # of the calls of listeners of `message`, which count as tasks
     cdef flag is_hearing        # its listeners of `message` are being called
     cdef flag has_handler       # a task of `serve` will ask for messages
     cdef flag has_listened      # there has been a listener: without one, messages are dropped

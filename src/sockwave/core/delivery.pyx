@@ -3,7 +3,7 @@
 import asyncio
 
 from sockwave.core.emitter cimport MESSAGE
-from sockwave.core.phases cimport CONNECTED, ENDED, ENDING
+from sockwave.core.phases cimport CONNECTED, ENDED
 from sockwave.core.session cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.streams cimport IncomingMessage, check_limit
 from sockwave.core.tally cimport MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
@@ -107,7 +107,7 @@ cdef class Deliverer(Session):
 
     cdef bint has_taker(self) except -1:
         """Tell whether somebody takes messages, or may be about to."""
-        return self.has_handler or bool(self.tasks) or self.inbox is not None and (
+        return self.has_handler or self.call_count > 0 or self.inbox is not None and (
             self.inbox.is_awaited() or self.inbox.is_wanted
         )
 
@@ -115,6 +115,7 @@ cdef class Deliverer(Session):
         """Note that the running task takes messages."""
         if self.inbox is None:
             self.inbox = Inbox()
+        self.hub.calls.keep_task(self)
         self.inbox.consumer = asyncio.current_task()
         if not self.tasks or self.inbox.consumer not in self.tasks:
             # One that is not ours to see the end of; such come and go for each message.
@@ -133,30 +134,31 @@ cdef class Deliverer(Session):
     # ---- the tasks of listeners
 
     cdef set own_tasks(self):
-        if self.phase >= ENDING:
-            return None
         if self.tasks is None:
             self.tasks = set()
         return self.tasks
 
-    cdef int taker_ended(self) except -1:
-        """Read on when the last one is gone for whom messages were kept."""
-        if not self.has_taker():
-            self.catch_up(INBOX_FULL)
-            self.catch_up(NOT_ASKED)
-        return 0
-
     cpdef object listener_started(self, object coroutine):
-        task = self.hub.hold(coroutine, self)
-        if self.is_hearing:
+        self.hub.calls.start(coroutine, self, self.is_hearing)
+
+    cdef int call_started(self, bint is_own, bint is_message) except -1:
+        self.call_count += is_own
+        if is_message:
             self.task_count += 1
             if self.task_count >= <size_t>self.hub.max_tasks:
-                self.fall_behind(TASKS_FULL, MAX_TASKS)
-            task.add_done_callback(self._task_ended)
+                return self.fall_behind(TASKS_FULL, MAX_TASKS)
+        return 0
 
-    def _task_ended(self, task):
-        self.task_count -= 1
-        self.catch_up(TASKS_FULL)
+    cdef int call_ended(self, bint is_own, bint is_message) except -1:
+        self.call_count -= is_own
+        self.task_count -= is_message
+        if self.fullness:
+            if is_message:
+                self.catch_up(TASKS_FULL)
+            if not self.has_taker():        # the last one is gone for whom messages were kept
+                self.catch_up(INBOX_FULL)
+                self.catch_up(NOT_ASKED)
+        return 0
 
     cdef int end_delivery(self) except -1:
         """Let everybody know that nothing more will come."""

@@ -3,6 +3,9 @@ from typing import Any, Self, TypeVar, overload
 
 _L = TypeVar("_L", bound=Callable[..., object])
 
+class Adding:
+    def __call__(self, listener: _L) -> _L: ...
+
 class Emitter:
     @overload
     def on(self, event: str, listener: None = None) -> Callable[[_L], _L]: ...

@@ -7,8 +7,9 @@ when it is added.
 import asyncio
 import difflib
 import inspect
-from types import CodeType
+from types import CodeType, FunctionType, MethodType
 
+cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -21,6 +22,9 @@ cdef extern from "Python.h":
         object callable, PyObject* const* arguments, size_t count, PyObject* names
     )
     bint PyCoro_CheckExact(PyObject* value)
+    PyObject* PyFunction_GetCode(object function)
+    PyObject* PyFunction_GetDefaults(object function)
+    PyObject* PyFunction_GetKwDefaults(object function)
     long PyLong_AsLong(object value) except? -1
     ctypedef struct PyCodeObject:
         int co_argcount, co_kwonlyargcount, co_flags
@@ -55,20 +59,33 @@ CONNECTION_EVENTS = {
 }
 
 
+cdef object as_sized(PyObject* defaults):
+    """Give defaults that may not be there as something to take the length of."""
+    return () if defaults is NULL else <object>defaults
+
+
 cdef int count_taken(object listener, str event, int offered) except -1:
     """Say how many of the `offered` arguments a listener takes;
     TypeError when it wants more or other ones."""
     cdef int positional, required
     cdef PyCodeObject* code
-    function = getattr(listener, "__func__", listener)
-    found = getattr(function, "__code__", None)
+    function = listener.__func__ if type(listener) is MethodType else listener
+    if type(function) is FunctionType:
+        # Not by its attributes, which are audited: a connection's listeners are made with it.
+        found = <object>PyFunction_GetCode(function)
+        defaults = as_sized(PyFunction_GetDefaults(function))
+        own_defaults = as_sized(PyFunction_GetKwDefaults(function))
+    else:
+        found = getattr(function, "__code__", None)
+        defaults = getattr(function, "__defaults__", None) or ()
+        own_defaults = getattr(function, "__kwdefaults__", None) or ()
     if type(found) is CodeType and not hasattr(function, "__wrapped__") and (
-        len(function.__kwdefaults__ or ()) == (<PyCodeObject*>found).co_kwonlyargcount
+        len(own_defaults) == (<PyCodeObject*>found).co_kwonlyargcount
     ):
         # The usual case, a hundred times as fast as a signature.
         code = <PyCodeObject*>found
         positional = code.co_argcount - (function is not listener)
-        required = positional - len(function.__defaults__ or ())
+        required = positional - <int>len(defaults)
         if code.co_flags & CO_VARARGS:
             positional = offered
     else:
@@ -97,12 +114,38 @@ cdef int count_taken(object listener, str event, int offered) except -1:
     return min(positional, offered)
 
 
+@cython.freelist(4)
+cdef class Adding:
+    """A decorator that adds what it decorates to the listeners of an event.
+
+    Each connection is given its listeners: a closure would cost it as much as all the rest of that.
+    """
+    cdef Emitter emitter
+    cdef object event
+    cdef bint once
+
+    def __call__(self, listener):
+        self.emitter.add(self.event, listener, self.once)
+        return listener
+
+
+cdef Adding decorate(Emitter emitter, object event, bint once):
+    cdef Adding adding = Adding.__new__(Adding)
+    adding.emitter = emitter
+    adding.event = event
+    adding.once = once
+    return adding
+
+
 cdef class Emitter:
     """Something that tells what happens to it, by named events."""
 
     cdef int add(self, object event, object listener, bint once) except -1:
         cdef int number, offered
-        number, offered = self.find_event(event)
+        cdef uint8_t code
+        cdef tuple found = self.find_event(event)
+        number = found[0]
+        offered = found[1]
         if not callable(listener):
             raise TypeError(
                 f"a listener of {event!r} must be callable, not {type(listener).__name__}"
@@ -112,6 +155,11 @@ cdef class Emitter:
             | count_taken(listener, event, offered) << COUNT_SHIFT
             | (ONCE if once else 0)
         )
+        if self.kept is None:
+            # As nearly always: it costs a connection no row.
+            self.kept = listener
+            self.only_code = code
+            return 0
         return self.keep(self.row() + (listener, code))
 
     cdef tuple row(self):
@@ -134,8 +182,11 @@ cdef class Emitter:
         cdef dict table = self.event_table()
         found = table.get(event)
         if found is None:
-            nearest = difflib.get_close_matches(str(event), table, 1, 0)
-            raise ValueError(f"unknown event {event!r}; did you mean {nearest[0]!r}?")
+            nearest = difflib.get_close_matches(str(event), table, 1)
+            raise ValueError(f"unknown event {event!r}; " + (
+                f"did you mean {nearest[0]!r}?" if nearest
+                else f"the events here are {', '.join(sorted(table))}"
+            ))
         return found
 
     def on(self, event, listener=None):
@@ -148,14 +199,14 @@ cdef class Emitter:
         cannot be called with the event's arguments.
         """
         if listener is None:
-            return lambda function: (self.on(event, function), function)[1]
+            return decorate(self, event, False)
         self.add(event, listener, False)
         return self
 
     def once(self, event, listener=None):
         """Like `on`, for the next `event` only."""
         if listener is None:
-            return lambda function: (self.once(event, function), function)[1]
+            return decorate(self, event, True)
         self.add(event, listener, True)
         return self
 

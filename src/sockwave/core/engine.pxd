@@ -29,6 +29,10 @@ cdef enum:
 
 cdef class Driver
 
+cdef class Usher:
+    """Gives new carriers their receivers."""
+    cdef int welcome(self, Driver carrier, double now) except -1
+
 cdef class Engine:
     """What the carriers of one server in one loop share."""
     cdef readonly object loop
@@ -41,7 +45,7 @@ cdef class Engine:
     cdef Reader spare_reader    # an idle one, for whoever reads next
     cdef size_t max_size        # of a message
     cdef float close_timeout    # how long the peer's close frame is awaited, seconds; 0: for ever
-    cdef object welcome         # called with each new carrier; gives it its receiver
+    cdef public Usher usher     # welcomes each new carrier
     cdef object complain        # called with (error, carrier): what no caller could see
     cdef tuple ticks            # the handles of those that have been promised; (): nobody needs any
     cdef double tick_due
@@ -55,13 +59,14 @@ cdef class Engine:
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
     cdef void tell(self, object error, Driver carrier) noexcept
-    cdef int admit(self, Driver carrier) except -1
+    # `now`, here and above, is `clock`'s, as of a moment ago: one look is enough for a row of them.
+    cdef int admit(self, Driver carrier, double now) except -1
     cdef int postpone(self, Driver carrier) except -1
     cdef int serve_postponed(self) except -1
     cdef int say_farewell(self, Driver carrier) except -1
     cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
     cdef int let_go(self, Driver carrier) except -1
-    cdef int expect_ticks(self) except -1
+    cdef int expect_ticks(self, double now) except -1
     cdef int promise_ticks(self, double now) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1

@@ -10,13 +10,14 @@ from sockwave.core.timers import Timed
 
 TICK_S: float
 
+class Usher: ...
+
 class Engine:
     loop: asyncio.AbstractEventLoop
     tally: Tally
     def __new__(
         cls,
         loop: asyncio.AbstractEventLoop,
-        welcome: Callable[[Carrier], object],
         complain: Callable[[BaseException, Carrier], object],
         *,
         high_water: int,
@@ -28,6 +29,7 @@ class Engine:
         tally: Tally,
         tariff: Tariff,
     ) -> Self: ...
+    usher: Usher
     carrier_count: int
     when_empty: Callable[[], object] | None
     def reset_waiting(self) -> None: ...

@@ -9,16 +9,22 @@ from sockwave.core.timers cimport ticks_of
 from sockwave.core.timers import TICK_S
 
 
+cdef class Usher:
+    """Gives new carriers their receivers."""
+
+    cdef int welcome(self, Driver carrier, double now) except -1:
+        return 0
+
+
 cdef class Engine:
     """What the carriers of one server in one loop share."""
 
     def __cinit__(
-        self, loop, welcome, complain, *,
+        self, loop, complain, *,
         size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
         size_t max_size, close_timeout, Tally tally, Tariff tariff,
     ):
         self.loop = loop
-        self.welcome = welcome
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.wheel = Wheel(loop.time())
@@ -47,14 +53,14 @@ cdef class Engine:
         memory, Python's last resort is to write it to stderr."""
         self.complain(error, carrier)
 
-    cdef int admit(self, Driver carrier) except -1:
+    cdef int admit(self, Driver carrier, double now) except -1:
         """Give a new carrier its receiver."""
         carrier.engine = self
         carrier.cork = self.cork
         self.carrier_count += 1
         try:
-            self.expect_ticks()
-            self.welcome(carrier)
+            self.expect_ticks(now)
+            self.usher.welcome(carrier, now)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -138,9 +144,8 @@ cdef class Engine:
         finally:
             self.end_turn()
 
-    cdef int expect_ticks(self) except -1:
+    cdef int expect_ticks(self, double now) except -1:
         """Let time pass while there is a carrier: each may note when something happened to it."""
-        now = self.loop.time()
         if not self.ticks:
             self.wheel.begin(now)
             return self.promise_ticks(now)

@@ -22,5 +22,8 @@ cdef class EpollEngine(Poller):
     cdef int serve_peer(self, EpollSocket peer, uint32_t events) except -1
     cdef int watch(self, Listener listener) noexcept
     cdef int accept(self, Listener listener) except -1
-    cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1
+    cdef int welcome_socket(
+        self, int fd, Listener listener, const uint8_t* address, double now
+    ) except -1
+    cdef int watch_peer(self, EpollSocket peer, Listener listener) except -1
     cdef int rest(self, Listener listener, int error) except -1

@@ -94,6 +94,7 @@ cdef class EpollEngine(Poller):
         cdef uint8_t address[ADDRESS_SIZE]
         cdef socklen_t size
         cdef int _attempt, fd
+        cdef double now = self.clock()
         for _attempt in range(ACCEPT_COUNT):
             if listener.fd not in self.listeners or listener.rests:
                 return 0            # a listener's listener has closed the server
@@ -101,14 +102,16 @@ cdef class EpollEngine(Poller):
             memset(address, 0, ADDRESS_SIZE)
             fd = accept4(listener.fd, <sockaddr*>address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
-                self.welcome_socket(fd, listener, address)
+                self.welcome_socket(fd, listener, address, now)
             elif errno == EAGAIN:
                 return self.doorman.can_accept()        # the kernel looks for a descriptor first
             elif errno != ECONNABORTED and errno != EINTR:
                 return self.rest(listener, errno)
         return 0
 
-    cdef int welcome_socket(self, int fd, Listener listener, const uint8_t* address) except -1:
+    cdef int welcome_socket(
+        self, int fd, Listener listener, const uint8_t* address, double now
+    ) except -1:
         cdef EpollSocket peer
         try:
             if listener.make is None:
@@ -121,13 +124,24 @@ cdef class EpollEngine(Poller):
         peer.fd = fd
         peer.keep_address(address)
         peer.interest = POLL_READ
-        if poller_add(self.poller, fd, POLL_READ, <void*>peer) < 0:
-            return self.rest(listener, errno)
         self.doorman.can_accept()
         Py_INCREF(peer)             # the epoll's reference, until `drop`
-        self.admit(peer)
-        # Most have sent their request by now. To look costs less than to be told.
-        return self.serve_peer(peer, POLL_READ)
+        try:
+            self.admit(peer, now)
+            # Most have sent their request by now. To look costs less than to be told. In the epoll
+            # already, the socket would be looked at once more, for what has just been read.
+            self.serve_peer(peer, POLL_READ)
+        finally:
+            self.watch_peer(peer, listener)
+        return 0
+
+    cdef int watch_peer(self, EpollSocket peer, Listener listener) except -1:
+        cdef int error
+        if peer.fd >= 0 and poller_add(self.poller, peer.fd, peer.interest, <void*>peer) < 0:
+            error = errno
+            peer.lose(OSError(error, os.strerror(error)))
+            return self.rest(listener, error)
+        return 0
 
     cdef int rest(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.

@@ -62,6 +62,7 @@ cdef class EpollSocket(Carrier):
     cdef int set_interest(self, uint32_t interest) except -1:
         if interest != self.interest and self.fd >= 0:
             self.interest = interest
+            # Fails in the first turn of all, where nothing is lost by it: see `watch_peer`.
             poller_change((<Poller>self.engine).poller, self.fd, interest, <void*>self)
         return 0
 

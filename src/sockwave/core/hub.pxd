@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from sockwave.core.calls cimport Calls
 from sockwave.core.codec cimport Codecs
 from sockwave.core.connections cimport Connections
 from sockwave.core.emitter cimport Emitter
@@ -19,10 +20,10 @@ cdef class Hub:
     cdef Py_ssize_t queue_count, max_tasks
     cdef int policy                     # for who cannot keep up, unless a call says otherwise
     cdef readonly uint64_t dropped_count
+    cdef public bint is_short           # of memory: nobody is let in
     cdef uint32_t ping_ticks, pong_ticks, idle_ticks    # 0: none
     cdef double max_lifetime, lifetime_jitter           # seconds, 0: none; as a part of it
-    cdef set tasks                      # those that outlive their connection
+    cdef Calls calls
     cdef readonly Session current    # whose event the server's listeners are hearing
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1
-    cdef object start_task(self, Session connection, object coroutine, set tasks)

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Coroutine, Hashable, Iterable
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ class Hub:
     limits: Limits
     current: Connection | None
     dropped_count: int
+    is_short: bool
     def __new__(
         cls,
         server: Emitter,
@@ -37,4 +37,4 @@ class Hub:
     def shed(self, connection: Connection) -> int: ...
     def hold(
         self, coroutine: Coroutine[Any, Any, object], connection: Connection | None = None
-    ) -> asyncio.Task[object]: ...
+    ) -> None: ...

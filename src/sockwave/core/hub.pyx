@@ -25,7 +25,7 @@ cdef class Hub:
         self.engine = engine
         self.limits = limits
         self.connections = connections
-        self.tasks = set()
+        self.calls = Calls(None if engine is None else engine.loop, server)
         self.max_size = PY_SSIZE_T_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size
@@ -125,23 +125,6 @@ cdef class Hub:
             self.current = previous
 
     def hold(self, coroutine, Session connection=None):
-        """Run what an asynchronous listener returned as a task, and give it.
-
-        It is the connection's own, and ends with it, or one that outlives it.
-        """
-        cdef set tasks = None if connection is None else connection.own_tasks()
-        return self.start_task(connection, coroutine, self.tasks if tasks is None else tasks)
-
-    cdef object start_task(self, Session connection, object coroutine, set tasks):
-        task = self.engine.loop.create_task(coroutine)
-        tasks.add(task)
-
-        def done(task):
-            tasks.discard(task)
-            if connection is not None:
-                connection.taker_ended()
-            if not task.cancelled() and task.exception() is not None:
-                self.server.listener_failed_for(task.exception(), connection)
-
-        task.add_done_callback(done)
-        return task
+        """Run what an asynchronous listener returned as a task: the connection's own, which ends
+        with it, or one that outlives it."""
+        self.calls.start(coroutine, connection, False)

@@ -1,7 +1,7 @@
 from sockwave.core.sender import Sender
 from sockwave.states import ReadyState
 
-READY_STATES: dict[int, ReadyState]
+READY_STATES: tuple[ReadyState, ...]
 MOVES: dict[tuple[int, int], tuple[int, bool, int]]
 
 class Phased(Sender):

@@ -11,16 +11,18 @@ from sockwave.close import check_close
 from sockwave.errors import ConnectionClosed
 from sockwave.states import ReadyState
 
-READY_STATES = {
-    UNKNOWN: ReadyState.UNKNOWN,
-    OPENING: ReadyState.OPENING,
-    WAITING: ReadyState.WAITING,
-    HANDSHAKING: ReadyState.HANDSHAKING,
-    CONNECTED: ReadyState.CONNECTED,
-    CLOSING: ReadyState.CONNECTED,
-    ENDING: ReadyState.CONNECTED,
-    ENDED: ReadyState.CLOSED,
-}
+# By phase.
+cdef tuple STATES = (
+    ReadyState.UNKNOWN,         # UNKNOWN
+    ReadyState.OPENING,         # OPENING
+    ReadyState.WAITING,         # WAITING
+    ReadyState.HANDSHAKING,     # HANDSHAKING
+    ReadyState.CONNECTED,       # CONNECTED
+    ReadyState.CONNECTED,       # CLOSING
+    ReadyState.CONNECTED,       # ENDING
+    ReadyState.CLOSED,          # ENDED
+)
+READY_STATES = STATES
 
 # Section 7 as a table: where a session stands and what happens → where it stands then, whether
 # our close frame is sent, and what becomes of the carrier. What is not in it changes nothing.
@@ -54,9 +56,9 @@ cdef class Phased(Sender):
         return 0
 
     cdef int enter(self, Phase phase) except -1:
-        before = READY_STATES[self.phase]
+        before = STATES[self.phase]
         self.phase = phase
-        state = READY_STATES[phase]
+        state = STATES[phase]
         if state is not before:
             self.entered(state)
         return 0

@@ -5,11 +5,12 @@ accept as well, as RFC 6455's version, where its origin and its subprotocols are
 everything else, well-formed or not, this says nothing: it is theirs to judge.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memcmp
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcmp, memcpy
 
-from binascii import b2a_base64
-from hashlib import sha1
+cdef extern from "accept.h" nogil:
+    enum: ACCEPT_SIZE
+    void write_accept(char* to, const char* key)
 
 # What a byte may be part of; a byte may be of several kinds.
 cdef enum:
@@ -22,9 +23,6 @@ cdef enum:
     BASE64 = 16
 
 cdef uint8_t kinds[256]
-
-# RFC 6455, 1.3: what is hashed behind the key.
-cdef bytes GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 cdef bytes DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -213,24 +211,26 @@ cdef bint has_tab(const Span* value) noexcept nogil:
     return False
 
 
-cdef bytes accept_value(bytes key):
-    """Give the value of Sec-WebSocket-Accept.
-
-    4.2.2: "concatenating the value of the |Sec-WebSocket-Key| header field in the client's
-    handshake […] with the string "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"", the SHA-1 of it, "and
-    then base64-encoding".
-    """
-    return b2a_base64(sha1(key + GUID, usedforsecurity=False).digest(), newline=False)
-
-
 cpdef bytes write_answer(bytes key, bytes fields):
     """Write the 101 response to a request with this key, `fields` included, which end in CRLF.
 
     Raises ValueError for a key of any other size than 24 bytes.
     """
+    cdef size_t size = PyBytes_GET_SIZE(ANSWER) + ACCEPT_SIZE + 2 + PyBytes_GET_SIZE(fields) + 2
+    cdef bytes answer
+    cdef char* to
     if PyBytes_GET_SIZE(key) != KEY_SIZE:
         raise ValueError(f"key: expected {KEY_SIZE} bytes, given {len(key)}")
-    return ANSWER + accept_value(key) + b"\r\n" + fields + b"\r\n"
+    answer = PyBytes_FromStringAndSize(NULL, size)
+    to = PyBytes_AS_STRING(answer)
+    memcpy(to, PyBytes_AS_STRING(ANSWER), PyBytes_GET_SIZE(ANSWER))
+    to += PyBytes_GET_SIZE(ANSWER)
+    write_accept(to, PyBytes_AS_STRING(key))
+    to += ACCEPT_SIZE
+    memcpy(to, b"\r\n", 2)
+    memcpy(to + 2, PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields))
+    memcpy(to + 2 + PyBytes_GET_SIZE(fields), b"\r\n", 2)
+    return answer
 
 
 def is_plain(bytes raw):

@@ -35,8 +35,9 @@ cdef class Session(Phased):
     cdef int heard_ping(self, bytes payload) except -1
     cdef int heard_pong(self, bytes payload) except -1
     cdef int may_send_again(self) except -1
-    cdef set own_tasks(self)                    # those that end with it; None: not any more
-    cdef int taker_ended(self) except -1
+    cdef set own_tasks(self)                    # those of its listeners, which end with it
+    cdef int call_started(self, bint is_own, bint is_message) except -1
+    cdef int call_ended(self, bint is_own, bint is_message) except -1
 
     cdef int begin(self, Carrier line, int version_index) except -1
     cdef Reader take_reader(self)

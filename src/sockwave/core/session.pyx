@@ -68,7 +68,10 @@ cdef class Session(Phased):
     cdef set own_tasks(self):
         return None
 
-    cdef int taker_ended(self) except -1:
+    cdef int call_started(self, bint is_own, bint is_message) except -1:
+        return 0
+
+    cdef int call_ended(self, bint is_own, bint is_message) except -1:
         return 0
 
     # ---- the opening, driven from outside

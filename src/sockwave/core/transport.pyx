@@ -94,7 +94,7 @@ cdef class TransportCarrier(Carrier):
             # queue.
             transport.set_write_buffer_limits(0)
             self.is_lost = False
-            self.engine.admit(self)
+            self.engine.admit(self, self.engine.clock())
         except BaseException:
             transport.abort()
             raise

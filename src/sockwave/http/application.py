@@ -8,18 +8,30 @@ from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
-from sockwave.limits import Limits
+from sockwave.limits import Limits, OverLimit
 
 if TYPE_CHECKING:
-    from sockwave.admission import Admission
     from sockwave.core.tally import Tally
     from sockwave.http.connection import HttpConnection
+
+
+class Doorkeeper(Protocol):
+    """Who counts connections until it is known what they want."""
+
+    def settle(self, carrier: Carrier) -> None:
+        """Count a carrier no more among those whose handshake is under way."""
+
+    def turn_away(self, carrier: Carrier, refused: OverLimit) -> None:
+        """Answer a connection of which nothing has been read, and end it."""
 
 
 class Application(Protocol):
     """Who answers the requests of a connection."""
 
-    admission: "Admission"
+    @property
+    def admission(self) -> Doorkeeper:
+        """Who let the connection in."""
+
     limits: Limits
     loop: asyncio.AbstractEventLoop
     tally: "Tally"

@@ -69,6 +69,14 @@ class Headers:
         values = ",".join(self.get_all(name)).lower().split(",", _LIST_COUNT)[:_LIST_COUNT]
         return [token for value in values if (token := value.strip(" \t"))]
 
+    def keys(self) -> list[str]:
+        """Return every name once, as it was first spelled: `dict(headers)` has the first values."""
+        return list(self)
+
+    def values(self) -> list[str]:
+        """Return all values in order, those of repeated names included."""
+        return [value for _, value in self.items()]
+
     def items(self) -> list[tuple[str, str]]:
         """Return all pairs, repeated names included, as they were spelled."""
         return [(name, value.strip(" \t")) for name, value in self._pairs]

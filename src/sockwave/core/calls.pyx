@@ -1,0 +1,289 @@
+"""The calls of asynchronous listeners: how they share tasks, and when each has one of its own."""
+
+from asyncio import current_task
+from collections import deque
+from weakref import getweakrefcount
+
+cimport cython
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+from sockwave.core.emitter cimport raise_pending
+from sockwave.core.phases cimport ENDED, ENDING
+
+cdef extern from "Python.h":
+    int PYGEN_RETURN, PYGEN_NEXT
+    # Tells how it went by what it returns, and gives the result: no StopIteration is made.
+    int send_to "PyIter_Send" (object coroutine, object value, PyObject** result) noexcept
+    object copy_context "PyContext_CopyCurrent" ()
+    int enter_context "PyContext_Enter" (object context) except -1
+    int leave_context "PyContext_Exit" (object context) noexcept
+    Py_ssize_t count_references "Py_REFCNT" (object)
+    PyObject** attributes_of "_PyObject_GetDictPtr" (object) noexcept
+
+
+cdef class Calls:
+    """The calls of one hub, in their order."""
+
+    def __cinit__(self, loop, Emitter server):
+        self.loop = loop
+        self.server = server
+        self.tasks = set()
+        self.waiting = deque()
+
+    cdef int start(self, object coroutine, Session connection, bint is_message) except -1:
+        """Run what a listener returned as a task, from the next turn of the loop on."""
+        cdef Call call = Call.__new__(Call)
+        call.calls = self
+        call.coroutine = coroutine
+        call.connection = connection
+        call.is_message = is_message
+        if connection is not None:
+            call.is_own = connection.phase < ENDING
+            connection.call_started(call.is_own, is_message)
+        try:
+            if self.runner_count or self.can_share():
+                call.context = copy_context()
+                self.add(call)
+            else:
+                call.have_task(self.loop.create_task(coroutine))
+        except BaseException:
+            call.drop()
+            raise
+        return 0
+
+    cdef bint can_share(self) except -1:
+        """Tell whether nobody minds that calls share a task: neither who makes the tasks of this
+        loop in another way, nor who debugs it, and reads of each where it comes from."""
+        return self.loop.get_task_factory() is None and not self.loop.get_debug()
+
+    cdef int add(self, Call call) except -1:
+        """Let it wait for a task, which all share that come before that task begins."""
+        self.waiting.append(call)
+        if self.runner_count:
+            return 0
+        try:
+            self.add_runner()
+        except BaseException:
+            self.waiting.pop()
+            raise
+        return 0
+
+    cdef int add_runner(self) except -1:
+        cdef Runner runner = Runner.__new__(Runner)
+        runner.calls = self
+        self.loop.create_task(runner)
+        self.runner_count += 1
+        return 0
+
+    cdef int let_go_on(self) except -1:
+        """Give each call that waits a task, so that none has to wait for more than one turn."""
+        cdef Call call
+        try:
+            while self.runner_count < len(self.waiting):
+                self.add_runner()
+        except BaseException as error:
+            while self.waiting and not self.runner_count:       # nobody would begin them
+                call = self.waiting.popleft()
+                call.drop()
+                self.server.listener_failed_for(error, call.connection)
+        return 0
+
+    cdef int keep_task(self, Session connection) except -1:
+        """Let the connection know of the running task, if it is that of one of its calls."""
+        cdef Call call = self.beginning
+        if call is not None and call.connection is connection and not call.has_task and (
+            current_task(self.loop) is self.beginner
+        ):
+            call.have_task(self.beginner)
+        return 0
+
+
+@cython.freelist(64)
+cdef class Call:
+    """One call of a listener, and what is done when its task is."""
+
+    cdef int step(self, PyObject** result) except -1:
+        """Run the coroutine up to where it waits, or to its end, and tell which it was."""
+        cdef int status
+        enter_context(self.context)
+        status = send_to(self.coroutine, None, result)
+        leave_context(self.context)
+        return raise_pending() if status < 0 else status
+
+    cdef int begin(self, object task, PyObject** result) except -1:
+        """Take the first step, in a task; who fails in it has the task for itself."""
+        cdef Calls calls = self.calls
+        calls.beginning, calls.beginner = self, task
+        try:
+            return self.step(result)
+        except BaseException:
+            if not self.has_task:
+                self.have_task(task)
+            raise
+        finally:
+            calls.beginning = calls.beginner = None
+
+    cdef int have_task(self, object task) except -1:
+        """Have a task of its own, which is held until it is done."""
+        self.has_task = True
+        try:
+            self.held_tasks().add(task)
+            task.add_done_callback(self)
+        except BaseException as error:      # for want of memory: it costs the connection
+            self.held_tasks().discard(task)
+            self.calls.server.listener_failed_for(error, self.connection)
+            self.end()
+        return 0
+
+    cdef set held_tasks(self):
+        return self.connection.own_tasks() if self.is_own else self.calls.tasks
+
+    def __call__(self, task):
+        """Note that the task is done."""
+        self.held_tasks().discard(task)
+        try:
+            if not task.cancelled() and task.exception() is not None:
+                self.calls.server.listener_failed_for(task.exception(), self.connection)
+        finally:
+            self.end()
+
+    cdef int drop(self) except -1:
+        """End it before it has begun."""
+        self.coroutine.close()
+        return self.end()
+
+    cdef int end(self) except -1:
+        if self.connection is not None:
+            self.connection.call_ended(self.is_own, self.is_message)
+        return 0
+
+
+cdef bint has_attributes(object task) noexcept:
+    """Tell whether somebody has given it attributes; a look at `__dict__` would make one."""
+    cdef PyObject** attributes = attributes_of(task)
+    return attributes is not NULL and attributes[0] is not NULL
+
+
+cdef class Marks:
+    """What a task looks like that nobody has come near: who finds another has to leave it alone."""
+
+    def __cinit__(self, task):
+        self.task = task
+        self.name = task.get_name()
+        self.weak_count = getweakrefcount(task)
+        self.reference_count = count_references(task)
+
+    cdef bint are_left(self) except -1:
+        """Tell whether nobody keeps the task, or has changed it, since the marks were made."""
+        return (
+            count_references(self.task) == self.reference_count
+            and not has_attributes(self.task)
+            and not self.task._callbacks
+            and not self.task._must_cancel      # which `uncancel` may leave as it is
+            and getweakrefcount(self.task) == self.weak_count
+            and self.task.get_name() is self.name
+        )
+
+
+cdef class Runner:
+    """What a task runs: calls, one after the other, until one of them needs the task for itself.
+    To the task, it is a coroutine."""
+
+    def __await__(self):
+        return self
+
+    def __next__(self):
+        cdef PyObject* given = NULL
+        cdef int status
+        if self.call is not None:
+            status = self.call.step(&given)
+        else:
+            status = self.begin(&given)
+        result = <object>given
+        Py_DECREF(result)
+        if status == PYGEN_NEXT:
+            return result
+        if result is None:
+            raise StopIteration
+        raise StopIteration(result)
+
+    def send(self, value):
+        """Go on; what a coroutine waits for gives it nothing, so that there is never a value."""
+        return self.__next__()
+
+    def throw(self, *error):
+        """Raise an error where the call waits; those that have not begun are closed."""
+        cdef Call call = self.call
+        if call is None:
+            self.drop_share()
+            raise error[0]
+        enter_context(call.context)
+        try:
+            return call.coroutine.throw(*error)
+        finally:
+            leave_context(call.context)
+
+    def close(self):
+        if self.call is not None:
+            self.call.coroutine.close()
+        elif self.calls is not None:
+            self.drop_share()
+
+    def __getattr__(self, name):
+        """Be seen as the coroutine that runs, where tasks are listed and their stacks are shown."""
+        if self.call is None:
+            raise AttributeError(name)
+        return getattr(self.call.coroutine, name)
+
+    cdef int begin(self, PyObject** result) except -1:
+        """Begin the calls that wait; the rest goes to others when one keeps the task."""
+        cdef Calls calls = self.take_share()
+        try:
+            return self.take_calls(calls, result)
+        finally:
+            if self.share:
+                calls.let_go_on()
+
+    cdef Calls take_share(self):
+        """Take over all calls that wait now; those that come meanwhile get another task."""
+        cdef Calls calls = self.calls
+        if calls is None:
+            raise RuntimeError("expected a task that has not ended yet")
+        self.calls = None
+        calls.runner_count -= 1
+        self.share = len(calls.waiting)
+        return calls
+
+    cdef int drop_share(self) except -1:
+        cdef Calls calls = self.take_share()
+        while self.share:
+            self.share -= 1
+            (<Call>calls.waiting.popleft()).drop()
+        return 0
+
+    cdef int take_calls(self, Calls calls, PyObject** result) except -1:
+        """Begin calls until one waits, or has left a mark on the task, and tell how that went."""
+        cdef Call call
+        cdef Marks marks
+        cdef int status
+        task = current_task(calls.loop)
+        marks = Marks(task)
+        while self.share:
+            self.share -= 1
+            call = calls.waiting.popleft()
+            if call.is_own and call.connection.phase == ENDED:
+                call.drop()         # as a task that is cancelled before it has begun
+                continue
+            status = call.begin(task, result)
+            if status == PYGEN_NEXT:
+                self.call = call
+            if status == PYGEN_NEXT or call.has_task or not marks.are_left():
+                if not call.has_task:
+                    call.have_task(task)
+                return status
+            Py_DECREF(<object>result[0])
+            call.end()
+        result[0] = <PyObject*>None
+        Py_INCREF(None)
+        return PYGEN_RETURN
