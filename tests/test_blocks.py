@@ -19,13 +19,17 @@ import sockwave
 MEBIBYTE = 2**20
 SPARE_SIZE = 65536  # from here on: see blocks.pxd
 SIZES = (SPARE_SIZE - 1, SPARE_SIZE, SPARE_SIZE + 1, 3 * SPARE_SIZE, 5 * SPARE_SIZE, MEBIBYTE)
+SHORT_SIZE = 125  # up to here: see blocks.pyx
+SHORT_SIZES = (20, 21, SHORT_SIZE, SHORT_SIZE + 1)
 
 
-def make_messages(kind: str, seed: int = 5) -> Iterator[str | bytes]:
+def make_messages(
+    kind: str, seed: int = 5, sizes: tuple[int, ...] = SIZES
+) -> Iterator[str | bytes]:
     """Give messages of all sizes without an end, no two alike from the first byte to the last."""
     chance = random.Random(seed)
     for number in itertools.count():
-        size = chance.choice(SIZES)
+        size = chance.choice(sizes)
         text = (f"{number:06}" * (size // 6 + 1))[:size]
         if kind == "wide":
             text = text[: size - 7] + "ü€🙂"[number % 3] + text[size - 3 :]
@@ -53,13 +57,16 @@ def traced() -> Iterator[Callable[[], int]]:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("sizes", [SIZES, SHORT_SIZES], ids=["large", "short"])
 @pytest.mark.parametrize("kind", ["text", "wide", "bytes"])
-async def test_message_that_is_kept_never_changes(start_server: StartServer, kind: str) -> None:
+async def test_message_that_is_kept_never_changes(
+    start_server: StartServer, kind: str, sizes: tuple[int, ...]
+) -> None:
     server = await start_server()
     wire, conn = await connect_both(server)
     kept: list[tuple[str | bytes, str | bytes]] = []
     chance = random.Random(7)
-    for message in itertools.islice(make_messages(kind), 60):
+    for message in itertools.islice(make_messages(kind, sizes=sizes), 60):
         heard = await exchange(wire, conn, message)
         assert heard == message
         if chance.random() < 0.3:
@@ -80,21 +87,27 @@ async def test_memoryview_and_iterator_of_a_message_keep_it(start_server: StartS
     assert set(letters) == {"i"}
 
 
+@pytest.mark.parametrize("sizes", [SIZES, SHORT_SIZES], ids=["large", "short"])
 @pytest.mark.parametrize("kind", ["text", "bytes"])
-async def test_hash_is_that_of_the_message_itself(start_server: StartServer, kind: str) -> None:
+async def test_hash_is_that_of_the_message_itself(
+    start_server: StartServer, kind: str, sizes: tuple[int, ...]
+) -> None:
     server = await start_server()
     wire, conn = await connect_both(server)
-    for message in itertools.islice(make_messages(kind), 12):
+    for message in itertools.islice(make_messages(kind, sizes=sizes), 12):
         assert hash(await exchange(wire, conn, message)) == hash(message)
 
 
-async def test_text_that_was_interned_stays_what_it_was(start_server: StartServer) -> None:
+@pytest.mark.parametrize("size", [SPARE_SIZE, SHORT_SIZE])
+async def test_text_that_was_interned_stays_what_it_was(
+    start_server: StartServer, size: int
+) -> None:
     server = await start_server()
     wire, conn = await connect_both(server)
-    sys.intern(await exchange(wire, conn, "a" * SPARE_SIZE))  # type: ignore[arg-type]
+    sys.intern(await exchange(wire, conn, "a" * size))  # type: ignore[arg-type]
     for _ in range(3):
-        assert await exchange(wire, conn, "b" * SPARE_SIZE) == "b" * SPARE_SIZE
-    assert sys.intern("a" * SPARE_SIZE) == "a" * SPARE_SIZE
+        assert await exchange(wire, conn, "b" * size) == "b" * size
+    assert sys.intern("a" * size) == "a" * size
     await wire.shake_close()
     await server.close()  # what is interned is looked for once more when it goes
 

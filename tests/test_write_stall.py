@@ -10,7 +10,7 @@ from certificates import server_context
 from conftest import StartServer
 from kernel import find_accepted, measure_unsent
 from tls_wire import TlsWire
-from wire import Wire, build_request, connect_both, upgrade_headers, wait_until
+from wire import PATIENCE_S, Wire, build_request, connect_both, upgrade_headers, wait_until
 
 import sockwave
 
@@ -22,7 +22,8 @@ SHORT = 0.4
 #: More than the kernel takes for a peer that does not read, on both ends together.
 MUCH = 16 << 20
 
-CHUNK_SIZE, HELD_SIZE = 64 << 10, 256 << 10
+MIB = 1 << 20
+CHUNK_SIZE, HELD_SIZE, TAKEN_SIZE = 64 << 10, 256 << 10, 512 << 10
 
 #: What a peer on a slow network takes at once, and what its kernel holds for it.
 SIP_SIZE, BUFFER_SIZE = 32 << 10, 16 << 10
@@ -90,6 +91,35 @@ async def test_kernel_holds_little_of_what_a_peer_does_not_take(start_server: St
     with find_accepted(wire) as accepted:
         assert measure_unsent(accepted) <= HELD_SIZE
     assert conn.backlog_size > MUCH - 2 * HELD_SIZE
+
+
+@LINUX
+async def test_kernel_holds_more_for_who_takes_it_at_once_and_little_again_once_he_stops(
+    engine: str, start_server: StartServer
+) -> None:
+    if engine == "asyncio":
+        pytest.skip("its transports have the kernel hold little for anybody")
+    server = await start_server(max_backlog=None)
+    wire, conn = await connect_both(server, receive_buffer_size=HELD_SIZE)
+    with find_accepted(wire) as accepted:
+
+        def may_hold() -> int:
+            return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+        little = may_hold()
+
+        async def take_messages() -> None:
+            while may_hold() == little:
+                await conn.send(bytes(TAKEN_SIZE))
+                await wire.receive_message()
+
+        await asyncio.wait_for(take_messages(), PATIENCE_S)
+        wire.pause_reading()
+        for _ in range(MUCH // CHUNK_SIZE):
+            conn.send(bytes(CHUNK_SIZE))
+            await asyncio.sleep(0)
+        assert HELD_SIZE < measure_unsent(accepted) <= HELD_SIZE + MIB
+        assert may_hold() == little
 
 
 async def test_who_takes_nothing_over_tls_is_dropped(start_server: StartServer) -> None:

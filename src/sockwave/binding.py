@@ -9,13 +9,11 @@ import stat
 import sys
 from collections.abc import Iterator
 
+from sockwave.core.carrier import UNSENT_SIZE
+
 #: Connections that the kernel holds until they are accepted: a burst of clients that come back
 #: after a restart.
 ACCEPT_QUEUE_COUNT = 4096
-
-#: Bytes that the kernel takes for a peer beyond those that are on their way to it. More would not
-#: make anything faster: it asks for the next ones in time.
-UNSENT_SIZE = 131072
 
 #: By how much the kernel has more patience than `write_timeout`, in seconds at least so many:
 #: whoever takes nothing of what waits here is to be ended here, where it is counted.

@@ -1,7 +1,8 @@
 """The memory of messages: a str or bytes that nobody else has yet, and that is written to.
 
 A large message that has been delivered is noted. Once nobody else refers to it, the next message
-that is not larger takes its place; after a tick or two in which none has come, it is let go.
+that is not larger takes its place; after a tick or two in which none has come, it is let go. Of
+short messages the last of each size is noted.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -9,6 +10,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_Check
 
 from sockwave.core.emitter cimport raise_pending
+from sockwave.core.frames cimport MAX_SHORT_SIZE
 
 cdef extern from "mask.h" nogil:
     bint unmask(uint8_t* to, const uint8_t* start, size_t size, uint32_t key)
@@ -45,6 +47,9 @@ cdef Spare[SPARE_COUNT] spares
 cdef int spare_count = 0
 cdef size_t spare_size = 0
 
+# The last message of each short size: bytes, and text. All together they are 30 KB.
+cdef PyObject* shorts[2][MAX_SHORT_SIZE + 1]
+
 
 cdef PyObject* block_for(bint is_text, size_t size, size_t room) except NULL:
     """Give a block for a message of `size` bytes: memory that is there already for all of it, or
@@ -78,10 +83,28 @@ cdef int resize(PyObject** block, size_t size) except -1:
 # ---- messages that lie whole in the input
 
 
+cdef inline object place_for(bint is_text, size_t size):
+    """Give a block that the caller fills before anybody sees it."""
+    cdef PyObject* block
+    if size > MAX_SHORT_SIZE:
+        block = block_for(is_text, size, size)
+        made = <object>block
+        Py_DECREF(made)
+        return made
+    block = shorts[is_text][size]
+    if block is not NULL and block_is_free(block):
+        block_forget_hash(block)
+        return <object>block
+    made = PyUnicode_New(size, ASCII) if is_text else PyBytes_FromStringAndSize(NULL, size)
+    Py_INCREF(made)
+    shorts[is_text][size] = <PyObject*>made
+    Py_XDECREF(block)
+    return made
+
+
 cdef object text_of(const uint8_t* data, size_t size, uint32_t mask):
     """Make a str of masked bytes; None: they are not UTF-8 (RFC 6455, section 8.1)."""
-    text = <object>block_for(True, size, size)
-    Py_DECREF(text)
+    text = place_for(True, size)
     place = <uint8_t*>PyUnicode_DATA(<PyObject*>text)
     if unmask(place, data, size, mask):
         return text
@@ -92,8 +115,7 @@ cdef object text_of(const uint8_t* data, size_t size, uint32_t mask):
 
 cdef bytes bytes_of(const uint8_t* data, size_t size, uint32_t mask):
     """Make a bytes of masked bytes."""
-    copy = <bytes>block_for(False, size, size)
-    Py_DECREF(copy)
+    copy = <bytes>place_for(False, size)
     unmask(<uint8_t*>PyBytes_AS_STRING(copy), data, size, mask)
     return copy
 
@@ -184,5 +206,10 @@ cdef int age_spares() noexcept:
 
 cdef int forget_spares() noexcept:
     """Let go of all of them."""
+    cdef int is_text, size
+    for is_text in range(2):
+        for size in range(MAX_SHORT_SIZE + 1):
+            Py_XDECREF(shorts[is_text][size])
+            shorts[is_text][size] = NULL
     age_spares()
     return age_spares()

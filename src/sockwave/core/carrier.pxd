@@ -19,6 +19,7 @@ cdef class Carrier(Driver):
     cdef flag is_finished   # everything is written, FIN is sent
     cdef flag is_paused
     cdef flag has_ended     # the peer's FIN has come
+    cdef flag is_prompt     # the peer takes what it is sent: the kernel may hold much for it
     cdef public flag awaits_preamble    # its receiver reads what comes before TLS
     # Of the wheel's time. A carrier has one place on the wheel, for whichever comes first: the
     # receiver's deadline, or the next look at whether the peer still takes what waits for it.

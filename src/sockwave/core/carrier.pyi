@@ -4,6 +4,8 @@ from sockwave.address import Address
 from sockwave.core.engine import Driver
 from sockwave.security import Security
 
+UNSENT_SIZE: int
+
 class Carrier(Driver):
     awaits_preamble: bool
     is_secure: bool

@@ -12,6 +12,10 @@ from sockwave.core.timers cimport Wheel
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
 
+# Bytes that the kernel takes for a peer beyond those that are on their way to it: it asks for the
+# next ones in time.
+UNSENT_SIZE = 131072
+
 cdef enum:
     # Looks, in `write_timeout`, at whether the peer takes something: so much later it is noticed.
     LOOK_COUNT = 4

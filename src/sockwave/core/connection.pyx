@@ -172,11 +172,11 @@ cdef class Connection(Keeper):
         cdef Deflater deflater = None
         if self.phase != CONNECTED:
             raise self.closed_error()
-        check_compress(compress)
-        if slow is not None or key is not None:
+        if compress is not None or slow is not None or key is not None:
+            check_compress(compress)
             policy = policy_of(slow, key, policy)
         owner = payload_of(message, &data, &size, &opcode)
-        if self.is_draft() and opcode != TEXT:
+        if opcode != TEXT and self.is_draft():
             given = type(message).__name__
             raise TypeError(f"{self.version} has text messages only: expected str, given {given}")
         if self.deflater is not None and self.deflater.wants(size, compress):

@@ -38,7 +38,6 @@ cdef class Emitter:
     cdef int keep(self, tuple row) except -1
     cdef bint hears(self, int event) noexcept
     cdef int emit(self, int event, object first, object second) except -1
-    cdef int call(self, object listener, long code, object first, object second) except -1
     cdef tuple find_event(self, object event)
     cdef int add(self, object event, object listener, bint once) except -1
     cdef int caught(self) except -1

@@ -114,6 +114,32 @@ cdef int count_taken(object listener, str event, int offered) except -1:
     return min(positional, offered)
 
 
+cdef inline int call(
+    Emitter emitter, object listener, long code, object first, object second
+) except -1:
+    """Call one of the listeners; its code says how."""
+    cdef PyObject* arguments[2]
+    cdef PyObject* result
+    if code & ONCE:
+        emitter.drop_once(listener, code)
+    code = code >> COUNT_SHIFT & COUNT_MASK
+    # By hand, not by `try`: that costs as much as the call of a small listener.
+    if code == 1:
+        result = PyObject_CallOneArg(listener, first)
+    elif code == 0:
+        result = PyObject_CallNoArgs(listener)
+    else:
+        arguments[0] = <PyObject*>first
+        arguments[1] = <PyObject*>second
+        result = PyObject_Vectorcall(listener, arguments, 2, NULL)
+    if result is NULL:
+        return emitter.caught()
+    if PyCoro_CheckExact(result):
+        emitter.listener_started(<object>result)
+    Py_DECREF(<object>result)
+    return 0
+
+
 @cython.freelist(4)
 cdef class Adding:
     """A decorator that adds what it decorates to the listeners of an event.
@@ -269,38 +295,15 @@ cdef class Emitter:
         if code or kept is None:
             if code >> EVENT_SHIFT != event:
                 return 0
-            self.call(kept, code, first, second)
+            call(self, kept, code, first, second)
             return 1
         row = <tuple>kept
         for i in range(0, PyTuple_GET_SIZE(row), 2):
             code = PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i + 1))
             if code >> EVENT_SHIFT == event:
                 heard = True
-                self.call(<object>PyTuple_GET_ITEM(row, i), code, first, second)
+                call(self, <object>PyTuple_GET_ITEM(row, i), code, first, second)
         return heard
-
-    cdef int call(self, object listener, long code, object first, object second) except -1:
-        """Call one of the listeners; its code says how."""
-        cdef PyObject* arguments[2]
-        cdef PyObject* result
-        if code & ONCE:
-            self.drop_once(listener, code)
-        code = code >> COUNT_SHIFT & COUNT_MASK
-        # By hand, not by `try`: that costs as much as the call of a small listener.
-        if code == 1:
-            result = PyObject_CallOneArg(listener, first)
-        elif code == 0:
-            result = PyObject_CallNoArgs(listener)
-        else:
-            arguments[0] = <PyObject*>first
-            arguments[1] = <PyObject*>second
-            result = PyObject_Vectorcall(listener, arguments, 2, NULL)
-        if result is NULL:
-            return self.caught()
-        if PyCoro_CheckExact(result):
-            self.listener_started(<object>result)
-        Py_DECREF(<object>result)
-        return 0
 
     cdef int caught(self) except -1:
         """Deal with the exception that a listener has left behind."""

@@ -15,11 +15,22 @@ from sockwave.core.receiver cimport Receiver
 from sockwave.core.system cimport (
     AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, MSG_NOSIGNAL, POLL_BROKEN, POLL_READ, POLL_WRITE,
     SHUT_RDWR, SHUT_WR, SIOCOUTQ, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_USER_TIMEOUT, close_descriptor, getsockname, getsockopt, ioctl,
-    linger_option, msghdr, poller_change, recv, send_bytes, sendmsg, setsockopt, shutdown, sockaddr,
-    socklen_t,
+    TCP_KEEPINTVL, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, close_descriptor, getsockname, getsockopt,
+    ioctl, linger_option, msghdr, poller_change, recv, send_bytes, sendmsg, setsockopt, shutdown,
+    sockaddr, socklen_t,
 )
 from sockwave.core.writer cimport Vector
+
+from sockwave.core.carrier import UNSENT_SIZE
+
+cdef int unsent_size = UNSENT_SIZE
+
+cdef enum:
+    # In place of UNSENT_SIZE, for a peer that has just taken all that waited for it: a message of
+    # 1 MiB leaves in one call, and the kernel sends it on while the peer reads.
+    PROMPT_UNSENT_SIZE = 1048576
+    # … in the tick in which it began to wait, or the next.
+    PROMPT_TICK_COUNT = 1
 
 
 cdef uint16_t family_of(const uint8_t* raw) noexcept:
@@ -71,19 +82,32 @@ cdef class EpollSocket(Carrier):
 
     cdef int await_writable(self) except -1:
         self.begin_waiting()
+        self.call_prompt(False)
         return self.set_interest(self.interest | POLL_WRITE)
 
     cdef int ready(self, uint32_t events) except -1:
         """Write and read, as far as the peer lets."""
+        cdef bint is_prompt
         if events & POLL_WRITE:
+            is_prompt = self.moved and self.engine.wheel.tick - self.moved <= PROMPT_TICK_COUNT
             self.set_interest(self.interest & ~POLL_WRITE)
             self.moved = 0
             self.run_ready()
+            if is_prompt and self.is_flushed():
+                self.call_prompt(True)
         if events & (POLL_READ | POLL_BROKEN) and self.fd >= 0:
             if self.interest & POLL_READ:
                 self.readable()
             elif events & POLL_BROKEN:
                 self.lose(None)
+        return 0
+
+    cdef int call_prompt(self, bint is_prompt) noexcept:
+        """Have the kernel hold much for a peer that takes it, and little for any other."""
+        cdef int size = PROMPT_UNSENT_SIZE if is_prompt else unsent_size
+        if is_prompt != self.is_prompt:
+            self.is_prompt = is_prompt
+            self.set_option(IPPROTO_TCP, TCP_NOTSENT_LOWAT, size)
         return 0
 
     cdef uint32_t measure_untaken(self) except? 0:

@@ -15,9 +15,13 @@ cdef enum Opcode:
 cdef enum:
     MAX_HEADER_SIZE = 14        # two bytes, a 64-bit length, a mask
     MAX_CONTROL_SIZE = 125      # 5.5: the payload of a control frame
+    # The shortest header of a client's: two bytes and a mask, for a payload up to so much.
+    SHORT_HEADER_SIZE = 6
+    MAX_SHORT_SIZE = 125
     # Where they stand in the first byte.
     FIN = 0x80
     RSV1 = 0x40                 # RFC 7692: this message is compressed
+    MASKED = 0x80               # in the second
 
 # What a peer can do wrong. `violation_code` and those behind it are the only place that says
 # what follows.

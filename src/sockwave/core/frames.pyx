@@ -12,7 +12,6 @@ cdef extern from "utf8.h" nogil:
     enum: UTF8_COMPLETE
 
 cdef enum:
-    MASKED = 0x80
     RESERVED = 0x70
     LENGTH_16 = 126
     LENGTH_64 = 127

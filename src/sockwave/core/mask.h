@@ -69,6 +69,14 @@ static inline int unmask(uint8_t *to, const uint8_t *from, size_t size, uint32_t
         seen |= word;
         memcpy(to + i, &word, 8);
     }
+    if (i + 4 <= size) {
+        uint32_t word;
+        memcpy(&word, from + i, 4);
+        word ^= key;
+        seen |= word;
+        memcpy(to + i, &word, 4);
+        i += 4;
+    }
     memcpy(bytes, &key, 4);
     for (; i < size; i++) {
         to[i] = from[i] ^ bytes[i & 3];

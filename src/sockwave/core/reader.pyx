@@ -15,8 +15,9 @@ from sockwave.core.blocks cimport (
     SPARE_SIZE, block_for, decode, offer_spare, place_in, resize, size_of,
 )
 from sockwave.core.frames cimport (
-    CLOSE, CONTINUATION, INVALID_UTF8, MESSAGE_TOO_BIG, NO_VIOLATION, TEXT, TOO_MANY_FRAGMENTS,
-    check_close, check_header, is_control, parse_header,
+    BINARY, CLOSE, CONTINUATION, FIN, INVALID_UTF8, MASKED, MAX_SHORT_SIZE, MESSAGE_TOO_BIG,
+    NO_VIOLATION, SHORT_HEADER_SIZE, TEXT, TOO_MANY_FRAGMENTS, check_close, check_header,
+    is_control, parse_header,
 )
 
 cdef extern from "mask.h" nogil:
@@ -37,6 +38,30 @@ cdef enum:
     READ_ROOM_SIZE = 262144
 
 
+cdef inline int find_short(Reader reader, Input* given, Found* found) noexcept:
+    """Find, at a glance, what most messages are: one frame that is whole in the input, its header
+    two bytes and a mask. CONTINUATION: it is something else, or wrong."""
+    cdef const uint8_t* header = given.data
+    cdef int opcode
+    cdef size_t size
+    if given.size < SHORT_HEADER_SIZE or reader.message_opcode or reader.piece_size:
+        return CONTINUATION
+    opcode = header[0] ^ FIN
+    size = header[1] ^ MASKED
+    if (
+        not TEXT <= opcode <= BINARY or size > given.size - SHORT_HEADER_SIZE
+        or size > MAX_SHORT_SIZE or size > reader.max_size
+    ):
+        return CONTINUATION
+    found.data = header + SHORT_HEADER_SIZE
+    found.size = size
+    memcpy(&found.mask, header + 2, 4)
+    found.assembled = found.is_deflated = False
+    given.data += SHORT_HEADER_SIZE + size
+    given.size -= SHORT_HEADER_SIZE + size
+    return opcode
+
+
 cdef class Reader:
     """The reader of one connection, or of all those for which it would be idle."""
 
@@ -53,6 +78,9 @@ cdef class Reader:
         cdef Header header
         cdef size_t limit
         cdef int event
+        event = find_short(self, given, found)
+        if event != CONTINUATION:
+            return event
         while True:
             if self.frame_left:
                 event = self.take_payload(given, found)

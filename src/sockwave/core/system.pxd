@@ -25,7 +25,7 @@ cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
 
 cdef extern from "<netinet/tcp.h>" nogil:
-    int TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT
+    int TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT
 
 cdef extern from "<sys/ioctl.h>" nogil:
     int ioctl(int fd, unsigned long request, int* value)
