@@ -10,6 +10,7 @@ from sockwave.core.system cimport (
     POLL_READ, poller_add, poller_close, poller_create, poller_forget, poller_wait, poller_what,
     poller_who,
 )
+from sockwave.core.timers cimport tick_s
 
 cdef enum:
     LONGEST_WAIT_S = 86400      # in milliseconds it has to fit an int
@@ -64,6 +65,10 @@ cdef class Poller(Engine):
         when the loop's own descriptors want a look."""
         cdef int timeout_ms = -1
         cdef double seconds = INFINITY if timeout is None else timeout
+        # The loop knows of our next two ticks, unless it has lost both, for want of memory.
+        cdef bint has_lost_ticks = self.carrier_count and seconds > 2 * tick_s
+        if has_lost_ticks:
+            seconds = tick_s
         self.cork.has_called_out = False
         self.end_turn()
         # What was called may have scheduled something,
@@ -73,6 +78,8 @@ cdef class Poller(Engine):
         elif seconds != INFINITY:
             timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)
         self.serve(timeout_ms)
+        if has_lost_ticks and self.carrier_count:
+            self.promise_ticks(self.loop.time())
         return self.is_nested_ready
 
     cdef int serve(self, int timeout_ms) except -1:
