@@ -86,7 +86,6 @@ cdef class EpollSocket(Carrier):
 
     cdef int await_writable(self) except -1:
         self.begin_waiting()
-        self.call_prompt(False)
         return self.set_interest(self.interest | POLL_WRITE)
 
     cdef int ready(self, uint32_t events) except -1:
@@ -97,8 +96,8 @@ cdef class EpollSocket(Carrier):
             self.set_interest(self.interest & ~POLL_WRITE)
             self.moved = 0
             self.run_ready()
-            if is_prompt and self.is_flushed():
-                self.call_prompt(True)
+            if not is_prompt or self.is_flushed():
+                self.call_prompt(is_prompt)
         if events & (POLL_READ | POLL_BROKEN) and self.fd >= 0:
             if self.interest & POLL_READ:
                 self.readable()
@@ -107,7 +106,7 @@ cdef class EpollSocket(Carrier):
         return 0
 
     cdef int call_prompt(self, bint is_prompt) noexcept:
-        """Have the kernel hold much for a peer that takes it, and little for any other."""
+        """Have the kernel hold much for a peer that takes it at once, and little for any other."""
         cdef int size = PROMPT_UNSENT_SIZE if is_prompt else unsent_size
         if is_prompt != self.is_prompt:
             self.is_prompt = is_prompt

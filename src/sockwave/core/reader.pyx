@@ -260,7 +260,7 @@ cdef class Reader:
         elif self.message_size + size > size_of(self.message):
             room = 2 * self.message_size
             if self.frame_fin:      # no more than what is announced will come
-                room = min(room, self.message_size + self.frame_left)
+                room = min(2 * room, self.message_size + self.frame_left)
             room = max(room, self.message_size + size)
             resize(&self.message, room)
         return 0
