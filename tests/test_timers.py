@@ -5,10 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
+import pytest
+from conftest import ErrorLog, StartServer
 from reference import CLOSE, PING, PONG
 from wire import Wire, build_request, upgrade_headers, wait_until
 
+from sockwave.core.engine import Engine
 from sockwave.core.timers import TICK_S, Wheel
 
 CLIENT_COUNT = 50
@@ -128,3 +132,35 @@ async def test_server_that_was_stopped_ends_nobody_who_is_there(engine: str) -> 
             await Wire.close_all()
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("is_promised", [True, False])
+async def test_tick_that_the_loop_loses_is_made_up_for(
+    start_server: StartServer,
+    error_log: ErrorLog,
+    monkeypatch: pytest.MonkeyPatch,
+    is_promised: bool,
+) -> None:
+    """For want of memory a loop cannot promise a call, or does not make it."""
+    server = await start_server(handshake_timeout=SHORT)
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+    count = 0
+
+    def call_unless_lost(delay: float, callback: Any, *arguments: Any) -> asyncio.TimerHandle:
+        nonlocal count
+        count += isinstance(getattr(callback, "__self__", None), Engine)
+        if count != 3:
+            return call_later(delay, callback, *arguments)
+        count += 1
+        if not is_promised:
+            raise MemoryError
+        return call_later(delay, lambda: None)
+
+    monkeypatch.setattr(loop, "call_later", call_unless_lost)
+    wire = await Wire.open(server.addresses[0])
+    await wire.receive_end()
+    assert count > 3
+    errors = error_log.take()
+    assert is_promised == (not errors)
+    assert all(isinstance(error, MemoryError) for error in errors)

@@ -73,23 +73,25 @@ cdef class AsyncioEngine(Engine):
             self.doorman.can_accept()           # the kernel looks for a descriptor first
             if connected is None:
                 return
-            connected.setblocking(False)
-            task = self.loop.create_task(self._carry(connected, self.listeners[socket_]))
+            task = self.loop.create_task(
+                self.loop.connect_accepted_socket(self.listeners[socket_], connected)
+            )
             self.tasks.add(task)
             task.add_done_callback(partial(self._carried, connected))
 
-    async def _carry(self, connected, make):
-        """Give a socket its transport."""
-        try:
-            await self.loop.connect_accepted_socket(make, connected)
-        except OSError as error:        # it has gone already
-            logger.debug("a connection was lost at once: %s", error)
-            connected.close()
-
     def _carried(self, connected, task):
+        """Take note that a socket has its transport, or never will."""
         self.tasks.discard(task)
-        if task.cancelled():
-            connected.close()       # the loop ends
+        error = None
+        if not task.cancelled():        # or the loop ends
+            error = task.exception()
+            if error is None:
+                return
+        if isinstance(error, OSError):
+            logger.debug("a connection was lost at once: %s", error)
+        elif error is not None:
+            self.tell(error, None)
+        connected.close()
 
     cdef int rest(self, object socket_, object error) except -1:
         # As in the epoll engine.

@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
 from sockwave.core.engine cimport READ_SIZE
-from sockwave.core.system cimport MSG_NOSIGNAL, recv, send_bytes
+from sockwave.core.system cimport MSG_DONTWAIT, MSG_NOSIGNAL, recv, send_bytes
 
 from sockwave.errors import SockwaveError
 
@@ -62,15 +62,15 @@ cdef class Client:
     cdef int dial(self, Target target, str source) except -1:
         """Connect, from this address if there is one, and ask."""
         self.target = target
-        self.socket = made = socket.socket(
-            socket.AF_INET6 if ":" in target.address[0] else socket.AF_INET
+        # Without what socket.socket adds, and blocking: a load opens thousands in a second.
+        self.socket = made = socket.SocketType(
+            socket.AF_INET6 if ":" in target.address[0] else socket.AF_INET, socket.SOCK_STREAM
         )
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source is not None:
             made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             made.bind((source, 0))
         made.connect(target.address)
-        made.setblocking(False)
         self.fd = made.fileno()
         self.answer = b""
         if target.context is None:
@@ -163,7 +163,7 @@ cdef class Client:
         return 0 if self.guard is None else self.guard.unseal(place, size)
 
     cdef Py_ssize_t receive_bytes(self, uint8_t* place, size_t size) except -2:
-        cdef ssize_t count = recv(self.fd, place, size, 0)
+        cdef ssize_t count = recv(self.fd, place, size, MSG_DONTWAIT)
         if count > 0:
             return count
         if count == 0:
@@ -207,7 +207,7 @@ cdef class Client:
         return 0
 
     cdef size_t send_plain(self, const uint8_t* data, size_t size) except? 0:
-        cdef ssize_t taken = send_bytes(self.fd, data, size, MSG_NOSIGNAL)
+        cdef ssize_t taken = send_bytes(self.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
         if taken >= 0:
             return taken
         if errno == EAGAIN or errno == EINTR:

@@ -49,7 +49,7 @@ cdef class Engine:
     cdef float close_timeout    # how long the peer's close frame is awaited, seconds; 0: for ever
     cdef public Usher usher     # welcomes each new carrier
     cdef object complain        # called with (error, carrier): what no caller could see
-    cdef object tick_handle
+    cdef tuple ticks            # the handles of those that have been promised; (): nobody needs any
     cdef double tick_due
     cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
     cdef dict losses            # carrier that is gone → the error that has ended it
@@ -68,9 +68,8 @@ cdef class Engine:
     cdef int say_farewell(self, Driver carrier) except -1
     cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
     cdef int let_go(self, Driver carrier) except -1
-    cdef int schedule_tick(self, double now) except -1
-    cdef int expect_tick(self, double now) except -1
-    cdef int renew_tick(self, double now) except -1
+    cdef int expect_ticks(self, double now) except -1
+    cdef int promise_ticks(self, double now) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 

@@ -8,9 +8,6 @@ from sockwave.core.timers cimport ticks_of
 
 from sockwave.core.timers import TICK_S
 
-# A tick that is so late does not come any more.
-cdef double LOST_TICK_S = 2.0
-
 
 cdef class Usher:
     """Gives new carriers their receivers."""
@@ -38,6 +35,7 @@ cdef class Engine:
         self.tally = tally
         self.tariff = tariff
         self.doorman = Doorman(loop)
+        self.ticks = ()
         self.losses = {}
         self.postponed = []
         self.budget = TURN_MESSAGE_COUNT
@@ -62,7 +60,7 @@ cdef class Engine:
         carrier.cork = self.cork
         self.carrier_count += 1
         try:
-            self.expect_tick(now)
+            self.expect_ticks(now)
             self.usher.welcome(carrier, now)
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -147,22 +145,20 @@ cdef class Engine:
         finally:
             self.end_turn()
 
-    cdef int expect_tick(self, double now) except -1:
+    cdef int expect_ticks(self, double now) except -1:
         """Let time pass while there is a carrier: each may note when something happened to it."""
-        # For want of memory a loop can lose a call that it has promised.
-        if self.tick_handle is None or now > self.tick_due + LOST_TICK_S:
-            self.renew_tick(now)
-        return 0
+        if not self.ticks:
+            self.wheel.begin(now)
+            return self.promise_ticks(now)
+        # The next one is late, or it does not come at all: see below.
+        return self.promise_ticks(now) if now > self.tick_due else 0
 
-    cdef int renew_tick(self, double now) except -1:
-        if self.tick_handle is not None:
-            self.tick_handle.cancel()
-            self.tick_handle = None
-        self.wheel.begin(now)
-        return self.schedule_tick(now)
-
-    cdef int schedule_tick(self, double now) except -1:
-        self.tick_handle = self.loop.call_later(TICK_S, self._tick)
+    cdef int promise_ticks(self, double now) except -1:
+        """Have another tick, and one behind it, which takes its place: for want of memory a loop
+        can lose a call that it has promised. Ticks make up for those, so they may not end by it."""
+        self.ticks += (
+            self.loop.call_later(TICK_S, self._tick), self.loop.call_later(2 * TICK_S, self._tick)
+        )
         self.tick_due = now + TICK_S
         return 0
 
@@ -172,9 +168,9 @@ cdef class Engine:
         return self.loop.time()
 
     def _tick(self):
-        self.tick_handle = None
+        cdef tuple earlier
         if self.next_turn is not None:
-            # Promised anew, in place of one that may have been lost: see `expect_tick`.
+            # Promised anew, in place of one that may have been lost: see `promise_ticks`.
             self.next_turn.cancel()
             self.next_turn = None
         age_spares()
@@ -183,10 +179,14 @@ cdef class Engine:
             self.end_turn()
             self.wheel.advance(self.loop.time())
         finally:
+            earlier = self.ticks
+            self.ticks = ()
             if self.carrier_count:
-                self.schedule_tick(self.loop.time())
+                self.promise_ticks(self.loop.time())
             else:
                 forget_spares()
+            for handle in earlier:      # not before: without memory for others, they have to do
+                handle.cancel()
 
     def reset_waiting(self):
         """Drop the carriers that wait for a deadline: among them all that are on their way out."""
@@ -198,9 +198,9 @@ cdef class Engine:
         """Let go of the loop."""
         forget_spares()
         self.doorman.stop()
-        if self.tick_handle is not None:
-            self.tick_handle.cancel()
-            self.tick_handle = None
+        for handle in self.ticks:
+            handle.cancel()
+        self.ticks = ()
 
 
 cdef class Driver(Timed):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import cache
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF
@@ -31,6 +32,9 @@ cdef enum:
     PROMPT_UNSENT_SIZE = 1048576
     # … in the tick in which it began to wait, or the next.
     PROMPT_TICK_COUNT = 1
+
+# The C library looks for a translation each time, and many peers end by a reset.
+describe = cache(os.strerror)
 
 
 cdef uint16_t family_of(const uint8_t* raw) noexcept:
@@ -150,7 +154,7 @@ cdef class EpollSocket(Carrier):
         elif count == 0:
             self.end_reading()
         elif errno != EAGAIN and errno != EINTR:
-            self.lose(OSError(errno, os.strerror(errno)))
+            self.lose(OSError(errno, describe(errno)))
         return 0
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:

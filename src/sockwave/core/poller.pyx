@@ -65,9 +65,9 @@ cdef class Poller(Engine):
         when the loop's own descriptors want a look."""
         cdef int timeout_ms = -1
         cdef double seconds = INFINITY if timeout is None else timeout
-        # The loop knows of our tick, unless it has lost it, for want of memory.
-        cdef bint has_lost_tick = self.carrier_count and seconds > 2 * tick_s
-        if has_lost_tick:
+        # The loop knows of our next two ticks, unless it has lost both, for want of memory.
+        cdef bint has_lost_ticks = self.carrier_count and seconds > 2 * tick_s
+        if has_lost_ticks:
             seconds = tick_s
         self.cork.has_called_out = False
         self.end_turn()
@@ -78,8 +78,8 @@ cdef class Poller(Engine):
         elif seconds != INFINITY:
             timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)
         self.serve(timeout_ms)
-        if has_lost_tick and self.carrier_count:
-            self.renew_tick(self.loop.time())
+        if has_lost_ticks and self.carrier_count:
+            self.promise_ticks(self.loop.time())
         return self.is_nested_ready
 
     cdef int serve(self, int timeout_ms) except -1:

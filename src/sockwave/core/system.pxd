@@ -18,8 +18,8 @@ cdef extern from "<sys/socket.h>" nogil:
     struct linger_option "linger":
         int l_onoff
         int l_linger
-    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, SHUT_WR, SHUT_RDWR, AF_INET, AF_INET6, AF_UNIX
-    int SOL_SOCKET, SO_KEEPALIVE, SO_LINGER
+    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SHUT_RDWR
+    int AF_INET, AF_INET6, AF_UNIX, SOL_SOCKET, SO_KEEPALIVE, SO_LINGER
 
 cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
