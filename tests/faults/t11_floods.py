@@ -143,10 +143,11 @@ async def run(
     async with Served.start(engine, options=options, core=server_core) as served:
         await served.settle()
         new_size = served.resident_size
-        # A short flood first: it makes what is made once, and the heap as large as a flood makes
-        # it. An allocator keeps a page for one small object, so that a second flood tells whether
-        # anything stays of the attackers.
-        await attack(served.port, counts, 1.0, patience_s, client_core)
+        # A flood of the same length first: it makes what is made once, and the heap as large as a
+        # flood makes it, which depends on how many attackers are there at a time. An allocator
+        # keeps a page for one small object, so that a second flood tells whether anything stays of
+        # the attackers.
+        await attack(served.port, counts, seconds, patience_s, client_core)
         idle = await served.settle()
         idle_size = served.resident_size
         own_cores = os.sched_getaffinity(0)
