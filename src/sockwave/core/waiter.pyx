@@ -42,6 +42,9 @@ cdef class Bell:
             while i < len(told):
                 i += 1
                 (<Waiter>told[i - 1]).call_back()
+        except MemoryError:
+            i -= 1                          # it has not been woken
+            raise
         finally:
             for waiter in told[i:]:         # who was woken last has ended the program
                 self.tell(waiter)
@@ -60,14 +63,13 @@ cdef class Waiter:
         return 0
 
     cdef int call_back(self) except -1:
-        callback, context = self.callback, self.context
-        self.callback = self.context = None
-        enter_context(context)
+        enter_context(self.context)
         try:
             # A task asks a future of asyncio's own in a tenth of the time for its result.
-            callback(self if self.is_cancelled else self.bell.occurrence)
+            self.callback(self if self.is_cancelled else self.bell.occurrence)
         finally:
-            leave_context(context)
+            leave_context(self.context)
+        self.callback = self.context = None     # not before: without memory it is called again
         return 0
 
     cdef int ended_early(self) except -1:
