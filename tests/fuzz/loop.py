@@ -35,6 +35,9 @@ class MemoryLoop(asyncio.AbstractEventLoop):
     def get_debug(self) -> bool:
         return False
 
+    def get_task_factory(self) -> None:
+        """Tell that tasks are made in no way of anybody's own."""
+
     def is_running(self) -> bool:
         return True
 
