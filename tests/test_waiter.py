@@ -11,6 +11,7 @@ from reference import PING, TEXT, Frame, serialize
 from wire import connect_both, wait_until
 
 import sockwave
+from sockwave.core.waiter import Bell
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -173,6 +174,44 @@ async def test_all_who_wait_hear_of_the_end(start_server: StartServer) -> None:
     await wire.shake_close()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [sockwave.ConnectionClosed] * 3
+    await wire.close()
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+@pytest.mark.parametrize("is_promised", [True, False])
+async def test_who_waits_is_woken_although_the_loop_has_lost_the_call(
+    start_server: StartServer,
+    monkeypatch: pytest.MonkeyPatch,
+    is_promised: bool,
+    has_ended: bool,
+) -> None:
+    """For want of memory a loop cannot promise a call, or does not make it."""
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    tasks = await start_waiting(conn.receive(), conn.receive())
+    loop = asyncio.get_running_loop()
+    call_soon = loop.call_soon
+    lost: list[object] = []
+
+    def call_unless_lost(callback: Any, *arguments: Any, context: Any = None) -> asyncio.Handle:
+        if lost or not isinstance(getattr(callback, "__self__", None), Bell):
+            return call_soon(callback, *arguments, context=context)
+        lost.append(callback)
+        if not is_promised:
+            raise MemoryError
+        return call_soon(lambda: None)
+
+    monkeypatch.setattr(loop, "call_soon", call_unless_lost)
+    if has_ended:
+        conn.abort()
+    else:
+        wire.write(serialize_all("a", "b"))
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert lost
+    if has_ended:
+        assert [type(result) for result in results] == [sockwave.ConnectionClosed] * 2
+    else:
+        assert results == ["a", "b"]
     await wire.close()
 
 

@@ -181,7 +181,7 @@ cdef class Engine:
         finally:
             earlier = self.ticks
             self.ticks = ()
-            if self.carrier_count:
+            if self.carrier_count or self.bell.told_count:
                 self.promise_ticks(self.loop.time())
             else:
                 forget_spares()

@@ -2,20 +2,27 @@
 
 from sockwave.core.flag cimport flag
 
+cdef class Waiter
+
 cdef class Bell:
     """Wakes who waits: all those that are told of something in one turn of the loop, by one call
     of the next."""
     cdef readonly object loop
     cdef object occurrence      # a future that is done
-    cdef list told              # waiters, in the order in which they were told
+    cdef Waiter first, last     # of those that have been told, in this order
+    cdef Py_ssize_t told_count
+    cdef flag is_promised       # a call that rings is under way
 
     cdef int tell(self, Waiter waiter) except -1
+    cdef int promise(self) except -1
     cdef int ring(self) except -1
+    cdef Waiter take_first(self)
 
 cdef class Waiter:
     """Something to wait for, once, by one task. To asyncio it is a future, and as cheap as it can
     be; the application never holds it."""
     cdef Bell bell
+    cdef Waiter next            # the one told behind it
     cdef object callback        # which wakes the task; None: nobody waits yet
     cdef object context         # in which it is called
     cdef object message         # of who cancelled it

@@ -9,23 +9,30 @@ cdef extern from "Python.h":
 
 cdef class Bell:
     """Wakes who waits: all those that are told of something in one turn of the loop, by one call
-    of the next."""
+    of the next. Where that call is lost, for want of memory, the engine's next tick does it."""
 
     def __cinit__(self, loop):
         self.loop = loop
-        self.told = []
         self.occurrence = Future(loop=loop)
         self.occurrence.set_result(None)
 
     cdef int tell(self, Waiter waiter) except -1:
-        """Wake a waiter in the next turn."""
-        self.told.append(waiter)
-        if len(self.told) == 1:
+        """Wake a waiter in the next turn. Takes no memory for the waiter."""
+        if self.last is None:
+            self.first = waiter
+        else:
+            self.last.next = waiter
+        self.last = waiter
+        self.told_count += 1
+        return self.promise()
+
+    cdef int promise(self) except -1:
+        if not self.is_promised:
+            self.is_promised = True
             try:
                 self.loop.call_soon(self._ring)
-            except BaseException:
-                self.told.pop()
-                raise
+            except MemoryError:
+                pass                        # whoever tells shall not fail for it: a tick will do
         return 0
 
     def _ring(self):
@@ -33,22 +40,30 @@ cdef class Bell:
 
     cdef int ring(self) except -1:
         """Wake all who have been told; those told meanwhile are woken in the next turn."""
-        cdef list told = self.told
-        cdef Py_ssize_t i = 0
-        if not told:
-            return 0
-        self.told = []
+        cdef Py_ssize_t count = self.told_count
+        cdef Waiter waiter
+        self.is_promised = False
         try:
-            while i < len(told):
-                i += 1
-                (<Waiter>told[i - 1]).call_back()
+            while count:
+                count -= 1
+                waiter = self.take_first()
+                waiter.call_back()
         except MemoryError:
-            i -= 1                          # it has not been woken
+            self.tell(waiter)               # it has not been woken
             raise
         finally:
-            for waiter in told[i:]:         # who was woken last has ended the program
-                self.tell(waiter)
+            if self.told_count:             # or who was woken last has ended the program
+                self.promise()
         return 0
+
+    cdef Waiter take_first(self):
+        cdef Waiter waiter = self.first
+        self.first = waiter.next
+        if self.first is None:
+            self.last = None
+        waiter.next = None
+        self.told_count -= 1
+        return waiter
 
 
 cdef class Waiter:
@@ -69,7 +84,8 @@ cdef class Waiter:
             self.callback(self if self.is_cancelled else self.bell.occurrence)
         finally:
             leave_context(self.context)
-        self.callback = self.context = None     # not before: without memory it is called again
+        # Not before: without memory it is called again.
+        self.callback = self.context = None
         return 0
 
     cdef int ended_early(self) except -1:
