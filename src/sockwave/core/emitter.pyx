@@ -6,13 +6,13 @@ when it is added.
 
 import asyncio
 import difflib
-import inspect
-from types import CodeType, FunctionType, MethodType
 
 cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+
+from sockwave.core.arity cimport count_taken
 
 cdef extern from "Python.h":
     # Vectorcall without a tuple or a keyword: nothing is allocated for the arguments.
@@ -22,13 +22,7 @@ cdef extern from "Python.h":
         object callable, PyObject* const* arguments, size_t count, PyObject* names
     )
     bint PyCoro_CheckExact(PyObject* value)
-    PyObject* PyFunction_GetCode(object function)
-    PyObject* PyFunction_GetDefaults(object function)
-    PyObject* PyFunction_GetKwDefaults(object function)
     long PyLong_AsLong(object value) except? -1
-    ctypedef struct PyCodeObject:
-        int co_argcount, co_kwonlyargcount, co_flags
-    int CO_VARARGS
 
 # How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
 # codes are small integers, of which CPython keeps one object each.
@@ -57,61 +51,6 @@ CONNECTION_EVENTS = {
     "pong": (PONGED, 1),
     "drain": (DRAIN, 0),
 }
-
-
-cdef object as_sized(PyObject* defaults):
-    """Give defaults that may not be there as something to take the length of."""
-    return () if defaults is NULL else <object>defaults
-
-
-cdef int count_taken(object listener, str event, int offered) except -1:
-    """Say how many of the `offered` arguments a listener takes;
-    TypeError when it wants more or other ones."""
-    cdef int positional, required
-    cdef PyCodeObject* code
-    function = listener.__func__ if type(listener) is MethodType else listener
-    if type(function) is FunctionType:
-        # Not by its attributes, which are audited: a connection's listeners are made with it.
-        found = <object>PyFunction_GetCode(function)
-        defaults = as_sized(PyFunction_GetDefaults(function))
-        own_defaults = as_sized(PyFunction_GetKwDefaults(function))
-    else:
-        found = getattr(function, "__code__", None)
-        defaults = getattr(function, "__defaults__", None) or ()
-        own_defaults = getattr(function, "__kwdefaults__", None) or ()
-    if type(found) is CodeType and not hasattr(function, "__wrapped__") and (
-        len(own_defaults) == (<PyCodeObject*>found).co_kwonlyargcount
-    ):
-        # The usual case, a hundred times as fast as a signature.
-        code = <PyCodeObject*>found
-        positional = code.co_argcount - (function is not listener)
-        required = positional - <int>len(defaults)
-        if code.co_flags & CO_VARARGS:
-            positional = offered
-    else:
-        try:
-            parameters = inspect.signature(listener).parameters.values()
-        except (ValueError, TypeError):
-            parameters = None
-        if parameters is None:
-            return offered      # a built-in that does not tell
-        positional = required = 0
-        for parameter in parameters:
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                positional = max(positional, offered)
-            elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                positional += 1
-                required += parameter.default is parameter.empty
-            elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-                raise TypeError(
-                    f"listener {listener!r} of {event!r} needs the keyword argument "
-                    f"{parameter.name!r}, which no event gives"
-                )
-    if required > offered:
-        raise TypeError(
-            f"listener {listener!r} takes {required} arguments, but {event!r} has {offered}"
-        )
-    return min(positional, offered)
 
 
 cdef inline int call(
