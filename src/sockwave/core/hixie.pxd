@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
-from sockwave.core.reader cimport Found, Input, Reader
+from sockwave.core.held cimport Input
+from sockwave.core.reader cimport Found, Reader
 
 cdef enum:
     # Text up to the next FRAME_END; other types below 0x80 look the same and are skipped.

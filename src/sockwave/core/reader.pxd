@@ -5,6 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.core.frames cimport Header, Violation
+from sockwave.core.held cimport Held, Input
 
 # What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG:
 # nothing whole yet, a violation, or a piece of a message.
@@ -12,12 +13,6 @@ cdef enum:
     NEEDS_MORE = -1
     VIOLATED = -2
     PIECE = 3
-
-# The bytes to read, from where reading stopped. They belong to the caller,
-# who lets them be changed (unmasked).
-cdef struct Input:
-    uint8_t* data
-    size_t size
 
 # What was found. `data` lies in the input or, where `assembled` says so, in the reader's own
 # message, until the next call.
@@ -30,7 +25,7 @@ cdef struct Found:
     bint is_deflated            # RFC 7692: what was found is compressed
     bint is_last                # of a piece: it ends its message
 
-cdef class Reader:
+cdef class Reader(Held):
     """The reader of one connection, or of all those for which it would be idle."""
     cdef readonly size_t max_size
     cdef size_t whole_max_size  # of a compressed one, which is never given in pieces
@@ -40,11 +35,6 @@ cdef class Reader:
     cdef PyObject* message
     cdef size_t message_size
     cdef uint64_t frame_left    # payload bytes of the current data frame that have not come yet
-    # Input that could not be read yet: half a header, half a control frame, or all since a pause.
-    cdef uint8_t* held
-    cdef size_t held_start, held_size
-    cdef uint8_t* lent          # what was kept, while it is being read
-    cdef size_t lent_size
     cdef uint32_t fragment_count
     cdef uint32_t free_fragment_count   # of one message; each 32 bytes of it allow one more
     cdef uint32_t mask          # for the next payload byte
@@ -76,10 +66,3 @@ cdef class Reader:
     cdef bytes give_pieces(self, size_t max_size, size_t piece_size)
     cdef int end_pieces(self) noexcept
     cdef bint is_idle(self) noexcept
-
-    cdef int hold(self, const Input* given) except -1
-    cdef uint8_t* prepend_held(self, uint8_t* data) noexcept
-    cdef int forget_held(self) noexcept
-    cdef uint8_t* take_held(self, size_t* size) noexcept
-    cdef int lend_held(self, Input* given) noexcept
-    cdef int take_back(self) noexcept

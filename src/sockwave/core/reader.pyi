@@ -1,5 +1,7 @@
 from typing import Self
 
-class Reader:
+from sockwave.core.held import Held
+
+class Reader(Held):
     max_size: int
     def __new__(cls, max_size: int, free_fragment_count: int) -> Self: ...

@@ -8,8 +8,7 @@ growing buffer, which becomes the bytes object that the listener gets.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
 from sockwave.core.blocks cimport (
     SPARE_SIZE, block_for, decode, offer_spare, place_in, resize, size_of,
@@ -62,7 +61,7 @@ cdef inline int find_short(Reader reader, Input* given, Found* found) noexcept:
     return opcode
 
 
-cdef class Reader:
+cdef class Reader(Held):
     """The reader of one connection, or of all those for which it would be idle."""
 
     def __cinit__(self, size_t max_size, uint32_t free_fragment_count):
@@ -71,7 +70,6 @@ cdef class Reader:
 
     def __dealloc__(self):
         self.forget_message()
-        free(self.held)
 
     cdef int next(self, Input* given, Found* found) except? -3:
         """Find the next message or control frame: its opcode, NEEDS_MORE, or VIOLATED."""
@@ -326,77 +324,6 @@ cdef class Reader:
     cdef bint is_idle(self) noexcept:
         """Say whether it stands between two messages, with nothing kept: like any new one."""
         return (
-            self.message_opcode == 0 and self.held is NULL and self.lent is NULL
-            and self.message is NULL and self.piece_size == 0
+            self.message_opcode == 0 and self.message is NULL and self.piece_size == 0
+            and self.held is NULL and self.lent is NULL
         )
-
-    # ---- input that waits
-
-    cdef int hold(self, const Input* given) except -1:
-        """Keep what could not be read, behind what is kept already."""
-        cdef uint8_t* grown
-        if given.size == 0:
-            return 0
-        if (
-            self.lent is not NULL and self.lent <= given.data < self.lent + self.lent_size
-            and given.size > self.lent_size / 2 and self.held is NULL
-        ):
-            # Where it is read in small steps, the long rest of it stays where it lies.
-            self.held = self.lent
-            self.held_start = given.data - self.lent
-            self.held_size = given.size
-            self.lent = NULL
-            self.lent_size = 0
-            return 0
-        if self.held_start:
-            memmove(self.held, self.held + self.held_start, self.held_size)
-            self.held_start = 0
-        grown = <uint8_t*>realloc(self.held, self.held_size + given.size)
-        if grown is NULL:
-            raise MemoryError
-        self.held = grown
-        memcpy(self.held + self.held_size, given.data, given.size)
-        self.held_size += given.size
-        return 0
-
-    cdef uint8_t* prepend_held(self, uint8_t* data) noexcept:
-        """Move the little that is kept in front of `data`, and give the new beginning."""
-        memcpy(data - self.held_size, self.held + self.held_start, self.held_size)
-        data -= self.held_size
-        self.forget_held()
-        return data
-
-    cdef int forget_held(self) noexcept:
-        free(self.held)
-        self.held = NULL
-        self.held_size = 0
-        self.held_start = 0
-        return 0
-
-    cdef uint8_t* take_held(self, size_t* size) noexcept:
-        """Give away what is kept; the caller frees it."""
-        cdef uint8_t* held = self.held
-        if self.held_start:
-            memmove(held, held + self.held_start, self.held_size)
-        size[0] = self.held_size
-        self.held = NULL
-        self.held_size = 0
-        self.held_start = 0
-        return held
-
-    cdef int lend_held(self, Input* given) noexcept:
-        """Read what is kept, until `take_back`; in between, `hold` may keep the rest of it."""
-        given.data = self.held + self.held_start
-        given.size = self.held_size
-        self.lent = self.held
-        self.lent_size = self.held_start + self.held_size
-        self.held = NULL
-        self.held_size = 0
-        self.held_start = 0
-        return 0
-
-    cdef int take_back(self) noexcept:
-        free(self.lent)
-        self.lent = NULL
-        self.lent_size = 0
-        return 0

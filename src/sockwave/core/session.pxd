@@ -6,8 +6,9 @@ from sockwave.core.allowance cimport Account
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.codec cimport Deflater, Inflater
 from sockwave.core.flag cimport flag
+from sockwave.core.held cimport Input
 from sockwave.core.phases cimport Phased
-from sockwave.core.reader cimport Found, Input, Reader
+from sockwave.core.reader cimport Found, Reader
 from sockwave.core.tally cimport Limit
 
 # Why the application is behind: while one of them holds, reading is paused.
