@@ -2,11 +2,12 @@
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
-from conftest import StartServer
+from conftest import ErrorLog, StartServer
 from reference import PING, TEXT, Frame, serialize
 from wire import connect_both, wait_until
 
@@ -174,6 +175,96 @@ async def test_all_who_wait_hear_of_the_end(start_server: StartServer) -> None:
     await wire.shake_close()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [sockwave.ConnectionClosed] * 3
+    await wire.close()
+
+
+class Onlooker:
+    """Awaits a coroutine for the task, and is called as well when what it waits for is done."""
+
+    def __init__(self, *callbacks: Callable[[Any], object]) -> None:
+        self.callbacks = callbacks
+        self.seen: list[Any] = []
+
+    @types.coroutine
+    def look_at(
+        self, coroutine: Coroutine[Any, Any, str | bytes]
+    ) -> Generator[Any, Any, str | bytes]:
+        while True:
+            try:
+                waited = coroutine.send(None)
+            except StopIteration as stop:
+                result: str | bytes = stop.value
+                return result
+            self.seen.append(waited)
+            for callback in self.callbacks:
+                waited.add_done_callback(callback)
+            yield waited
+
+    async def receive(self, conn: sockwave.Connection) -> str | bytes:
+        return await self.look_at(conn.receive())
+
+
+async def test_others_may_be_called_beside_the_task_that_waits(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    called: list[tuple[str, Any]] = []
+    seen_values: list[str] = []
+
+    def call(waited: Any) -> None:
+        called.append(("call", waited))
+        seen_values.append(variable.get())
+
+    variable.set("the test's")
+    builtin: list[Any] = []
+    onlooker = Onlooker(call, builtin.append)
+    (task,) = await start_waiting(onlooker.receive(conn))
+    (waited,) = onlooker.seen
+    assert asyncio.isfuture(waited)
+    assert not waited.done()
+    with pytest.raises(asyncio.InvalidStateError):
+        waited.exception()
+    wire.send("a")
+    assert await asyncio.wait_for(task, 5) == "a"
+    assert called == [("call", waited)]
+    assert builtin == [waited]
+    assert seen_values == ["the test's"]
+    assert waited.done()
+    assert waited.exception() is None
+    await wire.close()
+
+
+async def test_other_that_fails_does_not_keep_the_task_from_going_on(
+    start_server: StartServer, error_log: ErrorLog
+) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: failures.append(context.get("exception"))
+    )
+
+    def fail(waited: Any) -> None:
+        raise RuntimeError("deliberate")
+
+    (task,) = await start_waiting(Onlooker(fail).receive(conn))
+    wire.send("a")
+    assert await asyncio.wait_for(task, 5) == "a"
+    assert [str(failure) for failure in failures] == ["deliberate"]
+    asyncio.get_running_loop().set_exception_handler(None)
+    await wire.close()
+
+
+async def test_other_that_was_taken_away_is_not_called(start_server: StartServer) -> None:
+    server = await start_server()
+    wire, conn = await connect_both(server)
+    called: list[Any] = []
+    onlooker = Onlooker(called.append, called.append)
+    (task,) = await start_waiting(onlooker.receive(conn))
+    assert onlooker.seen[0].remove_done_callback(called.append) == 2
+    assert onlooker.seen[0].remove_done_callback(called.append) == 0
+    wire.send("a")
+    assert await asyncio.wait_for(task, 5) == "a"
+    assert not called
     await wire.close()
 
 

@@ -25,6 +25,7 @@ cdef class Waiter:
     cdef Waiter next            # the one told behind it
     cdef object callback        # which wakes the task; None: nobody waits yet
     cdef object context         # in which it is called
+    cdef list others            # more callbacks with their contexts; None: there have been none
     cdef object message         # of who cancelled it
     cdef flag is_done
     cdef flag is_cancelled
@@ -32,4 +33,5 @@ cdef class Waiter:
 
     cdef int wake(self) except -1
     cdef int call_back(self) except -1
+    cdef object outcome(self)
     cdef int ended_early(self) except -1
