@@ -28,8 +28,8 @@ LABELS = {
 """How servers are called in plots, where that is not their name."""
 PLOTTED = ("sockwave", "floor", "picows", "picows-uvloop", "ws", "aiohttp", "websockets")
 """The servers in plots; those that a benchmark has not measured are left out."""
-BUSY_LOAD = 0.5
-"""A load average above this at the start means that somebody else was using the machine."""
+BUSY_SHARE = 0.05
+"""Above this share of waiting for their core, servers had not the machine for themselves."""
 LEFT_OUT = {"server", "client", "waited", "runs", "reply B"}
 """Columns that tell whether a figure can be believed: they are in the JSON."""
 KEPT = {"echo-deflate": {"reply B"}, "two-cores": {"client"}}
@@ -64,12 +64,11 @@ def format_block(record: Record) -> str:
     """Format a command, on what it ran, and its tables."""
     versions = {item for found in record["versions"].values() for item in found.items()}
     machine = record["machine"]
-    shared = ": shared with others, compare the ratios" * (machine["load"] > BUSY_LOAD)
     left_out = LEFT_OUT - KEPT.get(record["benchmark"], set())
     lines = ["```", f"$ {record['command']}", "```", ""]
     lines += [
-        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, load at the "
-        f"start {machine['load']:.2f}{shared}; "
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}"
+        f"{describe_company(record)}; "
         + ", ".join(f"{name} {version}" for name, version in sorted(versions))
         + ".",
         "",
@@ -80,6 +79,22 @@ def format_block(record: Record) -> str:
         lines += [*(f"- {sentence}" for sentence in table["sentences"]), ""]
     lines += [f"- {sentence}" for sentence in record.get("skipped", ())]
     return "\n".join(lines).rstrip() + "\n\n"
+
+
+def describe_company(record: Record) -> str:
+    """Say how much of the servers' time somebody else had their core."""
+    shares = [
+        run["waited_share"]
+        for answer in record.get("answers", ())
+        for server in answer.get("servers", {}).values()
+        for run in server.get("runs", ())
+        if "waited_share" in run
+    ]
+    if not shares:
+        return ""
+    share = statistics.median(shares)
+    busy = ": shared with others, compare the ratios" * (share > BUSY_SHARE)
+    return f", servers waited for their core {share:.1%} of the time{busy}"
 
 
 def format_table(columns: list[str], rows: list[list[str]], left_out: set[str]) -> list[str]:

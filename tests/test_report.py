@@ -62,10 +62,16 @@ def test_a_table_is_put_where_its_name_stands_and_nothing_else_changes() -> None
     assert report.fill_page(page, {"echo": RECORD}) == page
 
 
-def test_a_machine_that_was_shared_is_called_so() -> None:
-    busy = RECORD | {"machine": RECORD["machine"] | {"load": 3.0}}
-    assert "shared with others" in report.fill_page(PAGE, {"echo": busy})
-    assert "shared with others" not in report.fill_page(PAGE, {"echo": RECORD})
+@pytest.mark.parametrize(("share", "is_shared"), [(0.05, False), (0.051, True)])
+def test_a_machine_on_which_servers_wait_for_their_core_is_called_shared(
+    share: float, is_shared: bool
+) -> None:
+    runs = [{"waited_share": waited} for waited in (0.9, share, 0.0)]
+    record = RECORD | {"answers": [{"servers": {"sockwave": {"runs": runs}}}]}
+    page = report.fill_page(PAGE, {"echo": record})
+    assert f"servers waited for their core {share:.1%} of the time" in page
+    assert ("shared with others" in page) is is_shared
+    assert "waited" not in report.fill_page(PAGE, {"echo": RECORD})
 
 
 def test_the_page_of_figures_has_a_place_for_every_benchmark() -> None:
