@@ -6,7 +6,7 @@ import math
 import socket
 from collections.abc import Awaitable, Callable
 
-from wire import Wire
+from wire import Wire, wait_until
 
 from attacks.process import Victim
 
@@ -54,10 +54,16 @@ async def cpu_ratio(victim: Victim, attack: Callable[[int], Awaitable[None]], si
     taken in turns: what else the machine does only ever adds to it.
     """
 
+    async def take_time() -> float:
+        # The clock of another process moves when that is put to sleep, or at a tick: what is still
+        # at work behind its answer would be counted with the next attack.
+        await wait_until(victim.is_asleep)
+        return victim.cpu_s()
+
     async def measure(size: int) -> float:
-        before = victim.cpu_s()
+        before = await take_time()
         await attack(size)
-        return victim.cpu_s() - before
+        return await take_time() - before
 
     await attack(size)
     pairs = [(await measure(size // 2), await measure(2 * size)) for _ in range(5)]

@@ -152,8 +152,13 @@ class Victim:
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
+    def is_asleep(self) -> bool:
+        """Tell whether the process waits for something to happen."""
+        status = Path(f"/proc/{self.pid}/stat").read_text("utf-8")
+        return status.rpartition(")")[2].split()[0] == "S"
+
     def cpu_s(self) -> float:
-        """Give the CPU time that the process has used, in seconds."""
+        """Give the CPU time that the process has used, in seconds, up to when it slept last."""
         # The clock of another process, as clock_getcpuclockid(3) makes its number.
         return time.clock_gettime((~self.pid << 3) | 2)
 
