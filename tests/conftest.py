@@ -10,11 +10,12 @@ from typing import Any
 
 import hypothesis
 import pytest
-from wire import Wire
+from wire import Wire, connect_both
 
 import sockwave
 
 StartServer = Callable[..., Awaitable[sockwave.Server]]
+BothEnds = tuple[Wire, sockwave.Connection]
 
 # An example takes what the machine lets it take: pytest's timeout is the only one.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -86,6 +87,12 @@ async def start_server(engine: str, error_log: ErrorLog) -> AsyncIterator[StartS
 
         yield start
         await Wire.close_all()
+
+
+@pytest.fixture
+async def both_ends(start_server: StartServer) -> BothEnds:
+    """`wire, conn = both_ends`: a client and its connection, on a server with the defaults."""
+    return await connect_both(await start_server())
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from reference import BINARY, CONTINUATION, TEXT
 from wire import Wire, connect_both, wait_until
 
@@ -60,10 +60,9 @@ def traced() -> Iterator[Callable[[], int]]:
 @pytest.mark.parametrize("sizes", [SIZES, SHORT_SIZES], ids=["large", "short"])
 @pytest.mark.parametrize("kind", ["text", "wide", "bytes"])
 async def test_message_that_is_kept_never_changes(
-    start_server: StartServer, kind: str, sizes: tuple[int, ...]
+    both_ends: BothEnds, kind: str, sizes: tuple[int, ...]
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     kept: list[tuple[str | bytes, str | bytes]] = []
     chance = random.Random(7)
     for message in itertools.islice(make_messages(kind, sizes=sizes), 60):
@@ -76,9 +75,8 @@ async def test_message_that_is_kept_never_changes(
         assert all(heard == message for heard, message in kept)
 
 
-async def test_memoryview_and_iterator_of_a_message_keep_it(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_memoryview_and_iterator_of_a_message_keep_it(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     view = memoryview(await exchange(wire, conn, b"v" * SPARE_SIZE))  # type: ignore[arg-type]
     letters = iter(await exchange(wire, conn, "i" * SPARE_SIZE))
     for message in (b"x" * SPARE_SIZE, "y" * SPARE_SIZE) * 3:
@@ -90,10 +88,9 @@ async def test_memoryview_and_iterator_of_a_message_keep_it(start_server: StartS
 @pytest.mark.parametrize("sizes", [SIZES, SHORT_SIZES], ids=["large", "short"])
 @pytest.mark.parametrize("kind", ["text", "bytes"])
 async def test_hash_is_that_of_the_message_itself(
-    start_server: StartServer, kind: str, sizes: tuple[int, ...]
+    both_ends: BothEnds, kind: str, sizes: tuple[int, ...]
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     for message in itertools.islice(make_messages(kind, sizes=sizes), 12):
         assert hash(await exchange(wire, conn, message)) == hash(message)
 
@@ -144,10 +141,9 @@ async def test_messages_that_wait_to_be_received_are_as_they_were(
 
 @pytest.mark.parametrize("wide_at", [0, 100_000, 299_999, None])
 async def test_large_text_is_whole_wherever_it_stops_being_ascii(
-    start_server: StartServer, wide_at: int | None
+    both_ends: BothEnds, wide_at: int | None
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     message = "x" * 300_000
     if wide_at is not None:
         message = message[:wide_at] + "ß" + message[wide_at + 1 :]
@@ -164,10 +160,9 @@ async def test_large_text_is_whole_wherever_it_stops_being_ascii(
 
 @pytest.mark.parametrize("kind", ["text", "bytes"])
 async def test_fragments_of_a_large_message_are_put_together(
-    start_server: StartServer, kind: str
+    both_ends: BothEnds, kind: str
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     for message in itertools.islice(make_messages(kind), 8):
         heard: list[str | bytes] = []
         conn.once("message", heard.append)
@@ -193,9 +188,8 @@ async def test_stream_taken_in_the_middle_begins_with_what_has_come(
     assert "".join([str(chunk) async for chunk in stream]) == message
 
 
-async def test_memory_is_let_go_when_no_message_follows(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_memory_is_let_go_when_no_message_follows(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     with traced() as grown_size:
         await exchange(wire, conn, b"x" * MEBIBYTE)
         await wait_until(lambda: grown_size() < MEBIBYTE // 2)

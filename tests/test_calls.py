@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import ErrorLog, StartServer
+from conftest import BothEnds, ErrorLog, StartServer
 from reference import PING, TEXT, Frame, serialize
 from wire import Wire, connect_both, wait_until
 
@@ -72,10 +72,9 @@ class Recorder:
 
 
 async def test_calls_begin_in_order_after_the_turn_that_read_their_messages(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     seen: list[tuple[str, str]] = []
     conn.on("message", lambda message: seen.append(("heard", message)))
 
@@ -93,10 +92,9 @@ async def test_calls_begin_in_order_after_the_turn_that_read_their_messages(
     "act", [set_name, set_attribute, cancel_itself, cancel_itself_and_repent, wait]
 )
 async def test_what_a_call_does_to_its_task_no_other_call_sees(
-    start_server: StartServer, act: Callable[[], Awaitable[object]]
+    both_ends: BothEnds, act: Callable[[], Awaitable[object]]
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     recorder = Recorder(act)
     conn.on("message", recorder.listen)
     send_together(wire, *"12345")
@@ -108,9 +106,8 @@ async def test_what_a_call_does_to_its_task_no_other_call_sees(
     await wire.close()
 
 
-async def test_a_task_that_is_kept_belongs_to_one_call(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_task_that_is_kept_belongs_to_one_call(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     kept: list[asyncio.Task[Any]] = []
 
     @conn.on("message")
@@ -126,10 +123,9 @@ async def test_a_task_that_is_kept_belongs_to_one_call(start_server: StartServer
 
 
 async def test_a_task_that_is_referred_to_weakly_belongs_to_one_call(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     kept: weakref.WeakKeyDictionary[asyncio.Task[Any], str] = weakref.WeakKeyDictionary()
     found: list[object] = []
 
@@ -144,9 +140,8 @@ async def test_a_task_that_is_referred_to_weakly_belongs_to_one_call(
     await wire.close()
 
 
-async def test_a_callback_of_a_task_is_called_for_its_call(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_callback_of_a_task_is_called_for_its_call(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     done: list[tuple[str, str]] = []
 
     @conn.on("message")
@@ -161,10 +156,9 @@ async def test_a_callback_of_a_task_is_called_for_its_call(start_server: StartSe
 
 
 async def test_a_kept_task_that_is_cancelled_later_cancels_its_call_alone(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     tasks: dict[str, asyncio.Task[Any]] = {}
     ends: list[str] = []
     release = asyncio.Event()
@@ -192,10 +186,9 @@ async def test_a_kept_task_that_is_cancelled_later_cancels_its_call_alone(
 
 
 async def test_a_task_that_ended_long_ago_can_be_cancelled_in_vain(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     tasks: list[asyncio.Task[Any]] = []
 
     @conn.on("message")
@@ -212,9 +205,8 @@ async def test_a_task_that_ended_long_ago_can_be_cancelled_in_vain(
     await wire.close()
 
 
-async def test_a_task_shows_its_own_coroutine(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_task_shows_its_own_coroutine(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     tasks: list[asyncio.Task[Any]] = []
 
     @conn.on("message")
@@ -260,12 +252,9 @@ async def test_all_calls_of_a_turn_begin_soon_where_each_waits(start_server: Sta
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_what_a_call_starts_waits_for_the_next_turn(
-    start_server: StartServer, waits: bool
-) -> None:
+async def test_what_a_call_starts_waits_for_the_next_turn(both_ends: BothEnds, waits: bool) -> None:
     """A call that makes a listener run in its first step must not hold up the loop."""
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     seen: list[str] = []
 
     @conn.on("drain")
@@ -292,9 +281,8 @@ async def test_what_a_call_starts_waits_for_the_next_turn(
 
 
 @pytest.mark.parametrize("waits", ["nowhere", "in between", "in the second"])
-async def test_each_call_has_a_context_of_its_own(start_server: StartServer, waits: str) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_each_call_has_a_context_of_its_own(both_ends: BothEnds, waits: str) -> None:
+    wire, conn = both_ends
     seen: list[tuple[str, str, str]] = []
 
     @conn.on("message")
@@ -312,10 +300,9 @@ async def test_each_call_has_a_context_of_its_own(start_server: StartServer, wai
 
 
 async def test_a_call_runs_in_a_copy_of_the_context_in_which_the_event_was_heard(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     seen: list[str] = []
 
     @conn.on("drain")
@@ -335,9 +322,8 @@ async def test_a_call_runs_in_a_copy_of_the_context_in_which_the_event_was_heard
     await wire.close()
 
 
-async def test_what_a_call_schedules_runs_in_its_context(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_what_a_call_schedules_runs_in_its_context(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     seen: list[tuple[str, str]] = []
 
     async def child(message: str) -> None:
@@ -361,9 +347,8 @@ async def test_what_a_call_schedules_runs_in_its_context(start_server: StartServ
 # ---- what asyncio offers -------------------------------------------------------------------------
 
 
-async def test_timeouts_and_groups_work_in_a_call(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_timeouts_and_groups_work_in_a_call(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     seen: list[str] = []
 
     async def child(text: str) -> None:
@@ -391,10 +376,9 @@ async def test_timeouts_and_groups_work_in_a_call(start_server: StartServer) -> 
 
 
 async def test_a_timeout_that_has_passed_before_it_is_waited_for_costs_its_call_alone(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     seen: list[str] = []
 
     @conn.on("message")
@@ -413,10 +397,9 @@ async def test_a_timeout_that_has_passed_before_it_is_waited_for_costs_its_call_
 
 
 async def test_a_listener_may_receive_the_messages_behind_its_own(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     received: list[str | bytes] = []
 
     async def message(message: str) -> None:
@@ -451,10 +434,9 @@ async def test_messages_are_not_kept_for_a_listener_that_has_received_and_ended(
 
 
 async def test_a_listener_that_receives_hears_of_the_end_and_is_not_cancelled(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     ends: list[str] = []
     has_begun = asyncio.Event()
 
@@ -480,9 +462,8 @@ async def test_a_listener_that_receives_hears_of_the_end_and_is_not_cancelled(
 # ---- tasks made in another way -------------------------------------------------------------------
 
 
-async def test_a_task_factory_makes_the_task_of_each_call(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_task_factory_makes_the_task_of_each_call(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     made: list[str] = []
     ran: list[str] = []
 
@@ -505,9 +486,8 @@ async def test_a_task_factory_makes_the_task_of_each_call(start_server: StartSer
     await wire.close()
 
 
-async def test_where_the_loop_is_debugged_each_call_has_a_task(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_where_the_loop_is_debugged_each_call_has_a_task(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     names: list[str] = []
 
     @conn.on("message")
@@ -559,10 +539,9 @@ async def test_calls_that_have_not_begun_when_the_connection_goes_are_closed(
 
 
 async def test_calls_that_wait_are_cancelled_when_the_connection_goes(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     ends: list[str] = []
     begun: list[str] = []
 
@@ -581,9 +560,8 @@ async def test_calls_that_wait_are_cancelled_when_the_connection_goes(
     await wire.close()
 
 
-async def test_nothing_is_left_of_a_call_that_has_ended(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_nothing_is_left_of_a_call_that_has_ended(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     kept: weakref.WeakSet[Any] = weakref.WeakSet()
 
     class Kept:
@@ -635,9 +613,8 @@ async def test_calls_that_have_not_begun_count_as_tasks(
     await wire.close()
 
 
-async def test_many_calls_that_wait_in_turn_come_to_their_end(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_many_calls_that_wait_in_turn_come_to_their_end(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     ends: list[int] = []
     begun: list[int] = []
 
@@ -705,9 +682,8 @@ async def test_an_error_is_told_when_no_task_runs(start_server: StartServer) -> 
     await wire.close()
 
 
-async def test_a_call_that_cancels_itself_is_no_error(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_call_that_cancels_itself_is_no_error(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     ran: list[str] = []
 
     @conn.on("message")

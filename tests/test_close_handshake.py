@@ -6,7 +6,7 @@ import time
 
 import pytest
 import reference
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from reference import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame
 from wire import Wire, connect_both, wait_until
 
@@ -178,10 +178,9 @@ async def test_server_may_close_with_every_sendable_code(
 
 @pytest.mark.parametrize("code", UNSENDABLE_CODES)
 async def test_code_that_must_not_be_sent_raises_and_sends_nothing(
-    start_server: StartServer, code: int
+    both_ends: BothEnds, code: int
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     with pytest.raises(ValueError, match=str(code)):
         conn.close(code)
     conn.send("still open")
@@ -189,9 +188,8 @@ async def test_code_that_must_not_be_sent_raises_and_sends_nothing(
     await wire.close()
 
 
-async def test_wrong_close_arguments_raise_and_send_nothing(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_wrong_close_arguments_raise_and_send_nothing(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     for code in ("1000", 1000.0, None, True):
         with pytest.raises(TypeError):
             conn.close(code)  # type: ignore[arg-type]
@@ -227,9 +225,8 @@ async def test_close_is_idempotent(start_server: StartServer) -> None:
     assert len(ends) == 1
 
 
-async def test_send_after_close_raises_connection_closed(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_send_after_close_raises_connection_closed(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     conn.close(1000)
     for send in (conn.send, conn.write):
         with pytest.raises(sockwave.ConnectionClosed):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from reference import PING, TEXT, Frame, serialize
 from wire import connect_both, connect_receiving, wait_until
 
@@ -76,9 +76,8 @@ async def test_so_many_tasks_run_and_no_more(
     await wire.close()
 
 
-async def test_sixteen_is_the_default(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_sixteen_is_the_default(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     worker = Worker()
     conn.on("message", worker.work)
     for i in range(100):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import reference
-from conftest import ErrorLog, StartServer, echo
+from conftest import BothEnds, ErrorLog, StartServer, echo
 from reference import BINARY, INTERNAL_ERROR, PING, PONG, TEXT, Frame
 from wire import (
     Wire,
@@ -575,18 +575,16 @@ async def test_listener_added_or_removed_by_a_listener_counts_from_the_next_even
     await wire.close()
 
 
-async def test_built_in_method_may_listen(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_built_in_method_may_listen(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     conn.on("message", conn.send)
     wire.send("back")
     assert await wire.receive_message() == "back"
     await wire.close()
 
 
-async def test_what_send_returns_may_be_gathered_and_timed(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_what_send_returns_may_be_gathered_and_timed(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     await asyncio.gather(conn.send("one"), conn.send("two"))
     await asyncio.wait_for(conn.send("three"), 10)
     assert [await wire.receive_message() for _ in range(3)] == ["one", "two", "three"]
@@ -594,10 +592,9 @@ async def test_what_send_returns_may_be_gathered_and_timed(start_server: StartSe
 
 
 async def test_built_in_that_does_not_tell_what_it_takes_gets_everything(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     letters: set[str] = set()
     conn.on("message", letters.update)
     wire.send("ab")
@@ -620,9 +617,8 @@ async def test_listener_that_needs_a_keyword_is_refused_when_it_is_added(
 # ---- async listeners -----------------------------------------------------------------------------
 
 
-async def test_async_listener_becomes_a_task_for_each_call(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_async_listener_becomes_a_task_for_each_call(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     running: list[str] = []
     release = asyncio.Event()
 
@@ -643,10 +639,9 @@ async def test_async_listener_becomes_a_task_for_each_call(start_server: StartSe
 
 
 async def test_async_listener_is_cancelled_when_its_connection_goes(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     ends: list[str] = []
     started = asyncio.Event()
 
@@ -666,9 +661,8 @@ async def test_async_listener_is_cancelled_when_its_connection_goes(
     assert ends == ["cancelled"]
 
 
-async def test_async_close_listener_runs_to_its_end(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_async_close_listener_runs_to_its_end(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     ends: list[int] = []
 
     @conn.on("close")
@@ -756,10 +750,9 @@ def test_handler_of_serve_that_cannot_take_a_connection_is_refused_at_once(handl
 
 
 async def test_async_for_gives_every_message_and_ends_with_the_connection(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
 
     async def consume() -> list[str | bytes]:
         return [message async for message in conn]
@@ -773,9 +766,8 @@ async def test_async_for_gives_every_message_and_ends_with_the_connection(
     await wire.close()
 
 
-async def test_async_for_ends_quietly_when_the_client_vanishes(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_async_for_ends_quietly_when_the_client_vanishes(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     got: list[object] = []
 
     async def consume() -> None:
@@ -791,9 +783,8 @@ async def test_async_for_ends_quietly_when_the_client_vanishes(start_server: Sta
     assert got == ["last"]
 
 
-async def test_receive_gives_one_message_and_times_out(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_receive_gives_one_message_and_times_out(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     with pytest.raises(TimeoutError):
         await conn.receive(timeout=0.02)
     wire.send("one")
@@ -807,9 +798,8 @@ async def test_receive_gives_one_message_and_times_out(start_server: StartServer
     await wire.close()
 
 
-async def test_cancelled_receive_loses_no_message(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_cancelled_receive_loses_no_message(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     for i in range(20):
         waiting = asyncio.create_task(conn.receive())
         await asyncio.sleep(0)
@@ -824,9 +814,8 @@ async def test_cancelled_receive_loses_no_message(start_server: StartServer) -> 
     await wire.close()
 
 
-async def test_receiver_that_is_cancelled_passes_its_turn_on(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_receiver_that_is_cancelled_passes_its_turn_on(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     first = asyncio.create_task(conn.receive())
     second = asyncio.create_task(conn.receive())
     await asyncio.sleep(0)
@@ -846,10 +835,9 @@ async def test_receiver_that_is_cancelled_passes_its_turn_on(start_server: Start
 
 
 async def test_first_message_may_be_received_and_the_rest_listened_to(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     heard: list[str] = []
     first = asyncio.create_task(conn.receive())
     await asyncio.sleep(0)
@@ -866,10 +854,9 @@ async def test_first_message_may_be_received_and_the_rest_listened_to(
 
 @pytest.mark.parametrize("count", [1, 15, 100])
 async def test_messages_that_wait_go_to_a_listener_that_comes_late(
-    start_server: StartServer, count: int
+    both_ends: BothEnds, count: int
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     heard: list[str] = []
     first = asyncio.create_task(conn.receive())
     await asyncio.sleep(0)
@@ -999,10 +986,9 @@ async def test_wrong_broadcast_raises_whoever_listens(start_server: StartServer)
 
 @pytest.mark.parametrize("wrong", [1.5, 5, None, True, ["list"], {"a": 1}, object()], ids=repr)
 async def test_sending_a_wrong_type_raises_and_sends_nothing(
-    start_server: StartServer, wrong: Any
+    both_ends: BothEnds, wrong: Any
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     for call in (conn.send, conn.write, conn.broadcast):
         with pytest.raises(TypeError, match=type(wrong).__name__):
             call(wrong)
@@ -1015,10 +1001,9 @@ async def test_sending_a_wrong_type_raises_and_sends_nothing(
     "text", ["\ud800", "a\udfffb", "🌊\udc80", "x" * 70_000 + "\ud83d"], ids=len
 )
 async def test_sending_a_lone_surrogate_raises_and_sends_nothing(
-    start_server: StartServer, text: str
+    both_ends: BothEnds, text: str
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     with pytest.raises(ValueError, match="surrogate"):
         conn.send(text)
     conn.send("right")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import reference
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from reference import BINARY, CONTINUATION, PING, POLICY, PONG, TEXT, TOO_BIG, Frame
 from wire import (
     Wire,
@@ -292,10 +292,9 @@ async def test_slow_peer_that_reads_again_is_told_why_it_is_dropped(
 
 
 async def test_application_that_awaits_its_sends_never_passes_the_limit(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     sock = wire.writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
 
@@ -313,9 +312,8 @@ async def test_application_that_awaits_its_sends_never_passes_the_limit(
     await wire.close()
 
 
-async def test_large_messages_are_echoed_to_a_slow_peer(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_large_messages_are_echoed_to_a_slow_peer(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     conn.on("message", conn.send)
     large = b"e" * (MEBIBYTE - 100)
     data = reference.serialize(Frame(BINARY, large), b"\0\0\0\0")
@@ -398,11 +396,8 @@ async def test_drain_event_comes_when_the_backlog_has_gone(start_server: StartSe
 
 
 @pytest.mark.parametrize("size", [100, 50_000, 600_000])
-async def test_fast_sender_is_paused_and_nothing_is_lost(
-    start_server: StartServer, size: int
-) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_fast_sender_is_paused_and_nothing_is_lost(both_ends: BothEnds, size: int) -> None:
+    wire, conn = both_ends
     first = asyncio.ensure_future(conn.receive())
     await asyncio.sleep(0)  # from here on the messages are queued
     count = max(60, 15_000_000 // size)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import reference
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import BINARY, CLOSE, PING, TEXT, Frame
@@ -118,10 +118,9 @@ async def test_what_a_connection_listener_sends_comes_behind_the_answer(
 
 @pytest.mark.parametrize("size", BORDER_SIZES)
 async def test_frames_have_fin_no_mask_and_the_shortest_length(
-    start_server: StartServer, size: int
+    both_ends: BothEnds, size: int
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     for message, opcode in (("x" * size, TEXT), (b"y" * size, BINARY)):
         conn.send(message)
         payload = message.encode() if isinstance(message, str) else message
@@ -130,9 +129,8 @@ async def test_frames_have_fin_no_mask_and_the_shortest_length(
     await wire.close()
 
 
-async def test_write_and_send_are_one_method(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_write_and_send_are_one_method(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     conn.write("written")
     conn.send("sent")
     assert await wire.receive(15) == b"\x81\x07written\x81\x04sent"
@@ -144,9 +142,8 @@ async def test_write_and_send_are_one_method(start_server: StartServer) -> None:
     ["", "ascii", "é", "ÿ", "\u0100", "€" * 50, "🌊", "\0", "a\u0300", "\uffff\U0010ffff"],
     ids=ascii,
 )
-async def test_text_of_every_width_is_sent_as_utf8(start_server: StartServer, text: str) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_text_of_every_width_is_sent_as_utf8(both_ends: BothEnds, text: str) -> None:
+    wire, conn = both_ends
     for repeated in (text, text * 100, text * 5000):
         conn.send(repeated)
         assert await wire.receive_message() == repeated
@@ -191,9 +188,8 @@ async def test_bytes_like_objects_are_sent_byte_for_byte(
     await wire.close()
 
 
-async def test_what_was_sent_does_not_change_with_its_buffer(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_what_was_sent_does_not_change_with_its_buffer(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     for size in (10, 100_000):
         data = bytearray(b"a" * size)
         conn.send(data)
@@ -203,9 +199,8 @@ async def test_what_was_sent_does_not_change_with_its_buffer(start_server: Start
     await wire.close()
 
 
-async def test_subclass_of_str_is_text(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_subclass_of_str_is_text(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     conn.send(Text("tëxt"))
     assert await wire.receive_message() == "tëxt"
     await wire.close()
@@ -283,9 +278,8 @@ async def test_ping_is_answered_with_its_own_payload(echo_server: sockwave.Serve
     await wire.close()
 
 
-async def test_ping_gives_the_round_trip(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_ping_gives_the_round_trip(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     waiting = conn.ping(b"are you there")
     assert await wire.receive_ping() == b"are you there"
     wire.write_frame(reference.PONG, b"are you there")
@@ -296,9 +290,8 @@ async def test_ping_gives_the_round_trip(start_server: StartServer) -> None:
     await wire.close()
 
 
-async def test_pings_in_flight_are_told_apart(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_pings_in_flight_are_told_apart(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     waiting = [conn.ping(payload) for payload in (b"one", b"two", b"three")]
     assert [await wire.receive_ping() for _ in waiting] == [b"one", b"two", b"three"]
     wire.write_frame(reference.PONG, b"one")
@@ -310,9 +303,8 @@ async def test_pings_in_flight_are_told_apart(start_server: StartServer) -> None
     await wire.close()
 
 
-async def test_pings_without_data_are_told_apart(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_pings_without_data_are_told_apart(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     first, second = conn.ping(), conn.ping()
     payloads = [await wire.receive_ping(), await wire.receive_ping()]
     for payload in payloads:
@@ -322,9 +314,8 @@ async def test_pings_without_data_are_told_apart(start_server: StartServer) -> N
     await wire.close()
 
 
-async def test_unsolicited_pong_answers_nothing(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_unsolicited_pong_answers_nothing(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     waiting = conn.ping(b"mine")
     await wire.receive_ping()
     wire.write_frame(reference.PONG, b"not yours")
@@ -338,10 +329,9 @@ async def test_unsolicited_pong_answers_nothing(start_server: StartServer) -> No
 
 
 async def test_ping_that_is_never_answered_ends_with_the_connection(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     waiting = conn.ping(b"hello?")
     await wire.receive_ping()
     await wire.close()
@@ -349,9 +339,8 @@ async def test_ping_that_is_never_answered_ends_with_the_connection(
         await waiting
 
 
-async def test_ping_longer_than_a_control_frame_is_refused(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_ping_longer_than_a_control_frame_is_refused(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     with pytest.raises(ValueError, match="125"):
         conn.ping(b"x" * 126)
     conn.send("next")

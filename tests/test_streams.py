@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import reference
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from reference import BINARY, CONTINUATION, PING, PONG, RSV1, TEXT, Frame
 from wire import Wire, connect_both, measure_resident_size, wait_until
 
@@ -55,10 +55,9 @@ def soon(coroutine: Any) -> asyncio.Task[Any]:
 @pytest.mark.parametrize("how", ["whole", "bytewise", "trailing"])
 @pytest.mark.parametrize("text", ["", "plain", "grüße, 世界 🙂 " * 20])
 async def test_a_text_message_comes_as_str_chunks_however_it_is_cut(
-    start_server: StartServer, text: str, how: str
+    both_ends: BothEnds, text: str, how: str
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     stream = conn.stream()
     assert stream.opcode is None
     assert stream.is_text is None
@@ -161,18 +160,16 @@ async def test_a_compressed_message_is_bounded_by_the_argument_too(
             await expect_end(wire, task, TOO_BIG)
 
 
-async def test_the_iterator_of_a_stream_is_its_own_iterator(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_the_iterator_of_a_stream_is_its_own_iterator(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     chunks = aiter(conn.stream())
     wire.send("one")
     assert await anext(chunks) == "one"
     assert [chunk async for chunk in chunks] == []
 
 
-async def test_a_stream_asked_for_after_the_end_raises(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_stream_asked_for_after_the_end_raises(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     await wire.shake_close()
     await wait_until(lambda: conn.ready_state == sockwave.ReadyState.CLOSED)
     with pytest.raises(sockwave.ConnectionClosed):
@@ -185,18 +182,16 @@ async def test_a_stream_asked_for_after_the_end_raises(start_server: StartServer
     ("value", "error"), [(0, ValueError), (-1, ValueError), ("1", TypeError), (True, TypeError)]
 )
 async def test_a_wrong_limit_raises(
-    start_server: StartServer, value: Any, error: type[Exception]
+    both_ends: BothEnds, value: Any, error: type[Exception]
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     with pytest.raises(error, match="max_size: expected"):
         conn.stream(max_size=value)
     await wire.close()
 
 
-async def test_wrong_utf8_fails_before_the_message_ends(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_wrong_utf8_fails_before_the_message_ends(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     task = soon(collect(conn))
     await asyncio.sleep(0)
     wire.write_frame(TEXT, b"good \xc3", fin=False)
@@ -216,9 +211,8 @@ async def test_text_that_ends_in_half_a_code_point_fails(start_server: StartServ
         await wire.close()
 
 
-async def test_the_budget_for_fragments_holds_in_a_stream(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_the_budget_for_fragments_holds_in_a_stream(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     task = soon(collect(conn))
     await asyncio.sleep(0)
     empty = reference.serialize(Frame(CONTINUATION, b"", fin=False))
@@ -229,9 +223,8 @@ async def test_the_budget_for_fragments_holds_in_a_stream(start_server: StartSer
     await wire.close()
 
 
-async def test_each_stream_is_one_message_in_order(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_each_stream_is_one_message_in_order(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     first, second = conn.stream(), conn.stream()
     wire.send("one")
     wire.send(b"two")
@@ -244,10 +237,9 @@ async def test_each_stream_is_one_message_in_order(start_server: StartServer) ->
 
 
 async def test_a_stream_takes_the_next_message_from_listeners_and_receivers(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     heard: list[str | bytes] = []
     receiving = soon(conn.receive(timeout=5))
     await asyncio.sleep(0)
@@ -262,9 +254,8 @@ async def test_a_stream_takes_the_next_message_from_listeners_and_receivers(
     await wire.close()
 
 
-async def test_a_message_that_waited_for_receive_may_be_streamed(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_message_that_waited_for_receive_may_be_streamed(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     wire.send("one")
     wire.send("two" * 100)
     wire.write_frame(PING)
@@ -278,9 +269,8 @@ async def test_a_message_that_waited_for_receive_may_be_streamed(start_server: S
     await wire.close()
 
 
-async def test_a_message_that_has_begun_may_be_streamed(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_message_that_has_begun_may_be_streamed(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     wire.write_frame(TEXT, "grü".encode()[:-1], fin=False)
     wire.write_frame(PING)
     await wire.receive_pong()
@@ -459,9 +449,8 @@ async def test_a_stream_that_is_given_up_before_its_message_leaves_it_to_others(
     await wire.close()
 
 
-async def test_a_cancelled_wait_for_a_chunk_loses_none(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_cancelled_wait_for_a_chunk_loses_none(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     chunks = aiter(conn.stream())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
@@ -619,9 +608,8 @@ async def receive_fragments(wire: Wire) -> tuple[int, bytes, list[Frame]]:
 
 
 @pytest.mark.parametrize("kind", ["text", "binary"])
-async def test_each_chunk_is_a_fragment(start_server: StartServer, kind: str) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_each_chunk_is_a_fragment(both_ends: BothEnds, kind: str) -> None:
+    wire, conn = both_ends
     chunks: list[Any] = ["grü", "", "ße", "x" * 70_000]
     if kind == "binary":
         chunks = [b"a", bytearray(b"b"), b"", memoryview(b"c" * 70_000)]
@@ -676,9 +664,8 @@ async def test_others_wait_behind_a_streamed_message_and_control_frames_do_not(
         await one.close()
 
 
-async def test_streamed_messages_take_their_turns_in_order(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_streamed_messages_take_their_turns_in_order(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
 
     async def stream(name: str) -> None:
         async with conn.stream_message("text") as out:
@@ -773,9 +760,8 @@ async def test_who_awaits_send_waits_for_the_streamed_message(start_server: Star
     await wire.close()
 
 
-async def test_a_writer_waits_for_a_client_that_does_not_read(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_writer_waits_for_a_client_that_does_not_read(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
     written = 0
 
@@ -799,9 +785,8 @@ async def test_a_writer_waits_for_a_client_that_does_not_read(start_server: Star
     await wire.close()
 
 
-async def test_a_writer_that_never_waits_is_held_to_the_cap(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_writer_that_never_waits_is_held_to_the_cap(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
     async def stream() -> None:
@@ -817,11 +802,8 @@ async def test_a_writer_that_never_waits_is_held_to_the_cap(start_server: StartS
 
 
 @pytest.mark.parametrize("how", ["raise", "cancel"])
-async def test_an_exception_inside_fails_the_connection(
-    start_server: StartServer, how: str
-) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_an_exception_inside_fails_the_connection(both_ends: BothEnds, how: str) -> None:
+    wire, conn = both_ends
     begun = asyncio.Event()
 
     async def stream() -> None:
@@ -850,9 +832,8 @@ async def test_an_exception_inside_fails_the_connection(
     await wire.close()
 
 
-async def test_an_exception_before_the_first_chunk_does_no_harm(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_an_exception_before_the_first_chunk_does_no_harm(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     with contextlib.suppress(LookupError):
         async with conn.stream_message("text") as out:
             await out.write("")
@@ -864,10 +845,9 @@ async def test_an_exception_before_the_first_chunk_does_no_harm(start_server: St
 
 @pytest.mark.parametrize("ending", ["close", "abort", "reset"])
 async def test_a_connection_that_ends_in_the_middle_raises_in_the_block(
-    start_server: StartServer, ending: str
+    both_ends: BothEnds, ending: str
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     begun = asyncio.Event()
 
     async def wait_for_turn() -> None:
@@ -909,19 +889,17 @@ async def test_a_connection_that_ends_in_the_middle_raises_in_the_block(
     ],
 )
 async def test_a_wrong_kind_raises(
-    start_server: StartServer, kind: Any, error: type[Exception], sentence: str
+    both_ends: BothEnds, kind: Any, error: type[Exception], sentence: str
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     with pytest.raises(error) as caught:
         conn.stream_message(kind)
     assert str(caught.value) == sentence
     await wire.close()
 
 
-async def test_a_wrong_chunk_raises_and_sends_nothing(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_wrong_chunk_raises_and_sends_nothing(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     out = conn.stream_message("text")
     with pytest.raises(RuntimeError, match="inside"):
         out.write("too early")

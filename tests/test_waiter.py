@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
-from conftest import ErrorLog, StartServer
+from conftest import BothEnds, ErrorLog, StartServer
 from reference import PING, TEXT, Frame, serialize
 from wire import connect_both, wait_until
 
@@ -30,9 +30,8 @@ async def start_waiting(
     return tasks
 
 
-async def test_who_has_waited_longest_is_woken_first(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_who_has_waited_longest_is_woken_first(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     woken: list[int] = []
 
     async def take(number: int) -> str | bytes:
@@ -48,10 +47,9 @@ async def test_who_has_waited_longest_is_woken_first(start_server: StartServer) 
 
 
 async def test_a_task_that_is_cancelled_when_it_has_been_woken_leaves_the_message_to_the_next(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     first, second = await start_waiting(conn.receive(), conn.receive())
 
     @conn.on("ping")
@@ -65,10 +63,9 @@ async def test_a_task_that_is_cancelled_when_it_has_been_woken_leaves_the_messag
 
 
 async def test_a_task_that_is_cancelled_while_it_waits_is_out_of_the_line(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     first, second = await start_waiting(conn.receive(), conn.receive())
     assert first.cancel("told to")
     with pytest.raises(asyncio.CancelledError) as caught:
@@ -79,9 +76,8 @@ async def test_a_task_that_is_cancelled_while_it_waits_is_out_of_the_line(
     await wire.close()
 
 
-async def test_a_task_may_catch_its_cancellation_and_wait_again(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_a_task_may_catch_its_cancellation_and_wait_again(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
 
     async def insist() -> str | bytes:
         try:
@@ -99,10 +95,9 @@ async def test_a_task_may_catch_its_cancellation_and_wait_again(start_server: St
 
 
 async def test_a_coroutine_that_is_closed_while_it_waits_is_out_of_the_line(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     abandoned = conn.receive()
     abandoned.send(None)
     (task,) = await start_waiting(conn.receive())
@@ -112,9 +107,8 @@ async def test_a_coroutine_that_is_closed_while_it_waits_is_out_of_the_line(
     await wire.close()
 
 
-async def test_waiting_in_vain_leaves_nobody_in_the_line(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_waiting_in_vain_leaves_nobody_in_the_line(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     for _ in range(20):
         with pytest.raises(TimeoutError):
             await conn.receive(timeout=0.001)
@@ -124,9 +118,8 @@ async def test_waiting_in_vain_leaves_nobody_in_the_line(start_server: StartServ
     await wire.close()
 
 
-async def test_each_task_goes_on_in_its_own_context(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_each_task_goes_on_in_its_own_context(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
 
     async def take(name: str) -> str | bytes:
         variable.set(name)
@@ -143,9 +136,8 @@ async def test_each_task_goes_on_in_its_own_context(start_server: StartServer) -
     await wire.close()
 
 
-async def test_what_anext_gives_can_be_a_task(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_what_anext_gives_can_be_a_task(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     task = asyncio.ensure_future(anext(conn))
     await asyncio.sleep(0)
     wire.send("a")
@@ -168,9 +160,8 @@ async def test_messages_keep_their_order_however_many_wait(start_server: StartSe
     await wire.close()
 
 
-async def test_all_who_wait_hear_of_the_end(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_all_who_wait_hear_of_the_end(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     tasks = await start_waiting(*(conn.receive() for _ in range(3)))
     await wire.shake_close()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -204,9 +195,8 @@ class Onlooker:
         return await self.look_at(conn.receive())
 
 
-async def test_others_may_be_called_beside_the_task_that_waits(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_others_may_be_called_beside_the_task_that_waits(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     called: list[tuple[str, Any]] = []
     seen_values: list[str] = []
 
@@ -234,10 +224,9 @@ async def test_others_may_be_called_beside_the_task_that_waits(start_server: Sta
 
 
 async def test_other_that_fails_does_not_keep_the_task_from_going_on(
-    start_server: StartServer, error_log: ErrorLog
+    both_ends: BothEnds, error_log: ErrorLog
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     failures: list[object] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda loop, context: failures.append(context.get("exception"))
@@ -254,9 +243,8 @@ async def test_other_that_fails_does_not_keep_the_task_from_going_on(
     await wire.close()
 
 
-async def test_other_that_was_taken_away_is_not_called(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_other_that_was_taken_away_is_not_called(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     called: list[Any] = []
     onlooker = Onlooker(called.append, called.append)
     (task,) = await start_waiting(onlooker.receive(conn))
@@ -271,14 +259,13 @@ async def test_other_that_was_taken_away_is_not_called(start_server: StartServer
 @pytest.mark.parametrize("has_ended", [False, True])
 @pytest.mark.parametrize("is_promised", [True, False])
 async def test_who_waits_is_woken_although_the_loop_has_lost_the_call(
-    start_server: StartServer,
+    both_ends: BothEnds,
     monkeypatch: pytest.MonkeyPatch,
     is_promised: bool,
     has_ended: bool,
 ) -> None:
     """For want of memory a loop cannot promise a call, or does not make it."""
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     tasks = await start_waiting(conn.receive(), conn.receive())
     loop = asyncio.get_running_loop()
     call_soon = loop.call_soon

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from certificates import server_context
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from kernel import find_accepted, measure_unsent
 from tls_wire import TlsWire
 from wire import PATIENCE_S, Wire, build_request, connect_both, upgrade_headers, wait_until
@@ -180,10 +180,9 @@ async def test_task_that_sends_for_ever_hears_of_a_reset(start_server: StartServ
 
 
 async def test_who_waits_behind_a_streamed_message_hears_of_the_end(
-    start_server: StartServer,
+    both_ends: BothEnds,
 ) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+    wire, conn = both_ends
     out = conn.stream_message("text")
     await out.__aenter__()
     await out.write("begun")

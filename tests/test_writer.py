@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import reference
-from conftest import StartServer
+from conftest import BothEnds, StartServer
 from reference import TEXT, Frame
 from wire import Wire, connect_both, measure_resident_size, wait_until
 
@@ -42,9 +42,8 @@ async def test_sends_of_one_turn_leave_in_one_write(start_server: StartServer) -
     await wire.close()
 
 
-async def test_replies_to_what_came_together_leave_together(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_replies_to_what_came_together_leave_together(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     conn.on("message", conn.send)
     before = count_segments(wire)
     wire.write(b"".join(reference.serialize(Frame(TEXT, b"%d" % i)) for i in range(200)))
@@ -79,9 +78,8 @@ async def test_broadcasts_of_one_listener_leave_in_one_write_for_each_client(
         await wire.close()
 
 
-async def test_turns_of_the_loop_are_not_waited_for(start_server: StartServer) -> None:
-    server = await start_server()
-    wire, conn = await connect_both(server)
+async def test_turns_of_the_loop_are_not_waited_for(both_ends: BothEnds) -> None:
+    wire, conn = both_ends
     for i in range(20):
         conn.send(f"{i}")
         assert await wire.receive_message() == f"{i}"  # it leaves though nothing else is sent
