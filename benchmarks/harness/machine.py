@@ -37,7 +37,7 @@ def parse_cores(text: str) -> set[int]:
 
 
 def describe_machine(bench: Any) -> dict[str, Any]:
-    """Describe what the figures depend on: processor, kernel, cores, load at the start."""
+    """Describe what the figures depend on: processor, kernel, cores."""
     model = platform.processor() or "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -47,7 +47,6 @@ def describe_machine(bench: Any) -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         "kernel": platform.release(),
-        "load": os.getloadavg()[0],
         "server_core": bench.server_core,
         "client_core": bench.client_core,
     }

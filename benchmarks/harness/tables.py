@@ -15,8 +15,6 @@ from harness.machine import describe_machine
 from harness.peers import HERE, Choice, choose_peers
 from harness.rounds import Answer, Question, Row, Run, ask
 
-BUSY_LOAD = 0.5
-"""A one-minute load average above this means that somebody else is using the machine."""
 PLURALS = {"delivery": "deliveries"}
 
 _printed: list[dict[str, Any]] = []
@@ -59,11 +57,6 @@ def print_preface(machine: dict[str, Any], choice: Choice) -> None:
     )
     used = {item for found in choice.versions.values() for item in found.items()}
     print(", ".join(f"{name} {version}" for name, version in sorted(used)))
-    if machine["load"] > BUSY_LOAD:
-        print(
-            f"NOTE: the load average is {machine['load']:.2f}: others use this machine, "
-            "and what they push out of the caches is paid by those measured here"
-        )
     for sentence in choice.skipped:
         print(sentence)
     print(flush=True)
