@@ -17,6 +17,7 @@ cdef class Held:
 
     cdef int hold(self, const Input* given) except -1
     cdef uint8_t* prepend_held(self, uint8_t* data) noexcept
+    cdef uint8_t* let_go(self) noexcept
     cdef int forget_held(self) noexcept
     cdef uint8_t* take_held(self, size_t* size) noexcept
     cdef int lend_held(self, Input* given) noexcept

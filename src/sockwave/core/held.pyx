@@ -44,33 +44,31 @@ cdef class Held:
         self.forget_held()
         return data
 
-    cdef int forget_held(self) noexcept:
-        free(self.held)
-        self.held = NULL
-        self.held_size = 0
-        self.held_start = 0
-        return 0
-
-    cdef uint8_t* take_held(self, size_t* size) noexcept:
-        """Give away what is kept; the caller frees it."""
+    cdef uint8_t* let_go(self) noexcept:
+        """Have nothing kept any more, and give where it lies; the caller frees it."""
         cdef uint8_t* held = self.held
-        if self.held_start:
-            memmove(held, held + self.held_start, self.held_size)
-        size[0] = self.held_size
         self.held = NULL
         self.held_size = 0
         self.held_start = 0
         return held
 
+    cdef int forget_held(self) noexcept:
+        free(self.let_go())
+        return 0
+
+    cdef uint8_t* take_held(self, size_t* size) noexcept:
+        """Give away what is kept; the caller frees it."""
+        if self.held_start:
+            memmove(self.held, self.held + self.held_start, self.held_size)
+        size[0] = self.held_size
+        return self.let_go()
+
     cdef int lend_held(self, Input* given) noexcept:
         """Read what is kept, until `take_back`; in between, `hold` may keep the rest of it."""
         given.data = self.held + self.held_start
         given.size = self.held_size
-        self.lent = self.held
         self.lent_size = self.held_start + self.held_size
-        self.held = NULL
-        self.held_size = 0
-        self.held_start = 0
+        self.lent = self.let_go()
         return 0
 
     cdef int take_back(self) noexcept:
