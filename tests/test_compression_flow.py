@@ -12,6 +12,7 @@ from wire import wait_until
 import sockwave
 
 CAP = 100_000
+MEBIBYTE = 2**20
 
 
 @pytest.mark.parametrize("slow", ["drop_new", "drop_old", "conflate"])
@@ -100,3 +101,61 @@ async def test_stream_without_a_limit_lets_no_compressed_message_over_the_server
         async for _ in stream:
             pass
     await client.wire.expect_failure(TOO_BIG)
+
+
+# ---- what takes long to inflate ------------------------------------------------------------------
+
+
+async def test_messages_that_take_long_to_inflate_wait_for_those_that_do_not(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(compression=EVERYTHING)
+    heard: list[int] = []
+    clients = []
+    for _ in range(9):
+        client, conn = await accept(server)
+        conn.on("message", lambda message: heard.append(len(message)))
+        clients.append(client)
+    for client in clients[:-1]:
+        client.send(bytes(MEBIBYTE))
+    clients[-1].send("short")
+    await wait_until(lambda: len(heard) == 9)
+    # The first of them is inflated when it is read, and the others behind those who are ready.
+    assert heard.index(5) == 1
+    assert sorted(heard) == [5] + 8 * [MEBIBYTE]
+
+
+async def test_messages_of_a_connection_stay_in_order_whatever_they_take_to_inflate(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(compression=EVERYTHING)
+    clients = []
+    heard: list[list[str]] = [[] for _ in range(3)]
+    sent = [f"{number}".ljust(MEBIBYTE if number % 3 == 1 else 3, "-") for number in range(9)]
+    for seen in heard:
+        client, conn = await accept(server)
+        conn.on("message", seen.append)
+        clients.append(client)
+    for number, message in enumerate(sent):
+        for client in clients:
+            client.wire.send(message) if number % 3 == 2 else client.send(message)
+    await wait_until(lambda: sum(map(len, heard)) == 27)
+    assert heard == 3 * [sent]
+
+
+@pytest.mark.parametrize("size", [33_000, 70_000, 300_000, 1_000_000])
+async def test_memory_of_a_message_that_was_refused_shows_in_no_other(
+    start_server: StartServer, size: int
+) -> None:
+    server = await start_server(compression=EVERYTHING)
+    kept: list[str | bytes] = []
+    sent = [some_json(size), random.Random(size).randbytes(size), some_json(size, seed=1)]
+    for message in sent:
+        bomber, _ = await accept(server)
+        bomber.send(b"A" * (MEBIBYTE + 1))
+        await bomber.wire.expect_failure(TOO_BIG)
+        client, conn = await accept(server)
+        conn.on("message", kept.append)
+        client.send(message)
+    await wait_until(lambda: len(kept) == 3)
+    assert kept == sent

@@ -20,9 +20,10 @@ from faults.processes import Process, Served, choose_cores, growth
 GOOD_COUNT = 100
 #: Each good client sends so often.
 INTERVAL_S = 0.1
-#: The bar, and what is under the clock's own noise and the kernel's slices: 2 ms more is nobody's.
+#: The bar, and what a machine of two cores adds by itself: with the same floods on another server,
+#: on the same core, the 99th percentile of one that nobody attacks rises by 0.1 to 0.5 ms.
 SLOWER_FACTOR = 2.0
-NOISE_MS = 2.0
+NOISE_MS = 0.5
 MEMORY_FACTOR = 1.05
 #: What all of the server's deadlines come to: 10 s for a handshake, 20 s for a peer that takes
 #: nothing, 10 s for its close.
@@ -116,7 +117,7 @@ async def attack(
         for kind, count in counts.items():
             arguments = ["--port", str(port), "--kind", kind, "--count", str(count)]
             arguments += ["--seconds", str(seconds), "--patience-s", str(patience_s)]
-            crowd = Process.run("attackers.py", *arguments, core=core, nice=19)
+            crowd = Process.run("attackers.py", *arguments, core=core, gives_way=True)
             crowds.append(await stack.enter_async_context(crowd))
         if started is not None:
             started.set()
@@ -188,7 +189,7 @@ async def run(
     left = outcome["opened"] - outcome["closed"]
     verdict.require(not left, f"{left} attackers were not closed")
     if paced:
-        bar = max(SLOWER_FACTOR * before_ms, before_ms + NOISE_MS)
+        bar = SLOWER_FACTOR * before_ms + NOISE_MS
         verdict.require(during_ms < bar, f"p99 {during_ms:.1f} ms, over {bar:.1f}")
         verdict.require(size < idle_size * MEMORY_FACTOR, f"{size >> 10} KB stay")
     return verdict.close(

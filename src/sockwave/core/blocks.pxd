@@ -12,6 +12,9 @@ cdef enum:
 # Memory that is there already may be taken for all that is announced; none is made larger than
 # `room` for it.
 cdef PyObject* block_for(bint is_text, size_t size, size_t room) except NULL
+# For bytes that are going to be at least `room`, nobody knows how many: the largest that is there
+# already, but not over `most`.
+cdef PyObject* growing_block(size_t room, size_t most) except NULL
 cdef uint8_t* place_in(PyObject* block) noexcept
 cdef size_t size_of(PyObject* block) noexcept
 # It may move; the caller's is the only reference.

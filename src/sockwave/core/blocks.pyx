@@ -62,6 +62,16 @@ cdef PyObject* block_for(bint is_text, size_t size, size_t room) except NULL:
     return <PyObject*>block
 
 
+cdef PyObject* growing_block(size_t room, size_t most) except NULL:
+    """Give a block for bytes that come piece by piece."""
+    cdef size_t found = room
+    cdef int i
+    for i in range(spare_count):
+        if not PyUnicode_Check(<object>spares[i].block) and block_is_free(spares[i].block):
+            found = max(found, size_of(spares[i].block))
+    return block_for(False, min(found, most), min(room, most))
+
+
 cdef uint8_t* place_in(PyObject* block) noexcept:
     if PyUnicode_Check(<object>block):
         return <uint8_t*>PyUnicode_DATA(block)

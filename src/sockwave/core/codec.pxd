@@ -1,5 +1,6 @@
 """Messages compressed and inflated: RFC 7692, sections 7.2.1 and 7.2.2."""
 
+from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
 from sockwave.core.frames cimport Violation
@@ -34,6 +35,14 @@ cdef class Deflater:
     )
     cdef int sending(self, bytes history) noexcept
     cdef int was_sent(self) noexcept
+
+cdef class Pieces:
+    """What has been inflated of a message."""
+    cdef PyObject* block
+    cdef size_t size
+
+    cdef int add(self, bytes piece, size_t most) except -1
+    cdef bytes join(self, bytes last, size_t most)
 
 cdef class Inflater:
     """Inflates what one connection receives, or what all receive without context takeover."""

@@ -15,8 +15,10 @@ from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
 from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.ref cimport Py_DECREF
 from libc.string cimport memcpy
 
+from sockwave.core.blocks cimport growing_block, offer_spare, place_in, resize, size_of
 from sockwave.core.frames cimport CORRUPT_DEFLATE, MESSAGE_TOO_BIG, RSV1
 
 from sockwave import deflate as deflate_module
@@ -163,6 +165,39 @@ cdef class Deflater:
         return 0
 
 
+cdef class Pieces:
+    """What has been inflated of a message. It lies in one block from the beginning: the kernel is
+    asked for memory once at most, and a message that is refused leaves it to the next."""
+
+    def __dealloc__(self):
+        if self.block is not NULL:
+            offer_spare(<object>self.block)
+            Py_DECREF(<object>self.block)
+
+    cdef int add(self, bytes piece, size_t most) except -1:
+        """Put a piece behind the others; the whole will have no more than `most` bytes."""
+        cdef size_t size = PyBytes_GET_SIZE(piece)
+        if self.block is NULL:
+            self.block = growing_block(2 * PIECE_SIZE, most)
+        if self.size + size > size_of(self.block):
+            resize(&self.block, min(max(2 * self.size, self.size + size), most))
+        memcpy(place_in(self.block) + self.size, PyBytes_AS_STRING(piece), size)
+        self.size += size
+        return 0
+
+    cdef bytes join(self, bytes last, size_t most):
+        """Give all of them."""
+        if self.block is NULL:
+            return last
+        self.add(last, most)
+        if size_of(self.block) != self.size:
+            resize(&self.block, self.size)
+        whole = <bytes>self.block
+        Py_DECREF(whole)
+        self.block = NULL
+        return whole
+
+
 cdef class Inflater:
     """Inflates what one connection receives, or what all receive without context takeover."""
 
@@ -194,10 +229,9 @@ cdef class Inflater:
         """Inflate piece by piece, never more than one byte past the limit."""
         cdef size_t size = PyBytes_GET_SIZE(deflated)
         cdef size_t given = min(size, <size_t>SLICE_SIZE)
-        cdef size_t left = self.max_size
         cdef size_t wanted
         cdef bytes piece
-        cdef list pieces = None
+        cdef Pieces pieces = Pieces.__new__(Pieces)
         whole = deflated if given == size else memoryview(deflated)
         source = deflated if given == size else whole[:given]
         inflater = (
@@ -205,9 +239,9 @@ cdef class Inflater:
             else self.library.decompressobj(-self.window_bits)
         )
         while True:
-            wanted = PIECE_SIZE if left >= PIECE_SIZE else left + 1
+            wanted = min(<size_t>PIECE_SIZE, self.max_size - pieces.size + 1)
             piece = inflater.decompress(source, wanted)
-            if <size_t>PyBytes_GET_SIZE(piece) > left:
+            if <size_t>PyBytes_GET_SIZE(piece) > self.max_size - pieces.size:
                 violation[0] = MESSAGE_TOO_BIG
                 return None
             if inflater.eof:
@@ -220,19 +254,13 @@ cdef class Inflater:
                     break
                 source = whole[given:given + SLICE_SIZE]
                 given = min(given + SLICE_SIZE, size)
-            left -= PyBytes_GET_SIZE(piece)
-            if pieces is None:
-                pieces = []
-            pieces.append(piece)
+            pieces.add(piece, self.max_size)
         behind = inflater.unused_data
         if given < size:
             behind += bytes(whole[given:])
         if behind not in BEHIND_FINAL:
             return None
-        if pieces is None:
-            return piece
-        pieces.append(piece)
-        return b"".join(pieces)
+        return pieces.join(piece, self.max_size)
 
     cdef int remember(self, bytes message) except -1:
         """Keep the last bytes, as many as the window has."""

@@ -19,6 +19,10 @@ cdef enum:
     READ_SIZE = 262144
     # Messages that a wake-up may deliver before the application's own tasks get their turn.
     TURN_MESSAGE_COUNT = 4096
+    # What a turn of the loop may inflate, in bytes, before others have theirs: the messages that
+    # may take longest have to wait. Short ones may go on for so much more.
+    TURN_INFLATED_SIZE = 524288
+    TURN_RESERVE_SIZE = 1048576
 
 # What a receiver can be told in a turn of its own.
 cdef enum:
@@ -53,11 +57,12 @@ cdef class Engine:
     cdef double tick_due
     cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
     cdef dict losses            # carrier that is gone → the error that has ended it
-    cdef list postponed         # carriers whose receivers have messages left for the next wake-up
+    cdef object postponed       # carriers whose receivers have messages left for the next wake-up
     cdef readonly Py_ssize_t carrier_count
     cdef public object when_empty   # called when the last carrier is gone, if not None
     cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
+    cdef Py_ssize_t inflatable  # bytes that this turn may still inflate
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
     cdef void tell(self, object error, Driver carrier) noexcept
@@ -65,6 +70,7 @@ cdef class Engine:
     cdef int admit(self, Driver carrier, double now) except -1
     cdef int postpone(self, Driver carrier) except -1
     cdef int serve_postponed(self) except -1
+    cdef int has_inflated(self, Py_ssize_t size) noexcept
     cdef int say_farewell(self, Driver carrier) except -1
     cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
     cdef int let_go(self, Driver carrier) except -1

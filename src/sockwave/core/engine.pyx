@@ -1,5 +1,7 @@
 """What the carriers of one server in one loop share, and how each is given its turns."""
 
+from collections import deque
+
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc
 
@@ -37,8 +39,9 @@ cdef class Engine:
         self.doorman = Doorman(loop)
         self.ticks = ()
         self.losses = {}
-        self.postponed = []
+        self.postponed = deque()
         self.budget = TURN_MESSAGE_COUNT
+        self.inflatable = TURN_INFLATED_SIZE
         self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
         if self.read_buffer is NULL:
             raise MemoryError
@@ -73,12 +76,11 @@ cdef class Engine:
         return self.cork.promise()
 
     cdef int serve_postponed(self) except -1:
-        cdef list postponed = self.postponed
-        cdef Driver carrier
-        if postponed:
-            self.postponed = []
-            for carrier in postponed:
-                carrier.run(GO_ON, NULL, 0)
+        """Let those go on who have waited longest, as far as the fill of a turn goes."""
+        cdef Py_ssize_t left = len(self.postponed)
+        while left and self.budget > 0 and self.inflatable > 0:
+            left -= 1               # who is postponed again comes behind those who are there now
+            (<Driver>self.postponed.popleft()).run(GO_ON, NULL, 0)
         return 0
 
     def _end_turn(self):
@@ -91,10 +93,21 @@ cdef class Engine:
             self.cork.flush()
         finally:
             self.cork.promised = False
+            if not self.postponed:      # else they come first
+                self.inflatable = TURN_INFLATED_SIZE
             if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
         if self.postponed and self.next_turn is None:
             self.next_turn = self.loop.call_soon(self._next_turn)
+        return 0
+
+    cdef int has_inflated(self, Py_ssize_t size) noexcept:
+        """Take what a message was inflated to from this turn's fill. It may use that up, but not
+        the reserve as well."""
+        cdef bint is_left = self.inflatable > 0
+        self.inflatable -= size
+        if is_left and self.inflatable < 0:
+            self.inflatable = 0
         return 0
 
     cdef int say_farewell(self, Driver carrier) except -1:
@@ -139,6 +152,7 @@ cdef class Engine:
         """Deliver another fill of messages; one such call is under way at most."""
         self.next_turn = None
         self.budget = TURN_MESSAGE_COUNT
+        self.inflatable = TURN_INFLATED_SIZE
         self.cork.promised = True
         try:
             self.serve_postponed()

@@ -17,6 +17,10 @@ cdef enum:
     # Set in the epoll's pointer to a Listener; objects lie at even addresses.
     LISTENER_TAG = 1
 
+# In a row connections are accepted for so long: a flood of them, each of whom has to make room for
+# the next, would take ten times that, and everybody else waits.
+cdef double ACCEPT_S = 0.25e-3
+
 
 cdef class Listener:
     """A listening socket."""
@@ -95,7 +99,10 @@ cdef class EpollEngine(Poller):
         cdef socklen_t size
         cdef int _attempt, fd
         cdef double now = self.clock()
+        cdef double end = now + ACCEPT_S
         for _attempt in range(ACCEPT_COUNT):
+            if now > end:
+                return 0
             if listener.fd not in self.listeners or listener.rests:
                 return 0            # a listener's listener has closed the server
             size = sizeof(address)
@@ -103,6 +110,7 @@ cdef class EpollEngine(Poller):
             fd = accept4(listener.fd, <sockaddr*>address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
                 self.welcome_socket(fd, listener, address, now)
+                now = self.clock()
             elif errno == EAGAIN:
                 return self.doorman.can_accept()        # the kernel looks for a descriptor first
             elif errno != ECONNABORTED and errno != EINTR:

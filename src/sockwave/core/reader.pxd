@@ -65,4 +65,5 @@ cdef class Reader(Held):
     cdef bint gives_pieces(self) noexcept
     cdef bytes give_pieces(self, size_t max_size, size_t piece_size)
     cdef int end_pieces(self) noexcept
+    cdef size_t next_deflated_size(self, const Input* given) noexcept
     cdef bint is_idle(self) noexcept

@@ -15,8 +15,8 @@ from sockwave.core.blocks cimport (
 )
 from sockwave.core.frames cimport (
     BINARY, CLOSE, CONTINUATION, FIN, INVALID_UTF8, MASKED, MAX_SHORT_SIZE, MESSAGE_TOO_BIG,
-    NO_VIOLATION, SHORT_HEADER_SIZE, TEXT, TOO_MANY_FRAGMENTS, check_close, check_header,
-    is_control, parse_header,
+    NO_VIOLATION, RSV1, SHORT_HEADER_SIZE, TEXT, TOO_MANY_FRAGMENTS, check_close,
+    check_header, is_control, parse_header,
 )
 
 cdef extern from "mask.h" nogil:
@@ -320,6 +320,15 @@ cdef class Reader(Held):
         self.message_size = 0
         self.fragment_count = 0
         return 0
+
+    cdef size_t next_deflated_size(self, const Input* given) noexcept:
+        """Say how long what comes next is, if it belongs to a compressed message, as far as two
+        bytes tell; 0: it does not, or there is nothing."""
+        if self.message_opcode:
+            return MAX_SHORT_SIZE + 1 if self.is_deflated else 0
+        if given.size < 2 or not given.data[0] & RSV1:
+            return 0
+        return given.data[1] & ~MASKED
 
     cdef bint is_idle(self) noexcept:
         """Say whether it stands between two messages, with nothing kept: like any new one."""

@@ -51,6 +51,7 @@ cdef class Session(Phased):
     cdef int open_account(self) except -1
     cdef size_t held_size(self) except? 0
     cdef int forget_received(self) except -1
+    cdef bint is_dear(self, Reader reader, const Input* given) noexcept
     cdef int found_message(self, int opcode, Found* found) except -1
     cdef int found_deflated(self, int opcode, Found* found) except -1
     cdef int found_piece(self, const Found* found) except -1

@@ -9,10 +9,10 @@ from libc.stdlib cimport calloc, free
 from sockwave.core.allowance cimport spend
 from sockwave.core.blocks cimport SPARE_SIZE, bytes_of, decode, offer_spare, text_of
 from sockwave.core.carrier cimport Carrier
-from sockwave.core.engine cimport HEADROOM_SIZE, Engine
+from sockwave.core.engine cimport HEADROOM_SIZE, TURN_RESERVE_SIZE, Engine
 from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, MESSAGE_TOO_BIG, PING, PONG, RSV1, TEXT, TOO_MANY_BYTES, TOO_MANY_CONTROLS,
-    TOO_MANY_MESSAGES, Violation,
+    CLOSE, INVALID_UTF8, MAX_SHORT_SIZE, MESSAGE_TOO_BIG, PING, PONG, RSV1, TEXT, TOO_MANY_BYTES,
+    TOO_MANY_CONTROLS, TOO_MANY_MESSAGES, Violation,
 )
 from sockwave.core.hixie cimport HixieReader
 from sockwave.core.phases cimport CLOSING, CONNECTED, OPENING, PEER_CLOSES
@@ -22,10 +22,6 @@ from sockwave.core.sender cimport DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
-
-cdef enum:
-    # What is inflated in the time that a small message takes, about: 1 MiB counts for 256.
-    INFLATED_PRICE_SIZE = 4096
 
 
 cdef class Session(Phased):
@@ -191,7 +187,7 @@ cdef class Session(Phased):
         while self.phase == CONNECTED or self.phase == CLOSING:
             if self.must_wait():
                 return reader.hold(given)
-            if engine.budget <= 0:
+            if engine.budget <= 0 or engine.inflatable <= 0 and self.is_dear(reader, given):
                 reader.hold(given)
                 return self.postpone()
             event = reader.next(given, &found)
@@ -212,6 +208,14 @@ cdef class Session(Phased):
             else:
                 self.found_message(event, &found)
         return 0
+
+    cdef bint is_dear(self, Reader reader, const Input* given) noexcept:
+        """Say whether what comes next has to wait, as enough has been inflated in this turn: it is
+        compressed, and either not short or not even that matters any more."""
+        cdef size_t size = 0 if self.inflater is None else reader.next_deflated_size(given)
+        return size > MAX_SHORT_SIZE or (
+            size > 0 and self.line.engine.inflatable <= -TURN_RESERVE_SIZE
+        )
 
     cdef int found_message(self, int opcode, Found* found) except -1:
         """Make the message an object, and hand it on."""
@@ -239,16 +243,19 @@ cdef class Session(Phased):
         if found.assembled:
             self.reader.forget_message()
         if inflated is None:
+            self.line.engine.has_inflated(self.inflater.max_size)   # if it was too much
             return self.fail(found.violation)
         message = inflated
         size = PyBytes_GET_SIZE(inflated)
-        # A turn's fill of messages is one of small ones: a large one counts for many.
-        self.line.engine.budget -= <int>(size // INFLATED_PRICE_SIZE)
+        self.line.engine.has_inflated(size)
         if opcode == TEXT:
             message = decode(<const uint8_t*>PyBytes_AS_STRING(inflated), size)
             if message is None:
                 return self.fail(INVALID_UTF8)
-        return self.heard_message(message, size)
+        self.heard_message(message, size)
+        if size >= SPARE_SIZE:
+            offer_spare(inflated)
+        return 0
 
     cdef int found_piece(self, const Found* found) except -1:
         """Hand on the next bytes of a message that is taken as a stream."""

@@ -140,6 +140,12 @@ cdef class TransportCarrier(Carrier):
 
     def connection_lost(self, error):
         self.lose(error)
+        # An asyncio transport holds itself, by the method that it reads with, and stays until
+        # garbage is collected: under a flood of connections, that would be done all the time.
+        # CPython lets go in `close`, which does nothing else by now; before 3.12 nowhere.
+        self.transport.close()
+        if sys.version_info < (3, 12) and hasattr(self.transport, "_read_ready_cb"):
+            self.transport._read_ready_cb = None
 
     # ---- what the carrier does
 
