@@ -47,14 +47,15 @@ class MemoryWatch:
         budget = self._hub.limits.memory_budget
         if budget is None:
             return
+        # Before anything that may find no memory itself: a look that fails is not to be the last.
+        count = len(self._hub.connections) + len(self._visitors)
+        delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
+        self._timer = self._hub.engine.loop.call_later(delay_s, self.look)
         held_size = self._hub.weigh(opening.connection for opening in self._openings)
         held_size += sum(visitor.held_size for visitor in self._visitors)
         if held_size >= SHED_PART * budget:
             held_size = self._shed(held_size, int(SHED_PART * budget))
         self._hub.is_short = held_size >= CLOSED_PART * budget
-        count = len(self._hub.connections) + len(self._visitors)
-        delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
-        self._timer = self._hub.engine.loop.call_later(delay_s, self.look)
 
     def stop(self) -> None:
         """Look no more."""

@@ -95,8 +95,9 @@ cdef class AsyncioEngine(Engine):
 
     cdef int rest(self, object socket_, object error) except -1:
         # As in the epoll engine.
+        self.doorman.rest(error.strerror, self.accept_again, socket_)
         self.loop.remove_reader(socket_.fileno())
-        return self.doorman.rest(error.strerror, self.accept_again, socket_)
+        return 0
 
     def stop_listening(self):
         """Close the listening sockets."""

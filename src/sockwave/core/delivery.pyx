@@ -3,8 +3,8 @@
 from asyncio import current_task
 
 from sockwave.core.emitter cimport MESSAGE
+from sockwave.core.flow cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.phases cimport CONNECTED, ENDED
-from sockwave.core.session cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.streams cimport IncomingMessage, check_limit
 from sockwave.core.tally cimport MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
 

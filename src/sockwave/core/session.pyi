@@ -1,6 +1,6 @@
 from typing import Protocol, type_check_only
 
-from sockwave.core.phases import Phased
+from sockwave.core.flow import Flow
 
 @type_check_only
 class Opening(Protocol):
@@ -8,6 +8,6 @@ class Opening(Protocol):
     def deadline_passed(self) -> None: ...
     def connection_lost(self) -> None: ...
 
-class Session(Phased):
+class Session(Flow):
     def _begin(self, opening: Opening, rest: bytes) -> None: ...
     def _take(self, size: int) -> bytes | None: ...

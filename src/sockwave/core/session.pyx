@@ -1,22 +1,23 @@
-"""What a session reads: bytes → messages and control frames, and who has to wait for whom.
+"""What a session reads: bytes → messages and control frames.
 
 RFC 6455 sections 5.4 to 6.2, and what the drafts have in their place.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 
 from sockwave.core.allowance cimport spend
 from sockwave.core.blocks cimport SPARE_SIZE, bytes_of, decode, offer_spare, text_of
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.engine cimport HEADROOM_SIZE, TURN_RESERVE_SIZE, Engine
+from sockwave.core.flow cimport NOT_ASKED
 from sockwave.core.frames cimport (
-    CLOSE, INVALID_UTF8, MAX_SHORT_SIZE, MESSAGE_TOO_BIG, PING, PONG, RSV1, TEXT, TOO_MANY_BYTES,
+    CLOSE, INVALID_UTF8, MAX_SHORT_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES,
     TOO_MANY_CONTROLS, TOO_MANY_MESSAGES, Violation,
 )
 from sockwave.core.hixie cimport HixieReader
 from sockwave.core.phases cimport CLOSING, CONNECTED, OPENING, PEER_CLOSES
-from sockwave.core.policy cimport waiting_size
 from sockwave.core.reader cimport NEEDS_MORE, PIECE, VIOLATED
 from sockwave.core.sender cimport DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
@@ -24,7 +25,7 @@ from sockwave.core.tally cimport NO_LIMIT
 from sockwave.close import CloseCode
 
 
-cdef class Session(Phased):
+cdef class Session(Flow):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
 
     cdef int begin(self, Carrier line, int version_index) except -1:
@@ -56,9 +57,6 @@ cdef class Session(Phased):
         return 0
 
     cdef int heard_pong(self, bytes payload) except -1:
-        return 0
-
-    cdef int may_send_again(self) except -1:
         return 0
 
     cdef set own_tasks(self):
@@ -144,34 +142,6 @@ cdef class Session(Phased):
         if not self.is_postponed:
             self.set_reading()
         return 0
-
-    cdef Reader take_reader(self):
-        """Give this session a reader of its own, until that is idle: most connections are, most of
-        the time, and their readers would all be alike."""
-        cdef Engine engine = self.line.engine
-        if self.reader is None:
-            self.reader = engine.spare_reader
-            engine.spare_reader = None
-            if self.reader is None:
-                self.reader = Reader(engine.max_size, engine.tariff.free_fragment_count)
-        # RFC 7692, 6: what the first reserved bit means, the extension says.
-        self.reader.allowed_reserved = 0 if self.inflater is None else RSV1
-        return self.reader
-
-    cdef int leave_reader(self) noexcept:
-        """Let others have the reader, if nothing is left in it."""
-        if self.reader is not None and self.reader.is_idle():
-            self.line.engine.spare_reader = self.reader
-            self.reader = None
-        return 0
-
-    cdef int hold(self, const Input* given) except -1:
-        """Keep what cannot be read yet."""
-        return self.take_reader().hold(given) if given.size else 0
-
-    cdef size_t kept_size(self) noexcept:
-        """Say how many bytes have come that could not be read yet."""
-        return 0 if self.reader is None else self.reader.held_size
 
     cdef int read(self, Input* given) except -1:
         """Read what has come, one message after the other, until nothing whole is left or somebody
@@ -323,73 +293,6 @@ cdef class Session(Phased):
             self.open_account()
         return spend(&engine.tariff.control, &self.account.control_s, engine.clock(), 1)
 
-    cdef size_t held_size(self) except? 0:
-        """Say how many bytes are held for this peer."""
-        cdef size_t size = waiting_size(self.line, self.behind)
-        if self.reader is not None:
-            size += self.reader.held_size + self.reader.room_size()
-        return size
-
-    cdef int forget_received(self) except -1:
-        """Drop what has come and waits."""
-        if self.reader is not None:
-            self.reader.forget_message()
-            self.reader.forget_held()
-        return 0
-
-    # ---- flow: who has to wait for whom
-
-    cdef bint must_wait(self) noexcept:
-        """Say whether messages have to wait for the application, or for a peer that does not read
-        what it gets for them; when the session closes, they do not."""
-        return self.phase == CONNECTED and (self.fullness != 0 or self.is_choked)
-
-    cdef int set_reading(self) except -1:
-        """Read the socket while nobody has to wait."""
-        if self.is_postponed or self.must_wait():
-            self.line.pause()
-        elif self.phase >= CONNECTED:
-            self.line.resume()
-        return 0
-
-    cdef int postpone(self) except -1:
-        """Go on in the next wake-up; until then the socket waits as well."""
-        if not self.is_postponed:
-            self.line.engine.postpone(self.line)
-            self.is_postponed = True
-            self.set_reading()
-        return 0
-
-    cdef int go_on_later(self) except -1:
-        """Take up what had to wait: first what has been received already, then the socket."""
-        return self.postpone() if self.kept_size() else self.set_reading()
-
-    cdef int fall_behind(self, Fullness why, Limit limit) except -1:
-        """Let the peer wait for the application."""
-        # A session that closes reads on, for the peer's close frame.
-        if self.phase == CONNECTED and not self.fullness & why:
-            self.fullness |= why
-            self.line.engine.tally.hit(limit)
-            self.set_reading()
-        return 0
-
-    cdef int catch_up(self, Fullness why) except -1:
-        """Read again, where nothing else is in the way."""
-        if self.fullness & why:
-            self.fullness &= ~<int>why
-            if not self.fullness and self.phase == CONNECTED:
-                self.go_on_later()
-        return 0
-
-    cdef int backlog_rose(self) except -1:
-        self.is_choked = True
-        return self.set_reading()
-
-    cdef int backlog_fell(self) except -1:
-        self.is_choked = False
-        self.go_on_later()
-        return self.may_send_again()
-
     cdef int backlog_emptied(self) except -1:
         cdef bytes owed = self.owed_pong
         self.owed_pong = None
@@ -397,19 +300,14 @@ cdef class Session(Phased):
             self.write_pong(owed)
         return 0
 
-    cdef int listen_for_close(self) except -1:
-        # Nobody takes messages any more, but the peer's close frame comes behind them.
-        self.fullness = 0
-        return self.go_on_later()
-
     # ---- the end
 
     cdef int fail(self, Violation violation) except -1:
         if self.reader is not None:
             self.reader.forget_message()
-        return Phased.fail(self, violation)
+        return Flow.fail(self, violation)
 
     cpdef object connection_lost(self, object error):
-        Session.forget_received(self)
+        Flow.forget_received(self)
         self.deflater = self.inflater = None
-        Phased.connection_lost(self, error)
+        Flow.connection_lost(self, error)

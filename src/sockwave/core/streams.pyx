@@ -12,8 +12,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport SIZE_MAX
 
 from sockwave.core.engine cimport READ_SIZE
+from sockwave.core.flow cimport CHUNKS_FULL
 from sockwave.core.frames cimport BINARY, MESSAGE_TOO_BIG, TEXT
-from sockwave.core.session cimport CHUNKS_FULL
 from sockwave.core.tally cimport QUEUE_COUNT, QUEUE_SIZE
 
 cdef extern from "Python.h":

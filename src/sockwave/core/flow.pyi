@@ -1,0 +1,3 @@
+from sockwave.core.phases import Phased
+
+class Flow(Phased): ...
