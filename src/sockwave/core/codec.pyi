@@ -9,6 +9,8 @@ class Compressor:
 class Deflater:
     def __new__(cls, compressor: Compressor, has_context: bool) -> Self: ...
 
+class Pieces: ...
+
 class Inflater:
     def __new__(
         cls, library: ModuleType, window_bits: int, keeps_context: bool, max_size: int
