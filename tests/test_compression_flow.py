@@ -6,13 +6,12 @@ import random
 import pytest
 from conftest import StartServer
 from reference import TOO_BIG
-from test_compression import EVERYTHING, FULL, accept, some_json
+from test_compression import EVERYTHING, FULL, MEBIBYTE, accept, some_json
 from wire import wait_until
 
 import sockwave
 
 CAP = 100_000
-MEBIBYTE = 2**20
 
 
 @pytest.mark.parametrize("slow", ["drop_new", "drop_old", "conflate"])

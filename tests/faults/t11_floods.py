@@ -189,7 +189,7 @@ async def run(
     left = outcome["opened"] - outcome["closed"]
     verdict.require(not left, f"{left} attackers were not closed")
     if paced:
-        bar = SLOWER_FACTOR * before_ms + NOISE_MS
+        bar = max(SLOWER_FACTOR * before_ms, before_ms + NOISE_MS)
         verdict.require(during_ms < bar, f"p99 {during_ms:.1f} ms, over {bar:.1f}")
         verdict.require(size < idle_size * MEMORY_FACTOR, f"{size >> 10} KB stay")
     return verdict.close(

@@ -9,12 +9,9 @@ cdef enum:
     SPARE_SIZE = 65536
 
 # A block is a new bytes object; for text a str of ASCII, which is what most text turns out to be.
-# Memory that is there already may be taken for all that is announced; none is made larger than
-# `room` for it.
-cdef PyObject* block_for(bint is_text, size_t size, size_t room) except NULL
-# For bytes that are going to be at least `room`, nobody knows how many: the largest that is there
-# already, but not over `most`.
-cdef PyObject* growing_block(size_t room, size_t most) except NULL
+# The message will have `least` to `most` bytes: memory that is there already may be taken for all
+# of it; none is made larger than `room`.
+cdef PyObject* block_for(bint is_text, size_t least, size_t most, size_t room) except NULL
 cdef uint8_t* place_in(PyObject* block) noexcept
 cdef size_t size_of(PyObject* block) noexcept
 # It may move; the caller's is the only reference.
@@ -25,6 +22,10 @@ cdef object text_of(const uint8_t* data, size_t size, uint32_t mask)
 cdef bytes bytes_of(const uint8_t* data, size_t size, uint32_t mask)
 cdef object decode(const uint8_t* data, size_t size)
 
-cdef int offer_spare(object message) noexcept
+cdef inline int offer_spare(object message, size_t size) noexcept:
+    """Note a large message that has been delivered; whoever keeps it keeps it as it is."""
+    return note_spare(message) if size >= SPARE_SIZE else 0
+
+cdef int note_spare(object message) noexcept
 cdef int age_spares() noexcept
 cdef int forget_spares() noexcept

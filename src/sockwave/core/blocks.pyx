@@ -51,25 +51,15 @@ cdef size_t spare_size = 0
 cdef PyObject* shorts[2][MAX_SHORT_SIZE + 1]
 
 
-cdef PyObject* block_for(bint is_text, size_t size, size_t room) except NULL:
-    """Give a block for a message of `size` bytes: memory that is there already for all of it, or
-    new memory with `room` for its beginning."""
-    cdef PyObject* spare = take_spare(is_text, size) if size >= SPARE_SIZE else NULL
+cdef PyObject* block_for(bint is_text, size_t least, size_t most, size_t room) except NULL:
+    """Give a block for a message of so many bytes: memory that is there already, for the least of
+    them at least, or new memory with `room` for its beginning."""
+    cdef PyObject* spare = take_spare(is_text, least, most) if least >= SPARE_SIZE else NULL
     if spare is not NULL:
         return spare
     block = PyUnicode_New(room, ASCII) if is_text else PyBytes_FromStringAndSize(NULL, room)
     Py_INCREF(block)
     return <PyObject*>block
-
-
-cdef PyObject* growing_block(size_t room, size_t most) except NULL:
-    """Give a block for bytes that come piece by piece."""
-    cdef size_t found = room
-    cdef int i
-    for i in range(spare_count):
-        if not PyUnicode_Check(<object>spares[i].block) and block_is_free(spares[i].block):
-            found = max(found, size_of(spares[i].block))
-    return block_for(False, min(found, most), min(room, most))
 
 
 cdef uint8_t* place_in(PyObject* block) noexcept:
@@ -97,7 +87,7 @@ cdef inline object place_for(bint is_text, size_t size):
     """Give a block that the caller fills before anybody sees it."""
     cdef PyObject* block
     if size > MAX_SHORT_SIZE:
-        block = block_for(is_text, size, size)
+        block = block_for(is_text, size, size, size)
         made = <object>block
         Py_DECREF(made)
         return made
@@ -118,8 +108,7 @@ cdef object text_of(const uint8_t* data, size_t size, uint32_t mask):
     place = <uint8_t*>PyUnicode_DATA(<PyObject*>text)
     if unmask(place, data, size, mask):
         return text
-    if size >= SPARE_SIZE:
-        offer_spare(text)
+    offer_spare(text, size)
     return decode(place, size)
 
 
@@ -151,21 +140,21 @@ cdef object cannot_decode():
 # ---- messages that were
 
 
-cdef PyObject* take_spare(bint is_text, size_t size) except? NULL:
-    """Give a block of `size` bytes that was a message; NULL: there is none so large."""
+cdef PyObject* take_spare(bint is_text, size_t least, size_t most) except? NULL:
+    """Give a block of so many bytes that was a message; NULL: there is none so large."""
     cdef PyObject* block
     cdef int i
     for i in range(spare_count - 1, -1, -1):
         block = spares[i].block
         if (
-            PyUnicode_Check(<object>block) == is_text and size_of(block) >= size
+            PyUnicode_Check(<object>block) == is_text and size_of(block) >= least
             and block_is_free(block)
         ):
             remove_spare(i)
             block_forget_hash(block)
-            if size_of(block) != size:
+            if size_of(block) > most:
                 try:
-                    resize(&block, size)
+                    resize(&block, most)
                 except BaseException:
                     Py_XDECREF(block)
                     raise
@@ -184,8 +173,7 @@ cdef int remove_spare(int i) noexcept:
     return 0
 
 
-cdef int offer_spare(object message) noexcept:
-    """Note a message that has been delivered; whoever keeps it keeps it as it is."""
+cdef int note_spare(object message) noexcept:
     global spare_count, spare_size
     cdef size_t size = size_of(<PyObject*>message)
     if (

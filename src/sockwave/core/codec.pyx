@@ -18,7 +18,7 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.ref cimport Py_DECREF
 from libc.string cimport memcpy
 
-from sockwave.core.blocks cimport growing_block, offer_spare, place_in, resize, size_of
+from sockwave.core.blocks cimport block_for, offer_spare, place_in, resize, size_of
 from sockwave.core.frames cimport CORRUPT_DEFLATE, MESSAGE_TOO_BIG, RSV1
 
 from sockwave import deflate as deflate_module
@@ -171,14 +171,16 @@ cdef class Pieces:
 
     def __dealloc__(self):
         if self.block is not NULL:
-            offer_spare(<object>self.block)
+            offer_spare(<object>self.block, size_of(self.block))
             Py_DECREF(<object>self.block)
 
     cdef int add(self, bytes piece, size_t most) except -1:
         """Put a piece behind the others; the whole will have no more than `most` bytes."""
         cdef size_t size = PyBytes_GET_SIZE(piece)
+        cdef size_t least
         if self.block is NULL:
-            self.block = growing_block(2 * PIECE_SIZE, most)
+            least = min(<size_t>(2 * PIECE_SIZE), most)
+            self.block = block_for(False, least, most, least)
         if self.size + size > size_of(self.block):
             resize(&self.block, min(max(2 * self.size, self.size + size), most))
         memcpy(place_in(self.block) + self.size, PyBytes_AS_STRING(piece), size)

@@ -6,7 +6,7 @@ from sockwave.core.epoll_socket cimport EpollSocket
 from sockwave.core.poller cimport Poller
 
 cdef enum:
-    ACCEPT_COUNT = 64           # connections accepted in a row, if that takes no longer than below
+    ACCEPT_COUNT = 64           # connections accepted in a row, if that takes less than ACCEPT_S
 
 cdef class Listener:
     """A listening socket."""

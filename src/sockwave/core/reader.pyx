@@ -11,7 +11,7 @@ from cpython.ref cimport Py_DECREF
 from libc.string cimport memcpy
 
 from sockwave.core.blocks cimport (
-    SPARE_SIZE, block_for, decode, offer_spare, place_in, resize, size_of,
+    block_for, decode, offer_spare, place_in, resize, size_of,
 )
 from sockwave.core.frames cimport (
     BINARY, CLOSE, CONTINUATION, FIN, INVALID_UTF8, MASKED, MAX_SHORT_SIZE, MESSAGE_TOO_BIG,
@@ -265,7 +265,7 @@ cdef class Reader(Held):
 
     cdef int begin_message(self, size_t room) except -1:
         cdef bint is_text = self.message_opcode == TEXT and not self.is_deflated
-        self.message = block_for(is_text, self.frame_left, room)
+        self.message = block_for(is_text, self.frame_left, self.frame_left, room)
         self.message_size = 0
         self.is_ascii = True
         return 0
@@ -281,8 +281,7 @@ cdef class Reader(Held):
             return "" if is_text else b""
         if is_text and not self.is_ascii:
             message = decode(place_in(self.message), self.message_size)
-            if self.message_size >= SPARE_SIZE:
-                offer_spare(<object>self.message)
+            offer_spare(<object>self.message, self.message_size)
         else:
             if size_of(self.message) != self.message_size:
                 resize(&self.message, self.message_size)

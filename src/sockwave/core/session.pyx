@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 
 from sockwave.core.allowance cimport spend
-from sockwave.core.blocks cimport SPARE_SIZE, bytes_of, decode, offer_spare, text_of
+from sockwave.core.blocks cimport bytes_of, decode, offer_spare, text_of
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.engine cimport HEADROOM_SIZE, TURN_RESERVE_SIZE, Engine
 from sockwave.core.flow cimport NOT_ASKED
@@ -202,9 +202,7 @@ cdef class Session(Flow):
         if message is None:
             return self.fail(INVALID_UTF8)
         self.heard_message(message, found.size)
-        if found.size >= SPARE_SIZE:
-            offer_spare(message)
-        return 0
+        return offer_spare(message, found.size)
 
     cdef int found_deflated(self, int opcode, Found* found) except -1:
         """Inflate a compressed message, and hand it on."""
@@ -223,9 +221,7 @@ cdef class Session(Flow):
             if message is None:
                 return self.fail(INVALID_UTF8)
         self.heard_message(message, size)
-        if size >= SPARE_SIZE:
-            offer_spare(inflated)
-        return 0
+        return offer_spare(inflated, size)
 
     cdef int found_piece(self, const Found* found) except -1:
         """Hand on the next bytes of a message that is taken as a stream."""
