@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from sockwave import log
-from sockwave.log import LINE_COUNT, PERIOD_S, PeerFilter, escape
+from sockwave.log import LINE_COUNT, PERIOD_S, PeerLog, escape
 
 
 class Lines(logging.Handler):
@@ -20,14 +20,20 @@ class Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
+class Peer:
+    """Somebody at an address."""
+
+    def __init__(self, host: str = "192.0.2.1", port: int = 80) -> None:
+        self.remote_address = (host, port)
+
+
 @pytest.fixture
-def peers() -> Iterator[tuple[logging.Logger, list[str]]]:
-    """A logger of its own, filtered as that of the peers is, and its lines."""
+def logged() -> Iterator[tuple[PeerLog, logging.Logger, list[str]]]:
+    """A log of peers, the logger behind it, and its lines."""
     logger = logging.Logger("peers")
-    logger.addFilter(PeerFilter())
     handler = Lines()
     logger.addHandler(handler)
-    yield logger, handler.lines
+    yield PeerLog(logger), logger, handler.lines
     logger.removeHandler(handler)
 
 
@@ -49,37 +55,61 @@ def test_nothing_of_a_peer_leaves_the_line_or_steers_a_terminal(text: object, es
     assert escape(text).isascii()
 
 
-def test_each_argument_is_escaped(peers: tuple[logging.Logger, list[str]]) -> None:
-    logger, lines = peers
-    logger.warning("%s said %s, %d times", "a\nb", "\x1b[2J", 3)
-    assert lines == [r"a\nb said \x1b[2J, 3 times"]
+def test_each_argument_is_escaped(logged: tuple[PeerLog, logging.Logger, list[str]]) -> None:
+    peers, _, lines = logged
+    peers.warning("%s said %s, %d times: %s", Peer("a\nb"), "\x1b[2J", 3, ValueError("c\nd"))
+    assert lines == [r"a\nb:80 said \x1b[2J, 3 times: c\nd"]
 
 
 def test_flood_of_lines_is_cut_and_counted(
-    peers: tuple[logging.Logger, list[str]], monkeypatch: pytest.MonkeyPatch
+    logged: tuple[PeerLog, logging.Logger, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logger, lines = peers
+    peers, _, lines = logged
     now = 1000.0
     monkeypatch.setattr(log.time, "monotonic", lambda: now)
     for i in range(LINE_COUNT):
-        logger.warning("peer %d is bad", i)
-    assert lines == [f"peer {i} is bad" for i in range(LINE_COUNT)]
+        peers.warning("%s is bad", Peer(port=i))
+    assert lines == [f"192.0.2.1:{i} is bad" for i in range(LINE_COUNT)]
     for i in range(100):
-        logger.warning("peer %d is bad", i)
+        peers.warning("%s is bad", Peer(port=i))
     assert len(lines) == LINE_COUNT
-    logger.warning("another kind of line")
-    assert lines.pop() == "another kind of line"
+    peers.warning("%s is worse", Peer())
+    assert lines.pop() == "192.0.2.1:80 is worse"
     now += PERIOD_S
-    logger.warning("peer %d is bad", 7)
-    logger.warning("peer %d is bad", 8)
-    assert lines[LINE_COUNT:] == ["peer 7 is bad (and 100 more such lines)", "peer 8 is bad"]
+    peers.warning("%s is bad", Peer(port=7))
+    peers.warning("%s is bad", Peer(port=8))
+    assert lines[LINE_COUNT:] == [
+        "192.0.2.1:7 is bad (and 100 more such lines)",
+        "192.0.2.1:8 is bad",
+    ]
 
 
-def test_level_that_is_off_is_not_counted(peers: tuple[logging.Logger, list[str]]) -> None:
-    logger, lines = peers
+def test_line_that_is_left_out_asks_for_no_address(
+    logged: tuple[PeerLog, logging.Logger, list[str]],
+) -> None:
+    peers, _, lines = logged
+    for _ in range(LINE_COUNT):
+        peers.warning("%s is bad", Peer())
+    stranger = Peer()
+    del stranger.remote_address
+    peers.warning("%s is bad", stranger)
+    assert len(lines) == LINE_COUNT
+
+
+def test_level_that_is_off_is_not_counted(
+    logged: tuple[PeerLog, logging.Logger, list[str]],
+) -> None:
+    peers, logger, lines = logged
     logger.setLevel(logging.WARNING)
     for _ in range(100):
-        logger.debug("peer %s", "x")
+        peers.debug("no more of %s", Peer())
     assert lines == []
-    logger.warning("peer %s", "x")
-    assert lines == ["peer x"]
+    peers.warning("no more of %s", Peer())
+    assert lines == ["no more of 192.0.2.1:80"]
+
+
+def test_line_tells_where_it_comes_from(caplog: pytest.LogCaptureFixture) -> None:
+    PeerLog(logging.getLogger("peers")).warning("%s is bad", Peer())
+    assert [record.funcName for record in caplog.records] == [
+        test_line_tells_where_it_comes_from.__name__
+    ]

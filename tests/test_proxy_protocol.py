@@ -12,7 +12,7 @@ from tls_wire import TlsWire
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
-from sockwave.log import PeerFilter, peers
+from sockwave.log import peers
 
 V1 = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n"
 CLIENT = ("192.0.2.7", 4711)
@@ -158,7 +158,7 @@ async def test_what_is_no_header_ends_the_connection_at_once(
     tls: bool,
 ) -> None:
     # Each test sees its own lines, however many there were before.
-    monkeypatch.setattr(peers, "filters", [PeerFilter()])
+    monkeypatch.setattr(peers, "_periods", {})
     # No deadline: it is not waited for.
     server = await start_proxied(tls=tls, handshake_timeout=None)
     caplog.set_level(logging.INFO)

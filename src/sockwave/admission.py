@@ -8,7 +8,7 @@ them, until they lose patience.
 import sys
 from typing import TYPE_CHECKING, TypeAlias
 
-from sockwave.address import Address, parse_address, spell
+from sockwave.address import Address, parse_address
 from sockwave.core.arrival import Arrival, Entrance
 from sockwave.core.carrier import Carrier
 from sockwave.core.hub import Hub
@@ -147,7 +147,7 @@ class Admission(Entrance):
     def turn_away(self, carrier: Carrier, refused: OverLimit) -> None:
         """Answer a connection of which nothing has been read, and end it."""
         self._engine.tally.count(refused.limit)
-        peers.warning("%s is turned away: %s", spell(carrier.remote_address), refused.limit)
+        peers.warning("%s is turned away: %s", carrier, refused.limit)
         if len(self._farewells) >= _FAREWELL_COUNT:
             carrier.abort()
             return
@@ -174,5 +174,5 @@ class Admission(Entrance):
             oldest.dismiss(refused)
 
     def arrivals(self) -> list[Arrival]:
-        """Give those of whom nothing has been read yet."""
+        """Give those that have not yet asked for anything."""
         return [one for one in self.expected.values() if isinstance(one, Arrival)]

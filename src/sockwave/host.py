@@ -19,7 +19,7 @@ from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
 from sockwave.limits import Limits, OverLimit
-from sockwave.memory import MemoryWatch
+from sockwave.memory import Guest, MemoryWatch
 from sockwave.opening import Opening
 from sockwave.options import Options
 from sockwave.preamble import Preamble
@@ -87,6 +87,10 @@ class Host(Emitter):
         visitor = HttpConnection(carrier, self)
         self.visitors.add(visitor)
         return visitor
+
+    def guests(self) -> list[Guest]:
+        """Give those that have not become WebSockets, and may hold something."""
+        return [*self.visitors, *self.admission.arrivals()]
 
     def meet(self, carrier: Carrier) -> None:
         """Tell of a new connection, as soon as it is known whose it is."""

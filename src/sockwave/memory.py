@@ -5,11 +5,11 @@ whatever it got wrong would stay wrong.
 """
 
 import asyncio
-import weakref
+from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from sockwave.address import spell
+from sockwave.core.arrival import Arrival
 from sockwave.core.connection import Connection
 from sockwave.core.hub import Hub
 from sockwave.http import HttpConnection
@@ -28,6 +28,10 @@ _LOOK_S = 0.1
 _LOOK_COUNT = 10_000
 
 
+#: A connection that is no WebSocket yet.
+Guest: TypeAlias = Arrival | HttpConnection
+
+
 class MemoryWatch:
     """Looks at what is held, and makes room."""
 
@@ -35,11 +39,11 @@ class MemoryWatch:
         self,
         hub: Hub,
         openings: "set[Opening]",
-        visitors: weakref.WeakSet[HttpConnection],
+        guests: Callable[[], Sequence[Guest]],
     ) -> None:
         self._hub = hub
         self._openings = openings
-        self._visitors = visitors
+        self._guests = guests
         self._timer: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
@@ -48,13 +52,14 @@ class MemoryWatch:
         if budget is None:
             return
         # Before anything that may find no memory itself: a look that fails is not to be the last.
-        count = len(self._hub.connections) + len(self._visitors)
+        guests = self._guests()
+        count = len(self._hub.connections) + len(guests)
         delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
         self._timer = self._hub.engine.loop.call_later(delay_s, self.look)
         held_size = self._hub.weigh(opening.connection for opening in self._openings)
-        held_size += sum(visitor.held_size for visitor in self._visitors)
+        held_size += sum(guest.held_size for guest in guests)
         if held_size >= SHED_PART * budget:
-            held_size = self._shed(held_size, int(SHED_PART * budget))
+            held_size = self._shed(guests, held_size, int(SHED_PART * budget))
         self._hub.is_short = held_size >= CLOSED_PART * budget
 
     def stop(self) -> None:
@@ -62,19 +67,19 @@ class MemoryWatch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _shed(self, held_size: int, most_size: int) -> int:
+    def _shed(self, guests: Sequence[Guest], held_size: int, most_size: int) -> int:
         """Drop who holds the most, one after the other; give what is held then."""
-        holders: list[tuple[int, Connection | HttpConnection]] = [*self._hub.weigh_each()]
-        holders += [(visitor.held_size, visitor) for visitor in self._visitors]
+        holders: list[tuple[int, Connection | Guest]] = [*self._hub.weigh_each()]
+        holders += [(guest.held_size, guest) for guest in guests]
         for size, holder in sorted(holders, key=itemgetter(0), reverse=True):
             if held_size < most_size or not size:
                 break
-            carrier = holder.carrier if isinstance(holder, HttpConnection) else holder
-            peers.warning("%s holds %d bytes: too many now", spell(carrier.remote_address), size)
-            if isinstance(holder, HttpConnection):
+            peer = holder if isinstance(holder, Connection) else holder.carrier
+            peers.warning("%s holds %d bytes: too many now", peer, size)
+            if isinstance(holder, Connection):
+                held_size -= self._hub.shed(holder)
+            else:
                 self._hub.engine.tally.count("memory_budget")
                 holder.abort()
                 held_size -= size
-            else:
-                held_size -= self._hub.shed(holder)
         return held_size

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from sockwave.address import spell
 from sockwave.core.carrier import Carrier
 from sockwave.core.receiver import Receiver
 from sockwave.log import peers
@@ -41,7 +40,7 @@ class Preamble(Receiver):
         try:
             header = parse_proxy_header(self._input)
         except ValueError as error:
-            peers.warning("no PROXY header from %s: %s", spell(carrier.remote_address), error)
+            peers.warning("no PROXY header from %s: %s", carrier, error)
             carrier.abort()
             return None
         if header is None:

@@ -196,9 +196,9 @@ class Server(Audience):
         self._hub = self.hub = Hub(
             self, self._engine, self.limits, self._clients, self.options.slow
         )
-        self.memory = MemoryWatch(self._hub, self.openings, self.visitors)
-        self.memory.look()
         self.admission = Admission(self, self._hub, self.options)
+        self.memory = MemoryWatch(self._hub, self.openings, self.guests)
+        self.memory.look()
         self._ending = Ending(self, self._engine, self._selector)
         await self._accept_on(self._listening.take())
 

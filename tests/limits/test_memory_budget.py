@@ -119,6 +119,27 @@ async def test_requests_and_answers_count_too(start_server: StartServer) -> None
     await Wire.connect(server.addresses[0])
 
 
+async def test_heads_that_have_begun_count_too_and_the_longest_go(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(memory_budget=BUDGET, max_handshakes=None, handshake_timeout=None)
+    begun = b"GET / HTTP/1.1\r\nX: "
+    sizes = [1000] * 920 + [1024] * 20
+    wires = []
+    for size in sizes:
+        wires.append(await Wire.open(server.addresses[0]))
+        wires[-1].write(begun.ljust(size, b"x"))
+    await wait_until(lambda: server.hub.is_short)
+    assert await knock(server) == 503
+    assert server.limit_hits["memory_budget"] == 1  # who knocked, and nobody else yet
+    for wire in wires[:11]:
+        wire.write(b"x" * 1000)
+    await wait_until(lambda: server.limit_hits["memory_budget"] > 1)
+    await wait_until(lambda: sum(guest.held_size for guest in server.guests()) < 0.95 * BUDGET)
+    for wire in wires:
+        wire.reset()
+
+
 async def test_room_that_is_made_lets_newcomers_in(start_server: StartServer) -> None:
     server = await start_server(memory_budget=BUDGET)
     wire = await hold(server, BUDGET // 100 * 92)

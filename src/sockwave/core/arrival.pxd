@@ -1,4 +1,4 @@
-"""Connections of which nothing has been read yet, and what becomes of them."""
+"""Connections that have not yet asked for anything, and what becomes of them."""
 
 from libc.stdint cimport uint8_t
 
@@ -39,9 +39,11 @@ cdef class Entrance(Usher):
     ) except -1
 
 cdef class Arrival(Receiver):
-    """The receiver of a carrier from accept to its first bytes."""
+    """The receiver of a carrier from accept to the end of its first head, if that is short."""
     cdef Entrance entrance
     cdef readonly Carrier carrier
+    cdef bytes begun            # what has come of a head that is not whole; None: nothing
     cdef Receiver visitor       # what it has become, where its carrier still tells this one
 
+    cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept
     cdef Receiver visit(self)

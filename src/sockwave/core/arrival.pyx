@@ -1,4 +1,4 @@
-"""Connections of which nothing has been read yet, and what becomes of them.
+"""Connections that have not yet asked for anything, and what becomes of them.
 
 Nearly every client sends the same few lines as its opening handshake, and most servers let
 everybody in. Of that nothing has to be weighed: it is known at a glance (`plain`) and answered from
@@ -14,7 +14,8 @@ from sockwave.core.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
 from sockwave.core.engine cimport Driver, Usher
 from sockwave.core.phases cimport HANDSHAKING
 from sockwave.core.plain cimport (
-    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_plain, parse_plain, write_answer,
+    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_plain, is_beginning, parse_plain,
+    write_answer,
 )
 from sockwave.core.sender cimport RFC6455
 
@@ -28,6 +29,9 @@ cdef enum:
     # Offers of permessage-deflate that are remembered: browsers make about three.
     AGREEMENT_COUNT = 16
     OFFER_SIZE = 128
+    # A head that comes in pieces is kept here up to so many bytes: who sends nothing more, however
+    # many do, costs no more than that.
+    BEGUN_SIZE = 1024
 
 
 cdef str value_of(const PlainRequest* request, int known):
@@ -181,10 +185,15 @@ cdef class Entrance(Usher):
 
 
 cdef class Arrival(Receiver):
-    """The receiver of a carrier from accept to its first bytes.
+    """The receiver of a carrier from accept to the end of its first head, if that is short.
 
     Whatever is not the usual beginning, it becomes an HTTP connection first: that knows what to do.
     """
+
+    @property
+    def held_size(self):
+        """How many bytes are held for the peer."""
+        return 0 if self.begun is None else PyBytes_GET_SIZE(self.begun)
 
     cdef Receiver visit(self):
         """Become an HTTP connection, with the same deadline."""
@@ -196,16 +205,36 @@ cdef class Arrival(Receiver):
             # Before it, a proxy may have to be read: then that tells it what there is to tell.
             if self.carrier.receiver is self:
                 self.carrier.receiver = visitor
+            begun, self.begun = self.begun, None
+            if begun is not None:
+                visitor.data_received(begun)
         return visitor
+
+    cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept:
+        """Say whether these bytes are a short beginning, under every limit, that says nothing."""
+        cdef Entrance entrance = self.entrance
+        return (
+            size <= min(<size_t>BEGUN_SIZE, entrance.line_size, entrance.block_size)
+            and is_beginning(data, size)
+        )
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         cdef PlainRequest request
-        if not (
+        cdef bytes whole = None
+        if self.begun is not None:
+            whole = self.begun + PyBytes_FromStringAndSize(<char*>data, size)
+            data = <uint8_t*>PyBytes_AS_STRING(whole)
+            size = PyBytes_GET_SIZE(whole)
+            self.begun = None
+        if (
             self.entrance.is_plain(data, size, &request)
             and self.entrance.open(self.carrier, data, size, &request)
         ):
-            self.visit().take_bytes(data, size)
-        return 0
+            return 0
+        if self.waits_for_more(data, size):
+            self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
+            return 0
+        return self.visit().take_bytes(data, size)
 
     cpdef object data_received(self, bytes data):
         self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
@@ -227,4 +256,12 @@ cdef class Arrival(Receiver):
 
     def dismiss(self, refused):
         """Make room for somebody else."""
-        self.visit().dismiss(refused)
+        self.begun = None
+        self.entrance.settle(self.carrier)
+        self.entrance.turn_away(self.carrier, refused)
+
+    def abort(self):
+        """Drop the connection."""
+        self.begun = None
+        self.entrance.settle(self.carrier)
+        self.carrier.abort()

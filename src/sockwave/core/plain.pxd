@@ -30,6 +30,7 @@ cdef struct PlainRequest:
     int counts[KNOWN_COUNT]
     Span values[KNOWN_COUNT]
 
+cdef bint is_beginning(const uint8_t* data, size_t size) noexcept nogil
 cdef bint parse_plain(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil
 cdef bint check_plain(const PlainRequest* found) noexcept nogil
 cpdef bytes write_answer(bytes key, bytes fields)

@@ -115,6 +115,23 @@ cdef bint parse_line(const uint8_t* data, size_t size, PlainRequest* found) noex
     )
 
 
+cdef bint is_beginning(const uint8_t* data, size_t size) noexcept nogil:
+    """Say whether a request for a path has begun, and neither ended nor gone wrong so far: in the
+    ends of its lines, which `http` does not wait for the rest to refuse."""
+    cdef size_t line_start = 0
+    cdef size_t i
+    if memcmp(data, b"GET /", min(size, <size_t>5)) != 0:
+        return False
+    for i in range(size):
+        if data[i] == c"\n":
+            if not i or data[i - 1] != c"\r" or line_start == i - 1:
+                return False
+            line_start = i + 1
+        elif i and data[i - 1] == c"\r":
+            return False
+    return True
+
+
 cdef bint parse_plain(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil:
     """Parse a whole request head with nothing behind it, in one pass; false for what is not so."""
     cdef const uint8_t* end = data + size

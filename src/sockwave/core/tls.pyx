@@ -10,7 +10,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from sockwave.core.engine cimport HEADROOM_SIZE, READ_SIZE
 from sockwave.core.receiver cimport Receiver
 
-from sockwave.address import spell
 from sockwave.log import peers
 
 # What OpenSSL calls the first bytes of a plain request, and of one to a proxy.
@@ -120,9 +119,9 @@ cdef class Tls(Sealer):
             pass        # it is gone, and hears nothing
         if not self.is_established and not line.is_lost:
             if getattr(error, "reason", None) in PLAIN_HTTP:
-                peers.warning("%s speaks plain HTTP to a TLS port", spell(line.remote_address))
+                peers.warning("%s speaks plain HTTP to a TLS port", line)
             else:
-                peers.debug("no TLS with %s: %s", spell(line.remote_address), error)
+                peers.debug("no TLS with %s: %s", line, error)
         line.lose(error if isinstance(error, OSError) else OSError(str(error)))
         return 0
 
@@ -145,7 +144,7 @@ cdef class Tls(Sealer):
                 taken += sealed
         except Exception as error:
             taken = -1
-            peers.debug("no more TLS with %s: %s", spell(line.remote_address), error)
+            peers.debug("no more TLS with %s: %s", line, error)
         return taken
 
     cdef int send(self, Carrier line, const uint8_t* data, size_t size) except -1:
