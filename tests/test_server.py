@@ -73,6 +73,22 @@ async def test_server_says_where_it_listens_and_for_how_many(start_server: Start
     await wire.close()
 
 
+async def test_loop_of_a_server_is_known_while_it_runs(start_server: StartServer) -> None:
+    assert (await start_server()).loop is asyncio.get_running_loop()
+    with pytest.raises(sockwave.SockwaveError, match="does not run yet"):
+        _ = sockwave.create_server().loop
+
+
+def test_server_shows_the_application_what_is_meant_for_it() -> None:
+    shown = {name for name in dir(sockwave.create_server()) if not name.startswith("_")}
+    events = {"on", "once", "off", "listeners"}
+    events |= {"add_listener", "remove_listener", "addListener", "removeListener"}
+    places = {"listen", "listen_fds", "reload_tls", "addresses"}
+    life = {"run", "serve_forever", "start", "loop", "close"}
+    audience = {"broadcast", "connections", "dropped_count", "limit_hits"}
+    assert shown == events | places | life | audience | {"options"}
+
+
 async def test_server_cannot_be_run_where_a_loop_runs() -> None:
     server = sockwave.create_server()
     server.listen(0, "127.0.0.1")

@@ -1,28 +1,20 @@
 """Everybody who is connected to a server: who it is, what they are told, what it costs."""
 
-import inspect
 from collections.abc import Hashable
 
-from sockwave.core.connection import Connection
+from sockwave.announcer import Announcer
 from sockwave.core.connections import Connections
-from sockwave.core.hub import Hub
-from sockwave.host import Handler, Host
 from sockwave.limits import LimitHits
 from sockwave.messages import Message
-from sockwave.options import Options
 
 
-class Audience(Host):
+class Audience(Announcer):
     """A server as far as it is about all its connections."""
-
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self._clients = Connections()
 
     @property
     def connections(self) -> Connections:
         """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
-        return self._clients
+        return self._host.clients
 
     def broadcast(
         self,
@@ -48,8 +40,7 @@ class Audience(Host):
         Raises TypeError for anything else, ValueError for a str with a lone surrogate, TypeError or
         ValueError for a policy that does not exist, or a key without "conflate".
         """
-        hub = self._hub or Hub(self, None, self.limits, self._clients, self.options.slow)
-        return hub.broadcast(message, compress=compress, slow=slow, key=key)
+        return self._host.hub.broadcast(message, compress=compress, slow=slow, key=key)
 
     @property
     def dropped_count(self) -> int:
@@ -58,7 +49,7 @@ class Audience(Host):
         Those that still waited when a connection was aborted, or its closing handshake took too
         long, are among them.
         """
-        return 0 if self._hub is None else self._hub.dropped_count
+        return self._host.hub.dropped_count
 
     @property
     def limit_hits(self) -> LimitHits:
@@ -68,30 +59,4 @@ class Audience(Host):
         message that is dropped, and to who has to wait: each counts once, when it begins. What each
         of them costs, and the name of its metric, stand in the metadata of the fields of `Limits`.
         """
-        return LimitHits(self.tally)
-
-    def handle_with(self, handler: Handler) -> None:
-        """Run `handler(conn)` as a task for each connection, which ends with it."""
-        if not _may_handle(handler):
-            raise TypeError(
-                f"handler: expected an async function of one connection, given {handler!r}"
-            )
-
-        @self.on("connection")
-        def connected(connection: Connection) -> None:
-            connection.expect_handler()
-            self.hub.hold(self.handle(handler, connection))
-
-
-def _may_handle(handler: object) -> bool:
-    """Tell whether something can be called with a connection."""
-    if not callable(handler):
-        return False
-    try:
-        inspect.signature(handler).bind(None)
-    except TypeError:
-        return False
-    except ValueError:
-        pass  # a built-in that does not tell
-    # A plain function may give a coroutine that it has from elsewhere; a generator gives none.
-    return not (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler))
+        return LimitHits(self._host.tally)

@@ -7,7 +7,6 @@ import random
 from typing import TYPE_CHECKING
 
 from sockwave.core.connection import Connection
-from sockwave.engine import Engine
 from sockwave.host import Host
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ def check_times(drain: float | None, jitter: float | str) -> None:
 class Ending:
     """The end of one server that runs."""
 
-    def __init__(self, host: Host, engine: Engine, selector: "CoreSelector | None") -> None:
+    def __init__(self, host: Host, selector: "CoreSelector | None") -> None:
         self.done = host.loop.create_future()
         self._host = host
-        self._engine = engine
+        self._engine = host.engine
         self._selector = selector
         # Who is still to be told, in no order, and when, in seconds from the begin, the last first.
         self._left: list[Connection] = []

@@ -1,6 +1,7 @@
-"""What carriers, requests and connections ask of the server that they belong to."""
+"""A server as its carriers, requests and connections see it."""
 
 import asyncio
+import inspect
 import logging
 import weakref
 from collections.abc import Callable, Coroutine
@@ -12,9 +13,11 @@ from sockwave.close import CloseCode
 from sockwave.core.arrival import Arrival
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
+from sockwave.core.connections import Connections
 from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
 from sockwave.core.tally import Tally
+from sockwave.engine import Engine
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
@@ -36,11 +39,11 @@ Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
 
 
 class Host(Emitter):
-    """A server as seen from below; `Server` is what the application sees of it."""
+    """A server as seen from below; `Server` is what the application sees of it, and has one."""
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
-    hub: Hub
+    engine: Engine
     admission: Admission
     memory: MemoryWatch
 
@@ -48,11 +51,24 @@ class Host(Emitter):
         self.options = options
         self.limits = options.limits
         self.tally = Tally()
+        self.clients = Connections()
+        #: Until the server runs, one without a loop: nobody is there whom it could tell anything.
+        self.hub = Hub(self, None, self.limits, self.clients, options.slow)
+        self.is_running = False
         self.openings: set[Opening] = set()
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
-        self._hub: Hub | None = None
         self._is_reporting = False
         self._answering: Response | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+        """Be ready for connections."""
+        self.loop = loop
+        self.engine = engine
+        self.hub = Hub(self, engine, self.limits, self.clients, self.options.slow)
+        self.is_running = True
+        self.admission = Admission(self, self.hub, self.options)
+        self.memory = MemoryWatch(self.hub, self.openings, self.guests)
+        self.memory.look()
 
     # ---- carriers and requests
 
@@ -140,7 +156,7 @@ class Host(Emitter):
             if not isinstance(error, Refused):
                 self.report(error, None)
         else:
-            self.listener_failed_for(error, None if self._hub is None else self._hub.current)
+            self.listener_failed_for(error, self.hub.current)
 
     def listener_failed_for(self, error: BaseException, connection: Connection | None) -> None:
         """Tell of an error in the application, and close the connection that it happened on."""
@@ -164,7 +180,7 @@ class Host(Emitter):
         try:
             logger.error("error in %s", connection or "the server", exc_info=error)
         except Exception as failure:
-            if self._hub is None:
+            if not self.is_running:
                 raise
             self.loop.call_exception_handler(
                 {"message": f"an error was not logged: {error!r}", "exception": failure}
@@ -178,11 +194,11 @@ class Host(Emitter):
             task = self.loop.create_task(coroutine)
             task.add_done_callback(lambda task: self._answered(task, response))
             response.hold(task)
-        elif self._hub is None:
+        elif not self.is_running:
             coroutine.close()
             raise SockwaveError("the server does not run: expected no asynchronous listener")
         else:
-            self._hub.hold(coroutine, self._hub.current)
+            self.hub.hold(coroutine, self.hub.current)
 
     def _answered(self, task: asyncio.Task[object], response: Response) -> None:
         """Answer for an asynchronous listener that has failed."""
@@ -191,6 +207,18 @@ class Host(Emitter):
         response.fail(error)
         if not isinstance(error, Refused):
             self.report(error, None)
+
+    def handle_with(self, handler: Handler) -> None:
+        """Run `handler(conn)` as a task for each connection, which ends with it."""
+        if not _may_handle(handler):
+            raise TypeError(
+                f"handler: expected an async function of one connection, given {handler!r}"
+            )
+
+        @self.on("connection")
+        def connected(connection: Connection) -> None:
+            connection.expect_handler()
+            self.hub.hold(self.handle(handler, connection))
 
     async def handle(self, handler: Handler, connection: Connection) -> None:
         """Run the handler of a connection, which ends with it."""
@@ -205,3 +233,17 @@ class Host(Emitter):
             connection.close(CloseCode.INTERNAL_ERROR)
             raise
         connection.close()
+
+
+def _may_handle(handler: object) -> bool:
+    """Tell whether something can be called with a connection."""
+    if not callable(handler):
+        return False
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # a built-in that does not tell
+    # A plain function may give a coroutine that it has from elsewhere; a generator gives none.
+    return not (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler))

@@ -33,8 +33,8 @@ class Opening:
         "client",
         "connection",
         "head",
+        "host",
         "key3",
-        "server",
         "subprotocol",
         "task",
         "version",
@@ -42,8 +42,8 @@ class Opening:
 
     connection: Connection
 
-    def __init__(self, server: "Host", carrier: Carrier, head: RequestHead) -> None:
-        self.server = server
+    def __init__(self, host: "Host", carrier: Carrier, head: RequestHead) -> None:
+        self.host = host
         self.carrier = carrier
         self.head = head
         self.key3: bytes | None = None
@@ -53,12 +53,12 @@ class Opening:
 
     def begin(self, rest: bytes) -> None:
         """Judge the request; `rest` came behind it, and is kept unread until then."""
-        options = self.server.options
+        options = self.host.options
         try:
-            self.client = client = self.server.client_of(self.head, self.carrier)
+            self.client = client = self.host.client_of(self.head, self.carrier)
             if client.address != self.carrier.remote_address:
                 self.carrier.claim_address(*(client.address or ("", 0)))
-                self.server.admission.count_address(self.carrier, client.address)
+                self.host.admission.count_address(self.carrier, client.address)
             self.version = handshake.identify(self.head, options)
             handshake.check(
                 self.head, self.version, options, secure=client.is_secure, host=client.host
@@ -74,11 +74,11 @@ class Opening:
         except Exception as error:  # the application's own: an origin or subprotocol function
             self.fail(error, None)
             return
-        self.connection = Connection(self.server.hub, self.carrier, self.version, self.head.raw)
-        self.server.openings.add(self)
+        self.connection = Connection(self.host.hub, self.carrier, self.version, self.head.raw)
+        self.host.openings.add(self)
         self.connection._begin(self, rest)
         if self.version == "draft76":
-            self.server.admission.await_peer(self.carrier, self)
+            self.host.admission.await_peer(self.carrier, self)
             self.connection._enter(ReadyState.WAITING)
             self.more_received()
         else:
@@ -86,18 +86,18 @@ class Opening:
 
     def decide(self) -> None:
         """Ask the application, where it wants to be asked."""
-        self.server.admission.settle(self.carrier)
+        self.host.admission.settle(self.carrier)
         self.connection._enter(ReadyState.HANDSHAKING)
         if self.carrier.is_closing:
             return
-        hooks = self.server.takers("handshake")
-        if self.server.options.authorize is not None:
-            hooks.insert(0, (self.server.options.authorize, 1))
+        hooks = self.host.takers("handshake")
+        if self.host.options.authorize is not None:
+            hooks.insert(0, (self.host.options.authorize, 1))
         if hooks:
             self.carrier.pause_reading()
-            self.server.admission.await_decision(self.carrier)
+            self.host.admission.await_decision(self.carrier)
             offer = handshake.Handshake(self.head, self.connection, self.version, self.subprotocol)
-            self.task = self.server.loop.create_task(self.ask(hooks, offer))
+            self.task = self.host.loop.create_task(self.ask(hooks, offer))
         else:
             self.accept(())
 
@@ -133,7 +133,7 @@ class Opening:
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""
-        self.server.admission.settle(self.carrier)
+        self.host.admission.settle(self.carrier)
         if self.carrier.is_closing:
             return
         if self.agreement is not None:
@@ -142,21 +142,21 @@ class Opening:
         answer = handshake.answer(
             self.head,
             self.version,
-            self.server.options,
+            self.host.options,
             key3=self.key3,
             secure=self.client.is_secure,
             host=self.client.host,
             subprotocol=self.subprotocol,
             extra_headers=headers,
         )
-        self.server.openings.discard(self)
+        self.host.openings.discard(self)
         self.connection._open(answer, self.subprotocol)
 
     def refuse(self, refused: Refused) -> None:
         """Answer with another status; what came behind the request is never read."""
-        self.server.admission.settle(self.carrier)
+        self.host.admission.settle(self.carrier)
         if isinstance(refused, OverLimit):
-            self.server.tally.count(refused.limit)
+            self.host.tally.count(refused.limit)
         self.carrier.write(serialize_response(refused.status, refused.headers, refused.body))
         self.carrier.close()
 
@@ -173,7 +173,7 @@ class Opening:
     def fail(self, error: BaseException, connection: Connection | None) -> None:
         """Answer for an application that could not."""
         self.refuse(Refused(500, "internal server error\n"))
-        self.server.report(error, connection)
+        self.host.report(error, connection)
 
     # ---- what the connection tells
 
@@ -195,7 +195,7 @@ class Opening:
 
     def connection_lost(self) -> None:
         """Stop: there is nobody left to answer."""
-        self.server.openings.discard(self)
-        self.server.admission.settle(self.carrier)
+        self.host.openings.discard(self)
+        self.host.admission.settle(self.carrier)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()

@@ -7,19 +7,16 @@ from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sockwave.admission import Admission
 from sockwave.audience import Audience
 from sockwave.binding import set_user_timeout
 from sockwave.certificates import File
 from sockwave.close import check_close
-from sockwave.core.hub import Hub
 from sockwave.core.writer import DONE
 from sockwave.ending import DRAIN_S, Ending, check_times
-from sockwave.engine import Engine, create_engine, secure
+from sockwave.engine import create_engine, secure
 from sockwave.errors import SockwaveError
 from sockwave.inherited import notify, take_inherited
 from sockwave.listening import Door, Listening
-from sockwave.memory import MemoryWatch
 from sockwave.options import Options
 from sockwave.running import heard_signals, run_alone
 
@@ -36,8 +33,6 @@ class Server(Audience):
 
     `create_server` and the class take the same options; see `sockwave.options`.
     """
-
-    _engine: Engine
 
     def __init__(self, **options: Any) -> None:
         super().__init__(Options(**options))
@@ -110,8 +105,8 @@ class Server(Audience):
             raise SockwaveError("the server has been closed: expected a new one")
 
     def _accept_new(self) -> Self:
-        if self._hub is not None:
-            self._hub.hold(self._accept_on(self._listening.take()))
+        if self._host.is_running:
+            self._host.hub.hold(self._accept_on(self._listening.take()))
         return self
 
     def reload_tls(self, cert: File | None = None, key: File | None = None) -> None:
@@ -179,38 +174,42 @@ class Server(Audience):
             await self.close()
             raise
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it runs in, by which other threads reach it: `call_soon_threadsafe`.
+
+        Raises SockwaveError before it runs.
+        """
+        if not self._host.is_running:
+            raise SockwaveError("the server does not run yet: expected a look at its loop later")
+        return self._host.loop
+
     async def start(self) -> None:
         """Accept connections from now on; nothing happens when it does so already.
 
         Raises SockwaveError when there is no address to listen on, or the server has been closed.
         """
-        if self._hub is not None:
+        if self._host.is_running:
             return
         self._check_open()
         if not self._listening.addresses:
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
-        self.loop = asyncio.get_running_loop()
-        self._engine = create_engine(
-            self.options, self.loop, self._selector, self.complain, self.tally
-        )
-        self._hub = self.hub = Hub(
-            self, self._engine, self.limits, self._clients, self.options.slow
-        )
-        self.admission = Admission(self, self._hub, self.options)
-        self.memory = MemoryWatch(self._hub, self.openings, self.guests)
-        self.memory.look()
-        self._ending = Ending(self, self._engine, self._selector)
+        host, loop = self._host, asyncio.get_running_loop()
+        engine = create_engine(self.options, loop, self._selector, host.complain, host.tally)
+        host.start(loop, engine)
+        self._ending = Ending(host, self._selector)
         await self._accept_on(self._listening.take())
 
     async def _accept_on(self, doors: list[Door]) -> None:
+        engine = self._host.engine
         for one, context in doors:
-            set_user_timeout(one, self.limits.write_timeout)
-            make = None if context is None else secure(self._engine, context)
-            await self._engine.listen(one, make)
+            set_user_timeout(one, self.options.limits.write_timeout)
+            make = None if context is None else secure(engine, context)
+            await engine.listen(one, make)
         if self._is_closing:
-            self._engine.stop_listening()
+            engine.stop_listening()
         else:
-            self.emit_event("listening")
+            self._host.emit_event("listening")
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -255,7 +254,7 @@ class Server(Audience):
             self._is_closing = True
             self._listening.end()
             if self._ending is None:
-                self.emit_event("close", None)
+                self._host.emit_event("close", None)
             else:
                 self._ending.begin(code, reason, drain, jitter)
         # Whoever gives up waiting gives up nothing else.

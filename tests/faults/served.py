@@ -142,8 +142,8 @@ class Echo:
         failures, self.failures = self.failures, []
         return {
             "connections": len(self.server.connections),
-            "carriers": server._engine.carrier_count,
-            "openings": len(server.openings),
+            "carriers": server._host.engine.carrier_count,
+            "openings": len(server._host.openings),
             "tasks": len(asyncio.all_tasks()),
             "stranded": sum(map(is_stranded, asyncio.all_tasks())),
             "timers": sum(not handle.cancelled() for handle in loop._scheduled),

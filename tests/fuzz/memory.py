@@ -51,8 +51,8 @@ class MemoryServer:
         """Give a peer that is past the opening handshake, in the steps that `Opening` takes."""
         peer = Peer(self)
         with running(self.loop):
-            self.server.admission.settle(peer.carrier)
-            connection = Connection(self.server.hub, peer.carrier, version, b"")
+            self.server._host.admission.settle(peer.carrier)
+            connection = Connection(self.server._host.hub, peer.carrier, version, b"")
             connection._begin(None, b"")
             if agreement is not None:
                 connection._compress(agreement)

@@ -30,7 +30,7 @@ async def hold(server: sockwave.Server, size: int) -> Wire:
     wire, conn = await connect_both(server)
     conn.expect_handler()
     wire.send(b"x" * size)
-    await wait_until(lambda: server.hub.weigh(()) >= size)
+    await wait_until(lambda: server._host.hub.weigh(()) >= size)
     return wire
 
 
@@ -84,7 +84,7 @@ async def test_slowest_goes_and_the_others_stay(start_server: StartServer) -> No
     await wait_until(lambda: codes)
     await look_twice()
     assert codes == [(3, 1013)]
-    assert server.hub.weigh(()) < BUDGET
+    assert server._host.hub.weigh(()) < BUDGET
     assert count_hits(server)["memory_budget"] == 1
     for _, conn in clients:
         conn.abort()
@@ -96,7 +96,7 @@ async def test_half_a_message_counts_and_is_shed(start_server: StartServer) -> N
     for wire, size in zip(wires, (100_000, 100_000, 760_000), strict=True):
         wire.write(reference.serialize_header(Frame(BINARY), 800_000) + b"x" * size)
     assert (await wires[2].receive_close())[0] == 1013
-    await wait_until(lambda: server.hub.weigh(()) < BUDGET)
+    await wait_until(lambda: server._host.hub.weigh(()) < BUDGET)
     for wire in wires[:2]:
         await wire.receive_nothing()
     assert count_hits(server) == {"memory_budget": 1}
@@ -114,7 +114,7 @@ async def test_requests_and_answers_count_too(start_server: StartServer) -> None
     wire.write(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
     await wait_until(lambda: server.limit_hits["memory_budget"])
     assert count_hits(server)["memory_budget"] == 1
-    await wait_until(lambda: not any(visitor.held_size for visitor in server.visitors))
+    await wait_until(lambda: not any(visitor.held_size for visitor in server._host.visitors))
     await look_twice()
     await Wire.connect(server.addresses[0])
 
@@ -129,13 +129,15 @@ async def test_heads_that_have_begun_count_too_and_the_longest_go(
     for size in sizes:
         wires.append(await Wire.open(server.addresses[0]))
         wires[-1].write(begun.ljust(size, b"x"))
-    await wait_until(lambda: server.hub.is_short)
+    await wait_until(lambda: server._host.hub.is_short)
     assert await knock(server) == 503
     assert server.limit_hits["memory_budget"] == 1  # who knocked, and nobody else yet
     for wire in wires[:11]:
         wire.write(b"x" * 1000)
     await wait_until(lambda: server.limit_hits["memory_budget"] > 1)
-    await wait_until(lambda: sum(guest.held_size for guest in server.guests()) < 0.95 * BUDGET)
+    await wait_until(
+        lambda: sum(guest.held_size for guest in server._host.guests()) < 0.95 * BUDGET
+    )
     for wire in wires:
         wire.reset()
 

@@ -18,7 +18,7 @@ cdef class Calls:
     get others.
     """
     cdef Engine engine
-    cdef Emitter server
+    cdef Emitter host
     cdef set tasks              # those that outlive their connection
     cdef object waiting         # a deque of the calls that have not begun
     cdef Py_ssize_t runner_count        # of the tasks that have not begun

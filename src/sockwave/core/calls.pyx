@@ -28,9 +28,9 @@ cdef enum:
 cdef class Calls:
     """The calls of one hub, in their order."""
 
-    def __cinit__(self, Engine engine, Emitter server):
+    def __cinit__(self, Engine engine, Emitter host):
         self.engine = engine
-        self.server = server
+        self.host = host
         self.tasks = set()
         self.waiting = deque()
 
@@ -97,7 +97,7 @@ cdef class Calls:
             while self.waiting and not self.runner_count:       # nobody would begin them
                 call = self.waiting.popleft()
                 call.drop()
-                self.server.listener_failed_for(error, call.connection)
+                self.host.listener_failed_for(error, call.connection)
         return 0
 
     cdef int keep_task(self, Session connection) except -1:
@@ -143,7 +143,7 @@ cdef class Call:
             task.add_done_callback(self)
         except BaseException as error:      # for want of memory: it costs the connection
             self.held_tasks().discard(task)
-            self.calls.server.listener_failed_for(error, self.connection)
+            self.calls.host.listener_failed_for(error, self.connection)
             self.end()
         return 0
 
@@ -155,7 +155,7 @@ cdef class Call:
         self.held_tasks().discard(task)
         try:
             if not task.cancelled() and task.exception() is not None:
-                self.calls.server.listener_failed_for(task.exception(), self.connection)
+                self.calls.host.listener_failed_for(task.exception(), self.connection)
         finally:
             self.end()
 

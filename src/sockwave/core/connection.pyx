@@ -141,7 +141,7 @@ cdef class Connection(Keeper):
         return CONNECTION_EVENTS
 
     cpdef object listener_failed(self, BaseException error):
-        self.hub.server.listener_failed_for(error, self)
+        self.hub.host.listener_failed_for(error, self)
 
     def send(self, message, *, compress=None, slow=None, key=None):
         """Send a str (text) or bytes-like (binary) message.
@@ -255,7 +255,7 @@ cdef class Connection(Keeper):
     def request(self):
         """The opening handshake's request."""
         if type(self.head) is bytes:
-            self.head = self.hub.server.make_request(self.head)
+            self.head = self.hub.host.make_request(self.head)
         return self.head
 
     @property

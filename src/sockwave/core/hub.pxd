@@ -14,7 +14,7 @@ cdef class Hub:
     cdef readonly Connections connections
     cdef readonly Engine engine
     cdef readonly object limits
-    cdef Emitter server
+    cdef Emitter host
     cdef Codecs codecs
     cdef size_t max_size, queue_size
     cdef Py_ssize_t queue_count, max_tasks

@@ -17,7 +17,7 @@ class Hub:
     is_short: bool
     def __new__(
         cls,
-        server: Emitter,
+        host: Emitter,
         engine: Engine | None,
         limits: Limits,
         connections: Connections,

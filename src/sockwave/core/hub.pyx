@@ -19,13 +19,13 @@ cdef class Hub:
     """What the connections of one server share."""
 
     def __cinit__(
-        self, Emitter server, Engine engine, limits, Connections connections, str slow="close"
+        self, Emitter host, Engine engine, limits, Connections connections, str slow="close"
     ):
-        self.server = server
+        self.host = host
         self.engine = engine
         self.limits = limits
         self.connections = connections
-        self.calls = Calls(engine, server)
+        self.calls = Calls(engine, host)
         self.max_size = PY_SSIZE_T_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size
@@ -120,7 +120,7 @@ cdef class Hub:
         cdef Session previous = self.current
         self.current = connection
         try:
-            return self.server.emit(event, connection, argument)
+            return self.host.emit(event, connection, argument)
         finally:
             self.current = previous
 

@@ -1,0 +1,66 @@
+"""What an application listens to: the events of a server."""
+
+from collections.abc import Callable
+from typing import Self, TypeVar, overload
+
+from sockwave.host import Host
+from sockwave.options import Options
+
+_L = TypeVar("_L", bound=Callable[..., object])
+
+
+class Announcer:
+    """A server as far as it is about its events."""
+
+    def __init__(self, options: Options) -> None:
+        self._host = Host(options)
+
+    @property
+    def options(self) -> Options:
+        """The options that it was made with."""
+        return self._host.options
+
+    @overload
+    def on(self, event: str, listener: None = None) -> Callable[[_L], _L]: ...
+    @overload
+    def on(self, event: str, listener: Callable[..., object]) -> Self: ...
+    def on(
+        self, event: str, listener: Callable[..., object] | None = None
+    ) -> Callable[[_L], _L] | Self:
+        """Call `listener` at each `event`; without a listener, give a decorator that does so.
+
+        Listeners run in the order in which they were added, with as many of the event's arguments
+        as they take. What an `async def` listener starts becomes a task of its own.
+
+        Raises ValueError for an event that does not exist here, TypeError for a listener that
+        cannot be called with the event's arguments.
+        """
+        if listener is None:
+            return self._host.on(event)
+        self._host.on(event, listener)
+        return self
+
+    @overload
+    def once(self, event: str, listener: None = None) -> Callable[[_L], _L]: ...
+    @overload
+    def once(self, event: str, listener: Callable[..., object]) -> Self: ...
+    def once(
+        self, event: str, listener: Callable[..., object] | None = None
+    ) -> Callable[[_L], _L] | Self:
+        """Like `on`, for the next `event` only."""
+        if listener is None:
+            return self._host.once(event)
+        self._host.once(event, listener)
+        return self
+
+    def off(self, event: str, listener: Callable[..., object]) -> Self:
+        """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
+        self._host.off(event, listener)
+        return self
+
+    add_listener = addListener = on  # noqa: N815 - as in Node.js
+    remove_listener = removeListener = off  # noqa: N815
+
+    def listeners(self, event: str) -> list[Callable[..., object]]:
+        """List the listeners of `event`, in their order."""
+        return self._host.listeners(event)
