@@ -85,7 +85,7 @@ def test_server_shows_the_application_what_is_meant_for_it() -> None:
     events |= {"add_listener", "remove_listener", "addListener", "removeListener"}
     places = {"listen", "listen_fds", "reload_tls", "addresses"}
     life = {"run", "serve_forever", "start", "loop", "close"}
-    audience = {"broadcast", "connections", "dropped_count", "limit_hits"}
+    audience = {"handle_with", "broadcast", "connections", "dropped_count", "limit_hits"}
     assert shown == events | places | life | audience | {"options"}
 
 

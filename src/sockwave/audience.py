@@ -4,6 +4,7 @@ from collections.abc import Hashable
 
 from sockwave.announcer import Announcer
 from sockwave.core.connections import Connections
+from sockwave.host import Handler
 from sockwave.limits import LimitHits
 from sockwave.messages import Message
 
@@ -60,3 +61,11 @@ class Audience(Announcer):
         of them costs, and the name of its metric, stand in the metadata of the fields of `Limits`.
         """
         return LimitHits(self._host.tally)
+
+    def handle_with(self, handler: Handler) -> None:
+        """Run `handler(conn)` as a task for each connection, as `serve` does.
+
+        The connection is closed when it returns, with 1011 when it raises. Raises TypeError for
+        what is no async function of one argument.
+        """
+        self._host.handle_with(handler)

@@ -37,7 +37,7 @@ def serve(
     with 1011 when it raises. Where it listens is as `Server.listen` has it.
     """
     server = Server(**options)
-    server._host.handle_with(handler)
+    server.handle_with(handler)
     return server.listen(
         port, host, path=path, mode=mode, sock=sock, ssl=ssl, reuse_port=reuse_port
     )
