@@ -99,11 +99,7 @@ GUARDS = (
     Guard(
         "max_size of what is inflated",
         CORE + "codec.pyx",
-        "            wanted = PIECE_SIZE if left >= PIECE_SIZE else left + 1\n"
-        "            piece = inflater.decompress(source, wanted)\n"
-        "            if <size_t>PyBytes_GET_SIZE(piece) > left:\n",
-        "            wanted = PIECE_SIZE\n"
-        "            piece = inflater.decompress(source, wanted)\n"
+        "            if <size_t>PyBytes_GET_SIZE(piece) > self.max_size - pieces.size:\n",
         "            if False:\n",
         ("tests/test_compression.py",),
     ),
