@@ -36,9 +36,13 @@ class Process:
         *arguments: str,
         core: int | None = None,
         gives_way: bool = False,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str | None] | None = None,
     ) -> AsyncIterator["Process"]:
-        """Run a program; at the end of the block it is killed if it is still there."""
+        """Run a program; at the end of the block it is killed if it is still there.
+
+        `environment` is what it has besides ours or, where that is None, has not.
+        """
+        wanted = {**os.environ, **(environment or {})}
 
         def settle() -> None:
             if core is not None:
@@ -55,7 +59,7 @@ class Process:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, **(environment or {})},
+                env={name: value for name, value in wanted.items() if value is not None},
                 preexec_fn=settle,
                 limit=2**24,
             )
@@ -145,7 +149,10 @@ class Served(Process):
     async def ask(self, path: str = "/state") -> dict[str, Any]:
         """Ask it how much it holds; `/collect` has it collect garbage before."""
         async with asyncio.timeout(START_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionRefusedError:
+                raise RuntimeError(f"it has gone away: {self.last_words()}") from None
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 answer = await reader.read()

@@ -25,6 +25,9 @@ from faults.ledger import Stream, Verdict, make_message
 from faults.processes import COUNTED, Served, growth
 from faults.shim import Control, Shim
 
+#: Who counts the lines that are reached takes memory at every call of a function: where that fails,
+#: nobody can do anything about it, and the server ends.
+UNCOUNTED = {"COVERAGE_PROCESS_START": None, "COVERAGE_PROCESS_CONFIG": None}
 #: What a reply takes at most, on a machine that others use too.
 PATIENCE_S = 4.0
 #: What failed half may be left to a deadline, so that is within our patience.
@@ -328,7 +331,7 @@ async def run(
         strides = {1: strides[1]}
     shim = Shim(seed)
     try:
-        settings = {"options": OPTIONS, "environment": shim.environment}
+        settings = {"options": OPTIONS, "environment": {**shim.environment, **UNCOUNTED}}
         arguments = ["--survive"]
         if engine == "asyncio":
             arguments += ["--gate", str(Control.is_closed.offset)]
