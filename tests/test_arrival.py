@@ -1,19 +1,15 @@
 """Requests that come in pieces: nobody can tell them from those that come whole."""
 
-import re
-
 import pytest
 from conftest import StartServer
+from test_plain import DATE, PLAIN
 from wire import Wire, build_request, upgrade_headers, wait_until
 
 from sockwave.core.arrival import Arrival
 
-DATE = re.compile(rb"Date: .*\r\n")
-
 #: A head is kept by what answers plain requests up to here, and read by HTTP beyond it.
 BEGUN_SIZE = 1024
 
-PLAIN = build_request(upgrade_headers())
 SUBPROTOCOL = build_request({**upgrade_headers(), "Sec-WebSocket-Protocol": "chat, other"})
 PAGE = b"GET /page?a=1 HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\n12345"
@@ -85,17 +81,18 @@ async def test_beginning_that_goes_wrong_is_refused_before_it_ends(
 
 
 @pytest.mark.parametrize(
-    ("limit", "status"), [("request_line_size", 414), ("header_block_size", 431)]
+    ("limit", "before", "limited", "status"),
+    [
+        ("request_line_size", b"", b"GET /", 414),
+        ("header_block_size", b"GET / HTTP/1.1\r\n", b"X: ", 431),
+    ],
 )
 async def test_limits_hold_for_a_beginning(
-    limit: str, status: int, start_server: StartServer
+    limit: str, before: bytes, limited: bytes, status: int, start_server: StartServer
 ) -> None:
-    line, size = b"GET / HTTP/1.1\r\n", 200
-    begun = b"GET /" if limit == "request_line_size" else line + b"X: "
-    rest = b"a" * (size - (len(begun) if limit == "request_line_size" else 3))
-    server = await start_server(**{limit: size, "handshake_timeout": None})
+    server = await start_server(**{limit: 200, "handshake_timeout": None})
     async with await Wire.open(server.addresses[0]) as wire:
-        await wire.write_pieces(begun + rest, [len(begun)])
+        await wire.write_pieces(before + limited.ljust(200, b"a"), [len(before + limited)])
         await wire.receive_nothing()
         wire.write(b"a")
         assert (await wire.receive_head()).status == status
