@@ -44,6 +44,8 @@ cdef class Arrival(Receiver):
     cdef readonly Carrier carrier
     cdef bytes begun            # what has come of a head that is not whole; None: nothing
     cdef Receiver visitor       # what it has become, where its carrier still tells this one
+    cdef bint waits_for_turn    # what has begun may be whole: there was no time to weigh it
 
     cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept
+    cdef int wait_for_turn(self) except -1
     cdef Receiver visit(self)

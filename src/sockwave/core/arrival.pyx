@@ -205,6 +205,9 @@ cdef class Arrival(Receiver):
             # Before it, a proxy may have to be read: then that tells it what there is to tell.
             if self.carrier.receiver is self:
                 self.carrier.receiver = visitor
+            if self.waits_for_turn:
+                self.waits_for_turn = False
+                self.carrier.resume()
             begun, self.begun = self.begun, None
             if begun is not None:
                 visitor.data_received(begun)
@@ -223,6 +226,9 @@ cdef class Arrival(Receiver):
         cdef bytes whole = None
         if self.begun is not None:
             whole = self.begun + PyBytes_FromStringAndSize(<char*>data, size)
+            if self.waits_for_turn:     # what a transport had under way
+                self.begun = whole
+                return 0
             data = <uint8_t*>PyBytes_AS_STRING(whole)
             size = PyBytes_GET_SIZE(whole)
             self.begun = None
@@ -234,7 +240,24 @@ cdef class Arrival(Receiver):
         if self.waits_for_more(data, size):
             self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
             return 0
+        if not self.carrier.engine.may_weigh():
+            self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
+            return self.wait_for_turn()
         return self.visit().take_bytes(data, size)
+
+    cdef int wait_for_turn(self) except -1:
+        """Wait until there is time for what has begun; what comes behind it waits in the kernel."""
+        self.carrier.engine.postpone(self.carrier)
+        self.waits_for_turn = True
+        return self.carrier.pause()
+
+    cdef int go_on(self) except -1:
+        if self.waits_for_turn:
+            if self.carrier.engine.may_weigh():
+                self.visit()
+            else:
+                self.carrier.engine.postpone(self.carrier)
+        return 0
 
     cpdef object data_received(self, bytes data):
         self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))

@@ -63,6 +63,7 @@ cdef class Engine:
     cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
     cdef Py_ssize_t inflatable  # bytes that this turn may still inflate
+    cdef double weighing_end    # until then it may weigh what newcomers ask; 0: it has not begun to
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
     cdef void tell(self, object error, Driver carrier) noexcept
@@ -71,6 +72,9 @@ cdef class Engine:
     cdef int postpone(self, Driver carrier) except -1
     cdef int serve_postponed(self) except -1
     cdef int has_inflated(self, Py_ssize_t size) noexcept
+    cdef int refill(self) noexcept
+    cdef bint may_weigh(self) except -1
+    cdef int tell_passed(self) except -1
     cdef int say_farewell(self, Driver carrier) except -1
     cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
     cdef int let_go(self, Driver carrier) except -1

@@ -11,6 +11,12 @@ from sockwave.core.timers cimport ticks_of
 from sockwave.core.timers import TICK_S
 
 
+# What takes long for each of many who may come together, and is no message, goes on for so long in
+# a turn: newcomers whose request is not known at a glance, deadlines that have passed. The rest has
+# its turn after everybody else.
+cdef double SLICE_S = 0.25e-3
+
+
 cdef class Usher:
     """Gives new carriers their receivers."""
 
@@ -41,7 +47,7 @@ cdef class Engine:
         self.losses = {}
         self.postponed = deque()
         self.budget = TURN_MESSAGE_COUNT
-        self.inflatable = TURN_INFLATED_SIZE
+        self.refill()
         self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
         if self.read_buffer is NULL:
             raise MemoryError
@@ -94,11 +100,34 @@ cdef class Engine:
         finally:
             self.cork.promised = False
             if not self.postponed:      # else they come first
-                self.inflatable = TURN_INFLATED_SIZE
+                self.refill()
             if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
-        if self.postponed and self.next_turn is None:
+        if (self.postponed or self.wheel.has_passed()) and self.next_turn is None:
             self.next_turn = self.loop.call_soon(self._next_turn)
+        return 0
+
+    cdef int refill(self) noexcept:
+        """Let a turn begin, in which all may be done again that one may do so much of."""
+        self.inflatable = TURN_INFLATED_SIZE
+        self.weighing_end = 0
+        return 0
+
+    cdef bint may_weigh(self) except -1:
+        """Say whether this turn has time left for a request that is not known at a glance; it has
+        for the first one."""
+        cdef double now = self.clock()
+        if not self.weighing_end:
+            self.weighing_end = now + SLICE_S
+            self.cork.promise()     # or nobody would see to it that the turn ends
+        return now < self.weighing_end
+
+    cdef int tell_passed(self) except -1:
+        """Tell those whose time has come, as far as a turn's time for them goes."""
+        cdef double end = self.clock() + SLICE_S
+        while self.wheel.tell_next():
+            if self.clock() > end:
+                return self.cork.promise()      # whose end goes on with the rest
         return 0
 
     cdef int has_inflated(self, Py_ssize_t size) noexcept:
@@ -152,9 +181,10 @@ cdef class Engine:
         """Deliver another fill of messages; one such call is under way at most."""
         self.next_turn = None
         self.budget = TURN_MESSAGE_COUNT
-        self.inflatable = TURN_INFLATED_SIZE
+        self.refill()
         self.cork.promised = True
         try:
+            self.tell_passed()
             self.serve_postponed()
         finally:
             self.end_turn()
@@ -192,6 +222,7 @@ cdef class Engine:
             self.bell.ring()        # the call that was to do it may have been lost as well
             self.end_turn()
             self.wheel.advance(self.loop.time())
+            self.tell_passed()
         finally:
             earlier = self.ticks
             self.ticks = ()

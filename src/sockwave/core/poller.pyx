@@ -73,7 +73,10 @@ cdef class Poller(Engine):
         self.end_turn()
         # What was called may have scheduled something,
         # which the loop did not know of when it chose the timeout.
-        if self.cork.has_called_out or self.postponed or self.position < self.batch_size:
+        if (
+            self.cork.has_called_out or self.next_turn is not None
+            or self.position < self.batch_size
+        ):
             timeout_ms = 0
         elif seconds != INFINITY:
             timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)

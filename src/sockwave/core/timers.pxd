@@ -17,7 +17,7 @@ cdef struct Place:
     void* timed                 # the Timed, borrowed: it leaves the ring before it dies
 
 cdef class Wheel:
-    """Calls `time_is_up` on those whose time has come; its time moves in ticks."""
+    """Knows whose time has come; its time moves in ticks."""
     cdef Place slots[SLOT_COUNT]
     cdef Place passed           # those whose time has come, and who have not been told
     cdef uint32_t tick          # the last one that has been dealt with; the first is 1
@@ -29,7 +29,9 @@ cdef class Wheel:
     cdef int begin(self, double loop_time) noexcept
     cdef double since_look(self, double loop_time) noexcept
     cdef uint32_t tick_in(self, double loop_time, double seconds) noexcept
-    cdef int turn_slot(self, Place* slot) except -1
+    cdef int turn_slot(self, Place* slot) noexcept
+    cdef bint has_passed(self) noexcept
+    cdef bint tell_next(self) except -1
     cdef list all_waiting(self)
     cpdef int advance(self, double loop_time) except -1
 

@@ -49,7 +49,7 @@ cdef int list_ring(Place* ring, list found) except -1:
 
 
 cdef class Wheel:
-    """Tells those whose time has come; its time moves in ticks."""
+    """Knows whose time has come; its time moves in ticks."""
 
     def __cinit__(self, double loop_time):
         cdef int i
@@ -75,7 +75,7 @@ cdef class Wheel:
         return 0
 
     cpdef int advance(self, double loop_time) except -1:
-        """Deal with every deadline that has passed; `loop_time` is the time on the loop's clock."""
+        """Find every deadline that has passed; `loop_time` is the time on the loop's clock."""
         cdef uint32_t tick = self.tick + 1
         self.now += self.since_look(loop_time)
         self.was_late = not self.was_late and loop_time - self.looked > LATE_S
@@ -100,9 +100,9 @@ cdef class Wheel:
         list_ring(&self.passed, found)
         return found
 
-    cdef int turn_slot(self, Place* slot) except -1:
-        # First all that are due go over to a ring of their own: a deadline's consequences may move
-        # or end any of the others. If one raises, the rest is dealt with at the next tick.
+    cdef int turn_slot(self, Place* slot) noexcept:
+        """Take those that are due over to a ring of their own: a deadline's consequences may move
+        or end any of the others, and not all have to be dealt with in one turn."""
         cdef Place* place = slot.next
         cdef Timed timed
         cdef uint32_t last = self.tick
@@ -112,11 +112,21 @@ cdef class Wheel:
             if timed.due <= last:
                 leave_ring(&timed.place)
                 enter_ring(&self.passed, &timed.place)
-        while self.passed.next != &self.passed:
-            timed = <Timed>self.passed.next.timed
-            timed.wait_no_more(self)
-            timed.time_is_up()
         return 0
+
+    cdef bint has_passed(self) noexcept:
+        """Say whether somebody's time has come who has not been told."""
+        return self.passed.next != &self.passed
+
+    cdef bint tell_next(self) except -1:
+        """Tell the next one whose time has come; false where there is nobody."""
+        cdef Timed timed
+        if not self.has_passed():
+            return False
+        timed = <Timed>self.passed.next.timed
+        timed.wait_no_more(self)
+        timed.time_is_up()
+        return True
 
 
 cdef class Timed(Writer):

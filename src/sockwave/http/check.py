@@ -28,10 +28,12 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
         raise refuse_line(limits)
     if len(raw) - line_size - 2 > limits.header_block_size:
         raise refuse_block(limits)
+    # Before anything is made of them. The line ends of the request line and of the empty line at
+    # the end are no field's.
+    if raw.count(b"\r\n") - 2 > limits.header_count:
+        raise OverLimit("header_count", 431, f"more than {limits.header_count} header fields\n")
     lines = raw[:-4].decode("latin-1").split("\r\n")
     parts = _split_line(lines.pop(0))
-    if len(lines) > limits.header_count:
-        raise OverLimit("header_count", 431, f"more than {limits.header_count} header fields\n")
     _run_parser(raw)
     if "" in lines:
         raise Refused(400, "malformed request: expected one head\n")
