@@ -2,9 +2,9 @@
 
 The good ones are served nearly as fast as before, every attacker is closed, and memory comes back.
 
-A machine of two cores has one for the server; the other one's attackers are made to give way to the
-good clients, so that what these measure is how long the server takes, not how long they wait for
-their own core.
+A machine of two cores has one for the good clients, so that what these measure is how long the
+server takes, not how long they wait for their own core. The attackers are on the server's, and give
+way to it: what the kernel does for them there, it has to wait for.
 """
 
 import asyncio
@@ -20,10 +20,7 @@ from faults.processes import Process, Served, choose_cores, growth
 GOOD_COUNT = 100
 #: Each good client sends so often.
 INTERVAL_S = 0.1
-#: The bar, and what a machine of two cores adds by itself: with the same floods on another server,
-#: on the same core, the 99th percentile of one that nobody attacks rises by 0.1 to 0.5 ms.
 SLOWER_FACTOR = 2.0
-NOISE_MS = 0.5
 MEMORY_FACTOR = 1.05
 #: What all of the server's deadlines come to: 10 s for a handshake, 20 s for a peer that takes
 #: nothing, 10 s for its close.
@@ -148,7 +145,7 @@ async def run(
         # flood makes it, which depends on how many attackers are there at a time. An allocator
         # keeps a page for one small object, so that a second flood tells whether anything stays of
         # the attackers.
-        await attack(served.port, counts, seconds, patience_s, client_core)
+        await attack(served.port, counts, seconds, patience_s, server_core)
         idle = await served.settle()
         idle_size = served.resident_size
         own_cores = os.sched_getaffinity(0)
@@ -165,7 +162,7 @@ async def run(
             before_ms = take_percentile(good)
             started = asyncio.Event()
             flood = asyncio.ensure_future(
-                attack(served.port, counts, seconds, patience_s, client_core, started)
+                attack(served.port, counts, seconds, patience_s, server_core, started)
             )
             # To make a process stops this one, and those who wait for an echo in it.
             await started.wait()
@@ -189,8 +186,8 @@ async def run(
     left = outcome["opened"] - outcome["closed"]
     verdict.require(not left, f"{left} attackers were not closed")
     if paced:
-        bar = max(SLOWER_FACTOR * before_ms, before_ms + NOISE_MS)
-        verdict.require(during_ms < bar, f"p99 {during_ms:.1f} ms, over {bar:.1f}")
+        bar_ms = SLOWER_FACTOR * before_ms
+        verdict.require(during_ms < bar_ms, f"p99 {during_ms:.2f} ms, over {bar_ms:.2f}")
         verdict.require(size < idle_size * MEMORY_FACTOR, f"{size >> 10} KB stay")
     return verdict.close(
         f"good p99 {before_ms:.2f} ms before, {during_ms:.2f} during; "
