@@ -28,7 +28,7 @@ PATIENCE_S = 45.0
 
 FULL: Mapping[str, int] = {
     "slowloris": 5000,
-    "reader": 200,
+    "reader": 2000,
     "pings": 20,
     "fragments": 20,
     "handshakes": 50,
