@@ -106,7 +106,7 @@ GUARDS = (
     Guard(
         "header_count",
         HTTP + "check.py",
-        "    if len(lines) > limits.header_count:\n",
+        '    if raw.count(b"\\r\\n") - 2 > limits.header_count:\n',
         "    if False:\n",
         ("tests/test_http_head.py",),
     ),
