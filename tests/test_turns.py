@@ -16,7 +16,7 @@ import sockwave
 COUNT = 40
 #: So many take longer than a turn has for them, without any work of the application's.
 CROWD_COUNT = 400
-#: What the application takes for each; longer than all of them together have in a turn.
+#: What the application takes for each: longer than all of them together have in a turn.
 WORK_S = 0.002
 #: Who may have been served before somebody else has had an answer; of one after the other, 2 or 3.
 FEW = 10
@@ -111,14 +111,23 @@ async def test_who_leaves_while_waiting_for_a_turn_leaves_nothing_behind(
 
 
 async def test_who_waits_for_a_turn_may_have_to_make_room(start_server: StartServer) -> None:
-    server = await start_server(origin=Judge(), max_handshakes=COUNT)
+    decided = asyncio.Event()
+    # Who has been judged waits for the application, and still counts.
+    server = await start_server(
+        origin=Judge(), authorize=lambda _: decided.wait(), max_handshakes=COUNT
+    )
     crowd = await come(server, COUNT)
     for wire in crowd:
-        wire.write(ask_from("http://stranger"))
+        wire.write(ask_from("http://friend"))
     # All in the same turn of the loop.
     late = [socket.create_connection(server.addresses[0]) for _ in range(COUNT // 2)]
+    admission = server._host.admission
+    await wait_until(
+        lambda: len(admission.undecided) + server.limit_hits["max_handshakes"] >= COUNT
+    )
+    decided.set()
     statuses = Counter([(await wire.receive_head()).status for wire in crowd])
-    assert set(statuses) == {403, 503}
+    assert set(statuses) == {101, 503}
     assert statuses.total() == COUNT
     for one in late:
         one.close()
@@ -143,7 +152,7 @@ async def test_who_waits_for_a_turn_is_answered_when_the_server_closes(
 async def test_deadlines_that_pass_together_let_others_have_their_turn(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(handshake_timeout=0.5)
+    server = await start_server(handshake_timeout=2.0)
     crowd = await come(server, CROWD_COUNT)
     for wire in crowd:
         wire.write(ask_from("http://stranger")[:-2])
@@ -153,5 +162,5 @@ async def test_deadlines_that_pass_together_let_others_have_their_turn(
         counts.append(len(server._host.guests()))
     for wire in crowd:
         assert (await wire.receive_head()).status == 408
-    assert max(before - after for before, after in itertools.pairwise(counts)) < CROWD_COUNT // 4
+    assert max(before - after for before, after in itertools.pairwise(counts)) < CROWD_COUNT // 10
     await Wire.close_all()

@@ -2,11 +2,6 @@
 
 from sockwave.core.engine cimport Driver, Engine
 
-cdef enum:
-    # Connections accepted in a row: each costs a task, a transport and seven calls in the next few
-    # turns of the loop, which everybody waits for: 0.1 ms each.
-    ACCEPT_COUNT = 2
-
 cdef class AsyncioEngine(Engine):
     """Serves transports of whatever loop it runs in."""
     cdef dict listeners         # socket → what makes the protocol of a connection

@@ -56,28 +56,28 @@ cdef class AsyncioEngine(Engine):
             self._accept(socket_)
 
     def _accept(self, socket_):
-        """Accept who waits."""
-        for _ in range(ACCEPT_COUNT):
-            if socket_ not in self.listeners:
-                return
-            error = connected = None
-            try:
-                connected, _ = socket_.accept()
-            except OSError as refusal:
-                error = refusal
-            if isinstance(error, (ConnectionAbortedError, InterruptedError)):
-                continue
-            if error is not None and not isinstance(error, BlockingIOError):
-                self.rest(socket_, error)
-                return
-            self.doorman.can_accept()           # the kernel looks for a descriptor first
-            if connected is None:
-                return
-            task = self.loop.create_task(
-                self.loop.connect_accepted_socket(self.listeners[socket_], connected)
-            )
-            self.tasks.add(task)
-            task.add_done_callback(partial(self._carried, connected))
+        """Accept one of those who wait: each costs a task, a transport and seven calls in the next
+        few turns of the loop, which everybody waits for: 0.1 ms."""
+        error = connected = None
+        if socket_ not in self.listeners:
+            return
+        try:
+            connected, _ = socket_.accept()
+        except OSError as refusal:
+            error = refusal
+        if isinstance(error, (ConnectionAbortedError, InterruptedError)):
+            return
+        if error is not None and not isinstance(error, BlockingIOError):
+            self.rest(socket_, error)
+            return
+        self.doorman.can_accept()           # the kernel looks for a descriptor first
+        if connected is None:
+            return
+        task = self.loop.create_task(
+            self.loop.connect_accepted_socket(self.listeners[socket_], connected)
+        )
+        self.tasks.add(task)
+        task.add_done_callback(partial(self._carried, connected))
 
     def _carried(self, connected, task):
         """Take note that a socket has its transport, or never will."""

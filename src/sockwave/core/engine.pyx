@@ -14,7 +14,7 @@ from sockwave.core.timers import TICK_S
 # What takes long for each of many who may come together, and is no message, goes on for so long in
 # a turn: newcomers whose request is not known at a glance, deadlines that have passed. The rest has
 # its turn after everybody else.
-cdef double SLICE_S = 0.25e-3
+cdef double SLICE_S = 0.1e-3
 
 
 cdef class Usher:
