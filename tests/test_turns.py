@@ -1,11 +1,13 @@
 """What takes long for each of many who come together is done bit by bit: others have their turn."""
 
 import asyncio
+import gc
 import itertools
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from conftest import StartServer, echo
@@ -39,6 +41,25 @@ class Judge:
 def ask_from(origin: str) -> bytes:
     """Give a request to connect from there."""
     return build_request({**upgrade_headers(), "Origin": origin})
+
+
+@contextmanager
+def collections() -> Iterator[list[int]]:
+    """Collect no garbage but what is asked for, and note of which generation that is."""
+    generations: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            generations.append(info["generation"])
+
+    threshold, *more = gc.get_threshold()
+    gc.set_threshold(1_000_000, *more)
+    gc.callbacks.append(note)
+    try:
+        yield generations
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(threshold, *more)
 
 
 async def come(server: sockwave.Server, count: int) -> list[Wire]:
@@ -163,4 +184,28 @@ async def test_deadlines_that_pass_together_let_others_have_their_turn(
     for wire in crowd:
         assert (await wire.receive_head()).status == 408
     assert max(before - after for before, after in itertools.pairwise(counts)) < CROWD_COUNT // 10
+    await Wire.close_all()
+
+
+async def test_garbage_is_collected_for_few_newcomers_at_a_time_where_each_makes_much(
+    start_server: StartServer, engine: str
+) -> None:
+    server = await start_server()
+    with collections() as generations:
+        await come(server, CROWD_COUNT)
+    assert generations == [0] * (CROWD_COUNT // 32 if engine == "asyncio" else 0)
+    await Wire.close_all()
+
+
+async def test_who_has_switched_the_collector_of_garbage_off_has_it_off(
+    start_server: StartServer,
+) -> None:
+    server = await start_server()
+    gc.disable()
+    try:
+        with collections() as generations:
+            await come(server, CROWD_COUNT)
+    finally:
+        gc.enable()
+    assert generations == []
     await Wire.close_all()

@@ -7,6 +7,7 @@ cdef class AsyncioEngine(Engine):
     cdef dict listeners         # socket → what makes the protocol of a connection
     cdef list servers           # asyncio's, where its loop cannot watch a socket
     cdef set tasks              # those that give a socket its transport
+    cdef int young_count        # how many have come in since garbage was collected for them
     cdef bint is_ending         # nobody comes in any more
 
     cdef int rest(self, object socket_, object error) except -1

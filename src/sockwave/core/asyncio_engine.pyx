@@ -3,6 +3,7 @@
 For loops that own their sockets, and for systems without epoll.
 """
 
+import gc
 import logging
 import socket
 from functools import partial
@@ -10,6 +11,12 @@ from functools import partial
 from sockwave.core.transport import TransportProtocol
 
 logger = logging.getLogger("sockwave")
+
+cdef enum:
+    # So many newcomers have 400 objects that the collector of garbage knows, which it looks through
+    # in 0.1 ms. Left to itself it does when 700 more have come than gone: where as many go as come,
+    # it then looks through those of a thousand newcomers at once, for 3 ms.
+    COLLECTION_SIZE = 32
 
 
 cdef class AsyncioEngine(Engine):
@@ -47,7 +54,12 @@ cdef class AsyncioEngine(Engine):
         if self.is_ending:
             carrier.is_lost = True      # it was under way when the server closed
             return carrier.drop()
-        return Engine.admit(self, carrier, now)
+        Engine.admit(self, carrier, now)
+        self.young_count += 1
+        if self.young_count >= COLLECTION_SIZE and gc.isenabled():
+            self.young_count = 0
+            gc.collect(0)
+        return 0
 
     def accept_again(self, socket_):
         """Take up accepting: at once, to know whether it is possible."""
