@@ -125,10 +125,11 @@ async def test_heads_that_have_begun_count_too_and_the_longest_go(
     server = await start_server(memory_budget=BUDGET, max_handshakes=None, handshake_timeout=None)
     begun = b"GET / HTTP/1.1\r\nX: "
     sizes = [1000] * 920 + [1024] * 20
-    wires = []
-    for size in sizes:
-        wires.append(await Wire.open(server.addresses[0]))
-        wires[-1].write(begun.ljust(size, b"x"))
+    wires = [await Wire.open(server.addresses[0]) for _ in sizes]
+    # Before anybody has sent anything: who comes while memory is short is turned away.
+    await wait_until(lambda: len(server._host.guests()) == len(wires))
+    for wire, size in zip(wires, sizes, strict=True):
+        wire.write(begun.ljust(size, b"x"))
     await wait_until(lambda: server._host.hub.is_short)
     assert await knock(server) == 503
     assert server.limit_hits["memory_budget"] == 1  # who knocked, and nobody else yet
