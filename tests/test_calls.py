@@ -16,6 +16,8 @@ from wire import Wire, connect_both, wait_until
 import sockwave
 
 INTERNAL_ERROR = 1011
+#: After so long, a task that has not begun is taken for lost: two seconds, and what a tick takes.
+LOST_S = 2.5
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -502,6 +504,47 @@ async def test_where_the_loop_is_debugged_each_call_has_a_task(both_ends: BothEn
     finally:
         loop.set_debug(False)
     assert len(set(names)) == 3
+    await wire.close()
+
+
+# ---- tasks that are lost -------------------------------------------------------------------------
+
+
+async def test_a_call_whose_task_the_loop_has_lost_is_made_up_for(
+    both_ends: BothEnds, error_log: ErrorLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, conn = both_ends
+    loop = asyncio.get_running_loop()
+    create_task = loop.create_task
+    ran: list[str] = []
+    lost: list[str] = []
+
+    def lose_task(coroutine: Any) -> None:
+        """Make a task whose first step is forgotten, as happens for want of memory."""
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "call_soon", lambda *_, **__: None)
+            lost.append(create_task(coroutine).get_name())
+
+    @conn.on("message")
+    async def message(message: str) -> None:
+        ran.append(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "create_task", lose_task)
+        wire.send("1")
+        await wait_until(lambda: lost)
+    wire.send("2")
+    await wire.wait_until_read()
+    assert ran == []  # the second waits for the task that is to begin the first
+    await asyncio.sleep(LOST_S)
+    wire.send("3")
+    await wait_until(lambda: len(ran) == 3)
+    assert ran == list("123")
+    assert len(lost) == 1
+    assert [record.getMessage().partition("\n")[0] for record in error_log.records] == [
+        "Task was destroyed but it is pending!"
+    ]
+    error_log.records.clear()
     await wire.close()
 
 

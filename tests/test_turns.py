@@ -183,7 +183,9 @@ async def test_deadlines_that_pass_together_let_others_have_their_turn(
         counts.append(len(server._host.guests()))
     for wire in crowd:
         assert (await wire.receive_head()).status == 408
-    assert max(before - after for before, after in itertools.pairwise(counts)) < CROWD_COUNT // 10
+    # All have come within two ticks, so that half of them would end in one turn; a turn has time
+    # for a tenth of them on a fast machine.
+    assert max(before - after for before, after in itertools.pairwise(counts)) < CROWD_COUNT // 4
     await Wire.close_all()
 
 
