@@ -250,6 +250,10 @@ class Campaign:
                 self.shim.fail_allocation(100 * round_number + 50)
                 await self.have(conversation)
                 self.shim.allow_allocations()
+                # Where that has cost the bystander, in a broadcast, it comes back before anything
+                # is counted; `settle` says so if nobody is there any more.
+                with contextlib.suppress(OSError):
+                    await self.bystander.is_served()
         self.before = await self.served.settle()
         self.living_count = self.shim.control.living_count
 
