@@ -1,12 +1,15 @@
 """What an application listens to: the events of a server."""
 
 from collections.abc import Callable
-from typing import Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 from sockwave.host import Host
 from sockwave.options import Options
 
 _L = TypeVar("_L", bound=Callable[..., object])
+
+# That there is no listener, which makes a decorator; None would be a wrong one.
+_MISSING: Any = object()
 
 
 class Announcer:
@@ -21,34 +24,31 @@ class Announcer:
         return self._host.options
 
     @overload
-    def on(self, event: str, listener: None = None) -> Callable[[_L], _L]: ...
+    def on(self, event: str) -> Callable[[_L], _L]: ...
     @overload
     def on(self, event: str, listener: Callable[..., object]) -> Self: ...
-    def on(
-        self, event: str, listener: Callable[..., object] | None = None
-    ) -> Callable[[_L], _L] | Self:
+    def on(self, event: str, listener: Any = _MISSING) -> Callable[[_L], _L] | Self:
         """Call `listener` at each `event`; without a listener, give a decorator that does so.
 
         Listeners run in the order in which they were added, with as many of the event's arguments
-        as they take. What an `async def` listener starts becomes a task of its own.
+        as they take. What an `async def` listener starts becomes a task of its own, and so does
+        whatever else it returns that can be awaited.
 
         Raises ValueError for an event that does not exist here, TypeError for a listener that
-        cannot be called with the event's arguments.
+        cannot be called with the event's arguments, or would not run: a generator.
         """
-        if listener is None:
+        if listener is _MISSING:
             return self._host.on(event)
         self._host.on(event, listener)
         return self
 
     @overload
-    def once(self, event: str, listener: None = None) -> Callable[[_L], _L]: ...
+    def once(self, event: str) -> Callable[[_L], _L]: ...
     @overload
     def once(self, event: str, listener: Callable[..., object]) -> Self: ...
-    def once(
-        self, event: str, listener: Callable[..., object] | None = None
-    ) -> Callable[[_L], _L] | Self:
+    def once(self, event: str, listener: Any = _MISSING) -> Callable[[_L], _L] | Self:
         """Like `on`, for the next `event` only."""
-        if listener is None:
+        if listener is _MISSING:
             return self._host.once(event)
         self._host.once(event, listener)
         return self

@@ -19,6 +19,7 @@ from sockwave.core.hub import Hub
 from sockwave.core.tally import Tally
 from sockwave.engine import Engine
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
+from sockwave.functions import generates
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
 from sockwave.limits import Limits, OverLimit
@@ -246,4 +247,4 @@ def _may_handle(handler: object) -> bool:
     except ValueError:
         pass  # a built-in that does not tell
     # A plain function may give a coroutine that it has from elsewhere; a generator gives none.
-    return not (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler))
+    return not generates(handler)

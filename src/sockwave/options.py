@@ -1,7 +1,6 @@
 """What `create_server` is told, checked once; the version names are those of RFC 6455's drafts."""
 
 import difflib
-import inspect
 import re
 import select
 from collections.abc import Awaitable, Callable, Iterable
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from sockwave.deflate import Deflate
 from sockwave.fields import is_token
+from sockwave.functions import check_runs, is_async
 from sockwave.limits import LIMIT_NAMES, Limits
 from sockwave.trust import Trust
 
@@ -105,11 +105,7 @@ class Options:
         self.origin = normalize_origin(origin)
         self.subprotocol = normalize_subprotocol(subprotocol)
         self.engine = check_engine(engine)
-        if authorize is not None and not callable(authorize):
-            raise TypeError(
-                f"authorize: expected a function or None, given {type(authorize).__name__}"
-            )
-        self.authorize = authorize
+        self.authorize = check_authorize(authorize)
         self.compression = normalize_compression(compression)
         self.slow = check_slow(slow)
         self.proxy_protocol = Trust("proxy_protocol", proxy_protocol)
@@ -145,9 +141,21 @@ def _collect_names(option: str, value: object) -> tuple[str, ...]:
 
 def _check_plain(option: str, function: Function) -> Function:
     """Return a function that answers at once; a coroutine would be taken for its answer."""
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
         raise TypeError(f"{option}: expected a plain function, given an async one; see authorize")
+    check_runs(option, function)
     return function
+
+
+def check_authorize(authorize: Authorize | None) -> Authorize | None:
+    """Return a function that is asked before a handshake is answered, or None; raise TypeError."""
+    if authorize is not None:
+        if not callable(authorize):
+            raise TypeError(
+                f"authorize: expected a function or None, given {type(authorize).__name__}"
+            )
+        check_runs("authorize", authorize)
+    return authorize
 
 
 def normalize_version(version: str | Iterable[str]) -> frozenset[str]:

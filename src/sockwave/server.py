@@ -11,7 +11,7 @@ from sockwave.audience import Audience
 from sockwave.binding import set_user_timeout
 from sockwave.certificates import File
 from sockwave.close import check_close
-from sockwave.core.writer import DONE
+from sockwave.core.waiter import DONE
 from sockwave.ending import DRAIN_S, Ending, check_times
 from sockwave.engine import create_engine, secure
 from sockwave.errors import SockwaveError
@@ -19,6 +19,7 @@ from sockwave.inherited import notify, take_inherited
 from sockwave.listening import Door, Listening
 from sockwave.options import Options
 from sockwave.running import heard_signals, run_alone
+from sockwave.waiting import Farewell
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -258,4 +259,4 @@ class Server(Audience):
             else:
                 self._ending.begin(code, reason, drain, jitter)
         # Whoever gives up waiting gives up nothing else.
-        return DONE if self._ending is None else asyncio.shield(self._ending.done)
+        return DONE if self._ending is None else Farewell.shielding(self._ending.done)

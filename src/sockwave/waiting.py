@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 Result = TypeVar("Result")
 
@@ -15,3 +15,29 @@ async def within(seconds: float, awaitable: Awaitable[Result]) -> Result:
     """
     async with asyncio.timeout(seconds):
         return await awaitable
+
+
+async def outcome_of(awaitable: Awaitable[Result]) -> Result:
+    """Wait for whatever can be awaited: to asyncio, only a coroutine makes a task."""
+    return await awaitable
+
+
+class Farewell(asyncio.Future[None]):
+    """Done when a server has ended; a listener that returns it is not waited for.
+
+    The end waits for listeners: they would wait for each other.
+    """
+
+    @classmethod
+    def shielding(cls, done: asyncio.Future[None]) -> Self:
+        """Return what is done with `done`; who cancels it cancels nothing else."""
+        future = cls(loop=done.get_loop())
+        if done.done():
+            future.set_result(None)
+        else:
+            done.add_done_callback(future._end)
+        return future
+
+    def _end(self, _: asyncio.Future[None]) -> None:
+        if not self.done():
+            self.set_result(None)

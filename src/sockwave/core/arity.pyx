@@ -5,13 +5,15 @@ from types import CodeType, FunctionType, MethodType
 
 from cpython.object cimport PyObject
 
+from sockwave.functions import check_runs
+
 cdef extern from "Python.h":
     PyObject* PyFunction_GetCode(object function)
     PyObject* PyFunction_GetDefaults(object function)
     PyObject* PyFunction_GetKwDefaults(object function)
     ctypedef struct PyCodeObject:
         int co_argcount, co_kwonlyargcount, co_flags
-    int CO_VARARGS
+    int CO_VARARGS, CO_GENERATOR, CO_ASYNC_GENERATOR
 
 
 cdef object as_sized(PyObject* defaults):
@@ -21,7 +23,7 @@ cdef object as_sized(PyObject* defaults):
 
 cdef int count_taken(object listener, str event, int offered) except -1:
     """Say how many of the `offered` arguments a listener takes;
-    TypeError when it wants more or other ones."""
+    TypeError when it wants more or other ones, or would not run when it is called."""
     cdef int positional, required
     cdef PyCodeObject* code
     function = listener.__func__ if type(listener) is MethodType else listener
@@ -39,11 +41,14 @@ cdef int count_taken(object listener, str event, int offered) except -1:
     ):
         # The usual case, a hundred times as fast as a signature.
         code = <PyCodeObject*>found
+        if code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):
+            check_runs(f"listener of {event!r}", listener)
         positional = code.co_argcount - (function is not listener)
         required = positional - <int>len(defaults)
         if code.co_flags & CO_VARARGS:
             positional = offered
     else:
+        check_runs(f"listener of {event!r}", listener)
         try:
             parameters = inspect.signature(listener).parameters.values()
         except (ValueError, TypeError):

@@ -6,7 +6,7 @@ from sockwave.core.carrier import Carrier
 from sockwave.core.hub import Hub
 from sockwave.core.keeper import Keeper
 from sockwave.core.outgoing import OutgoingMessage
-from sockwave.core.writer import Done
+from sockwave.core.waiter import Done
 from sockwave.deflate import Agreement
 from sockwave.http import RequestHead
 from sockwave.messages import Message

@@ -17,7 +17,7 @@ from sockwave.close import check_close
 from sockwave.core.emitter import CONNECTION_EVENTS
 from sockwave.core.phases import READY_STATES
 from sockwave.core.sender import VERSIONS
-from sockwave.core.writer import DONE
+from sockwave.core.waiter import DONE
 
 # The steps in which a connection ends, in their order.
 cdef enum:

@@ -8,6 +8,7 @@ from sockwave.core.inbox cimport Inbox, Turn
 from sockwave.core.reader cimport Found
 from sockwave.core.session cimport Session
 from sockwave.core.streams cimport Intake
+from sockwave.core.writer cimport Writer
 
 cdef class Deliverer(Session):
     """A session whose messages go to whoever of the application wants them."""
@@ -28,4 +29,5 @@ cdef class Deliverer(Session):
     cdef bint awaits_message(self) except -1
     cdef Turn next_turn(self)
     cdef object take_message(self)
+    cdef bint is_drain(self, Writer writer, object awaitable) except -1
     cdef int end_delivery(self) except -1

@@ -140,6 +140,18 @@ cdef class Deliverer(Session):
             self.tasks = set()
         return self.tasks
 
+    cdef int returned(self, object listener, object result) except -1:
+        if self.is_drain(self.line, result):
+            return 0
+        if self.behind is not None and self.is_drain(self.behind, result):
+            return 0
+        return Session.returned(self, listener, result)
+
+    cdef bint is_drain(self, Writer writer, object awaitable) except -1:
+        """Tell whether `send` has just given it, as the listener's last word: no task has to wait
+        for that, as meanwhile the peer is not read."""
+        return bool(writer.waiters) and writer.waiters[-1] is awaitable
+
     cpdef object listener_started(self, object coroutine):
         self.hub.calls.start(coroutine, self, self.is_hearing)
 

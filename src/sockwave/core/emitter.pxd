@@ -41,6 +41,7 @@ cdef class Emitter:
     cdef tuple find_event(self, object event)
     cdef int add(self, object event, object listener, bint once) except -1
     cdef int caught(self) except -1
+    cdef int returned(self, object listener, object result) except -1
     cdef int drop_once(self, object listener, long code) except -1
     cdef int forget_listeners(self) except -1
 

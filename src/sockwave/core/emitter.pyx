@@ -6,6 +6,8 @@ when it is added.
 
 import asyncio
 import difflib
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from inspect import isawaitable
 
 cimport cython
 from cpython.object cimport PyObject
@@ -13,6 +15,9 @@ from cpython.ref cimport Py_DECREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
 from sockwave.core.arity cimport count_taken
+from sockwave.core.waiter cimport Done
+
+from sockwave.waiting import Farewell, outcome_of
 
 cdef extern from "Python.h":
     # Vectorcall without a tuple or a keyword: nothing is allocated for the arguments.
@@ -22,7 +27,15 @@ cdef extern from "Python.h":
         object callable, PyObject* const* arguments, size_t count, PyObject* names
     )
     bint PyCoro_CheckExact(PyObject* value)
+    PyObject* Py_None
     long PyLong_AsLong(object value) except? -1
+    ctypedef struct AsyncSlots "PyAsyncMethods":
+        void* am_await
+        void* am_anext
+    ctypedef struct Slots "PyTypeObject":
+        AsyncSlots* tp_as_async
+        void* tp_iternext
+    Slots* slots_of "Py_TYPE" (object value) noexcept
 
 # How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
 # codes are small integers, of which CPython keeps one object each.
@@ -53,6 +66,24 @@ CONNECTION_EVENTS = {
 }
 
 
+# The default of a parameter that None shall be a value of.
+cdef object MISSING = object()
+
+
+cdef inline bint has_await(object value) noexcept:
+    """Tell whether `await` takes it, as it does all but a generator that is marked for it."""
+    cdef AsyncSlots* slots = slots_of(value).tp_as_async
+    return slots is not NULL and slots.am_await is not NULL
+
+
+cdef inline bint has_next(object value) noexcept:
+    """Tell whether it gives one thing after the other."""
+    cdef AsyncSlots* slots = slots_of(value).tp_as_async
+    if slots_of(value).tp_iternext is not NULL:
+        return True
+    return slots is not NULL and slots.am_anext is not NULL
+
+
 cdef inline int call(
     Emitter emitter, object listener, long code, object first, object second
 ) except -1:
@@ -73,10 +104,25 @@ cdef inline int call(
         result = PyObject_Vectorcall(listener, arguments, 2, NULL)
     if result is NULL:
         return emitter.caught()
+    given = <object>result
+    Py_DECREF(given)
+    if result is Py_None or type(given) is Done:
+        return 0
     if PyCoro_CheckExact(result):
-        emitter.listener_started(<object>result)
-    Py_DECREF(<object>result)
-    return 0
+        emitter.listener_started(given)
+        return 0
+    return emitter.returned(listener, given)
+
+
+cdef object coroutine_of(object listener, object awaitable):
+    """Give a coroutine that ends with what a listener has returned, and bears its name."""
+    if isinstance(awaitable, Coroutine):
+        return awaitable
+    coroutine = outcome_of(awaitable)
+    name = getattr(listener, "__qualname__", None)
+    if isinstance(name, str):
+        coroutine.__qualname__ = name
+    return coroutine
 
 
 @cython.freelist(4)
@@ -96,6 +142,8 @@ cdef class Adding:
 
 cdef Adding decorate(Emitter emitter, object event, bint once):
     cdef Adding adding = Adding.__new__(Adding)
+    if type(event) is not str:
+        emitter.find_event(event)       # a function that was to be decorated would be lost
     adding.emitter = emitter
     adding.event = event
     adding.once = once
@@ -145,6 +193,12 @@ cdef class Emitter:
     cdef tuple find_event(self, object event):
         """Give an event's row of the table."""
         cdef dict table = self.event_table()
+        if not isinstance(event, str):
+            first = next(iter(table), "message")
+            raise TypeError(
+                f"event: expected its name, as in `on({first!r})` and `on({first!r}, listener)`, "
+                f"given {event!r}"
+            )
         found = table.get(event)
         if found is None:
             nearest = difflib.get_close_matches(str(event), table, 1)
@@ -154,23 +208,24 @@ cdef class Emitter:
             ))
         return found
 
-    def on(self, event, listener=None):
+    def on(self, event, listener=MISSING):
         """Call `listener` at each `event`; without a listener, give a decorator that does so.
 
         Listeners run in the order in which they were added, with as many of the event's arguments
-        as they take. What an `async def` listener starts becomes a task of its own.
+        as they take. What an `async def` listener starts becomes a task of its own, and so does
+        whatever else it returns that can be awaited.
 
         Raises ValueError for an event that does not exist here, TypeError for a listener that
-        cannot be called with the event's arguments.
+        cannot be called with the event's arguments, or would not run: a generator.
         """
-        if listener is None:
+        if listener is MISSING:
             return decorate(self, event, False)
         self.add(event, listener, False)
         return self
 
-    def once(self, event, listener=None):
+    def once(self, event, listener=MISSING):
         """Like `on`, for the next `event` only."""
-        if listener is None:
+        if listener is MISSING:
             return decorate(self, event, True)
         self.add(event, listener, True)
         return self
@@ -252,6 +307,18 @@ cdef class Emitter:
             raise
         except BaseException as error:
             self.listener_failed(error)
+        return 0
+
+    cdef int returned(self, object listener, object result) except -1:
+        """Deal with something that a listener has returned: what can be awaited is."""
+        if has_await(result) or has_next(result) and isawaitable(result):
+            if type(result) is not Farewell:
+                self.listener_started(coroutine_of(listener, result))
+        elif has_next(result) and isinstance(result, (AsyncGenerator, Generator)):
+            self.listener_failed(TypeError(
+                f"listener {listener!r}: expected to be given nothing, or what can be awaited, "
+                f"given a generator, of which nothing has run: {result!r}"
+            ))
         return 0
 
     cdef int drop_once(self, object listener, long code) except -1:

@@ -3,7 +3,7 @@ from types import TracebackType
 from typing import Self
 
 from sockwave.core.phases import Phased
-from sockwave.core.writer import Done
+from sockwave.core.waiter import Done
 
 KINDS: dict[str, int]
 DONE: Done

@@ -13,7 +13,7 @@ from sockwave.core.message cimport payload_of
 from sockwave.core.phases cimport CONNECTED, WE_CLOSE
 
 from sockwave.close import CloseCode, check_close
-from sockwave.core.writer import DONE
+from sockwave.core.waiter import DONE
 
 KINDS = {"text": TEXT, "binary": BINARY}
 

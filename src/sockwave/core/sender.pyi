@@ -1,5 +1,5 @@
 from sockwave.core.receiver import Receiver
-from sockwave.core.writer import Done
+from sockwave.core.waiter import Done
 
 VERSIONS: tuple[str, ...]
 DONE: Done

@@ -12,7 +12,7 @@ from sockwave.core.policy cimport (
 )
 from sockwave.core.tally cimport MAX_BACKLOG
 
-from sockwave.core.writer import DONE
+from sockwave.core.waiter import DONE
 
 cdef enum:
     # As many as can be counted; who sends more pings than that has had no pong for very long.

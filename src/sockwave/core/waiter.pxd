@@ -4,6 +4,9 @@ from sockwave.core.flag cimport flag
 
 cdef class Waiter
 
+cdef class Done:
+    """An awaitable that is done: what `send` gives in the usual case."""
+
 cdef class Bell:
     """Wakes who waits: all those that are told of something in one turn of the loop, by one call
     of the next."""

@@ -1,7 +1,14 @@
 import asyncio
 import contextvars
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Self
+
+class Done(Awaitable[None]):
+    def __await__(self) -> Done: ...  # type: ignore[override]
+    def __iter__(self) -> Done: ...
+    def __next__(self) -> None: ...
+
+DONE: Done
 
 class Bell:
     loop: asyncio.AbstractEventLoop

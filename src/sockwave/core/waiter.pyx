@@ -12,6 +12,22 @@ cdef extern from "Python.h":
     int leave_context "PyContext_Exit" (object context) except -1
 
 
+cdef class Done:
+    """An awaitable that is done: what `send` gives in the usual case."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration
+
+
+DONE = Done()
+
+
 cdef class Bell:
     """Wakes who waits: all those that are told of something in one turn of the loop, by one call
     of the next. Where that call is lost, for want of memory, the engine's next tick does it."""

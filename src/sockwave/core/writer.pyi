@@ -1,12 +1,8 @@
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Self
 
 from sockwave.core.backlog import Backlog
-
-class Done(Awaitable[None]):
-    def __await__(self) -> Done: ...  # type: ignore[override]
-    def __iter__(self) -> Done: ...
-    def __next__(self) -> None: ...
+from sockwave.core.waiter import Done
 
 DONE: Done
 

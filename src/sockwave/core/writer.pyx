@@ -17,6 +17,8 @@ from libc.string cimport memcpy
 from sockwave.core.backlog cimport Row, cut_size
 from sockwave.core.frames cimport MAX_HEADER_SIZE, header_size, write_header
 
+from sockwave.core.waiter import DONE
+
 cdef extern from "fetch.h" nogil:
     void fetch(const void* data, size_t size)
 
@@ -29,22 +31,6 @@ cdef enum:
     COPIED_SIZE = 64
     MAX_VECTORS = 1024          # IOV_MAX: what the kernel takes in one call
     FETCHED_SIZE = 256          # a writer, and what a carrier adds behind it
-
-
-cdef class Done:
-    """An awaitable that is done: what `send` gives in the usual case."""
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        raise StopIteration
-
-
-DONE = Done()
 
 
 cdef class Cork:
