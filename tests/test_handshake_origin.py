@@ -8,6 +8,7 @@ from opening import open_handshake, parse, refuse
 from wire import hixie_headers, upgrade_headers
 
 from sockwave.handshake import read_origin
+from sockwave.options import Options
 
 OWN = "http://example.com"
 VERSIONS = pytest.mark.parametrize("version", [75, 76, 7, 8, 13])
@@ -88,6 +89,29 @@ def test_a_listed_origin_is_accepted_whatever_its_case(
     version: int, policy: Any, origin: str
 ) -> None:
     assert is_accepted(version, origin, policy)
+
+
+@VERSIONS
+@pytest.mark.parametrize("name", ["null", "file://"])
+def test_an_origin_without_a_host_is_accepted_just_where_it_is_listed(
+    version: int, name: str
+) -> None:
+    assert is_accepted(version, name, name)
+    assert is_accepted(version, name, [OWN, name])
+    assert is_accepted(version, name, lambda origin: origin == name)
+    assert not is_accepted(version, name.upper(), name)
+    assert not is_accepted(version, None, name)
+    for policy in (OWN, [None], "same-origin", re.compile(".*"), re.compile("null|file://")):
+        assert not is_accepted(version, name, policy)
+
+
+@VERSIONS
+def test_none_in_the_list_is_a_missing_origin_and_nothing_else(version: int) -> None:
+    for policy in ([None], [OWN, None], {None, OWN}, (None, "null"), iter([OWN, None])):
+        listed = Options(origin=policy).origin
+        assert is_accepted(version, None, listed)
+        for origin in ("", "None", "none", "http://none", "file://"):
+            assert not is_accepted(version, origin, listed)
 
 
 def test_null_is_accepted_when_it_is_listed() -> None:

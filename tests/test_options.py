@@ -372,3 +372,54 @@ def test_a_jitter_is_a_part_of_what_it_varies(value: float) -> None:
 def test_a_jitter_that_is_no_part_raises(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="lifetime_jitter: expected"):
         Limits(lifetime_jitter=value)
+
+
+# ---- origins and proxies -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("origin", "accepted"),
+    [
+        ([None], {None}),
+        ([None, None], {None}),
+        ((None, "HTTP://A:80"), {None, "http://a"}),
+        ({"null", None}, {None, "null"}),
+        ("file://", {"file://"}),
+        (["file://", "null"], {"file://", "null"}),
+        (iter(["http://a", None]), {"http://a", None}),
+    ],
+    ids=repr,
+)
+def test_origins_without_a_host_and_none_at_all_can_be_listed(
+    origin: Any, accepted: set[str | None]
+) -> None:
+    assert Options(origin=origin).origin == frozenset(accepted)
+
+
+@pytest.mark.parametrize(
+    ("origin", "error"),
+    [
+        (None, TypeError),
+        ([None, 7], TypeError),
+        ([None, "*"], ValueError),
+        ([None, "same-origin"], ValueError),
+        (["null", "same-origin"], ValueError),
+        ("NULL", ValueError),
+        ("FILE://", ValueError),
+        ("file:///", ValueError),
+        ("file:///home", ValueError),
+        ("http://", ValueError),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_listed_beside_them_raises(origin: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="origin: expected"):
+        Options(origin=origin)
+
+
+@pytest.mark.parametrize("value", [None, 1, "yes", ["10.0.0.0/8"]])
+def test_whether_a_forwarded_host_is_trusted_is_a_bool(value: Any) -> None:
+    assert Options().trust_forwarded_host is False
+    assert Options(trust_forwarded_host=True).trust_forwarded_host is True
+    with pytest.raises(TypeError, match="trust_forwarded_host: expected bool, given"):
+        Options(trust_forwarded_host=value)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from sockwave.handshake.hook import Handshake
     from sockwave.http import RequestHead
 
-OriginOption: TypeAlias = str | Iterable[str] | re.Pattern[str] | Callable[[str | None], bool]
+OriginOption: TypeAlias = (
+    str | Iterable[str | None] | re.Pattern[str] | Callable[[str | None], bool]
+)
 SubprotocolOption: TypeAlias = (
     str | Iterable[str] | Callable[[list[str], "RequestHead"], str | None] | None
 )
@@ -29,6 +31,10 @@ ENGINES = ("auto", "epoll", "asyncio")
 #: What becomes of a message that would take the backlog past its cap.
 SLOW_POLICIES = ("close", "drop_new", "drop_old", "conflate")
 
+#: Origins without a host. Pages that have nothing in common share one of them, so that they count
+#: only where an application has listed them in so many letters: no pattern matches them.
+LITERAL_ORIGINS = ("null", "file://")
+
 #: The canonical names, the oldest first.
 VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
 
@@ -40,6 +46,9 @@ _VERSION_NAMES = {
     **{f"hybi-{number}": "rfc6455" for number in range(13, 18)},
 }
 
+# What Python can iterate over, and is no list of names.
+_SINGLE = (str, bytes, bytearray, memoryview)
+
 OPTION_NAMES = LIMIT_NAMES | {
     "authorize",
     "compression",
@@ -48,6 +57,7 @@ OPTION_NAMES = LIMIT_NAMES | {
     "proxy_protocol",
     "slow",
     "subprotocol",
+    "trust_forwarded_host",
     "trusted_proxies",
     "version",
 }
@@ -69,12 +79,13 @@ class Options:
         "proxy_protocol",
         "slow",
         "subprotocol",
+        "trust_forwarded_host",
         "trusted_proxies",
         "version",
     )
 
     version: frozenset[str]
-    origin: str | frozenset[str] | re.Pattern[str] | Callable[[str | None], bool]
+    origin: str | frozenset[str | None] | re.Pattern[str] | Callable[[str | None], bool]
     subprotocol: tuple[str, ...] | Callable[[list[str], "RequestHead"], str | None]
     engine: str
     authorize: Authorize | None
@@ -82,6 +93,7 @@ class Options:
     slow: str
     proxy_protocol: Trust
     trusted_proxies: Trust
+    trust_forwarded_host: bool
     limits: Limits
 
     def __init__(
@@ -96,6 +108,7 @@ class Options:
         slow: str = "close",
         proxy_protocol: str | Iterable[str] = (),
         trusted_proxies: str | Iterable[str] = (),
+        trust_forwarded_host: bool = False,
         **limits: Any,
     ) -> None:
         for name in limits:
@@ -110,6 +123,11 @@ class Options:
         self.slow = check_slow(slow)
         self.proxy_protocol = Trust("proxy_protocol", proxy_protocol)
         self.trusted_proxies = Trust("trusted_proxies", trusted_proxies)
+        if not isinstance(trust_forwarded_host, bool):
+            raise TypeError(
+                f"trust_forwarded_host: expected bool, given {type(trust_forwarded_host).__name__}"
+            )
+        self.trust_forwarded_host = trust_forwarded_host
         high_water = limits.get("high_water")
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)
@@ -128,7 +146,7 @@ def _collect_names(option: str, value: object) -> tuple[str, ...]:
     """Return one str or an iterable of str as a tuple; raise TypeError for anything else."""
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, (bytes, bytearray, memoryview)) or not isinstance(value, Iterable):
+    if isinstance(value, _SINGLE) or not isinstance(value, Iterable):
         raise TypeError(f"{option}: expected str or a list of str, given {type(value).__name__}")
     names = tuple(value)
     for name in names:
@@ -175,18 +193,26 @@ def normalize_version(version: str | Iterable[str]) -> frozenset[str]:
 
 def normalize_origin(
     origin: OriginOption,
-) -> str | frozenset[str] | re.Pattern[str] | Callable[[str | None], bool]:
-    """Return "*", "same-origin", a set of origins, a pattern of str, or a callable."""
+) -> str | frozenset[str | None] | re.Pattern[str] | Callable[[str | None], bool]:
+    """Return "*", "same-origin", a set of origins, a pattern of str, or a callable.
+
+    None in the set stands for a request without an Origin header.
+    """
     if isinstance(origin, re.Pattern):
         if not isinstance(origin.pattern, str):
             raise TypeError("origin: expected a pattern of str, given one of bytes")
         return origin
     if callable(origin):
         return _check_plain("origin", origin)
-    names = _collect_names("origin", origin)
-    if names in (("*",), ("same-origin",)):
+    accepted: set[str | None] = set()
+    if isinstance(origin, Iterable) and not isinstance(origin, _SINGLE):
+        origin = tuple(origin)
+        if None in origin:
+            accepted.add(None)
+            origin = tuple(name for name in origin if name is not None)
+    names = () if accepted and not origin else _collect_names("origin", origin)
+    if names in (("*",), ("same-origin",)) and not accepted:
         return names[0]
-    accepted = set()
     for name in names:
         if name in ("*", "same-origin"):
             raise ValueError(f"origin: expected {name!r} alone, given it in a list")
@@ -196,7 +222,7 @@ def normalize_origin(
 
 def _check_origin(origin: str) -> str:
     """Return one origin as browsers write it: scheme and host in lower case, no default port."""
-    if origin == "null":
+    if origin in LITERAL_ORIGINS:
         return origin
     scheme, separator, host = origin.partition("://")
     if (
@@ -207,8 +233,8 @@ def _check_origin(origin: str) -> str:
         or not origin.isascii()
     ):
         raise ValueError(
-            "origin: expected '*', 'same-origin', 'null' or scheme://host[:port] in ASCII, "
-            f"given {origin!r}"
+            "origin: expected '*', 'same-origin', 'null', 'file://' or scheme://host[:port] in "
+            f"ASCII, given {origin!r}"
         )
     return fold_origin(origin)
 

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
-from sockwave.options import Options, fold_origin
+from sockwave.options import LITERAL_ORIGINS, Options, fold_origin
 
 if TYPE_CHECKING:
     from sockwave.http import RequestHead
@@ -40,11 +40,16 @@ def check_origin(
 def judge_origin(origin: str | None, options: Options, secure: bool, host: str) -> None:
     """Refuse a stranger with 403; `host` is what the client has asked for."""
     if options.origin != "*" and not is_accepted(origin, options.origin, secure, host):
+        if origin is None:
+            raise Refused(403, "without an Origin header nobody may connect here\n")
         raise Refused(403, "this origin may not connect\n")
 
 
 def is_accepted(origin: str | None, policy: object, secure: bool, host: str) -> bool:
-    """Tell whether `policy` accepts `origin`; only a callable is asked about a missing one."""
+    """Tell whether `policy` accepts `origin`.
+
+    One that is missing is accepted by nothing but a callable, and a list that has None in it.
+    """
     if callable(policy):
         accepted = policy(origin)
         if not isinstance(accepted, bool):
@@ -52,11 +57,15 @@ def is_accepted(origin: str | None, policy: object, secure: bool, host: str) -> 
                 f"origin: expected the function to return bool, given {type(accepted).__name__}"
             )
         return accepted
-    if origin is None:
-        return False
-    folded = fold_origin(origin)
+    if origin is None or (folded := fold_origin(origin)) in LITERAL_ORIGINS:
+        return isinstance(policy, frozenset) and origin in policy
     if policy == "same-origin":
-        return folded == fold_origin(f"{'https' if secure else 'http'}://{host}")
+        return folded == own_origin(secure, host)
     if isinstance(policy, re.Pattern):
         return policy.fullmatch(folded) is not None
     return isinstance(policy, frozenset) and folded in policy
+
+
+def own_origin(secure: bool, host: str) -> str:
+    """Return the origin of this server's own pages, which "same-origin" accepts."""
+    return fold_origin(f"{'https' if secure else 'http'}://{host}")
