@@ -334,3 +334,13 @@ def answer_76(key1: str, key2: str, key3: bytes) -> bytes:
         numbers.append(digits // key.count(" "))
     packed = b"".join(number.to_bytes(4, "big") for number in numbers)
     return hashlib.md5(packed + key3).digest()
+
+
+def crc32c(data: bytes) -> int:
+    """Compute the checksum of RFC 9260, appendix A, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 * (crc & 1))
+    return crc ^ 0xFFFFFFFF

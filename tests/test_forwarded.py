@@ -15,8 +15,8 @@ PEER = Client(("10.0.0.1", 5000), False)
 BEHIND = "192.0.2.7"
 
 
-def find(*pairs: tuple[str, str], peer: Client = PEER) -> Client:
-    return find_client(sockwave.Headers(pairs), peer, TRUST)
+def find(*pairs: tuple[str, str], peer: Client = PEER, trusts_host: bool = True) -> Client:
+    return find_client(sockwave.Headers(pairs), peer, TRUST, trusts_host=trusts_host)
 
 
 def forwarded(value: str) -> Client:
@@ -228,6 +228,91 @@ def test_without_proto_the_last_leg_decides() -> None:
     assert find(("X-Forwarded-For", BEHIND), peer=peer).is_secure
 
 
+# ---- the host and the port ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("X-Forwarded-Host", "other.example")],
+        [("X-Forwarded-For", BEHIND), ("X-Forwarded-Host", "other.example")],
+        [("X-Forwarded-For", BEHIND), ("X-Forwarded-Host", "a b")],
+        [("Forwarded", f"for={BEHIND};host=other.example")],
+        [("Forwarded", f'for={BEHIND};host="a b"')],
+    ],
+)
+def test_a_host_that_is_not_trusted_is_not_looked_at(pairs: list[tuple[str, str]]) -> None:
+    assert find(("Host", "example.com"), *pairs, trusts_host=False).host is None
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "port", "found"),
+    [
+        ("http", "example.com", "8080", "example.com:8080"),
+        ("http", "example.com", "80", "example.com"),
+        ("http", "example.com", "443", "example.com:443"),
+        ("https", "example.com", "443", "example.com"),
+        ("https", "example.com", "80", "example.com:80"),
+        ("https", "example.com", "65535", "example.com:65535"),
+        ("https", "example.com", "1", "example.com:1"),
+        ("https", "example.com:8000", "443", "example.com"),
+        ("https", "example.com:8000", "8443", "example.com:8443"),
+        ("https", "example.com:", "8443", "example.com:8443"),
+        ("https", "[2001:db8::1]", "8443", "[2001:db8::1]:8443"),
+        ("https", "[2001:db8::1]:80", "8443", "[2001:db8::1]:8443"),
+        ("https", "[2001:db8::1]:80", "443", "[2001:db8::1]"),
+    ],
+)
+@pytest.mark.parametrize("trusts_host", [False, True])
+def test_the_port_takes_the_place_of_the_one_of_the_host(
+    scheme: str, host: str, port: str, found: str, trusts_host: bool
+) -> None:
+    pairs = [("X-Forwarded-For", BEHIND), ("X-Forwarded-Proto", scheme), ("X-Forwarded-Port", port)]
+    expected = Client((BEHIND, 0), scheme == "https", found)
+    assert find(("Host", host), *pairs, trusts_host=trusts_host) == expected
+    assert find(("Host", "inner"), ("X-Forwarded-Host", host), *pairs) == expected
+
+
+def test_the_port_is_read_without_the_other_headers_and_beside_the_standard_one() -> None:
+    pairs = ("Host", "example.com"), ("X-Forwarded-Port", "8443")
+    assert find(*pairs) == Client(PEER.address, False, "example.com:8443")
+    told = find(*pairs, ("Forwarded", f"for={BEHIND};proto=https"))
+    assert told == Client((BEHIND, 0), True, "example.com:8443")
+    both = [("X-Forwarded-For", BEHIND), ("X-Forwarded-Proto", "https")]
+    assert find(*pairs, *both, ("Forwarded", f"for={BEHIND};proto=https")) == told
+    assert find(("X-Forwarded-Port", "8443")).host is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ports", "port"),
+    [
+        ("192.0.2.7, 10.0.0.2", "8443, 8080", 8443),
+        ("192.0.2.7, 10.0.0.2", "8443", 8443),
+        ("1.1.1.1, 192.0.2.7", "nonsense, 8080", 8080),
+        ("192.0.2.7", "8443, 8080", 8080),
+        ("", "8443, 8080", 8080),
+    ],
+)
+def test_the_port_goes_with_the_hop_that_is_the_client(nodes: str, ports: str, port: int) -> None:
+    for lines in ([ports], ports.split(", ")):
+        pairs = [("X-Forwarded-Port", line) for line in lines]
+        if nodes:
+            pairs.append(("X-Forwarded-For", nodes))
+        assert find(("Host", "a"), *pairs).host == f"a:{port}"
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [",", "0", "65536", "100000", "080", "+80", "-1", "8_0", "80a", "a", "80,", "80, a", "\xb2"],
+)
+def test_a_port_that_is_none_is_refused(ports: str) -> None:
+    with pytest.raises(sockwave.Refused) as caught:
+        find(("Host", "a"), ("X-Forwarded-For", BEHIND), ("X-Forwarded-Port", ports))
+    assert caught.value.status == 400
+    stranger = Client(("192.0.2.1", 1), False)
+    assert find(("Host", "a"), ("X-Forwarded-Port", ports), peer=stranger) == stranger
+
+
 # ---- the options ---------------------------------------------------------------------------------
 
 
@@ -326,7 +411,9 @@ async def test_a_handshake_with_a_malformed_header_gets_400(start_server: StartS
 async def test_same_origin_is_that_of_the_outermost_proxy(
     start_server: StartServer, origin: str, status: int
 ) -> None:
-    server = await start_server(trusted_proxies="127.0.0.1", origin="same-origin")
+    server = await start_server(
+        trusted_proxies="127.0.0.1", trust_forwarded_host=True, origin="same-origin"
+    )
     wire = await Wire.open(server.addresses[0])
     headers = {"Host": "inner.internal", "Origin": origin}
     headers |= {"Forwarded": f"for={BEHIND};proto=https;host=example.com"}
@@ -337,7 +424,7 @@ async def test_same_origin_is_that_of_the_outermost_proxy(
 async def test_a_draft_75_client_is_told_the_location_that_it_knows(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(trusted_proxies="127.0.0.1")
+    server = await start_server(trusted_proxies="127.0.0.1", trust_forwarded_host=True)
     wire = await Wire.open(server.addresses[0])
     headers = {"Upgrade": "WebSocket", "Connection": "Upgrade", "Origin": "https://example.com"}
     headers |= {"Host": "inner", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "example.com"}
@@ -345,6 +432,53 @@ async def test_a_draft_75_client_is_told_the_location_that_it_knows(
     head = await wire.receive_head()
     assert head.status == 101
     assert head.headers["websocket-location"] == "wss://example.com/chat"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://example.com:8443", 101),
+        ("https://example.com", 403),
+        ("http://example.com:8443", 403),
+        ("https://forged.example:8443", 403),
+    ],
+)
+async def test_same_origin_has_the_forwarded_port_and_no_host_that_is_not_trusted(
+    start_server: StartServer, origin: str, status: int
+) -> None:
+    server = await start_server(trusted_proxies="127.0.0.1", origin="same-origin")
+    wire = await Wire.open(server.addresses[0])
+    headers = {
+        "Origin": origin,
+        "X-Forwarded-For": BEHIND,
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "forged.example",
+        "X-Forwarded-Port": "8443",
+    }
+    wire.write(build_request(upgrade_headers() | headers))
+    assert (await wire.receive_head()).status == status
+
+
+@pytest.mark.parametrize(("proto", "is_secure"), [("https", True), ("http", False), (None, False)])
+async def test_connections_and_requests_know_whether_the_client_came_by_tls(
+    start_server: StartServer, proto: str | None, is_secure: bool
+) -> None:
+    server = await start_server(trusted_proxies="127.0.0.1")
+    seen: list[bool] = []
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        seen.append(req.is_secure)
+        res.end()
+
+    pairs = [("X-Forwarded-Proto", proto)] if proto else []
+    conn = await connect(server, *pairs)
+    assert conn.is_secure is is_secure
+    assert conn.tls is None
+    wire = await Wire.open(server.addresses[0])
+    wire.write(build_request([("Host", "x"), *pairs]))
+    assert (await wire.receive_head()).status == 200
+    assert seen == [is_secure]
 
 
 @pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from sockwave import log
-from sockwave.log import LINE_COUNT, PERIOD_S, PeerLog, escape
+from sockwave.log import LINE_COUNT, PERIOD_S, TEXT_SIZE, Detail, PeerLog, escape, quote
 
 
 class Lines(logging.Handler):
@@ -53,6 +53,58 @@ def test_nothing_of_a_peer_leaves_the_line_or_steers_a_terminal(text: object, es
     assert escape(text) == escaped
     assert escape(text).isprintable()
     assert escape(text).isascii()
+
+
+@pytest.mark.parametrize("text", ["a" * TEXT_SIZE, "\x1b" * TEXT_SIZE, "'\"" * (TEXT_SIZE // 2)])
+def test_a_long_text_is_cut(text: str) -> None:
+    assert escape(text + "b") == escape(text) + "..."
+    assert quote(text + "b") == quote(text) + "..."
+    assert "b" not in quote(text + "b").replace("\\x1b", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("", "''"),
+        ("http://a", "'http://a'"),
+        ("a'b", '"a\'b"'),
+        ("a'\"b", r"""'a\'"b'"""),
+        ("\r\n\x1b\x7f\x85\u202e\udc80\\", r"'\r\n\x1b\x7f\x85\u202e\udc80\\'"),
+    ],
+)
+def test_a_quoted_text_cannot_end_its_quotes(text: str, quoted: str) -> None:
+    assert quote(text) == quoted
+
+
+class Told(Detail):
+    """A detail that is counted when it is written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.count = 0
+
+    def __str__(self) -> str:
+        self.count += 1
+        return self.text
+
+
+def test_a_detail_is_written_for_lines_that_are_logged_alone(
+    logged: tuple[PeerLog, logging.Logger, list[str]],
+) -> None:
+    peers, _, lines = logged
+    detail = Told(r"said 'a\n'")
+    for _ in range(LINE_COUNT + 5):
+        peers.info("%s %s", Peer(), detail)
+    assert lines == [r"192.0.2.1:80 said 'a\n'"] * LINE_COUNT
+    assert detail.count == LINE_COUNT
+    # One that is wrong cannot break the line either.
+    peers.info("%s: %s", Peer(), Told("a\nb\x1b"))
+    assert lines[-1] == r"192.0.2.1:80: a\nb\x1b"
+    quiet = PeerLog(logging.Logger("peers", logging.WARNING))
+    assert peers.is_on(logging.INFO)
+    assert not quiet.is_on(logging.INFO)
+    quiet.info("%s, %s", Peer(), detail)
+    assert detail.count == LINE_COUNT
 
 
 def test_each_argument_is_escaped(logged: tuple[PeerLog, logging.Logger, list[str]]) -> None:

@@ -1,6 +1,7 @@
 """The requests that are answered at a glance: never one that would be judged otherwise."""
 
 import asyncio
+import logging
 import re
 from typing import Any
 
@@ -15,6 +16,7 @@ from sockwave.core.plain import is_plain, write_answer
 from sockwave.handshake import Handshake
 from sockwave.http import RequestHead, parse_head
 from sockwave.limits import Limits
+from sockwave.log import peers
 
 PLAIN = build_request(upgrade_headers())
 BROWSER = build_request(
@@ -35,6 +37,7 @@ BROWSER = build_request(
 )
 
 # Of a refusal.
+CLIENT = re.compile(r"127\.0\.0\.1:\d+")
 DATE = re.compile(rb"Date: .*\r\n")
 
 # What a request may be made of, line by line: mostly as it should be.
@@ -177,7 +180,18 @@ def test_a_key_of_another_size_is_no_key(size: int) -> None:
         b"Sec-WebSocket-Protocol: no token\r\n",
     ],
 )
-@pytest.mark.parametrize("raw", [PLAIN, BROWSER], ids=["plain", "browser"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        PLAIN,
+        BROWSER,
+        *(
+            BROWSER.replace(b"Origin: https://example.com", b"Origin: " + origin)
+            for origin in (b"null", b"file://", b"", b"HTTP://Example.com:8080", b"http://a")
+        ),
+    ],
+    ids=["plain", "browser", "null", "file", "empty", "same", "listed"],
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -186,12 +200,22 @@ def test_a_key_of_another_size_is_no_key(size: int) -> None:
         {"origin": "https://example.com"},
         {"origin": ["http://a", "http://b"], "subprotocol": ["mqtt", "chat"]},
         {"origin": "same-origin"},
+        {"origin": [None, "https://a"]},
+        {"origin": ["null", "file://"]},
+        {"origin": re.compile("https://.*")},
         {"version": "hybi-08"},
     ],
 )
 async def test_a_plain_request_is_answered_as_one_that_is_looked_at(
-    raw: bytes, line: bytes, options: dict[str, Any], start_server: StartServer
+    raw: bytes,
+    line: bytes,
+    options: dict[str, Any],
+    start_server: StartServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(peers, "_periods", {})
+    caplog.set_level(logging.INFO, "sockwave.peers")
     server = await start_server(**options)
     raw = raw[:-2] + line + b"\r\n"
     assert is_plain(raw)
@@ -207,6 +231,10 @@ async def test_a_plain_request_is_answered_as_one_that_is_looked_at(
         await wait_until(lambda: not server.connections)
         server.on("handshake", handshakes.append)
     assert answers[0] == answers[1]
+    # Who is refused is told so in the same words, and so is the operator.
+    told = [CLIENT.sub("", record.getMessage()) for record in caplog.records]
+    assert told == [] if head.status == 101 else len(told) == 2
+    assert len(set(told)) == (head.status != 101)
     assert [request.raw for request in requests] == 2 * len(handshakes) * [raw]
     assert len(handshakes) == (head.status == 101)
 

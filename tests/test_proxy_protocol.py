@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from certificates import server_context
 from conftest import ErrorLog, StartServer, echo
+from test_handshake_origin import ask
 from test_proxy_header import BLOCK4, BLOCK6, TCP6, UNIX, UNSPEC, v2
+from test_proxy_tlv import BY_TLS, CIPHER, VERSION, ssl_tlv, tlv, with_crc
 from tls_wire import TlsWire
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
@@ -59,7 +61,7 @@ async def expect_echo(wire: Wire) -> None:
         (V1, CLIENT),
         (b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n", ("2001:db8::7", 4711)),
         (v2(BLOCK4), CLIENT),
-        (v2(BLOCK4 + b"\x03\x00\x04\0\0\0\0"), CLIENT),
+        (with_crc(BLOCK4 + tlv(0x04, b"padding")), CLIENT),
         (v2(BLOCK6, family=TCP6), ("2001:db8::7", 4711)),
         (v2(bytes(216), family=UNIX), ""),
     ],
@@ -147,8 +149,11 @@ async def test_a_header_that_comes_byte_by_byte_is_put_together(
         b"PROXY " + b"x" * 101,
         v2(BLOCK4, command=0x22),
         v2(BLOCK4[:-1]) + REQUEST,
+        with_crc(BLOCK4 + ssl_tlv(), add=1) + REQUEST,
+        v2(BLOCK4 + ssl_tlv() + ssl_tlv(0)) + REQUEST,
+        v2(BLOCK4 + ssl_tlv()[:-1]) + REQUEST,
     ],
-    ids=["request", "client-hello", "v1", "too-long", "v2-command", "v2-length"],
+    ids=["http", "tls", "v1", "too-long", "v2-command", "v2-length", "crc", "twice", "cut-tlv"],
 )
 async def test_what_is_no_header_ends_the_connection_at_once(
     start_proxied: StartProxied,
@@ -296,6 +301,114 @@ async def test_a_client_that_ends_within_its_header_is_forgotten(
     wire.write(V1[:10])
     wire.write_eof()
     await wire.receive_end()
+
+
+ABOUT_TLS = tlv(0x01, b"http/1.1") + tlv(0x02, b"chat.example")
+BY_TLS_V2 = with_crc(BLOCK4 + ABOUT_TLS + ssl_tlv(BY_TLS, VERSION, CIPHER))
+
+
+@pytest.mark.parametrize(
+    ("header", "is_secure"),
+    [
+        (BY_TLS_V2, True),
+        (v2(BLOCK4 + ssl_tlv()), True),
+        (v2(BLOCK6 + ssl_tlv(), family=TCP6), True),
+        (v2(bytes(216) + ssl_tlv(), family=UNIX), True),
+        (v2(BLOCK4 + ssl_tlv(0)), False),
+        (v2(BLOCK4 + ABOUT_TLS), False),
+        (v2(BLOCK4 + ssl_tlv(), command=0x20), False),
+        (V1, False),
+    ],
+    ids=["all", "4", "6", "unix", "no-tls", "not-told", "local", "v1"],
+)
+@pytest.mark.parametrize("version", [75, 76, 7, 8, 13])
+@pytest.mark.parametrize("way", ["fast", "slow"])
+async def test_same_origin_has_the_scheme_by_which_the_client_came_to_the_proxy(
+    start_proxied: StartProxied, header: bytes, is_secure: bool, version: int, way: str
+) -> None:
+    server = await start_proxied(origin="same-origin")
+    accepted = keep_connections(server)
+    if way == "slow":
+        server.on("handshake", lambda: None)
+    for secure in (False, True):
+        origin = f"http{'s' * secure}://example.com"
+        wire = await Wire.open(server.addresses[0])
+        wire.write(header + build_request(ask(version, origin)) + KEY3 * (version == 76))
+        head = await wire.receive_head()
+        assert head.status == (101 if secure == is_secure else 403)
+        if version > 70 and head.status == 101:
+            name = "sec-websocket-location" if version == 76 else "websocket-location"
+            assert head.headers[name] == f"ws{'s' * secure}://example.com/"
+    assert [conn.is_secure for conn in accepted] == [is_secure]
+
+
+async def test_what_a_proxy_tells_of_its_tls_is_shown_until_the_client_has_gone(
+    start_proxied: StartProxied,
+) -> None:
+    server = await start_proxied()
+    ended: list[Any] = []
+    accepted = keep_connections(server)
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        conn.on("close", lambda: ended.append(conn.tls))
+
+    for header in (BY_TLS_V2, v2(BLOCK4 + ssl_tlv()), v2(BLOCK4)):
+        wire = await Wire.open(server.addresses[0])
+        wire.write(header + REQUEST)
+        await expect_echo(wire)
+    told = [conn.tls for conn in accepted]
+    assert told == [
+        sockwave.Security("TLSv1.3", "TLS_AES_256_GCM_SHA384", "http/1.1", None, "chat.example"),
+        sockwave.Security("", "", None, None),
+        None,
+    ]
+    await Wire.close_all()
+    await wait_until(lambda: not server.connections)
+    assert sorted(map(str, ended)) == sorted(map(str, told))
+    assert not server._host.admission.told
+
+
+async def test_requests_know_that_their_client_came_to_the_proxy_by_tls(
+    start_proxied: StartProxied,
+) -> None:
+    server = await start_proxied()
+    seen: list[bool] = []
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        seen.append(req.is_secure)
+        res.end()
+
+    for header in (v2(BLOCK4 + ssl_tlv()), v2(BLOCK4)):
+        wire = await Wire.open(server.addresses[0])
+        wire.write(header + build_request({"Host": "x"}))
+        assert (await wire.receive_head()).status == 200
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize("client", [0, BY_TLS])
+async def test_tls_that_goes_through_the_proxy_is_shown_as_it_is(
+    start_proxied: StartProxied, client: int
+) -> None:
+    server = await start_proxied(tls=True, origin="same-origin")
+    accepted = keep_connections(server)
+    wire = await Wire.open(server.addresses[0])
+    peer = TlsWire(wire)
+    wire.write(v2(BLOCK4 + ssl_tlv(client, tlv(0x21, b"SSLv2"))) + peer.first_flight())
+    await peer.shake_hands()
+    peer.write(build_request(ask(13, "https://example.com")))
+    assert (await peer.receive_head()).status == 101
+    assert accepted[0].is_secure
+    assert accepted[0].tls is not None
+    assert accepted[0].tls.version.startswith("TLSv1")
+
+
+async def test_a_stranger_cannot_say_that_it_came_by_tls(start_proxied: StartProxied) -> None:
+    server = await start_proxied(proxy_protocol="10.0.0.0/8")
+    wire = await Wire.open(server.addresses[0])
+    wire.write(BY_TLS_V2 + REQUEST)
+    assert (await wire.receive_head()).status == 400
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -18,6 +18,7 @@ from sockwave.http.serialize import serialize_response
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import peers
 from sockwave.options import Options
+from sockwave.security import Security
 
 if TYPE_CHECKING:
     from sockwave.host import Host
@@ -88,8 +89,10 @@ class Admission(Entrance):
         # Only where they are counted.
         self._networks: dict[Carrier, Network] = {}
         self._counts: dict[Network, int] = {}
-        if limits.max_connections_per_address is not None:
-            engine.when_departed = self._forget_address
+        #: What proxies have told of the TLS of their clients, who are still connected.
+        self.told: dict[Carrier, Security] = {}
+        if limits.max_connections_per_address is not None or options.proxy_protocol:
+            engine.when_departed = self._forget
 
     # ---- at accept
 
@@ -135,6 +138,15 @@ class Admission(Entrance):
             )
         self._counts[network] = count + 1
         self._networks[carrier] = network
+
+    def note_security(self, carrier: Carrier, facts: Security) -> None:
+        """Keep what a proxy has told of a connection's TLS, until it has gone."""
+        self.told[carrier] = facts
+
+    def _forget(self, carrier: Carrier) -> None:
+        """Count a connection no more, and forget what was told of it."""
+        self.told.pop(carrier, None)
+        self._forget_address(carrier)
 
     def _forget_address(self, carrier: Carrier) -> None:
         """Count a connection no more."""

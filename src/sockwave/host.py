@@ -20,13 +20,17 @@ from sockwave.core.tally import Tally
 from sockwave.engine import Engine
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.functions import generates
+from sockwave.handshake.refusal import Refusal
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
 from sockwave.limits import Limits, OverLimit
+from sockwave.log import peers
 from sockwave.memory import Guest, MemoryWatch
 from sockwave.opening import Opening
 from sockwave.options import Options
 from sockwave.preamble import Preamble
+from sockwave.proxy_tlv import Facts
+from sockwave.security import Security
 from sockwave.stream import Stream
 
 logger = logging.getLogger("sockwave")
@@ -88,9 +92,11 @@ class Host(Emitter):
         else:
             self.meet(carrier)
 
-    def _introduced(self, arrival: Arrival) -> None:
+    def _introduced(self, arrival: Arrival, facts: Facts) -> None:
         """Take note of whom a proxy has brought."""
         carrier = arrival.carrier
+        if facts.is_secure:
+            self.admission.note_security(carrier, Security.told(facts))
         try:
             if not self.options.trusted_proxies.covers(carrier.remote_address):
                 self.admission.count_address(carrier, carrier.remote_address)
@@ -118,7 +124,14 @@ class Host(Emitter):
         """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
         peer = Client(carrier.remote_address, carrier.is_secure)
         proxies = self.options.trusted_proxies
-        return find_client(head.headers, peer, proxies) if proxies else peer
+        if not proxies:
+            return peer
+        trusts_host = self.options.trust_forwarded_host
+        return find_client(head.headers, peer, proxies, trusts_host=trusts_host)
+
+    def security_of(self, carrier: Carrier) -> Security | None:
+        """Give what a proxy has told of the TLS that it has ended; None where it has not."""
+        return self.admission.told.get(carrier)
 
     def complain(self, error: BaseException, carrier: Carrier | None) -> None:
         """Deal with what a receiver raised; its carrier is dropped."""
@@ -130,10 +143,25 @@ class Host(Emitter):
         previous, self._answering = self._answering, response
         try:
             if not self.emit_event("request", request, response):
+                if _has_lost_upgrade(request) and peers.is_on(logging.INFO):
+                    self.log_lost_upgrade(request)
                 response.write_head(426, UPGRADE_HEADERS)
                 response.end("this is a WebSocket server: expected a request to upgrade\n")
         finally:
             self._answering = previous
+
+    def log_lost_upgrade(self, request: Request) -> None:
+        """Tell the operator of a handshake that has lost its Upgrade header on the way."""
+        refused = Refused(426, "no Upgrade: websocket, which a proxy may have taken out")
+        detail = Refusal(
+            refused,
+            request,
+            self.options,
+            version=None,
+            secure=request.is_secure,
+            host=None,
+        )
+        peers.info("the handshake of %s is refused with 426: %s", request, detail)
 
     def handle_upgrade(self, connection: HttpConnection, head: RequestHead, rest: bytes) -> None:
         """Let a request become a WebSocket connection."""
@@ -234,6 +262,12 @@ class Host(Emitter):
             connection.close(CloseCode.INTERNAL_ERROR)
             raise
         connection.close()
+
+
+def _has_lost_upgrade(request: Request) -> bool:
+    """Tell whether a request that does not upgrade was made to."""
+    headers = request.headers
+    return "sec-websocket-key" in headers or "sec-websocket-key1" in headers
 
 
 def _may_handle(handler: object) -> bool:

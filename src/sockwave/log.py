@@ -11,10 +11,30 @@ from sockwave.address import Address, spell
 LINE_COUNT = 10
 PERIOD_S = 10.0
 
+# Of a text of a peer's, so many characters: a header block has room for a page of them.
+TEXT_SIZE = 256
+
 
 def escape(text: object) -> str:
-    """Give a text in printable ASCII: no line break, no escape sequence of a terminal."""
-    return str(text).encode("unicode_escape").decode("ascii")
+    """Give a text in printable ASCII, without line breaks or escapes; one that is long is cut."""
+    found = str(text)
+    escaped = found[:TEXT_SIZE].encode("unicode_escape").decode("ascii")
+    return escaped if len(found) <= TEXT_SIZE else f"{escaped}..."
+
+
+def quote(text: str) -> str:
+    """Give a text in the same way, in quotes that it cannot end itself."""
+    return ascii(text[:TEXT_SIZE]) + ("" if len(text) <= TEXT_SIZE else "...")
+
+
+class Detail:
+    """An argument of a line that is written out only where the line is logged.
+
+    Its `__str__` gives printable ASCII: what is a peer's in it has gone through `escape` or
+    `quote`.
+    """
+
+    __slots__ = ()
 
 
 class HasPeer(Protocol):
@@ -42,6 +62,14 @@ class PeerLog:
         """Log a format with the address of a peer, which is its first argument, and with others."""
         self._log(logging.WARNING, line, peer, arguments)
 
+    def info(self, line: str, peer: HasPeer, *arguments: object) -> None:
+        """Log in the same way what is nobody's fault here, and what an operator may look for."""
+        self._log(logging.INFO, line, peer, arguments)
+
+    def is_on(self, level: int) -> bool:
+        """Tell whether lines of this level are logged at all."""
+        return self._logger.isEnabledFor(level)
+
     def debug(self, line: str, peer: HasPeer, *arguments: object) -> None:
         """Log in the same way what only matters to who looks for it."""
         self._log(logging.DEBUG, line, peer, arguments)
@@ -58,11 +86,16 @@ class PeerLog:
             return
         self._periods[kind] = (begun, passed_count + 1, 0)
         line = f"{kind} (and {dropped_count} more such lines)" if dropped_count else kind
-        escaped = (
-            argument if isinstance(argument, (int, float)) else escape(argument)
-            for argument in (spell(peer.remote_address), *arguments)
-        )
+        escaped = map(_write, (spell(peer.remote_address), *arguments))
         self._logger.log(level, line, *escaped, stacklevel=3)
+
+
+def _write(argument: object) -> object:
+    """Give an argument as it may stand in a line."""
+    if isinstance(argument, Detail):
+        text = str(argument)
+        return text if text.isascii() and text.isprintable() else escape(text)
+    return argument if isinstance(argument, (int, float)) else escape(argument)
 
 
 #: For all that a peer can bring about; what the application does wrong is logged in full.

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -9,8 +10,11 @@ from sockwave import deflate, handshake
 from sockwave.core.carrier import Carrier
 from sockwave.core.connection import Connection
 from sockwave.errors import Refused
+from sockwave.handshake.refusal import Refusal
 from sockwave.http import RequestHead, serialize_response
+from sockwave.http.forwarded import Client
 from sockwave.limits import OverLimit
+from sockwave.log import peers
 from sockwave.states import ReadyState
 
 if TYPE_CHECKING:
@@ -41,11 +45,16 @@ class Opening:
     )
 
     connection: Connection
+    #: None until they have been told.
+    client: Client | None
+    version: str | None
 
     def __init__(self, host: "Host", carrier: Carrier, head: RequestHead) -> None:
         self.host = host
         self.carrier = carrier
         self.head = head
+        self.client = None
+        self.version = None
         self.key3: bytes | None = None
         self.subprotocol: str | None = None
         self.agreement: deflate.Agreement | None = None
@@ -59,13 +68,12 @@ class Opening:
             if client.address != self.carrier.remote_address:
                 self.carrier.claim_address(*(client.address or ("", 0)))
                 self.host.admission.count_address(self.carrier, client.address)
-            self.version = handshake.identify(self.head, options)
-            handshake.check(
-                self.head, self.version, options, secure=client.is_secure, host=client.host
-            )
+            self.carrier.is_secure = client.is_secure
+            self.version = version = handshake.identify(self.head, options)
+            handshake.check(self.head, version, options, secure=client.is_secure, host=client.host)
             self.subprotocol = handshake.choose_subprotocol(self.head, options)
             # RFC 7692 is about the frames of RFC 6455; no client of the drafts offers it.
-            if options.compression is not None and self.version == "rfc6455":
+            if options.compression is not None and version == "rfc6455":
                 offers = self.head.headers.get_all("sec-websocket-extensions")
                 self.agreement = deflate.negotiate(offers, options.compression)
         except Refused as refused:
@@ -74,10 +82,10 @@ class Opening:
         except Exception as error:  # the application's own: an origin or subprotocol function
             self.fail(error, None)
             return
-        self.connection = Connection(self.host.hub, self.carrier, self.version, self.head.raw)
+        self.connection = Connection(self.host.hub, self.carrier, version, self.head.raw)
         self.host.openings.add(self)
         self.connection._begin(self, rest)
-        if self.version == "draft76":
+        if version == "draft76":
             self.host.admission.await_peer(self.carrier, self)
             self.connection._enter(ReadyState.WAITING)
             self.more_received()
@@ -96,13 +104,15 @@ class Opening:
         if hooks:
             self.carrier.pause_reading()
             self.host.admission.await_decision(self.carrier)
-            offer = handshake.Handshake(self.head, self.connection, self.version, self.subprotocol)
+            version = self.connection.version
+            offer = handshake.Handshake(self.head, self.connection, version, self.subprotocol)
             self.task = self.host.loop.create_task(self.ask(hooks, offer))
         else:
             self.accept(())
 
     async def ask(self, hooks: list[Hook], offer: handshake.Handshake) -> None:
         """Let each hook see the handshake, in their order."""
+        hook: object = None
         try:
             for hook, count in hooks:
                 verdict = hook(*(offer,)[:count])
@@ -115,7 +125,7 @@ class Opening:
                         f"a handshake hook: expected True, False or None, given {verdict!r}"
                     )
         except Refused as refused:
-            self.refuse(refused)
+            self.refuse(refused, hook)
         except Exception as error:
             self.fail(error, self.connection)
         except BaseException:
@@ -139,26 +149,50 @@ class Opening:
         if self.agreement is not None:
             headers = (("Sec-WebSocket-Extensions", self.agreement.answer), *headers)
             self.connection._compress(self.agreement)
+        client = self.client
+        assert client is not None
         answer = handshake.answer(
             self.head,
-            self.version,
+            self.connection.version,
             self.host.options,
             key3=self.key3,
-            secure=self.client.is_secure,
-            host=self.client.host,
+            secure=client.is_secure,
+            host=client.host,
             subprotocol=self.subprotocol,
             extra_headers=headers,
         )
         self.host.openings.discard(self)
         self.connection._open(answer, self.subprotocol)
 
-    def refuse(self, refused: Refused) -> None:
-        """Answer with another status; what came behind the request is never read."""
+    def refuse(self, refused: Refused, hook: object = None) -> None:
+        """Answer with another status; what came behind the request is never read.
+
+        `hook` is the function of the application's that asks for it, if one does.
+        """
+        is_answered = not self.carrier.is_closing
         self.host.admission.settle(self.carrier)
         if isinstance(refused, OverLimit):
             self.host.tally.count(refused.limit)
         self.carrier.write(serialize_response(refused.status, refused.headers, refused.body))
         self.carrier.close()
+        if is_answered and peers.is_on(logging.INFO):
+            self.log(refused, hook)
+
+    def log(self, refused: Refused, hook: object) -> None:
+        """Tell the operator why: the client is told little, and its page is told nothing."""
+        client = self.client
+        detail = Refusal(
+            refused,
+            self.head,
+            self.host.options,
+            version=self.version,
+            secure=self.carrier.is_secure,
+            host=None if client is None else client.host,
+            hook=hook,
+        )
+        # The status belongs to the format: who floods with one kind hides no other.
+        who = "the handshake of %s is refused" if hook is None else "the application refuses %s"
+        peers.info(f"{who} with {refused.status}: %s", self.carrier, detail)
 
     def dismiss(self, refused: OverLimit) -> None:
         """Make room for somebody else's handshake, while the last eight bytes do not come."""

@@ -6,6 +6,7 @@ from sockwave.core.carrier import Carrier
 from sockwave.core.receiver import Receiver
 from sockwave.log import peers
 from sockwave.proxy_header import parse_proxy_header
+from sockwave.proxy_tlv import Facts
 
 
 class Preamble(Receiver):
@@ -16,7 +17,9 @@ class Preamble(Receiver):
 
     __slots__ = ("_carrier", "_input", "_next", "_when_read")
 
-    def __init__(self, carrier: Carrier, receiver: Receiver, when_read: Callable[[], None]) -> None:
+    def __init__(
+        self, carrier: Carrier, receiver: Receiver, when_read: Callable[[Facts], None]
+    ) -> None:
         self._carrier = carrier
         self._next = receiver
         self._when_read = when_read
@@ -50,7 +53,10 @@ class Preamble(Receiver):
         carrier.receiver = self._next
         if header.source is not None:
             carrier.claim_address(*header.source)
-        self._when_read()
+        # Of its own TLS alone: what goes through the proxy under TLS is none of that.
+        if header.facts.is_secure:
+            carrier.is_secure = True
+        self._when_read(header.facts)
         return rest
 
     def eof_received(self) -> None:

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from sockwave.address import parse_address
+from sockwave.proxy_tlv import NOTHING, Facts, read_facts
 
 # 2.1: "a 107-byte buffer is always enough to store all the line".
 MAX_V1_SIZE = 107
@@ -33,6 +34,8 @@ class ProxyHeader:
     #: The client; None where the proxy speaks for itself or does not know: the peer is the peer.
     #: A client of a Unix socket has no host: "".
     source: tuple[str, int] | None
+    #: What else it tells of the client's connection: version 2 alone can.
+    facts: Facts = NOTHING
 
 
 def parse_proxy_header(data: bytes | bytearray) -> ProxyHeader | None:
@@ -81,7 +84,7 @@ def _parse_v1(data: bytes | bytearray) -> ProxyHeader | None:
 
 
 def _parse_v2(data: bytes | bytearray) -> ProxyHeader | None:
-    """Read the binary form; what stands behind the addresses is skipped."""
+    """Read the binary form."""
     if not _check_prefix(data, V2_SIGNATURE):
         return None
     # "Receivers must drop connections presenting unexpected values here", of command and family.
@@ -100,9 +103,13 @@ def _parse_v2(data: bytes | bytearray) -> ProxyHeader | None:
             raise ValueError(f"expected room for the addresses, given {length} bytes")
     if len(data) < size:
         return None
+    # Where no addresses are told, it is not said where they would end either.
     if command == _V2_LOCAL or family == _V2_UNSPEC:
         return ProxyHeader(size, None)
-    return ProxyHeader(size, _read_v2_source(family, bytes(data[_V2_HEAD_SIZE:size])))
+    header = bytes(data[:size])
+    # "The receiver must not start to parse an address before the whole address block is received."
+    facts = read_facts(header, _V2_HEAD_SIZE + _V2_SIZES[family])
+    return ProxyHeader(size, _read_v2_source(family, header[_V2_HEAD_SIZE:]), facts)
 
 
 def _read_v2_source(family: int, block: bytes) -> tuple[str, int]:

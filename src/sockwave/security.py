@@ -4,6 +4,8 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Self
 
+from sockwave.proxy_tlv import Facts
+
 
 @dataclass(frozen=True, slots=True)
 class Security:
@@ -18,6 +20,9 @@ class Security:
     #: The client's verified certificate, in the form of `ssl.SSLSocket.getpeercert`; None where it
     #: sent none. A context asks for one with `verify_mode`.
     peer_certificate: dict[str, Any] | None
+    #: The host that the client named (SNI: RFC 6066, 3), where a proxy has ended its TLS and tells.
+    #: Of sessions of our own the context's `sni_callback` hears it, and this is None.
+    server_name: str | None = None
 
     @classmethod
     def of(cls, session: ssl.SSLObject) -> Self:
@@ -29,3 +34,11 @@ class Security:
             session.selected_alpn_protocol(),
             session.getpeercert() or None,
         )
+
+    @classmethod
+    def told(cls, facts: Facts) -> Self:
+        """Give the facts of a session between the client and a proxy, "" for what is not told.
+
+        That the proxy has verified a certificate is for it to act on: none is shown here.
+        """
+        return cls(facts.tls_version or "", facts.cipher or "", facts.alpn, None, facts.authority)

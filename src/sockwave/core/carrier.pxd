@@ -14,7 +14,7 @@ cdef struct Probes:             # how TCP asks a quiet peer
 
 cdef class Carrier(Driver):
     """Carries one peer's bytes both ways."""
-    cdef readonly flag is_secure
+    cdef public flag is_secure      # the client came by TLS: to us, or to a proxy that is believed
     cdef flag lingers       # waits for the peer's end after its own
     cdef flag is_finished   # everything is written, FIN is sent
     cdef flag is_paused

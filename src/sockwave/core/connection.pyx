@@ -282,8 +282,20 @@ cdef class Connection(Keeper):
 
     @property
     def tls(self):
-        """What TLS has agreed on with the peer: a `Security`; None on a plain connection."""
-        return self.line.security
+        """What TLS has agreed on with the peer: a `Security`; None on a plain connection.
+
+        Where a proxy has ended it, as the PROXY protocol tells, until the connection has gone.
+        """
+        facts = self.line.security
+        if facts is None and self.line.is_secure:
+            return self.hub.host.security_of(self.line)
+        return facts
+
+    @property
+    def is_secure(self):
+        """Whether the client came by TLS: to us, or to a proxy that is believed (PROXY protocol,
+        `Forwarded`, `X-Forwarded-Proto`). `tls` has the facts, where they are known."""
+        return self.line.is_secure
 
     @property
     def remote_address(self):

@@ -1,18 +1,21 @@
 """One HTTP/1.1 connection, until it ends or becomes a WebSocket: RFC 9112, section 9."""
 
-from sockwave.address import Address
+import logging
+
 from sockwave.core.carrier import Carrier
 from sockwave.errors import Refused
 from sockwave.http.application import Application
 from sockwave.http.check import parse_head
 from sockwave.http.departure import Departing, Phase
 from sockwave.http.exchange import Exchange
+from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
 from sockwave.http.patience import Wait
 from sockwave.http.scanner import HeadScanner
 from sockwave.http.semantics import wants_websocket
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import OverLimit
+from sockwave.log import peers
 
 
 class HttpConnection(Departing):
@@ -93,9 +96,9 @@ class HttpConnection(Departing):
 
     # ---- what an exchange asks for ----
 
-    def address_of(self, head: RequestHead) -> Address:
+    def client_of(self, head: RequestHead) -> Client:
         """Whom a request is from."""
-        return self.application.client_of(head, self.carrier).address
+        return self.application.client_of(head, self.carrier)
 
     def is_last(self) -> bool:
         """Tell whether the connection ends with the present exchange."""
@@ -164,7 +167,9 @@ class HttpConnection(Departing):
         if not wants_websocket(head):
             self._begin(head)
         elif self._eof:
-            self._end()  # a conversation with half a connection would end as it begins
+            # A conversation with half a connection would end as it begins.
+            peers.info("the handshake of %s is not answered: its side has ended", self.carrier)
+            self._end()
         else:
             self._hand_over(head)
         return True
@@ -225,6 +230,10 @@ class HttpConnection(Departing):
             self.write(answer)
         # Else a body went wrong behind its answer, and cannot be answered once more.
         self._end()
+        # It cannot be known of all of them whether they would have upgraded.
+        if exchange is None and peers.is_on(logging.INFO):
+            line = f"a request of %s is refused with {refused.status}: %s"
+            peers.info(line, self.carrier, refused.body.decode(errors="replace").strip())
 
     # ---- flow and time ----
 

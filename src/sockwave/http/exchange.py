@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from sockwave.address import Address
 from sockwave.http.body import create_decoder
+from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
@@ -20,7 +20,7 @@ class Connection(Protocol):
     limits: Limits
     loop: asyncio.AbstractEventLoop
 
-    def address_of(self, head: RequestHead) -> Address:
+    def client_of(self, head: RequestHead) -> Client:
         """Whom a request is from; raises Refused where a proxy's word makes no sense."""
 
     def write(self, data: bytes) -> None:
@@ -75,7 +75,7 @@ class Exchange:
         # Whether the peer holds back its body until it is told to go on.
         self._continue_owed = expects_continue(head) and self._decoder is not None
         self._stream = BodyStream(None if self._decoder is None else self)
-        self.request = Request(head, self._stream, connection.address_of(head))
+        self.request = Request(head, self._stream, connection.client_of(head))
         self.response = Response(self.request, self)
 
     # ---- what the connection asks for ----

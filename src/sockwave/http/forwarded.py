@@ -23,6 +23,10 @@ _ESCAPED = re.compile(r"\\(.)")
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]+))(?::([0-9]{1,5}|_[0-9A-Za-z._-]+))?")
 _HIDDEN = re.compile(r"_[0-9A-Za-z._-]+|unknown", re.IGNORECASE)
 
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+# What stands behind the host: an IPv6 address has colons of its own, within brackets.
+_HOST_PORT = re.compile(r":[0-9]*\Z")
+
 _SCHEMES = {"https": True, "wss": True, "http": False, "ws": False}
 
 
@@ -33,7 +37,7 @@ class Client:
     #: "" where a proxy does not tell.
     address: Address
     is_secure: bool
-    #: What the client has asked for, where that is another than the request's own Host.
+    #: What the client has asked for, where a proxy tells that it is not the request's own Host.
     host: str | None = None
 
 
@@ -46,8 +50,13 @@ class _Hop:
     host: str | None
 
 
-def find_client(headers: Headers, peer: Client, trust: Trust) -> Client:
+def find_client(
+    headers: Headers, peer: Client, trust: Trust, *, trusts_host: bool = False
+) -> Client:
     """Give the client behind `peer`, where that is a proxy of those in `trust`; else the peer.
+
+    Which host it has asked for is read with `trusts_host` alone: many proxies pass the header on as
+    the client has sent it. The port is read either way, and takes the place of the host's own.
 
     Each proxy adds at the right whom it got the request from. So they are read from the right, as
     long as those who tell are trusted: the first who is not is the client, whatever stands to the
@@ -57,33 +66,57 @@ def find_client(headers: Headers, peer: Client, trust: Trust) -> Client:
     if not trust.covers(peer.address):
         return peer
     found = [
-        _follow(hops, peer, trust)
-        for hops in (_read_forwarded(headers), _read_x_forwarded(headers))
+        _follow(hops, peer, trust, trusts_host)
+        for hops in (_read_forwarded(headers), _read_x_forwarded(headers, trusts_host))
         if hops
     ]
     # A proxy sets one of them; the other may have come with the request, from anybody.
-    if len(found) == 2 and found[0] != found[1]:
+    if len(found) == 2 and found[0][0] != found[1][0]:
         raise Refused(400, "Forwarded and X-Forwarded-For tell different things\n")
-    return found[0] if found else peer
+    client, depth = found[-1] if found else (peer, 1)
+    ports = _read_list(headers, "x-forwarded-port")
+    return _add_port(client, headers, ports, depth) if ports else client
 
 
-def _follow(hops: list[_Hop], peer: Client, trust: Trust) -> Client:
-    """Go from proxy to proxy, up to one who is not trusted, or who does not tell."""
-    client = peer
-    for hop in reversed(hops):
-        host = client.host if hop.host is None else hop.host
+def _add_port(client: Client, headers: Headers, ports: list[str], depth: int) -> Client:
+    """Give the client with the port it has asked for, as the outermost of `depth` proxies told.
+
+    Raises Refused for one up to there that is none.
+    """
+    for from_right in range(1, depth + 1):
+        port = _pick(ports, from_right) or ""
+        if not _PORT.fullmatch(port) or int(port) > 65535:
+            raise Refused(400, "a malformed port was forwarded\n")
+    host = client.host or headers.get("host")
+    if not host:
+        return client
+    host = _HOST_PORT.sub("", host)
+    # RFC 3986, 6.2.3: without the default port, as the client's own URL has it.
+    if port != ("443" if client.is_secure else "80"):
+        host = f"{host}:{port}"
+    return Client(client.address, client.is_secure, host)
+
+
+def _follow(hops: list[_Hop], peer: Client, trust: Trust, trusts_host: bool) -> tuple[Client, int]:
+    """Go from proxy to proxy, up to one who is not trusted, or who does not tell.
+
+    Gives whom the last one has named, and how many have been asked.
+    """
+    client, depth = peer, 0
+    for depth, hop in enumerate(reversed(hops), 1):
+        host = client.host if hop.host is None or not trusts_host else hop.host
         if host is not None and not is_host(host):
             raise Refused(400, "a malformed host was forwarded\n")
         secure = peer.is_secure if hop.scheme is None else _SCHEMES.get(hop.scheme.lower())
         if secure is None:
             raise Refused(400, "a malformed scheme was forwarded\n")
         if hop.node is None:
-            return Client(client.address, secure, host)
+            return Client(client.address, secure, host), depth
         address = _read_node(hop.node)
         client = Client(address, secure, host)
         if not address or not trust.covers(address):
             break
-    return client
+    return client, depth
 
 
 def _read_node(node: str) -> Address:
@@ -136,14 +169,17 @@ def _skip_spaces(text: str, position: int) -> int:
     return position if found is None else found.end()
 
 
-def _read_x_forwarded(headers: Headers) -> list[_Hop]:
-    """Read X-Forwarded-For, with -Proto and -Host beside it."""
-    nodes, schemes, hosts = (
-        [part.strip(" \t") for part in value.split(",")] if value else []
-        for value in (
-            ",".join(headers.get_all(f"x-forwarded-{name}")) for name in ("for", "proto", "host")
-        )
-    )
+def _read_list(headers: Headers, name: str) -> list[str]:
+    """Read the elements of a list; the lines of a repeated field are one."""
+    value = ",".join(headers.get_all(name))
+    return [part.strip(" \t") for part in value.split(",")] if value else []
+
+
+def _read_x_forwarded(headers: Headers, trusts_host: bool) -> list[_Hop]:
+    """Read X-Forwarded-For, with -Proto and, where it is trusted, -Host beside it."""
+    nodes = _read_list(headers, "x-forwarded-for")
+    schemes = _read_list(headers, "x-forwarded-proto")
+    hosts = _read_list(headers, "x-forwarded-host") if trusts_host else []
     _check_count(nodes)
     if not nodes and (schemes or hosts):
         nodes = [""]

@@ -2,6 +2,7 @@
 
 from typing import Any, Self
 
+from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
 from sockwave.http.stream import BodyStream
 
@@ -15,12 +16,14 @@ class Request(RequestHead):
     ended, unless it had arrived by then.
     """
 
-    __slots__ = ("_content", "_stream", "remote_address")
+    __slots__ = ("_content", "_stream", "is_secure", "remote_address")
 
-    def __init__(self, head: RequestHead, stream: BodyStream, remote_address: Any) -> None:
+    def __init__(self, head: RequestHead, stream: BodyStream, client: Client) -> None:
         super().__init__(head.raw, head._line, head._headers)
         #: `(host, port)`, or the path of a Unix socket.
-        self.remote_address = remote_address
+        self.remote_address: Any = client.address
+        #: Whether the client came by TLS: to us, or to a proxy that is believed.
+        self.is_secure = client.is_secure
         self._stream = stream
         self._content: bytes | None = None
 

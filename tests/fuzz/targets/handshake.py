@@ -5,6 +5,7 @@ Byte 0 chooses the options of the server, byte 1 how the stream is cut; the rest
 
 import asyncio
 import functools
+import logging
 import re
 
 import reference
@@ -16,12 +17,27 @@ from sockwave import Deflate
 from sockwave.core.connection import Connection
 from sockwave.errors import Refused
 from sockwave.handshake import Handshake
+from sockwave.log import peers
 
+LOGGER = logging.getLogger("sockwave.peers")
 STATUSES = {101, 400, 403, 404, 405, 408, 413, 414, 417, 426, 431, 501, 503, 505}
 EXTENSION = re.compile(
     r"permessage-deflate(; (server|client)_no_context_takeover"
     r"|; (server|client)_max_window_bits=(8|9|1[0-5])){0,4}"
 )
+
+
+class Reader(logging.Handler):
+    """Reads what is logged of the peers: a line each, and nothing else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        assert line.isascii(), f"logged {line!r}"
+        assert line.isprintable(), f"logged {line!r}"
+        assert len(line) < 8192, f"logged {len(line)} characters"
+
+
+READER = Reader()
 
 
 async def authorize(handshake: Handshake) -> bool:
@@ -51,9 +67,24 @@ def server(choice: int) -> MemoryServer:
 
 
 def run(data: bytes) -> None:
-    """Feed a server one stream of bytes, from accept on."""
+    """Feed a server one stream of bytes, from accept on, and read what it logs of that."""
     if len(data) < 2:
         return
+    level, propagates = LOGGER.level, LOGGER.propagate
+    LOGGER.addHandler(READER)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    peers._periods.clear()
+    try:
+        run_logged(data)
+    finally:
+        LOGGER.removeHandler(READER)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagates
+
+
+def run_logged(data: bytes) -> None:
+    """Feed a server one stream of bytes, from accept on."""
     front = server(data[0] & 3)
     opened: list[Connection] = []
 

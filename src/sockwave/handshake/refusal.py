@@ -1,0 +1,103 @@
+"""What is logged of a refused handshake: why, both origins, and what the client has asked for."""
+
+import re
+from typing import TYPE_CHECKING
+
+from sockwave.errors import Refused
+from sockwave.handshake.origin import own_origin
+from sockwave.limits import OverLimit
+from sockwave.log import TEXT_SIZE, Detail, escape, quote
+from sockwave.options import Options
+
+if TYPE_CHECKING:
+    from sockwave.http import RequestHead
+
+# Of a list of ours, and of a field that stands there several times: the first ones say enough.
+_SHOWN_COUNT = 3
+
+
+class Refusal(Detail):
+    """One refusal, written out only where its line is logged.
+
+    `host` is what the client has asked for, where that is not the request's own Host; `version` is
+    None where it could not be told, and `hook` the function of the application's that has refused.
+    """
+
+    __slots__ = ("_head", "_hook", "_host", "_options", "_refused", "_secure", "_version")
+
+    def __init__(
+        self,
+        refused: Refused,
+        head: "RequestHead",
+        options: Options,
+        *,
+        version: str | None,
+        secure: bool,
+        host: str | None,
+        hook: object = None,
+    ) -> None:
+        self._refused = refused
+        self._head = head
+        self._options = options
+        self._version = version
+        self._secure = secure
+        self._host = host
+        self._hook = hook
+
+    def __str__(self) -> str:
+        headers = self._head.headers
+        host = self._host or headers.get("host") or ""
+        scheme = "https" if self._secure else "http"
+        version = self._version or _name_all(headers.get_all("sec-websocket-version"))
+        return (
+            f"{describe_reason(self._refused, self._hook)}; "
+            f"origin {_name_all(self._find_origins())}, "
+            f"expected {describe_expected(self._options.origin, self._secure, host)}; "
+            f"scheme {scheme}, host {quote(host)}, version {version}"
+        )
+
+    def _find_origins(self) -> list[str]:
+        """Return the origins that were sent, under any name that the version may give them."""
+        headers = self._head.headers
+        origins = headers.get_all("origin")
+        if self._version in ("hybi-07", "hybi-08"):
+            others = headers.get_all("sec-websocket-origin")
+            origins = others if others == origins else [*origins, *others]
+        return origins
+
+
+def describe_reason(refused: Refused, hook: object = None) -> str:
+    """Return why, on one line: the limit or the function, and the sentence of the answer."""
+    # UTF-8 has at most four bytes for a character; the rest would be cut off anyhow.
+    sentence = escape(refused.body[: 4 * TEXT_SIZE + 4].decode(errors="replace").strip())
+    if isinstance(refused, OverLimit):
+        return f"{refused.limit}: {sentence}"
+    if hook is None:
+        return sentence
+    return f"by {_name_function(hook)}" + (f": {sentence}" if sentence else "")
+
+
+def describe_expected(policy: object, secure: bool, host: str) -> str:
+    """Return which origins may connect, as the option `origin` says."""
+    if policy == "same-origin":
+        return f"{quote(own_origin(secure, host))} (same-origin)"
+    if isinstance(policy, str):
+        return "any"
+    if isinstance(policy, re.Pattern):
+        return f"a match of {quote(policy.pattern)}"
+    if isinstance(policy, frozenset):
+        return _name_all(sorted(policy - {None}) + [None] * (None in policy), " or ")
+    return f"what {_name_function(policy)} accepts"
+
+
+def _name_all(texts: "list[str] | list[str | None]", link: str = " and ") -> str:
+    """Return the first few texts, quoted; None, as an empty list, is "none"."""
+    names = ["none" if text is None else quote(text) for text in texts[:_SHOWN_COUNT]] or ["none"]
+    if len(texts) > _SHOWN_COUNT:
+        names.append(f"{len(texts) - _SHOWN_COUNT} more")
+    return link.join(names)
+
+
+def _name_function(function: object) -> str:
+    """Return how the application calls a function."""
+    return escape(getattr(function, "__qualname__", type(function).__name__))
