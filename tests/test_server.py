@@ -86,7 +86,8 @@ def test_server_shows_the_application_what_is_meant_for_it() -> None:
     places = {"listen", "listen_fds", "reload_tls", "addresses"}
     life = {"run", "serve_forever", "start", "loop", "close"}
     audience = {"handle_with", "broadcast", "connections", "dropped_count", "limit_hits"}
-    assert shown == events | places | life | audience | {"options"}
+    threads = {"broadcast_threadsafe", "call_threadsafe"}
+    assert shown == events | places | life | audience | threads | {"options"}
 
 
 async def test_server_cannot_be_run_where_a_loop_runs() -> None:

@@ -37,6 +37,7 @@ class Announcer:
         Raises ValueError for an event that does not exist here, TypeError for a listener that
         cannot be called with the event's arguments, or would not run: a generator.
         """
+        self._host.hub.thread.check_call("server.on")
         if listener is _MISSING:
             return self._host.on(event)
         self._host.on(event, listener)
@@ -48,6 +49,7 @@ class Announcer:
     def once(self, event: str, listener: Callable[..., object]) -> Self: ...
     def once(self, event: str, listener: Any = _MISSING) -> Callable[[_L], _L] | Self:
         """Like `on`, for the next `event` only."""
+        self._host.hub.thread.check_call("server.once")
         if listener is _MISSING:
             return self._host.once(event)
         self._host.once(event, listener)
@@ -55,6 +57,7 @@ class Announcer:
 
     def off(self, event: str, listener: Callable[..., object]) -> Self:
         """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
+        self._host.hub.thread.check_call("server.off")
         self._host.off(event, listener)
         return self
 

@@ -1,12 +1,34 @@
 """Everybody who is connected to a server: who it is, what they are told, what it costs."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 from sockwave.announcer import Announcer
 from sockwave.core.connections import Connections
-from sockwave.host import Handler
+from sockwave.errors import SockwaveError
+from sockwave.host import Handler, Host
 from sockwave.limits import LimitHits
 from sockwave.messages import Message
+from sockwave.threads import ThreadCalls, ThreadFuture
+
+
+class Broadcast:
+    """A broadcast that another thread has ordered."""
+
+    def __init__(self, host: Host, message: Message, options: dict[str, Any]) -> None:
+        self._host = host
+        self._message = message
+        self._options = options
+
+    def carry_out(self) -> None:
+        """Send it."""
+        try:
+            self._host.hub.broadcast(self._message, **self._options)
+        except Exception as error:
+            self._host.report(error, None)
+
+    def give_up(self) -> None:
+        """Drop it: the loop is gone, and everybody with it."""
 
 
 class Audience(Announcer):
@@ -43,6 +65,53 @@ class Audience(Announcer):
         """
         return self._host.hub.broadcast(message, compress=compress, slow=slow, key=key)
 
+    def broadcast_threadsafe(
+        self,
+        message: Message,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> None:
+        """Broadcast from any thread, or from a signal handler: in the next turn of the loop.
+
+        All that is asked for until then is done in that turn, by one wake-up, in the order in which
+        it was asked for; a bytes-like message is sent as it is now. There is no bound to what
+        waits: a thread that may be faster than the loop waits for
+        `call_threadsafe(server.broadcast, message).result()` instead, which gives the count too.
+
+        Raises what `broadcast` raises, and SockwaveError when the server does not run.
+        """
+        calls, hub = self._calls(), self._host.hub
+        owned = hub.own(message, compress=compress, slow=slow, key=key)
+        calls.order(Broadcast(self._host, owned, {"compress": compress, "slow": slow, "key": key}))
+
+    def call_threadsafe(self, function: Callable[..., Any], *args: object) -> ThreadFuture[Any]:
+        """Call `function(*args)` in the next turn of the server's loop, from any thread.
+
+        What most of this library's methods need, as they may be called in that thread alone:
+        `server.call_threadsafe(conn.send, "news")`. It works in a signal handler too. Returns a
+        `concurrent.futures.Future` of the result; an awaitable result is awaited in the loop, and
+        gives its own. So `result()` waits, after `conn.send`, while the client is slow. To cancel
+        it is to cancel that. What it raises and nobody asks for is logged, but for
+        ConnectionClosed.
+
+        Raises SockwaveError when the server does not run. Where the loop ends before the call was
+        made, or its result was there, the future does.
+        """
+        if not callable(function):
+            raise TypeError(f"function: expected a callable, given {type(function).__name__}")
+        return self._calls().call(function, args)
+
+    def _calls(self) -> ThreadCalls:
+        """Give what other threads ask by; raises SockwaveError when the server does not run."""
+        calls = self._host.calls
+        if calls is None:
+            raise SockwaveError(
+                "the server does not run: expected a call between its start and its end"
+            )
+        return calls
+
     @property
     def dropped_count(self) -> int:
         """How many messages were dropped for clients that could not keep up; see `slow`.
@@ -68,4 +137,5 @@ class Audience(Announcer):
         The connection is closed when it returns, with 1011 when it raises. Raises TypeError for
         what is no async function of one argument.
         """
+        self._host.hub.thread.check_call("server.handle_with")
         self._host.handle_with(handler)

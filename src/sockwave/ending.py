@@ -42,6 +42,7 @@ class Ending:
 
     def __init__(self, host: Host, selector: "CoreSelector | None") -> None:
         self.done = host.loop.create_future()
+        self._has_begun = False
         self._host = host
         self._engine = host.engine
         self._selector = selector
@@ -57,6 +58,9 @@ class Ending:
         Until its turn, a connection goes on as before. Requests that are being answered are
         answered to the end.
         """
+        if self._has_begun:
+            return
+        self._has_begun = True
         host, engine = self._host, self._engine
         engine.stop_listening()
         for arrival in host.admission.arrivals():
@@ -127,6 +131,7 @@ class Ending:
         host.memory.stop()
         if self._selector is not None:
             self._selector.detach()
+        host.calls = None
         self._engine.stop()
         self.done.set_result(None)
-        host.emit_event("close", None)
+        host.tell_closed()

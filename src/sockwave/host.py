@@ -32,6 +32,7 @@ from sockwave.preamble import Preamble
 from sockwave.proxy_tlv import Facts
 from sockwave.security import Security
 from sockwave.stream import Stream
+from sockwave.threads import ThreadCalls
 
 logger = logging.getLogger("sockwave")
 
@@ -60,6 +61,9 @@ class Host(Emitter):
         #: Until the server runs, one without a loop: nobody is there whom it could tell anything.
         self.hub = Hub(self, None, self.limits, self.clients, options.slow)
         self.is_running = False
+        #: What other threads ask by; None while it does not run.
+        self.calls: ThreadCalls | None = None
+        self._is_close_told = False
         self.openings: set[Opening] = set()
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._is_reporting = False
@@ -71,9 +75,17 @@ class Host(Emitter):
         self.engine = engine
         self.hub = Hub(self, engine, self.limits, self.clients, self.options.slow)
         self.is_running = True
+        self.calls = ThreadCalls(loop)
         self.admission = Admission(self, self.hub, self.options)
         self.memory = MemoryWatch(self.hub, self.openings, self.guests)
         self.memory.look()
+
+    def tell_closed(self) -> None:
+        """Emit `close`, once; nobody can ask for anything any more."""
+        self.calls = None
+        if not self._is_close_told:
+            self._is_close_told = True
+            self.emit_event("close", None)
 
     # ---- carriers and requests
 

@@ -1,5 +1,6 @@
 """Where a server listens: its sockets, their addresses, names and TLS contexts."""
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -64,8 +65,11 @@ class Listening:
 
     def take(self) -> list[Door]:
         """Give the sockets that are not yet accepted on, to somebody who does so from now on."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:  # one by one, each by one of us: another thread may be closing the server
+                taken.append(self._waiting.pop(0))
+        return taken
 
     def end(self) -> None:
         """Be reached no more: the names go, and the sockets that nobody has taken."""

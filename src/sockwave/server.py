@@ -1,6 +1,7 @@
 """The server as the application sees it: its options, where it listens, how it runs and ends."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable
@@ -19,6 +20,7 @@ from sockwave.inherited import notify, take_inherited
 from sockwave.listening import Door, Listening
 from sockwave.options import Options
 from sockwave.running import heard_signals, run_alone
+from sockwave.threads import LoopEnded, ThreadCalls, ThreadFuture, handles_signal
 from sockwave.waiting import Farewell
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class Server(Audience):
         Raises OSError, with the address in its message, when it cannot be had, or the system cannot
         share a port; ValueError for `reuse_port` with `path` or `sock`.
         """
+        self._check_thread("server.listen")
         self._check_open()
         if sock is not None:
             if reuse_port:
@@ -97,9 +100,14 @@ class Server(Audience):
         Raises SockwaveError when there are none, ValueError for one that is no listening stream
         socket.
         """
+        self._check_thread("server.listen_fds")
         self._check_open()
         self._listening.adopt(take_inherited(name), ssl)
         return self._accept_new()
+
+    def _check_thread(self, call: str) -> None:
+        """Raise SockwaveError where the server runs in another thread."""
+        self._host.hub.thread.check_call(call)
 
     def _check_open(self) -> None:
         if self._is_closing:
@@ -122,12 +130,13 @@ class Server(Audience):
         Raises OSError (ssl.SSLError is one) where the files are not right, SockwaveError where the
         server has no TLS or there are no files to read again; then the old one stays.
         """
+        self._check_thread("server.reload_tls")
         self._listening.certificates.load(cert, key)
 
     @property
     def addresses(self) -> list[Any]:
         """Where it listens: (host, port) pairs, or the paths of Unix sockets."""
-        return list(self._listening.addresses)
+        return [] if self._is_closing else list(self._listening.addresses)
 
     # ---- running
 
@@ -139,6 +148,7 @@ class Server(Audience):
 
         Raises SockwaveError where a loop runs already: there it is `await serve_forever()`.
         """
+        self._check_thread("server.run")
         run_alone(self._run, self.options)
 
     async def _run(self, selector: "CoreSelector | None") -> None:
@@ -177,7 +187,7 @@ class Server(Audience):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that it runs in, by which other threads reach it: `call_soon_threadsafe`.
+        """The loop that it runs in. Other threads reach it by `call_threadsafe`.
 
         Raises SockwaveError before it runs.
         """
@@ -190,6 +200,7 @@ class Server(Audience):
 
         Raises SockwaveError when there is no address to listen on, or the server has been closed.
         """
+        self._check_thread("server.start")
         if self._host.is_running:
             return
         self._check_open()
@@ -199,6 +210,8 @@ class Server(Audience):
         engine = create_engine(self.options, loop, self._selector, host.complain, host.tally)
         host.start(loop, engine)
         self._ending = Ending(host, self._selector)
+        if self._is_closing:  # from another thread, or a signal handler, that saw no end to begin
+            self._begin_ending(1001, "", 0, 0)
         await self._accept_on(self._listening.take())
 
     async def _accept_on(self, doors: list[Door]) -> None:
@@ -232,7 +245,7 @@ class Server(Audience):
         reason: str = "",
         drain: float | None = DRAIN_S,
         jitter: float | str = "auto",
-    ) -> Awaitable[None]:
+    ) -> "Awaitable[None] | ThreadFuture[None]":
         """Stop accepting, and close all connections with `code`; drop the rest after `drain`.
 
         The connections are closed at random times within `jitter` seconds, so that their clients
@@ -244,19 +257,64 @@ class Server(Audience):
         still there is reset; with None there is no limit but each connection's own.
 
         Returns what is done when all are gone; it need not be awaited. A second call changes
-        nothing.
+        nothing. It may be called from any thread, where it returns a `concurrent.futures.Future`,
+        and from a signal handler; from there it begins in the loop's next turn.
 
         Raises TypeError or ValueError for a code or reason that cannot be sent, or times that are
-        none.
+        none, and SockwaveError where the loop has been closed before the server was.
         """
         check_close(code, reason)
         check_times(drain, jitter)
-        if not self._is_closing:
-            self._is_closing = True
-            self._listening.end()
-            if self._ending is None:
-                self._host.emit_event("close", None)
-            else:
-                self._ending.begin(code, reason, drain, jitter)
-        # Whoever gives up waiting gives up nothing else.
-        return DONE if self._ending is None else Farewell.shielding(self._ending.done)
+        is_first = not self._is_closing
+        self._is_closing = True
+        ending, calls = self._ending, self._host.calls
+        if ending is None or calls is None:
+            if ending is None and is_first:
+                self._listening.end()
+                self._host.tell_closed()
+            return self._closed_already()
+        is_here = self._host.hub.thread.is_here()
+        if is_first:
+            self._end_soon(calls, (code, reason, drain, jitter), is_here=is_here)
+        if is_here:
+            # Whoever gives up waiting gives up nothing else.
+            return Farewell.shielding(ending.done)
+        return calls.call(self._wait_closed, ())
+
+    def _closed_already(self) -> "Awaitable[None] | ThreadFuture[None]":
+        """Give what is done: to a task, or to a thread without a loop."""
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            return DONE
+        done: ThreadFuture[None] = ThreadFuture()
+        done.set_result(None)
+        return done
+
+    def _end_soon(self, calls: ThreadCalls, args: tuple[Any, ...], *, is_here: bool) -> None:
+        """Begin the end: at once where that disturbs nothing, else in the loop's next turn."""
+        loop = self._host.loop
+        if loop.is_closed():
+            self._listening.end()  # nothing is left that could do more than this
+            self._host.engine.stop_listening()
+            raise LoopEnded
+        if is_here and not handles_signal():
+            self._begin_ending(*args)
+            # What is not known as a handler may have interrupted the loop's wait.
+            loop.call_soon_threadsafe(int)
+        else:
+            calls.call(self._begin_ending, args)
+
+    def _begin_ending(
+        self, code: int, reason: str, drain: float | None, jitter: float | str
+    ) -> None:
+        assert self._ending is not None
+        self._listening.end()
+        self._ending.begin(code, reason, drain, jitter)
+
+    async def _wait_closed(self) -> None:
+        assert self._ending is not None
+        try:
+            await asyncio.shield(self._ending.done)
+        except asyncio.CancelledError:
+            if not self._ending.done.done():  # else the loop ends right behind the server
+                raise

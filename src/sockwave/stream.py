@@ -24,4 +24,5 @@ class Stream:
 
     def close(self) -> None:
         """Drop the connection; nothing has been read from it, and nothing is answered."""
+        self._carrier.engine.thread.check_call("stream.close")
         self._carrier.abort()

@@ -170,6 +170,7 @@ cdef class Connection(Keeper):
         cdef int policy = self.hub.policy
         cdef bint is_queued = True
         cdef Deflater deflater = None
+        self.hub.thread.check("conn.send")
         if self.phase != CONNECTED:
             raise self.closed_error()
         if compress is not None or slow is not None or key is not None:
@@ -212,6 +213,7 @@ cdef class Connection(Keeper):
         Raises TypeError or ValueError for a kind that does not exist, TypeError for "binary" on a
         draft; entering raises ConnectionClosed when not connected. Serves RFC 6455, section 5.4.
         """
+        self.hub.thread.check("conn.stream_message")
         opcode = kind_of(kind)
         if self.is_draft() and opcode != TEXT:
             raise TypeError(
@@ -225,6 +227,7 @@ cdef class Connection(Keeper):
         Raises TypeError or ValueError for a code or reason that cannot be sent. The drafts' close
         carries neither.
         """
+        self.hub.thread.check("conn.close")
         payload = check_close(code, reason)
         if self.phase < CONNECTED:
             self.line.lose(None)
@@ -233,6 +236,7 @@ cdef class Connection(Keeper):
 
     def abort(self):
         """Drop the socket now, without a closing handshake."""
+        self.hub.thread.check("conn.abort")
         if self.phase < ENDING:
             if self.phase >= CONNECTED:
                 self.enter(ENDING)

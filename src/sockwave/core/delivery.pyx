@@ -14,6 +14,9 @@ from sockwave.waiting import within
 cdef class Deliverer(Session):
     """A session whose messages go to whoever of the application wants them."""
 
+    cdef int check_thread(self, str call) except -1:
+        return self.hub.thread.check(call)
+
     # ---- what has been heard
 
     cdef int heard_message(self, object message, size_t size) except -1:
@@ -205,9 +208,11 @@ cdef class Deliverer(Session):
         The loop raises ConnectionClosed when the connection ends before the message does. Raises
         TypeError or ValueError for a wrong `max_size`. Serves RFC 6455, section 5.4.
         """
-        cdef size_t limit = check_limit(max_size)
+        cdef size_t limit
         cdef size_t held_size
         cdef Inbox inbox
+        self.hub.thread.check("conn.stream")
+        limit = check_limit(max_size)
         self.note_taker()
         inbox = self.inbox
         if inbox.intake is None:
@@ -234,6 +239,7 @@ cdef class Deliverer(Session):
 
         Raises TimeoutError, or ConnectionClosed when no message is left and none will come.
         """
+        self.hub.thread.check("conn.receive")
         if timeout is not None:
             return await within(timeout, self.receive())
         self.note_taker()
@@ -262,6 +268,7 @@ cdef class Deliverer(Session):
 
     async def __anext__(self):
         # Not by `receive`: a coroutine for each message more than there has to be.
+        self.hub.thread.check("async for message in conn")
         self.note_taker()
         while self.awaits_message():
             await self.next_turn()

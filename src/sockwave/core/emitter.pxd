@@ -44,6 +44,7 @@ cdef class Emitter:
     cdef int returned(self, object listener, object result) except -1
     cdef int drop_once(self, object listener, long code) except -1
     cdef int forget_listeners(self) except -1
+    cdef int check_thread(self, str call) except -1
 
     cpdef dict event_table(self)
     cpdef object listener_failed(self, BaseException error)

@@ -218,6 +218,7 @@ cdef class Emitter:
         Raises ValueError for an event that does not exist here, TypeError for a listener that
         cannot be called with the event's arguments, or would not run: a generator.
         """
+        self.check_thread("conn.on")
         if listener is MISSING:
             return decorate(self, event, False)
         self.add(event, listener, False)
@@ -225,6 +226,7 @@ cdef class Emitter:
 
     def once(self, event, listener=MISSING):
         """Like `on`, for the next `event` only."""
+        self.check_thread("conn.once")
         if listener is MISSING:
             return decorate(self, event, True)
         self.add(event, listener, True)
@@ -237,6 +239,7 @@ cdef class Emitter:
         cdef int number = self.find_event(event)[0]
         cdef tuple row = self.row()
         cdef Py_ssize_t i
+        self.check_thread("conn.off")
         for i in range(len(row) - 2, -1, -2):
             if row[i + 1] >> EVENT_SHIFT == number and row[i] == listener:
                 self.keep(row[:i] + row[i + 2:])
@@ -340,6 +343,10 @@ cdef class Emitter:
         listen to."""
         self.kept = None
         self.only_code = 0
+        return 0
+
+    cdef int check_thread(self, str call) except -1:
+        """Raise SockwaveError in a thread that may not call; here, any may."""
         return 0
 
     cpdef dict event_table(self):

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from sockwave.core.allowance cimport Tariff
 from sockwave.core.doorman cimport Doorman
 from sockwave.core.flag cimport flag
+from sockwave.core.loop_thread cimport LoopThread
 from sockwave.core.reader cimport Reader
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.tally cimport Tally
@@ -41,6 +42,7 @@ cdef class Usher:
 cdef class Engine:
     """What the carriers of one server in one loop share."""
     cdef readonly object loop
+    cdef readonly LoopThread thread     # which the application may call from
     cdef Cork cork
     cdef Bell bell
     cdef Wheel wheel

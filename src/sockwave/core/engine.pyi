@@ -4,6 +4,7 @@ from typing import Self
 
 from sockwave.core.allowance import Tariff
 from sockwave.core.carrier import Carrier
+from sockwave.core.loop_thread import LoopThread
 from sockwave.core.receiver import Receiver
 from sockwave.core.tally import Tally
 from sockwave.core.timers import Timed
@@ -14,6 +15,7 @@ class Usher: ...
 
 class Engine:
     loop: asyncio.AbstractEventLoop
+    thread: LoopThread
     tally: Tally
     def __new__(
         cls,

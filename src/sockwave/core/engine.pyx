@@ -33,6 +33,7 @@ cdef class Engine:
         size_t max_size, close_timeout, Tally tally, Tariff tariff,
     ):
         self.loop = loop
+        self.thread = LoopThread(loop)
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.bell = Bell(loop)
@@ -218,6 +219,7 @@ cdef class Engine:
             self.next_turn.cancel()
             self.next_turn = None
         age_spares()
+        self.thread.follow()
         try:
             self.bell.ring()        # the call that was to do it may have been lost as well
             self.end_turn()
@@ -242,6 +244,7 @@ cdef class Engine:
     def stop(self):
         """Let go of the loop."""
         forget_spares()
+        self.thread.let_go()
         self.doorman.stop()
         for handle in self.ticks:
             handle.cancel()

@@ -7,12 +7,14 @@ from sockwave.core.codec cimport Codecs
 from sockwave.core.connections cimport Connections
 from sockwave.core.emitter cimport Emitter
 from sockwave.core.engine cimport Engine
+from sockwave.core.loop_thread cimport LoopThread
 from sockwave.core.session cimport Session
 
 cdef class Hub:
     """What the connections of one server share."""
     cdef readonly Connections connections
     cdef readonly Engine engine
+    cdef readonly LoopThread thread     # the engine's; without one, any thread may call
     cdef readonly object limits
     cdef Emitter host
     cdef Codecs codecs

@@ -23,6 +23,7 @@ cdef class Hub:
     ):
         self.host = host
         self.engine = engine
+        self.thread = LoopThread() if engine is None else engine.thread
         self.limits = limits
         self.connections = connections
         self.calls = Calls(engine, host)
@@ -52,7 +53,9 @@ cdef class Hub:
         cdef bytes end = None       # of the message: one for all, as what they may refer to next
         cdef Session connection
         cdef Py_ssize_t count = 0
-        cdef int policy = policy_of(slow, key, self.policy)
+        cdef int policy
+        self.thread.check("server.broadcast" if besides is None else "conn.broadcast")
+        policy = policy_of(slow, key, self.policy)
         check_compress(compress)
         owner = payload_of(message, &data, &size, &opcode)
         for receiver in self.connections.places:
@@ -83,6 +86,15 @@ cdef class Hub:
                 count += connection.share_frame(draft_frame, policy, key)
             # else: the drafts have no binary
         return count
+
+    def own(self, message, *, compress=None, slow=None, key=None):
+        """Raise what `broadcast` would, and give the message as it is now: for another time."""
+        cdef const uint8_t* data
+        cdef size_t size
+        cdef int opcode
+        policy_of(slow, key, self.policy)
+        check_compress(compress)
+        return payload_of(message, &data, &size, &opcode)
 
     def weigh(self, others):
         """Give how many bytes are held for all connections, and for `others`, not open yet."""

@@ -204,6 +204,7 @@ cdef class Keeper(Deliverer):
         first), TypeError on a draft, which has no ping, ValueError for more than 125 bytes.
         """
         cdef bytes payload
+        self.hub.thread.check("conn.ping")
         if self.phase != CONNECTED:
             raise self.closed_error()
         if self.is_draft():

@@ -34,6 +34,7 @@ cdef class OutgoingMessage:
 
     async def __aenter__(self):
         session = self.session
+        session.line.engine.thread.check("conn.stream_message")
         if self.is_entered:
             raise RuntimeError("stream_message: expected to be entered once, given a second time")
         self.is_entered = True
@@ -65,6 +66,7 @@ cdef class OutgoingMessage:
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
+        self.session.line.engine.thread.check("out.write")
         if not self.is_open:
             raise RuntimeError("stream_message: expected to write inside its 'async with'")
         if self.session.phase != CONNECTED:
@@ -85,6 +87,7 @@ cdef class OutgoingMessage:
 
     async def __aexit__(self, kind, error, traceback):
         session = self.session
+        session.line.engine.thread.check("conn.stream_message")
         self.is_open = False
         try:
             if error is None:

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.loop_thread cimport LoopThread
 from sockwave.core.reader cimport Found
 from sockwave.core.session cimport Session
 
@@ -10,6 +11,7 @@ cdef class Incoming
 cdef class Intake:
     """Those messages of one connection that are taken as streams."""
     cdef Session session        # None once it has ended
+    cdef LoopThread thread
     cdef object queue           # a deque of Incoming: the present one, and those to come
     cdef object error           # what ended it
     cdef object consumer        # the task that asked last
@@ -45,6 +47,7 @@ cdef class Incoming:
     cdef int end(self, object error) except -1
     cdef int wake(self) except -1
     cdef int abandon(self) except -1
+    cdef int let_go(self) except -1
 
 cdef class IncomingMessage:
     """What `Connection.stream` gives: an asynchronous iterable of chunks."""

@@ -19,6 +19,8 @@ from sockwave.core.tally cimport QUEUE_COUNT, QUEUE_SIZE
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
+cdef str CHUNKS = "async for chunk in conn.stream()"
+
 cdef object decode_utf8 = codecs.getincrementaldecoder("utf-8")
 
 
@@ -42,6 +44,7 @@ cdef class Intake:
 
     def __init__(self, Session session, size_t max_size, Py_ssize_t max_count, size_t message_size):
         self.session = session
+        self.thread = session.line.engine.thread
         self.queue = deque()
         self.max_size = max_size
         self.max_count = max_count
@@ -202,6 +205,20 @@ cdef class Incoming:
             self.waiter.set_result(None)
         return 0
 
+    cdef int let_go(self) except -1:
+        """Abandon it, where the last reference to it goes: that may be in another thread, and be
+        the collector of garbage's."""
+        if self.intake.thread.is_here():
+            return self.abandon()
+        try:
+            self.intake.thread.loop.call_soon_threadsafe(self._abandon)
+        except RuntimeError:
+            pass                        # the loop has been closed: nothing comes any more
+        return 0
+
+    def _abandon(self):
+        self.abandon()
+
     cdef int abandon(self) except -1:
         """Discard what has come, and what will come, of this message."""
         cdef size_t size
@@ -224,12 +241,13 @@ cdef class IncomingMessage:
         self.incoming = incoming
 
     def __aiter__(self):
+        self.incoming.intake.thread.check(CHUNKS)
         self.has_iterator = True
         return Chunks(self.incoming)
 
     def __del__(self):
         if not self.has_iterator:
-            self.incoming.abandon()
+            self.incoming.let_go()
 
     @property
     def opcode(self):
@@ -258,6 +276,7 @@ cdef class Chunks:
         """
         cdef size_t size
         incoming = self.incoming
+        incoming.intake.thread.check(CHUNKS)
         incoming.intake.consumer = asyncio.current_task()
         while not incoming.chunks:
             if incoming.error is not None:
@@ -273,4 +292,4 @@ cdef class Chunks:
         return chunk
 
     def __del__(self):
-        self.incoming.abandon()
+        self.incoming.let_go()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
+from sockwave.core.carrier import Carrier
 from sockwave.http.body import create_decoder
 from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
@@ -19,6 +20,7 @@ class Connection(Protocol):
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
+    carrier: Carrier
 
     def client_of(self, head: RequestHead) -> Client:
         """Whom a request is from; raises Refused where a proxy's word makes no sense."""
@@ -64,12 +66,14 @@ class Exchange:
         "loop",
         "request",
         "response",
+        "thread",
     )
 
     response: Response | None
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         self.loop = connection.loop
+        self.thread = connection.carrier.engine.thread
         self._connection = connection
         self._decoder = create_decoder(head, connection.limits)
         # Whether the peer holds back its body until it is told to go on.

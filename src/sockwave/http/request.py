@@ -32,6 +32,7 @@ class Request(RequestHead):
 
         Raises RuntimeError when it is being read otherwise.
         """
+        self._stream.check_thread("request.body")
         if self._content is None:
             self._claim()
             content = bytearray()
@@ -42,6 +43,7 @@ class Request(RequestHead):
 
     def __aiter__(self) -> Self:
         """Give the body in pieces as they arrive; the peer has to wait while none is taken."""
+        self._stream.check_thread("request.body")
         self._claim()
         return self
 

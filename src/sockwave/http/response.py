@@ -45,6 +45,7 @@ class Response:
         "_reason",
         "_request",
         "_skips_body",
+        "_thread",
         "headers_sent",
         "status",
     )
@@ -57,6 +58,7 @@ class Response:
         self._request = request
         self._exchange: Exchange | None = exchange
         self._loop = exchange.loop
+        self._thread = exchange.thread
         self._reason: str | None = None
         self._pairs: list[tuple[str, str]] = []
         self._options: list[str] = []
@@ -77,6 +79,7 @@ class Response:
         `status` is 200 to 599. Header values are str or int, or a list for repeated fields. Framing
         is the server's: a Content-Length is held to, a Transfer-Encoding raises ValueError.
         """
+        self._thread.check_call("response.write_head")
         if self._head_given or self.headers_sent or self._ended:
             raise RuntimeError("write_head: expected once, before write and end")
         self._set_head(status, expand_headers(headers), reason)
@@ -115,6 +118,7 @@ class Response:
         The first call sends the head, which `write(b"")` does alone. For HEAD, and for 204 and 304,
         the data are dropped. Raises RuntimeError after `end`, ValueError past a Content-Length.
         """
+        self._thread.check_call("response.write")
         payload = encode_data(data)
         self._check_open("write")
         if self._exchange is None:
@@ -133,6 +137,7 @@ class Response:
         twice, and ValueError when a promised Content-Length is not met: then a response that is
         partly sent cannot be saved, and the connection is dropped.
         """
+        self._thread.check_call("response.end")
         payload = encode_data(data)
         self._check_open("end")
         exchange = self._exchange
@@ -159,6 +164,7 @@ class Response:
         piece as the peer takes it. Raises OSError if it cannot be opened, ValueError if it is not a
         regular file.
         """
+        self._thread.check_call("response.send_file")
         self._check_open("send_file")
         if self.headers_sent:
             raise RuntimeError("send_file: expected before write")

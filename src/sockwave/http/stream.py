@@ -3,11 +3,14 @@
 import asyncio
 from typing import Protocol
 
+from sockwave.core.loop_thread import LoopThread
+
 
 class Source(Protocol):
     """What a body stream comes from."""
 
     loop: asyncio.AbstractEventLoop
+    thread: LoopThread
 
     def body_wanted(self) -> None:
         """Take note that somebody waits for the body."""
@@ -38,6 +41,11 @@ class BodyStream:
     def size(self) -> int:
         """How many bytes wait for the reader."""
         return len(self._data)
+
+    def check_thread(self, call: str) -> None:
+        """Raise SockwaveError in a thread that may not wait for what is to come."""
+        if self._source is not None:
+            self._source.thread.check_call(call)
 
     def feed(self, piece: bytes) -> None:
         """Add a piece of the body."""

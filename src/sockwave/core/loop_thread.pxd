@@ -1,0 +1,20 @@
+"""Which thread a server's loop runs in: most calls are for that thread alone."""
+
+cdef extern from "Python.h":
+    unsigned long current_thread_id "PyThread_get_thread_ident" () noexcept nogil
+
+cdef class LoopThread:
+    """The thread of one loop."""
+    cdef object loop
+    cdef unsigned long id       # 0: there is no loop, and any thread may call
+
+    # For each public call, once: two loads and a comparison where all is well.
+    cdef inline int check(self, str call) except -1:
+        """Raise SockwaveError in any other thread; `call` is what was called, for the message."""
+        if self.id != current_thread_id() and self.id:
+            return self.check_again(call)
+        return 0
+
+    cdef bint is_present(self) except -1
+    cdef int check_again(self, str call) except -1
+    cdef int follow(self) noexcept
