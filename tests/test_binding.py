@@ -1,6 +1,7 @@
 """Listening sockets: which addresses are taken, and what is left behind where one cannot be had."""
 
 import errno
+import gc
 import socket
 import sys
 from contextlib import AbstractContextManager, ExitStack
@@ -188,3 +189,25 @@ def test_processes_that_share_a_port_serve_it_together_and_each_alone(engine: st
             with connect(f"ws://127.0.0.1:{port}") as client:
                 assert ask_who(client) == second.pid
         assert stop(second) == (0, "")
+
+
+def test_what_is_no_path_and_no_socket_is_not_touched(tmp_path: Path) -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        server = sockwave.create_server()
+        for path in (left.fileno(), True, left, b"socket"):
+            with pytest.raises(TypeError, match="path: expected a path"):
+                server.listen(path=path)  # type: ignore[arg-type]
+        for sock in (left.fileno(), True, "socket"):
+            with pytest.raises(TypeError, match=r"sock: expected a socket\.socket, given "):
+                server.listen(sock=sock)  # type: ignore[arg-type]
+        for cert, key in ((left.fileno(), None), (True, None), ("cert", left.fileno())):
+            with pytest.raises(TypeError, match=r"(cert|key): expected a path \(str, bytes or "):
+                server.reload_tls(cert, key)  # type: ignore[arg-type]
+        server.close()
+        gc.collect()
+        left.send(b"still there")
+        assert right.recv(100) == b"still there"
+    named = sockwave.create_server().listen(path=tmp_path / "socket")
+    assert named.addresses == [str(tmp_path / "socket")]
+    named.close()

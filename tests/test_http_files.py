@@ -1,12 +1,15 @@
 """One file as a response: whole, in part, or known already (RFC 9110, sections 8, 13 and 14)."""
 
 import asyncio
+import gc
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import StartServer
 from http_wire import Answer, receive_answer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -358,3 +361,31 @@ def test_dates_survive_their_format(seconds: int) -> None:
 @given(st.text(max_size=40))
 def test_any_text_is_a_date_or_none(text: str) -> None:
     assert parse_date(text) is None or parse_date(text) == parse_date(text + "")
+
+
+async def test_what_is_no_path_is_not_touched(start_server: StartServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    server = await start_server()
+    other, far = socket.socketpair()
+    with (tmp_path / "file").open("rb") as file, other, far:
+        os.lseek(file.fileno(), 3, os.SEEK_SET)
+        wrong = [file.fileno(), file, True, other, other.fileno(), None, b"file", 1.5]
+
+        @server.on("request")
+        def request(_: sockwave.Request, res: sockwave.Response) -> None:
+            for path in wrong:
+                with pytest.raises(TypeError, match="path: expected a path"):
+                    res.send_file(path)  # type: ignore[arg-type]
+            assert not res.headers_sent
+            res.write_head(202)
+            res.send_file(tmp_path / "file")
+
+        wire = await Wire.open(server.addresses[0])
+        wire.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await receive_answer(wire)
+        assert (answer.status, answer.body) == (202, b"content")
+        gc.collect()
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 3
+        assert other.fileno() >= 0
+        os.fstat(other.fileno())
+        os.fstat(1)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from sockwave.core.carrier import UNSENT_SIZE
+from sockwave.paths import check_path
 
 #: Connections that the kernel holds until they are accepted: a burst of clients that come back
 #: after a restart.
@@ -78,11 +79,13 @@ def share_port(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def bind_path(path: str, mode: int | None) -> socket.socket:
+def bind_path(path: str | os.PathLike[str], mode: int | None) -> socket.socket:
     """Listen on a Unix socket; one that a server left behind is replaced, one in use is not.
 
     `mode` are its permissions; without it they are as the process's umask says.
     """
+    check_path("path", path)
+    path = os.fspath(path)
     if mode is not None and not (type(mode) is int and 0 <= mode <= 0o777):
         raise ValueError(f"mode: expected permissions such as 0o660, given {mode!r}")
     if not hasattr(socket, "AF_UNIX"):  # pragma: no cover - Python has none on Windows
@@ -107,6 +110,8 @@ def remove_path(made: socket.socket) -> None:
 
 def adopt(sock: socket.socket) -> socket.socket:
     """Listen on a socket that was made and bound elsewhere."""
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"sock: expected a socket.socket, given {type(sock).__name__}")
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"sock: expected a stream socket, given {sock!r}")
     sock.setblocking(False)

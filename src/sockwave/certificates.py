@@ -5,6 +5,7 @@ import ssl
 from typing import TypeAlias
 
 from sockwave.errors import SockwaveError
+from sockwave.paths import check_path
 
 File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -45,6 +46,9 @@ class Certificates:
         Raises what `ssl.SSLContext.load_cert_chain` raises, and SockwaveError where there is
         nothing to load or to load it for; then nothing has changed.
         """
+        for name, file in (("cert", cert), ("key", key)):
+            if file is not None:
+                check_path(name, file, takes_bytes=True)
         if not self._contexts:
             raise SockwaveError("there is no TLS here: expected a call of listen(ssl=...) before")
         files = self._files if cert is None else (cert, key)

@@ -1,6 +1,7 @@
 """Where a server listens: its sockets, their addresses, names and TLS contexts."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,7 +30,7 @@ class Listening:
         self,
         port: int,
         host: str | None,
-        path: str | None,
+        path: str | os.PathLike[str] | None,
         mode: int | None,
         ssl: "SSLContext | None",
         reuse_port: bool,

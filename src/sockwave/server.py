@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Awaitable
 from types import TracebackType
@@ -55,7 +56,7 @@ class Server(Audience):
         port: int = 0,
         host: str | None = None,
         *,
-        path: str | None = None,
+        path: str | os.PathLike[str] | None = None,
         mode: int | None = None,
         sock: socket.socket | None = None,
         ssl: "SSLContext | None" = None,

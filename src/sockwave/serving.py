@@ -1,5 +1,6 @@
 """The two ways to make a server: with listeners, and with a handler for each connection."""
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def serve(
     host: str | None = None,
     port: int = 0,
     *,
-    path: str | None = None,
+    path: str | os.PathLike[str] | None = None,
     mode: int | None = None,
     sock: socket.socket | None = None,
     ssl: "SSLContext | None" = None,

@@ -19,6 +19,7 @@ from sockwave.http.serialize import (
     expand_headers,
     serialize_head,
 )
+from sockwave.paths import check_path
 
 if TYPE_CHECKING:
     from sockwave.http.exchange import Exchange
@@ -161,10 +162,11 @@ class Response:
         Its type is guessed from its name; `headers`, or an earlier `write_head`, add to the head
         and go before what the file says. Conditional requests (If-Modified-Since) and those for one
         range are answered as such, but for a status other than 200. A big file is read piece by
-        piece as the peer takes it. Raises OSError if it cannot be opened, ValueError if it is not a
-        regular file.
+        piece as the peer takes it. Raises TypeError for anything but a path (a descriptor, an open
+        file), OSError if it cannot be opened, ValueError if it is not a regular file.
         """
         self._thread.check_call("response.send_file")
+        check_path("path", path)
         self._check_open("send_file")
         if self.headers_sent:
             raise RuntimeError("send_file: expected before write")
