@@ -8,6 +8,8 @@ import logging
 import socket
 from functools import partial
 
+from sockwave.core.transport cimport TransportCarrier
+
 from sockwave.core.transport import TransportProtocol
 
 logger = logging.getLogger("sockwave")
@@ -26,6 +28,7 @@ cdef class AsyncioEngine(Engine):
         self.listeners = {}
         self.servers = []
         self.tasks = set()
+        self.carriers = []
 
     def attach(self):
         """Nothing to do: each transport is its own loop's affair."""
@@ -54,12 +57,43 @@ cdef class AsyncioEngine(Engine):
         if self.is_ending:
             carrier.is_lost = True      # it was under way when the server closed
             return carrier.drop()
+        try:
+            self.hold(<TransportCarrier>carrier)
+        except BaseException:
+            carrier.is_lost = True      # it has not been counted either
+            raise
         Engine.admit(self, carrier, now)
         self.young_count += 1
         if self.young_count >= COLLECTION_SIZE and gc.isenabled():
             self.young_count = 0
             gc.collect(0)
         return 0
+
+    cdef int hold(self, TransportCarrier carrier) except -1:
+        """Keep a carrier until it is gone. Nobody else may: a loop holds a transport while it
+        watches its socket, so neither while reading is paused nor behind the peer's FIN."""
+        if self.held_count == len(self.carriers):
+            self.carriers.append(carrier)
+        else:
+            self.carriers[self.held_count] = carrier
+        carrier.held_at = self.held_count
+        self.held_count += 1
+        return 0
+
+    cdef int release(self, TransportCarrier carrier) noexcept:
+        """Hold a carrier no more. The last one takes its place, and the list stays as long as it
+        is: that takes no memory."""
+        cdef TransportCarrier last
+        self.held_count -= 1
+        last = <TransportCarrier>self.carriers[self.held_count]
+        last.held_at = carrier.held_at
+        self.carriers[carrier.held_at] = last
+        self.carriers[self.held_count] = None
+        return 0
+
+    cdef int let_go(self, Driver carrier) except -1:
+        self.release(<TransportCarrier>carrier)
+        return Engine.let_go(self, carrier)
 
     def accept_again(self, socket_):
         """Take up accepting: at once, to know whether it is possible."""

@@ -13,6 +13,7 @@ cdef class TransportCarrier(Carrier):
     """A peer behind an asyncio transport."""
     cdef object transport
     cdef uint8_t* place         # where the transport was told to put the next bytes
+    cdef Py_ssize_t held_at     # its place among the carriers that the engine holds
     cdef bint is_write_paused
     cdef bint goes_on_writing   # at the end of this turn: the transport takes more
     cdef object claimed         # the address that a proxy has told; None: the transport's own
