@@ -369,11 +369,13 @@ async def test_body_over_its_limit_is_413(start_server: Any) -> None:
 async def test_body_that_is_refused_ends_whoever_waits_for_it(start_server: Any) -> None:
     server = await start_server(body_size=10)
     tasks: list[asyncio.Task[bytes]] = []
+    kept: list[sockwave.Response] = []
 
     @server.on("request")
     def request(req: sockwave.Request, res: sockwave.Response) -> None:
         # A task of the application's own, which no connection holds.
         tasks.append(asyncio.ensure_future(req.body()))
+        kept.append(res)
 
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")

@@ -659,8 +659,8 @@ async def test_body_in_tiny_segments_takes_no_more_memory_than_it_has_bytes(
     start_server: Any,
 ) -> None:
     server = await start_server()
-    kept: list[sockwave.Request] = []
-    server.on("request", lambda req, res: kept.append(req))
+    kept: list[Any] = []
+    server.on("request", lambda req, res: kept.extend((req, res)))
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(get("/", "Content-Length: 40000", method="POST"))
         await wait_until(lambda: kept, "the request")

@@ -14,6 +14,7 @@ from sockwave.options import ENGINES, VERSIONS, Options
 TIMES = [
     "handshake_timeout",
     "body_timeout",
+    "answer_timeout",
     "keep_alive_timeout",
     "write_timeout",
     "ping_interval",
@@ -76,7 +77,7 @@ def test_an_unknown_option_raises_with_the_nearest_name(misspelt: str, meant: st
 
 def test_an_unknown_option_like_no_other_raises_with_all_the_names() -> None:
     with pytest.raises(
-        TypeError, match=r"unknown option 'zzzz'; the options are authorize, .*version"
+        TypeError, match=r"unknown option 'zzzz'; the options are answer_timeout, .*version"
     ):
         Options(zzzz=1)
 

@@ -51,7 +51,7 @@ async def leave_unanswered(server: sockwave.Server, count: int) -> None:
 async def test_a_place_is_freed_though_its_request_is_never_answered(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(max_connections=4, body_timeout=0.3)
+    server = await start_server(max_connections=4, body_timeout=0.3, answer_timeout=None)
     await leave_unanswered(server, 4)
     await asyncio.sleep(0.1)  # for the ends to come
     gc.collect()
@@ -62,7 +62,7 @@ async def test_a_place_is_freed_though_its_request_is_never_answered(
 
 
 async def test_close_ends_though_a_request_is_never_answered(start_server: StartServer) -> None:
-    server = await start_server(body_timeout=None)
+    server = await start_server(body_timeout=None, answer_timeout=None)
     await leave_unanswered(server, 3)
     await asyncio.sleep(0.1)  # for the ends to come
     gc.collect()

@@ -24,15 +24,17 @@ from sockwave.handshake.refusal import Refusal
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
 from sockwave.limits import Limits, OverLimit
-from sockwave.log import peers
+from sockwave.log import escape, peers
 from sockwave.memory import Guest, MemoryWatch
 from sockwave.opening import Opening
 from sockwave.options import Options
 from sockwave.preamble import Preamble
 from sockwave.proxy_tlv import Facts
+from sockwave.request_listeners import RequestListeners
 from sockwave.security import Security
 from sockwave.stream import Stream
 from sockwave.threads import ThreadCalls
+from sockwave.waiting import outcome_of
 
 logger = logging.getLogger("sockwave")
 
@@ -67,7 +69,7 @@ class Host(Emitter):
         self.openings: set[Opening] = set()
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._is_reporting = False
-        self._answering: Response | None = None
+        self._asked: RequestListeners | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
         """Be ready for connections."""
@@ -152,7 +154,8 @@ class Host(Emitter):
 
     def handle_request(self, request: Request, response: Response) -> None:
         """Let the listeners of `request` answer."""
-        previous, self._answering = self._answering, response
+        asked = RequestListeners(response, len(self.listeners("request")), self.report)
+        previous, self._asked = self._asked, asked
         try:
             if not self.emit_event("request", request, response):
                 if _has_lost_upgrade(request) and peers.is_on(logging.INFO):
@@ -160,7 +163,12 @@ class Host(Emitter):
                 response.write_head(426, UPGRADE_HEADERS)
                 response.end("this is a WebSocket server: expected a request to upgrade\n")
         finally:
-            self._answering = previous
+            self._asked = previous
+
+    def unanswered(self, request: Request, reason: str) -> None:
+        """Tell of a request that nobody has answered, or not to the end."""
+        what = f"{escape(request.method)} {escape(request.path)}"
+        self.report(SockwaveError(f"no answer to {what}: {reason}"), None)
 
     def log_lost_upgrade(self, request: Request) -> None:
         """Tell the operator of a handshake that has lost its Upgrade header on the way."""
@@ -192,10 +200,8 @@ class Host(Emitter):
 
     def listener_failed(self, error: BaseException) -> None:
         """Answer for a listener of the server."""
-        if self._answering is not None:
-            self._answering.fail(error)
-            if not isinstance(error, Refused):
-                self.report(error, None)
+        if self._asked is not None:
+            self._asked.fail(error)
         else:
             self.listener_failed_for(error, self.hub.current)
 
@@ -229,25 +235,18 @@ class Host(Emitter):
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run an asynchronous listener as a task, held by its connection or its request."""
-        response = self._answering
-        if response is not None:
+        asked = self._asked
+        if asked is not None:
             # The listener itself is the task: it has to be told when it is cancelled unbegun.
             task = self.loop.create_task(coroutine)
-            task.add_done_callback(lambda task: self._answered(task, response))
-            response.hold(task)
+            # A plain function has returned something else that is awaited.
+            is_plain = getattr(coroutine, "cr_code", None) is outcome_of.__code__
+            asked.run(task, is_plain=is_plain)
         elif not self.is_running:
             coroutine.close()
             raise SockwaveError("the server does not run: expected no asynchronous listener")
         else:
             self.hub.hold(coroutine, self.hub.current)
-
-    def _answered(self, task: asyncio.Task[object], response: Response) -> None:
-        """Answer for an asynchronous listener that has failed."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        response.fail(error)
-        if not isinstance(error, Refused):
-            self.report(error, None)
 
     def handle_with(self, handler: Handler) -> None:
         """Run `handler(conn)` as a task for each connection, which ends with it."""

@@ -125,6 +125,9 @@ class Limits:
     body_size: int | None = _size(1 << 20, 413, least=0, unlimited=True)
     #: Without any byte of a body that is owed: the peer has gone, or it stalls on purpose.
     body_timeout: float | None = _time(20.0, 408)
+    #: From the end of a request to the head of its answer: as long as the web's proxies wait. Who
+    #: is not answered would hold a place among the connections for nothing.
+    answer_timeout: float | None = _time(60.0, 500)
     #: Between two requests: long enough for a page and what it loads, short for a silent socket.
     keep_alive_timeout: float | None = _time(15.0)
     #: Requests that wait for the answers before theirs; then the socket is not read any more.

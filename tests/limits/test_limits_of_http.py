@@ -189,6 +189,24 @@ async def decision_that_is_not_made(server: sockwave.Server) -> Telling:
     yield await ask(server, build_request(upgrade_headers()))
 
 
+@STORIES.about("answer_timeout", answer_timeout=0.4)
+async def answer_that_does_not_come(server: sockwave.Server) -> Telling:
+    kept: list[sockwave.Response] = []
+    # Whoever hears of it, nothing is logged.
+    server.on("error", lambda error: None)
+    server.on("request", lambda req, res: kept.append(res))
+    async with await Wire.open(server.addresses[0]) as wire:
+        for count in range(1, 4):
+            wire.write(GET)
+            await wait_until(lambda count=count: len(kept) == count)
+            await asyncio.sleep(0.15)
+            kept[-1].end()
+            assert (await receive_answer(wire)).status == 200
+        yield None
+        wire.write(GET)
+        yield (await receive_answer(wire)).status
+
+
 @STORIES.about("body_timeout", body_timeout=0.3)
 async def body_that_stalls(server: sockwave.Server) -> Telling:
     answer_requests(server)

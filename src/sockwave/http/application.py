@@ -42,6 +42,9 @@ class Application(Protocol):
     def handle_request(self, request: Request, response: Response) -> None:
         """Answer a request, now or later."""
 
+    def unanswered(self, request: Request, reason: str) -> None:
+        """Tell of a request that nobody has answered, or not to the end."""
+
     def handle_upgrade(self, connection: "HttpConnection", head: RequestHead, rest: bytes) -> None:
         """Take over the carrier, which is given another receiver before this returns.
 

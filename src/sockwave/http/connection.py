@@ -11,6 +11,7 @@ from sockwave.http.exchange import Exchange
 from sockwave.http.forwarded import Client
 from sockwave.http.head import RequestHead
 from sockwave.http.patience import Wait
+from sockwave.http.request import Request
 from sockwave.http.scanner import HeadScanner
 from sockwave.http.semantics import wants_websocket
 from sockwave.http.serialize import serialize_response
@@ -73,10 +74,18 @@ class HttpConnection(Departing):
         if self._phase in (Phase.UPGRADED, Phase.ENDED):
             return
         exchange = self._exchange
-        if self._phase is Phase.DRAINING or self._patience.wait is Wait.EXCHANGE:
+        if self._phase is Phase.DRAINING or self._patience.wait in (Wait.EXCHANGE, Wait.ANSWER):
             if exchange is not None and exchange.awaits_body and not self._paused:
                 self._refuse(OverLimit("body_timeout", 408, "the body took too long\n"))
-            elif self._patience.is_over(half_closed=self._eof):
+                return
+            if exchange is None or not exchange.awaits_answer:
+                self._patience.change(Wait.EXCHANGE)
+            elif self._patience.has_waited_for_answer():
+                self.application.tally.count("answer_timeout")
+                timeout = self.limits.answer_timeout
+                exchange.give_up(f"it took longer than answer_timeout, {timeout:g} s")
+                return
+            if self._patience.is_over(half_closed=self._eof):
                 self.application.tally.count("body_timeout")
                 self.abort()
         elif self._patience.wait is Wait.HEAD and self._input:
@@ -120,6 +129,10 @@ class HttpConnection(Departing):
     def expect_body(self) -> None:
         """Begin to count the time that the peer takes for the next bytes of the body."""
         self._patience.begin(Wait.EXCHANGE)
+
+    def tell_unanswered(self, request: Request, reason: str) -> None:
+        """Take note that the application does not answer a request."""
+        self.application.unanswered(request, reason)
 
     # ---- requests ----
 
@@ -191,8 +204,7 @@ class HttpConnection(Departing):
         self._patience.change(Wait.EXCHANGE)
         self._exchange = exchange = Exchange(self, head)
         exchange.receive(self._input)
-        response = exchange.response
-        assert response is not None
+        response = exchange.make_response()
         try:
             self.application.handle_request(exchange.request, response)
         except Exception as error:
@@ -218,11 +230,11 @@ class HttpConnection(Departing):
         if isinstance(refused, OverLimit):
             self.application.tally.count(refused.limit)
         exchange = self._exchange
-        response = None if exchange is None else exchange.response
-        if response is not None and response.headers_sent:
+        is_owed = exchange is None or not exchange.is_answered
+        if is_owed and exchange is not None and exchange.is_begun:
             self.abort()
             return
-        if exchange is None or response is not None:
+        if is_owed:
             answer = serialize_response(refused.status, refused.headers, refused.body)
             # RFC 9110, 9.3.2: "the server MUST NOT send content in the response" to HEAD.
             if exchange is not None and exchange.request.method == "HEAD":
@@ -245,13 +257,13 @@ class HttpConnection(Departing):
         if self._eof and not busy:
             self._end()
             return
+        full = busy and self._is_full()
         if busy:
-            self._patience.change(Wait.EXCHANGE)
+            self._patience.change(Wait.ANSWER if self._awaits_answer(full) else Wait.EXCHANGE)
         elif self._input:
             self._patience.change(Wait.HEAD)
-        elif self._patience.wait is Wait.EXCHANGE:
+        elif self._patience.wait in (Wait.EXCHANGE, Wait.ANSWER):
             self._patience.begin(Wait.NEXT)
-        full = busy and self._is_full()
         if full and not self._paused:
             self.carrier.pause_reading()
             if self._exchange is None or self._exchange.is_received:
@@ -259,6 +271,13 @@ class HttpConnection(Departing):
         elif self._paused and not full:
             self.carrier.resume_reading()
         self._paused = full
+
+    def _awaits_answer(self, full: bool) -> bool:
+        """Tell whether the application has to go on: the peer can, or need, send nothing more."""
+        exchange = self._exchange
+        return (
+            exchange is not None and exchange.awaits_answer and (full or not exchange.awaits_body)
+        )
 
     def _is_full(self) -> bool:
         """Tell whether enough has arrived that nobody has taken yet: of a body, or of requests."""

@@ -47,7 +47,7 @@ class Departing(Receiver):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lost = False
         # From accept to the first head, whatever comes meanwhile: that deadline has been set.
-        self._patience = Patience(carrier, self.limits)
+        self._patience = Patience(carrier, self.limits, self.loop)
 
     def write(self, data: bytes) -> None:
         """Queue bytes."""

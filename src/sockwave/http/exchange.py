@@ -1,6 +1,8 @@
 """One request and its response on an HTTP/1.1 connection: RFC 9112, sections 6 and 9.3."""
 
 import asyncio
+import contextlib
+import weakref
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
@@ -46,6 +48,9 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Drop the connection."""
 
+    def tell_unanswered(self, request: Request, reason: str) -> None:
+        """Take note that the application does not answer a request."""
+
     def hold(self, task: asyncio.Task[Any]) -> None:
         """Keep a task, and cancel it when the connection goes."""
 
@@ -56,20 +61,24 @@ class Exchange:
     It is over when the body has arrived and the response is whole. What nobody has begun to read of
     the body when the response ends is dropped as it arrives. Raises Refused for a body that is not
     welcome.
+
+    The response holds the exchange, not the other way round: when the application has let go of it,
+    nobody will ever answer.
     """
 
     __slots__ = (
         "_connection",
         "_continue_owed",
         "_decoder",
+        "_response",
         "_stream",
+        "_tasks",
+        "is_answered",
+        "is_begun",
         "loop",
         "request",
-        "response",
         "thread",
     )
-
-    response: Response | None
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         self.loop = connection.loop
@@ -80,7 +89,18 @@ class Exchange:
         self._continue_owed = expects_continue(head) and self._decoder is not None
         self._stream = BodyStream(None if self._decoder is None else self)
         self.request = Request(head, self._stream, connection.client_of(head))
-        self.response = Response(self.request, self)
+        #: Whether the head of the answer has left.
+        self.is_begun = False
+        #: Whether the answer is whole, or will never be.
+        self.is_answered = False
+        self._response: weakref.ref[Response] | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def make_response(self) -> Response:
+        """Make what the application answers with, once."""
+        response = Response(self.request, self)
+        self._response = weakref.ref(response)
+        return response
 
     # ---- what the connection asks for ----
 
@@ -97,7 +117,12 @@ class Exchange:
     @property
     def is_over(self) -> bool:
         """Whether the next request can be begun."""
-        return self._decoder is None and self.response is None
+        return self._decoder is None and self.is_answered
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the application owes the head of the answer."""
+        return not (self.is_begun or self.is_answered)
 
     @property
     def is_read(self) -> bool:
@@ -129,9 +154,13 @@ class Exchange:
     def fail(self) -> None:
         """Give up: what is still written is dropped, whoever waits for the body is cancelled."""
         self._stream.fail()
-        if self.response is not None:
-            self.response.detach()
-            self.response = None
+        self.is_answered = True
+        self._detach()
+
+    def _detach(self) -> None:
+        response = None if self._response is None else self._response()
+        if response is not None:
+            response.detach()
 
     # ---- what the body stream asks for ----
 
@@ -167,7 +196,7 @@ class Exchange:
 
     def finish(self, *, close: bool) -> None:
         """Take note that the response is whole; `close` says that its head promised the end."""
-        self.response = None
+        self.is_answered = True
         if not self._stream.claimed:
             self._stream.fail()
         self._connection.go_on(close=close)
@@ -177,5 +206,36 @@ class Exchange:
         self._connection.abort()
 
     def hold(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task, and cancel it when the connection goes."""
+        """Keep a task, and cancel it when the connection goes, or nobody waits any more."""
+        self._tasks.append(task)
         self._connection.hold(task)
+
+    def response_dropped(self) -> None:
+        """Take note that the application cannot answer any more.
+
+        Garbage is collected in whatever thread, in the middle of whatever: what follows from it
+        waits for a turn of the loop.
+        """
+        # The loop may have ended, and with it everybody who would hear.
+        with contextlib.suppress(Exception):
+            self.loop.call_soon_threadsafe(self.give_up, "nobody holds its response any more")
+
+    def give_up(self, reason: str) -> None:
+        """Answer in place of the application, and cancel what still works on it."""
+        if self.is_answered:
+            return
+        self._detach()
+        for task in self._tasks:
+            task.cancel()
+        # What nobody will read is not waited for.
+        self._stream.fail()
+        self._stream.claimed = False
+        self._connection.tell_unanswered(self.request, reason)
+        if self.is_answered:
+            return  # whoever was told has ended the connection
+        if self.is_begun:
+            self.abort()  # the peer would take what it has for the whole
+            return
+        response = Response(self.request, self)
+        response.write_head(500, {"Content-Type": "text/plain; charset=utf-8"})
+        response.end("internal server error\n")

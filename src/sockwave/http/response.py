@@ -33,6 +33,7 @@ class Response:
     """
 
     __slots__ = (
+        "__weakref__",
         "_chunked",
         "_close",
         "_ended",
@@ -48,6 +49,7 @@ class Response:
         "_skips_body",
         "_thread",
         "headers_sent",
+        "sends_file",
         "status",
     )
 
@@ -56,6 +58,8 @@ class Response:
         self.status = 200
         #: Whether the head is on its way: with the first `write`, or with `end`.
         self.headers_sent = False
+        #: Whether a file is on its way, which ends the response by itself.
+        self.sends_file = False
         self._request = request
         self._exchange: Exchange | None = exchange
         self._loop = exchange.loop
@@ -71,6 +75,11 @@ class Response:
         # The Content-Length that the application has promised, and what it has written of that.
         self._promised_size: int | None = None
         self._given_size = 0
+
+    def __del__(self) -> None:
+        """Let the peer know that nobody can answer it any more."""
+        if self._exchange is not None:
+            self._exchange.response_dropped()
 
     def write_head(
         self, status: int, headers: ResponseHeaders | None = None, reason: str | None = None
@@ -192,6 +201,7 @@ class Response:
             task = self._loop.create_task(stream_file(self, file, part.size))
             task.add_done_callback(lambda _: self._end_file(file))
             self._exchange.hold(task)
+            self.sends_file = True
             return task
 
     def _end_file(self, file: BinaryIO) -> None:
@@ -222,6 +232,15 @@ class Response:
         self._set_head(status, headers, None)
         self._close = True
         self.end(body)
+
+    def give_up(self, reason: str) -> None:
+        """Have the peer answered with 500, as nobody does, and the reason logged.
+
+        A response that has begun is cut off instead; nothing happens if it has ended.
+        """
+        if self._exchange is not None:
+            self._ended = True
+            self._exchange.give_up(reason)
 
     def hold(self, task: asyncio.Task[Any]) -> None:
         """Keep a task that works on this response, and cancel it when the connection goes."""
@@ -281,7 +300,7 @@ class Response:
             options.append("keep-alive")
         if options:
             pairs.append(("Connection", ", ".join(options)))
-        self.headers_sent = True
+        self.headers_sent = self._exchange.is_begun = True
         return serialize_head(self.status, self._reason, pairs)
 
     def _frame_body(self, length: int | None) -> bool:
