@@ -5,12 +5,13 @@ it gives are for scripts that make more of it.
 """
 
 from harness.bench import Bench, add_arguments, add_deflate, compress, encrypt, prepare
-from harness.machine import describe_machine
+from harness.machine import compile_program, describe_machine
 from harness.peers import PEERS, Choice, Peer, choose_peers
 from harness.processes import (
     FAILURES,
     BenchmarkError,
     Process,
+    find_port,
     parse_event,
     serve,
     start_client,
@@ -44,9 +45,11 @@ __all__ = [
     "answer",
     "ask",
     "choose_peers",
+    "compile_program",
     "compress",
     "describe_machine",
     "encrypt",
+    "find_port",
     "format_spread",
     "parse_event",
     "prepare",

@@ -52,13 +52,13 @@ def describe_machine(bench: Any) -> dict[str, Any]:
     }
 
 
-def compile_program(source: Path, directory: Path) -> Path:
+def compile_program(source: Path, directory: Path, *options: str) -> Path:
     """Compile one C file at -O3 with ``$CC``, by default cc; ends the benchmark if it fails."""
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler) is None:
         sys.exit(f"{compiler}: not found; a C compiler is needed (set CC to name another)")
     target = directory / source.stem
-    command = [compiler, "-O3", "-std=gnu11", "-o", str(target), str(source)]
+    command = [compiler, "-O3", "-std=gnu11", *options, "-o", str(target), str(source)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(f"{shlex.join(command)} failed:\n{result.stderr}")

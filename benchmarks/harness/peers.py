@@ -37,6 +37,8 @@ class Peer:
     packages: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     """In place of a program in peers/; it echoes."""
+    python: str | None = None
+    """The interpreter that runs it, where that is not the one that would be chosen."""
 
     @property
     def is_ours(self) -> bool:
@@ -58,6 +60,8 @@ class Peer:
 
     def interpreter(self) -> str:
         """Name what runs it: its own environment where there is one, else this one."""
+        if self.python is not None:
+            return self.python
         if self.packages:
             return "node"
         own = INSTALLED / self.name / "bin" / "python"

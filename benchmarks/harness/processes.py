@@ -83,14 +83,20 @@ def command_for(
     return [peer.interpreter(), *own, *bench.server_options, *options]
 
 
+def find_port() -> int:
+    """Give a port of 127.0.0.1 that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @contextlib.contextmanager
 def serve(
     bench: Bench, name: str, peer: Peer, role: str = "echo", options: Sequence[str] = ()
 ) -> Iterator[tuple[Process, int]]:
     """Start a peer on a free port of 127.0.0.1, wait until it accepts, and give both."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = find_port()
     command = command_for(bench, peer, role, port, options)
     with Process(command, bench.server_core, bench.directory / f"{name}.log") as process:
         end = time.monotonic() + START_S
