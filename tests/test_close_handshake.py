@@ -8,7 +8,7 @@ import pytest
 import reference
 from conftest import BothEnds, StartServer
 from reference import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame
-from wire import Wire, connect_both, wait_until
+from wire import Wire, connect_both, let_arrive, wait_until
 
 import sockwave
 
@@ -320,7 +320,7 @@ async def test_close_is_answered_though_the_application_reads_no_more(
     for i in range(100):
         wire.send(f"{i}")
     assert await receiving == "0"
-    await asyncio.sleep(0.05)  # the queue is full, and nothing is read
+    await let_arrive()  # the queue is full, and nothing is read
     conn.close(1000)
     assert (await wire.receive_close())[0] == 1000
     wire.write_close(1000)

@@ -33,7 +33,7 @@ from reference import (
     TOO_BIG,
     Frame,
 )
-from wire import Wire, wait_until
+from wire import Wire, settle, wait_until
 
 import sockwave
 from sockwave import Deflate
@@ -866,7 +866,7 @@ async def test_slow_reader_gets_its_compressed_messages_in_order(
             await conn.send(message)
 
     task = asyncio.create_task(send())
-    await asyncio.sleep(0.05)
+    await settle(lambda: conn.backlog_size)
     for message in messages:
         assert await client.receive() == message
     await task

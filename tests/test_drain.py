@@ -13,7 +13,7 @@ from conftest import StartServer, echo
 from reference import CLOSE, TEXT
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-from wire import Wire, build_request, connect_both, upgrade_headers, wait_until
+from wire import Wire, build_request, connect_both, let_arrive, upgrade_headers, wait_until
 
 import sockwave
 
@@ -109,10 +109,19 @@ async def test_everybody_is_told_before_the_drain_ends(start_server: StartServer
 async def test_one_that_ends_by_itself_is_no_longer_waited_for(start_server: StartServer) -> None:
     server = await start_server()
     wires = [await Wire.connect(server.addresses[0]) for _ in range(20)]
+    await wait_until(lambda: len(server.connections) == len(wires))
+    codes: list[int] = []
+    for conn in server.connections:
+        conn.on("close", codes.append)
     closing = server.close(**FOR_EVER)
-    for wire in wires:
+    for wire in wires[1:]:
         wire.reset()
+    await wait_until(lambda: len(codes) == len(wires) - 1)
+    await let_arrive()
+    assert not closing.done(), "one is left to be waited for"
+    wires[0].reset()
     await closing
+    assert codes == [1006] * len(wires)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """A client that sends faster than the application works: what is bounded; nothing is lost."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import BothEnds, StartServer
 from reference import PING, TEXT, Frame, serialize
-from wire import connect_both, connect_receiving, wait_until
+from wire import connect_both, connect_receiving, let_arrive, settle, wait_until
 
 import sockwave
 
@@ -36,15 +35,6 @@ class Worker:
         self.running[number].set()
 
 
-async def settle(value: Callable[[], int]) -> int:
-    """Wait until a number no longer grows."""
-    last = -1
-    while last != value():
-        last = value()
-        await asyncio.sleep(0.05)
-    return last
-
-
 # ---- tasks ---------------------------------------------------------------------------------------
 
 
@@ -66,11 +56,12 @@ async def test_so_many_tasks_run_and_no_more(
         wire.write(data)
     for ended in range(count):
         await wait_until(lambda ended=ended: len(worker.started) >= min(ended + max_tasks, count))
-        await asyncio.sleep(0.01)
+        await let_arrive(1)
         assert len(worker.running) == min(max_tasks, count - ended)
         worker.end(ended)
         await wait_until(lambda ended=ended: ended not in worker.running)
     await writing
+    await let_arrive()
     assert worker.started == list(range(count)), "lost, or out of order"
     assert worker.most == max_tasks
     await wire.close()
@@ -146,9 +137,8 @@ async def test_the_socket_is_not_read_while_all_tasks_are_at_work(
             sent += 1
 
     flooding = asyncio.ensure_future(flood())
-    stuck = await settle(lambda: sent)
-    await asyncio.sleep(0.1)
-    assert sent == stuck
+    await settle(lambda: sent)  # which ends only if the flood does
+    assert len(worker.started) == 1
     flooding.cancel()
     wire.writer.transport.abort()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from reference import CLOSE, TEXT, Frame, serialize
-from wire import build_request, upgrade_headers, wait_until
+from wire import build_request, let_arrive, upgrade_headers, wait_until
 
 import sockwave
 
@@ -46,7 +46,7 @@ async def test_a_connection_that_has_ended_leaves_nothing_to_the_collector_of_ga
         for _ in range(visitor_count):
             await asyncio.to_thread(visit, echo_server.addresses[0], steps)
         await wait_until(lambda: not echo_server._host.engine.carrier_count)
-        await asyncio.sleep(0.05)  # the loop's own last calls
+        await let_arrive()  # the loop's own last calls
 
     await serve(5)
     gc.collect()

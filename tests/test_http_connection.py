@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import itertools
 from typing import Any
 
 import pytest
 from conftest import echo
 from http_wire import receive_answer, receive_refusal
-from wire import Wire, build_request, upgrade_headers, wait_until
+from wire import Wire, build_request, let_arrive, settle, upgrade_headers, wait_until
 
 import sockwave
 
@@ -379,7 +378,7 @@ async def test_body_that_is_refused_ends_whoever_waits_for_it(start_server: Any)
 
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        await wire.receive_nothing(0.05)
+        await wire.receive_nothing()
         wire.write(b"6\r\n")
         await receive_refusal(wire, 413)
     await wait_until(tasks[0].cancelled, "the end of the reader")
@@ -394,8 +393,7 @@ async def test_flood_of_pipelined_requests_is_not_read_ahead(start_server: Any) 
         wire.write(flood)
         await wait_until(lambda: waiting, "the first request")
         # The server's and the kernel's buffers take some; the rest stays with the client.
-        await asyncio.sleep(0.2)
-        assert wire.writer.transport.get_write_buffer_size() > 1_000_000
+        assert await settle(wire.writer.transport.get_write_buffer_size) > 1_000_000
         assert len(waiting) == 1
         wire.reset()
         waiting[0].end()
@@ -403,22 +401,20 @@ async def test_flood_of_pipelined_requests_is_not_read_ahead(start_server: Any) 
 
 async def test_flood_of_answered_requests_waits_for_the_reader(start_server: Any) -> None:
     server = await start_server()
-    count = itertools.count()
+    served = 0
 
     @server.on("request")
     def request(req: sockwave.Request, res: sockwave.Response) -> None:
-        next(count)
+        nonlocal served
+        served += 1
         res.end("x" * 20_000)
 
     wire = await Wire.open(server.addresses[0], receive_buffer_size=4096)
     async with wire:
         wire.writer.transport.pause_reading()
         wire.write(GET * 20_000)
-        await asyncio.sleep(0.3)
-        first = next(count)
-        await asyncio.sleep(0.2)
-        assert next(count) == first + 1
-        assert first < 2000
+        await wait_until(lambda: served, "the first request")
+        assert await settle(lambda: served) < 2000
         wire.reset()
 
 
@@ -431,9 +427,9 @@ async def test_trickle_of_requests_waits_for_the_reader(start_server: Any) -> No
         wire.write(GET * 3)
         # Few enough for the server to read on at first, while the answers wait.
         for _ in range(200):
-            await asyncio.sleep(0.002)
+            await let_arrive(2)
             wire.write(b"A: " + b"x" * 100_000 + b"\r\n")
-        assert wire.writer.transport.get_write_buffer_size() > 1_000_000
+        assert await settle(wire.writer.transport.get_write_buffer_size) > 1_000_000
         wire.reset()
 
 
@@ -454,7 +450,7 @@ async def test_server_that_closes_lets_the_running_answer_end(start_server: Any)
         idle.write(get("/"))
         await receive_answer(idle)
         busy.write(get("/slow") + get("/never"))
-        await busy.receive_nothing(0.05)
+        await busy.receive_nothing()
         closing = asyncio.ensure_future(server.close())
         await idle.receive_end()
         await idle.close()
@@ -497,8 +493,7 @@ async def test_slow_reading_listener_slows_the_sender(start_server: Any) -> None
     size = 32 << 20
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(POST + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
-        await asyncio.sleep(0.2)
-        assert wire.writer.transport.get_write_buffer_size() > 1 << 20
+        assert await settle(wire.writer.transport.get_write_buffer_size) > 1 << 20
         go_on.set()
         assert (await receive_answer(wire)).body == b"%d" % size
     assert len(sizes) > 10
@@ -543,7 +538,9 @@ async def test_slow_later_head_is_408(start_server: Any) -> None:
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(get("/"))
         await receive_answer(wire)
-        await asyncio.sleep(0.6)
+        async with await Wire.open(server.addresses[0]) as later:
+            await later.receive_end()  # whose time for a head is over: this one's would be too
+        await wire.receive_nothing()
         wire.write(b"GET / HT")
         await receive_refusal(wire, 408)
 
@@ -570,14 +567,29 @@ async def test_body_may_take_its_time_while_it_moves(start_server: Any) -> None:
 
 async def test_listener_may_take_its_time(start_server: Any) -> None:
     server = await start_server(body_timeout=0.2, keep_alive_timeout=0.2, handshake_timeout=0.2)
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     @server.on("request")
     async def request(req: sockwave.Request, res: sockwave.Response) -> None:
-        await asyncio.sleep(1)
+        if not begun.is_set():
+            begun.set()
+            await go_on.wait()
         res.end(await req.body())
 
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(POST + b"Content-Length: 5\r\n\r\nhello")
+        await begun.wait()
+        # Each of the times passes, one after the other, for a client that came later.
+        async with await Wire.open(server.addresses[0]) as later:
+            later.write(GET)
+            assert (await receive_answer(later)).status == 200
+            await later.receive_end()
+        for beginning in (b"", POST + b"Content-Length: 1\r\n\r\n"):
+            async with await Wire.open(server.addresses[0]) as later:
+                later.write(beginning)
+                await later.receive_rest()
+        await wire.receive_nothing()
+        go_on.set()
         assert (await receive_answer(wire)).body == b"hello"
 
 
@@ -664,7 +676,7 @@ async def test_continue_is_left_out_when_the_body_is_on_its_way(start_server: An
     Recorder(server)
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhel")
-        await wire.receive_nothing(0.05)
+        await wire.receive_nothing()
         wire.write(b"lo")
         answer = await receive_answer(wire)
         assert (answer.status, answer.body) == (200, b"/ hello")

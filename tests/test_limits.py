@@ -16,7 +16,9 @@ from wire import (
     build_request,
     connect_both,
     connect_receiving,
+    let_arrive,
     measure_resident_size,
+    settle,
     upgrade_headers,
     wait_until,
 )
@@ -320,7 +322,8 @@ async def test_large_messages_are_echoed_to_a_slow_peer(both_ends: BothEnds) -> 
     small = reference.serialize(Frame(BINARY, b"small"))
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
     wire.write((data + small * 20) * 12)
-    await asyncio.sleep(0.3)
+    await settle(lambda: conn.backlog_size)
+    assert conn.backlog_size > 0
     wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
     for _ in range(12):
         assert await wire.receive_message() == large
@@ -335,7 +338,7 @@ async def test_backlog_under_the_limit_is_delivered_whole(start_server: StartSer
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
     for i in range(60):
         conn.send(bytes([i]) * 100_000)
-    await asyncio.sleep(0.1)
+    assert await settle(lambda: conn.backlog_size) > 0
     wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
     for i in range(60):
         assert await wire.receive_message() == bytes([i]) * 100_000
@@ -357,11 +360,8 @@ async def test_awaiting_send_waits_for_a_slow_reader(start_server: StartServer) 
             sent += 1
 
     producing = asyncio.create_task(produce())
-    await asyncio.sleep(0.3)
-    assert sent < 300
-    stuck = sent
-    await asyncio.sleep(0.1)
-    assert sent == stuck
+    assert await settle(lambda: sent) < 300
+    assert conn.backlog_size > 0
     wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
     for i in range(300):
         assert await wire.receive_message() == bytes([i % 256]) * 50_000
@@ -381,7 +381,7 @@ async def test_drain_event_comes_when_the_backlog_has_gone(start_server: StartSe
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
     for _ in range(100):
         conn.send(b"x" * 100_000)
-    await asyncio.sleep(0.1)
+    await let_arrive()
     assert drained == []
     wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
     for _ in range(100):
@@ -418,10 +418,8 @@ async def test_fast_sender_is_paused_and_nothing_is_lost(both_ends: BothEnds, si
             sent += batch
 
     flooding = asyncio.create_task(flood())
-    await asyncio.sleep(0.4)
-    stuck = sent
-    await asyncio.sleep(0.1)
-    assert sent == stuck < count, "the socket is still read while nobody takes the messages"
+    # It ends only if the socket is not read while nobody takes the messages.
+    assert await settle(lambda: sent) < count
     for i in range(count):
         message = await (first if i == 0 else conn.receive(timeout=10))
         assert message == one + i.to_bytes(4, "big")
@@ -464,7 +462,7 @@ async def test_connection_that_nobody_reads_any_more_is_not_stuck(
     wire = await Wire.connect(server.addresses[0])
     for i in range(100):
         wire.send(f"{i}")
-    await asyncio.sleep(0.1)
+    await let_arrive()
     release.set()
     await finished.wait()
     wire.write_frame(PING, b"still there?")

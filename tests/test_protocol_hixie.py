@@ -122,7 +122,7 @@ async def test_draft_76_waits_for_its_eight_bytes(start_server: StartServer) -> 
     wire = await Wire.open(server.addresses[0])
     wire.write(build_request(hixie_headers(76)))
     for octet in KEY3:
-        await wire.receive_nothing(0.02)
+        await wire.receive_nothing()
         assert not connections
         wire.write(bytes([octet]))
     assert (await wire.receive_head()).status == 101

@@ -366,7 +366,7 @@ async def test_text_is_not_failed_while_it_can_still_become_right(observed: Obse
     wire.write(header(TEXT, len(whole), 7))
     for octet in reference.apply_mask(whole, MASK)[:-1]:
         wire.write(bytes([octet]))
-        await wire.receive_nothing(0.02)
+        await wire.receive_nothing()
     wire.write(reference.apply_mask(whole, MASK)[-1:])
     assert await wire.receive_message() == "é€🌊"
     await wire.close()

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import StartServer
-from wire import connect_both, wait_until
+from conftest import StartServer, echo
+from wire import Wire, connect_both, count_descriptors, wait_until
 
 import sockwave
 
@@ -117,10 +117,12 @@ async def test_unix_socket_that_a_dead_server_left_behind_is_replaced(
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    async with sockwave.create_server(engine=engine).listen(path=str(path)):
-        _, writer = await asyncio.open_unix_connection(str(path))
-        writer.close()
-        await writer.wait_closed()
+    async with sockwave.create_server(engine=engine).listen(path=str(path)) as server:
+        echo(server)
+        async with await Wire.connect(path) as wire:
+            wire.send("to the one that lives")
+            assert await wire.receive_message() == "to the one that lives"
+    assert not path.exists()
 
 
 async def test_server_that_has_been_closed_neither_listens_nor_runs_again() -> None:
@@ -138,8 +140,14 @@ async def test_a_client_that_resets_as_the_server_closes_does_no_harm(
     server = await start_server()
     accepted: list[sockwave.Stream] = []
     server.on("stream", accepted.append)
-    client = socket.create_connection(server.addresses[0])
+    address = server.addresses[0]
+    before = count_descriptors()
+    client = socket.create_connection(address)
     await wait_until(lambda: accepted)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()  # with RST, of which the loop has not heard when the server closes
     await server.close()
+    assert not server.connections
+    with pytest.raises(ConnectionRefusedError):
+        await Wire.open(address)
+    await wait_until(lambda: count_descriptors() < before, "the end of its socket")

@@ -12,7 +12,7 @@ import pytest
 import reference
 from conftest import BothEnds, StartServer
 from reference import BINARY, CONTINUATION, PING, PONG, RSV1, TEXT, Frame
-from wire import Wire, connect_both, measure_resident_size, wait_until
+from wire import Wire, connect_both, let_arrive, measure_resident_size, settle, wait_until
 
 import sockwave
 
@@ -299,10 +299,10 @@ async def test_one_that_is_too_big_waits_until_it_is_known_how_it_is_asked_for(
     wire.write_frame(BINARY, b"y" * 900, fin=False)
     wire.write_frame(CONTINUATION, b"y" * 101)
     assert await receiving == "upload"
-    await asyncio.sleep(0.05)
+    await let_arrive()
     assert b"".join(await collect(conn)) == b"x" * 100_000
     assert await conn.receive(timeout=5) == "again"
-    await asyncio.sleep(0.05)
+    await let_arrive()
     assert conn.ready_state == sockwave.ReadyState.CONNECTED
     await expect_end(wire, soon(conn.receive(timeout=5)), TOO_BIG)
     await wire.close()
@@ -495,10 +495,7 @@ async def test_chunks_that_are_not_taken_pause_the_sender(
     flooding = soon(flood())
     assert await anext(chunks) == b"first"
     before = measure_resident_size()
-    last = -1
-    while last != sent:
-        last = sent
-        await asyncio.sleep(0.1)
+    await settle(lambda: sent)
     assert measure_resident_size() - before < 24 * MEBIBYTE  # both ends' buffers are in it
     for _ in range(50):
         chunk = await anext(chunks)
@@ -647,7 +644,7 @@ async def test_others_wait_behind_a_streamed_message_and_control_frames_do_not(
         await out.write("two ")
         # 3 frames wait: 6, 11 and 50,004 bytes
         assert conn.backlog_size >= 50_021
-        await asyncio.sleep(0.05)
+        await let_arrive()
         await out.write("three")
     conn.send("behind")
     assert await wire.receive_message() == "before the first write"
@@ -749,7 +746,7 @@ async def test_who_awaits_send_waits_for_the_streamed_message(start_server: Star
     async with conn.stream_message("binary") as out:
         await out.write(b"begin")
         task = soon(send_on())
-        await asyncio.sleep(0.05)
+        await let_arrive()
         assert sent == 3  # the fourth is over the high-water mark
         await out.write(b"end")
     assert (await receive_fragments(wire))[1] == b"beginend"
@@ -773,11 +770,7 @@ async def test_a_writer_waits_for_a_client_that_does_not_read(both_ends: BothEnd
                 written += 1
 
     task = soon(stream())
-    last = -1
-    while last != written:
-        last = written
-        await asyncio.sleep(0.1)
-    assert written < 400
+    assert await settle(lambda: written) < 400
     assert conn.backlog_size < 200_000
     wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
     assert len((await receive_fragments(wire))[1]) == 20_000_000
@@ -865,7 +858,7 @@ async def test_a_connection_that_ends_in_the_middle_raises_in_the_block(
                 await asyncio.sleep(0.001)
 
     task = soon(stream())
-    await asyncio.sleep(0.02)
+    await let_arrive()
     if ending == "close":
         conn.close(4000)
         sending = conn.ready_state
@@ -974,7 +967,7 @@ async def test_streams_leave_no_cycles_behind(start_server: StartServer) -> None
         await out.write("y")
     await wire.close()
     await wait_until(lambda: not server.connections)
-    await asyncio.sleep(0.01)
+    await let_arrive()
     gc.disable()
     try:
         del out
@@ -986,7 +979,7 @@ async def test_streams_leave_no_cycles_behind(start_server: StartServer) -> None
 
         conn.data["witness"] = Witness()
         del conn
-        await asyncio.sleep(0.01)
+        await let_arrive()
         assert gone[0]
     finally:
         gc.enable()

@@ -32,7 +32,9 @@ from wire import (
     Wire,
     build_request,
     count_descriptors,
+    let_arrive,
     measure_resident_size,
+    settle,
     upgrade_headers,
     wait_until,
 )
@@ -380,8 +382,7 @@ async def test_a_reader_that_stops_gets_everything_when_it_goes_on(start_tls: St
     parts = [os.urandom(MIB) for _ in range(12)]
     for part in parts:
         conn.send(part)
-    await asyncio.sleep(0.1)
-    assert conn.backlog_size > MIB
+    assert await settle(lambda: conn.backlog_size) > MIB
     client.wire.resume_reading()
     for part in parts:
         assert await client.receive_message() == part
@@ -403,7 +404,7 @@ async def test_a_full_queue_stops_reading_and_loses_nothing(start_tls: StartTls)
     sent = [f"{number} " * 300 for number in range(2000)]
     for message in sent:
         client.send(message)
-    await asyncio.sleep(0.1)
+    await let_arrive()
     go_on.set()
     await wait_until(lambda: len(received) == len(sent))
     assert received == sent
@@ -540,7 +541,7 @@ async def test_closing_the_server_closes_everybody_in_order(start_tls: StartTls)
 async def test_a_silent_peer_is_dropped_at_the_handshake_deadline(start_tls: StartTls) -> None:
     server = await start_tls(handshake_timeout=0.3)
     wire = await Wire.open(server.addresses[0])
-    await wire.receive_nothing(0.15)
+    await wire.receive_nothing()
     await wire.receive_end()
     assert not server.connections
 

@@ -10,7 +10,7 @@ import pytest
 import reference
 from conftest import BothEnds, StartServer
 from reference import TEXT, Frame
-from wire import Wire, connect_both, measure_resident_size, wait_until
+from wire import Wire, connect_both, let_arrive, measure_resident_size, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and TCP_INFO are Linux's")
 
@@ -93,7 +93,7 @@ async def test_broadcast_is_kept_once_for_all_slow_clients(start_server: StartSe
     await wait_until(lambda: len(server.connections) == 30)
     for wire in wires:
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    await asyncio.sleep(0.01)
+    await let_arrive()
     gc.collect()
     before = measure_resident_size()
     for i in range(8):

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -23,8 +23,9 @@ import sockwave
 # Far above what a loaded machine needs: a test that waits this long has failed.
 PATIENCE_S = 10.0
 
-# How long silence must last before it counts as silence.
-SILENCE_S = 0.15
+# How often something has to go round, through the kernel and the loop, until what has not come by
+# then does not come: the server reads little more than 64 KiB in a turn of the loop.
+ROUNDS = 32
 
 # The example of RFC 6455, section 1.3.
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -308,13 +309,17 @@ class Wire:
             rest = await self.receive_rest()
             assert rest == b"", f"the end expected, got {rest[:100]!r}"
 
-    async def receive_nothing(self, seconds: float = SILENCE_S) -> None:
-        """Check that the server neither sends nor closes for a while."""
-        try:
-            async with asyncio.timeout(seconds):
-                data = await self.reader.read(100)
-        except TimeoutError:
+    async def receive_nothing(self, seconds: float = 0) -> None:
+        """Check that the server neither answers what was sent nor closes; with seconds, which only
+        a test about the server's own times needs, not for so long either."""
+        reading = asyncio.ensure_future(self.reader.read(100))
+        await asyncio.wait([reading], timeout=seconds)
+        await let_arrive()
+        reading.cancel()
+        await asyncio.wait([reading])
+        if reading.cancelled():
             return
+        data = reading.result()
         raise AssertionError(f"silence expected, got {data!r}" if data else "the server hung up")
 
     # ---- the end ----
@@ -386,6 +391,53 @@ async def wait_until(condition: Any, what: str = "") -> None:
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"waited in vain: {what or condition}") from None
+
+
+async def let_arrive(rounds: int = ROUNDS) -> None:
+    """Let all that is under way arrive, and be dealt with as far as it will be.
+
+    A byte goes to and fro behind it, through the kernel and through the loop, which the server
+    shares with its clients: a slow machine has got as far as a fast one when this returns.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        for _ in range(rounds):
+            for one, other in ((near, far), (far, near)):
+                await loop.sock_sendall(one, b"x")
+                await asyncio.sleep(0)
+                await loop.sock_recv(other, 1)
+                await asyncio.sleep(0)
+
+
+async def settle(number: Callable[[], int]) -> int:
+    """Wait until a number no longer changes, whatever arrives; give it."""
+    last = None
+    while last != number():
+        last = number()
+        await let_arrive()
+    return last
+
+
+async def count_turns(loop: asyncio.AbstractEventLoop, seconds: float) -> int:
+    """Count the turns that a loop takes in so long: one that rests takes a few, on any machine."""
+    turns = itertools.count()
+    turn = loop._run_once  # type: ignore[attr-defined]
+
+    def counted_turn() -> None:
+        next(turns)
+        turn()
+
+    loop._run_once = counted_turn  # type: ignore[attr-defined]
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        loop._run_once = turn  # type: ignore[attr-defined]
+    return next(turns)
 
 
 def count_descriptors() -> int:
