@@ -134,4 +134,4 @@ class Ending:
         host.calls = None
         self._engine.stop()
         self.done.set_result(None)
-        host.tell_closed()
+        host.engine.contexts.run(host.tell_closed)

@@ -132,7 +132,7 @@ class Host(Emitter):
     def meet(self, carrier: Carrier) -> None:
         """Tell of a new connection, as soon as it is known whose it is."""
         if self.listeners("stream"):
-            self.emit_event("stream", Stream(carrier))
+            self.engine.contexts.run(self.emit_event, "stream", Stream(carrier))
 
     def client_of(self, head: RequestHead, carrier: Carrier) -> Client:
         """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
@@ -150,10 +150,15 @@ class Host(Emitter):
     def complain(self, error: BaseException, carrier: Carrier | None) -> None:
         """Deal with what a receiver raised; its carrier is dropped."""
         receiver = None if carrier is None else carrier.receiver
-        self.report(error, receiver if isinstance(receiver, Connection) else None)
+        connection = receiver if isinstance(receiver, Connection) else None
+        run = self.engine.contexts.run if connection is None else connection._run
+        run(self.report, error, connection)
 
     def handle_request(self, request: Request, response: Response) -> None:
-        """Let the listeners of `request` answer."""
+        """Let the listeners of `request` answer, in a context of their own."""
+        self.engine.contexts.run(self._let_answer, request, response)
+
+    def _let_answer(self, request: Request, response: Response) -> None:
         asked = RequestListeners(response, len(self.listeners("request")), self.report)
         previous, self._asked = self._asked, asked
         try:

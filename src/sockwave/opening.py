@@ -62,7 +62,8 @@ class Opening:
 
     def begin(self, rest: bytes) -> None:
         """Judge the request; `rest` came behind it, and is kept unread until then."""
-        options = self.host.options
+        options, contexts = self.host.options, self.host.engine.contexts
+        context = contexts.enter()
         try:
             self.client = client = self.host.client_of(self.head, self.carrier)
             if client.address != self.carrier.remote_address:
@@ -82,7 +83,10 @@ class Opening:
         except Exception as error:  # the application's own: an origin or subprotocol function
             self.fail(error, None)
             return
+        finally:
+            kept = contexts.leave(context)
         self.connection = Connection(self.host.hub, self.carrier, version, self.head.raw)
+        self.connection._adopt(kept)
         self.host.openings.add(self)
         self.connection._begin(self, rest)
         if version == "draft76":
@@ -106,7 +110,8 @@ class Opening:
             self.host.admission.await_decision(self.carrier)
             version = self.connection.version
             offer = handshake.Handshake(self.head, self.connection, version, self.subprotocol)
-            self.task = self.host.loop.create_task(self.ask(hooks, offer))
+            create_task = self.host.loop.create_task
+            self.task = self.connection._run(create_task, self.ask(hooks, offer))
         else:
             self.accept(())
 
@@ -135,6 +140,7 @@ class Opening:
             raise
         else:
             self.subprotocol = offer.subprotocol
+            self.connection._inherit()
             try:
                 self.accept(offer.headers)
             except BaseException:

@@ -214,6 +214,8 @@ class Server(Audience):
         if self._is_closing:  # from another thread, or a signal handler, that saw no end to begin
             self._begin_ending(1001, "", 0, 0)
         await self._accept_on(self._listening.take())
+        # What listeners of `listening` have set is seen by all others.
+        engine.contexts.renew()
 
     async def _accept_on(self, doors: list[Door]) -> None:
         engine = self._host.engine

@@ -140,7 +140,8 @@ cdef class Call:
         self.has_task = True
         try:
             self.held_tasks().add(task)
-            task.add_done_callback(self)
+            # What it fails with is told in its own context, not in that of whoever made the task.
+            task.add_done_callback(self, context=self.context)
         except BaseException as error:      # for want of memory: it costs the connection
             self.held_tasks().discard(task)
             self.calls.host.listener_failed_for(error, self.connection)

@@ -75,7 +75,7 @@ cdef class Connection(Keeper):
         return self.go_on_later()
 
     cdef int entered(self, object state) except -1:
-        self.emit(READY_STATE_CHANGE, state, None)
+        self.emit_in_context(READY_STATE_CHANGE, state, None)
         return self.hub.tell_server(READY_STATE_CHANGE, self, state)
 
     cdef int dropped(self, size_t count) except -1:
@@ -84,10 +84,10 @@ cdef class Connection(Keeper):
         return 0
 
     cdef int heard_ping(self, bytes payload) except -1:
-        return self.emit(PINGED, payload, None)
+        return self.emit_in_context(PINGED, payload, None)
 
     cdef int may_send_again(self) except -1:
-        return self.emit(DRAIN, None, None)
+        return self.emit_in_context(DRAIN, None, None)
 
     cdef int ended(self) except -1:
         cdef int step
@@ -97,6 +97,7 @@ cdef class Connection(Keeper):
                 self.taken_steps |= 1 << step
         if self.taken_steps < ALL_STEPS:
             raise MemoryError       # who is not told of the end would wait for ever: again, later
+        self.context = None             # whose values may refer to this connection
         return self.forget_listeners()
 
     cdef bint try_step(self, int step) except -1:
@@ -130,7 +131,7 @@ cdef class Connection(Keeper):
         elif step == END_PINGS:
             self.end_pings()
         elif step == EMIT_CLOSE:
-            self.emit(CLOSED, self.code, self.reason)
+            self.emit_in_context(CLOSED, self.code, self.reason)
         else:
             self.end_delivery()
         return 0

@@ -49,7 +49,7 @@ cdef class Deliverer(Session):
         """Let a listener that came late hear what has been kept, unless somebody receives it."""
         while self.inbox.count and not self.inbox.is_awaited() and self.hears(MESSAGE):
             self.is_hearing = True
-            self.emit(MESSAGE, self.inbox.take(), None)
+            self.emit_in_context(MESSAGE, self.inbox.take(), None)
             self.is_hearing = False
         if not self.inbox.count:
             self.catch_up(INBOX_FULL)

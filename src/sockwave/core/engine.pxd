@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.allowance cimport Tariff
+from sockwave.core.contexts cimport Contexts
 from sockwave.core.doorman cimport Doorman
 from sockwave.core.flag cimport flag
 from sockwave.core.loop_thread cimport LoopThread
@@ -45,6 +46,7 @@ cdef class Engine:
     cdef readonly LoopThread thread     # which the application may call from
     cdef Cork cork
     cdef Bell bell
+    cdef readonly Contexts contexts
     cdef Wheel wheel
     cdef readonly Tally tally
     cdef Tariff tariff

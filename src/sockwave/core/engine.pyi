@@ -4,6 +4,7 @@ from typing import Self
 
 from sockwave.core.allowance import Tariff
 from sockwave.core.carrier import Carrier
+from sockwave.core.contexts import Contexts
 from sockwave.core.loop_thread import LoopThread
 from sockwave.core.receiver import Receiver
 from sockwave.core.tally import Tally
@@ -14,6 +15,7 @@ TICK_S: float
 class Usher: ...
 
 class Engine:
+    contexts: Contexts
     loop: asyncio.AbstractEventLoop
     thread: LoopThread
     tally: Tally

@@ -37,6 +37,7 @@ cdef class Engine:
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
         self.bell = Bell(loop)
+        self.contexts = Contexts()
         self.wheel = Wheel(loop.time())
         self.write_ticks = ticks_of(write_timeout)
         self.max_size = max_size

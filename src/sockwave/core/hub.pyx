@@ -128,13 +128,17 @@ cdef class Hub:
         return size - min(size, connection.held_size())
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1:
-        """Let the server's listeners hear what happens to a connection."""
+        """Let the server's listeners hear what happens to a connection, in its context."""
         cdef Session previous = self.current
+        if not self.host.hears(event):
+            return 0
+        entered = connection.enter_context()
         self.current = connection
         try:
             return self.host.emit(event, connection, argument)
         finally:
             self.current = previous
+            connection.leave_context(entered)
 
     def hold(self, coroutine, Session connection=None):
         """Run what an asynchronous listener returned as a task: the connection's own, which ends

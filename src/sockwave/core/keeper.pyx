@@ -170,7 +170,7 @@ cdef class Keeper(Deliverer):
                 is_own = self.pings[i][2] is None
                 self.forget_pings(i + 1)
                 break
-        return 0 if is_own else self.emit(PONGED, payload, None)
+        return 0 if is_own else self.emit_in_context(PONGED, payload, None)
 
     cdef int forget_pings(self, Py_ssize_t count) except -1:
         """Settle the first pings that are out. 5.5.3: earlier ones than the one that a pong answers

@@ -11,6 +11,8 @@ cdef class Session(Flow):
     """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
     cdef Account* account       # what the peer has spent; NULL: nothing yet
+    # What its listeners run in; None: they do not right now, and have set no variable in it.
+    cdef object context
 
     # What the application's side does with what is found:
     cdef int heard_message(self, object message, size_t size) except -1
@@ -23,7 +25,11 @@ cdef class Session(Flow):
     cdef int call_ended(self, bint is_own, bint is_message) except -1
 
     cdef int begin(self, Carrier line, int version_index) except -1
+    cdef object enter_context(self)
+    cdef int leave_context(self, object entered) except -1
+    cdef int emit_in_context(self, int event, object first, object second) except -1
     cdef int read(self, Input* given) except -1
+    cdef int read_messages(self, Input* given) except -1
     cdef bint overspends(self, int event, const Found* found) except -1
     cdef bint may_control(self, int opcode) except -1
     cdef int open_account(self) except -1

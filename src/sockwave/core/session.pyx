@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc, free
 from sockwave.core.allowance cimport spend
 from sockwave.core.blocks cimport bytes_of, decode, offer_spare, text_of
 from sockwave.core.carrier cimport Carrier
+from sockwave.core.contexts cimport Contexts, are_alike, enter_or_copy, is_present
 from sockwave.core.engine cimport HEADROOM_SIZE, TURN_RESERVE_SIZE, Engine
 from sockwave.core.flow cimport NOT_ASKED
 from sockwave.core.frames cimport (
@@ -23,6 +24,11 @@ from sockwave.core.sender cimport DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
+
+
+cdef extern from "Python.h":
+    object copy_context "PyContext_CopyCurrent" ()
+    int leave_context "PyContext_Exit" (object context) except -1
 
 
 cdef class Session(Flow):
@@ -67,6 +73,66 @@ cdef class Session(Flow):
 
     cdef int call_ended(self, bint is_own, bint is_message) except -1:
         return 0
+
+    # ---- the context of its listeners
+
+    cdef object enter_context(self):
+        """Run in the context of this session's listeners, until `leave_context` is given what this
+        gives: None where that is so already."""
+        cdef Contexts contexts
+        context = self.context
+        if context is None:
+            contexts = self.line.engine.contexts
+            context = contexts.take()
+            self.context = context
+        elif is_present(context):
+            return None
+        return enter_or_copy(context)
+
+    cdef int leave_context(self, object entered) except -1:
+        """Leave it. It stays this session's where a variable has been set in it."""
+        cdef Contexts contexts
+        if entered is None:
+            return 0
+        leave_context(entered)
+        if entered is self.context:
+            contexts = self.line.engine.contexts
+            # The session's reference, and that of who has entered.
+            if contexts.is_untouched(entered, 2):
+                contexts.spare = entered
+                self.context = None
+        return 0
+
+    cdef int emit_in_context(self, int event, object first, object second) except -1:
+        """Emit an event of this session's in its context, whoever has caused it; what is read is
+        read there, and emitted without."""
+        if not self.hears(event):
+            return 0
+        entered = self.enter_context()
+        try:
+            return self.emit(event, first, second)
+        finally:
+            self.leave_context(entered)
+
+    def _run(self, function, *arguments):
+        """Call something in the context of this session's listeners."""
+        entered = self.enter_context()
+        try:
+            return function(*arguments)
+        finally:
+            self.leave_context(entered)
+
+    def _adopt(self, context):
+        """Go on in the context that the first hooks of the handshake have run in; None: in any."""
+        self.context = context
+
+    def _inherit(self):
+        """Go on in a copy of the present context, if something has been set in it: that of the task
+        in which hooks have run."""
+        cdef Contexts contexts = self.line.engine.contexts
+        context = copy_context()
+        if not are_alike(context, contexts.base if self.context is None else self.context):
+            self.context = context
 
     # ---- the opening, driven from outside
 
@@ -144,8 +210,18 @@ cdef class Session(Flow):
         return 0
 
     cdef int read(self, Input* given) except -1:
-        """Read what has come, one message after the other, until nothing whole is left or somebody
-        has to wait."""
+        """Read what has come, in the context of the listeners, if there are any: that is entered
+        once for all of it."""
+        if self.kept is None:
+            return self.read_messages(given)
+        entered = self.enter_context()
+        try:
+            return self.read_messages(given)
+        finally:
+            self.leave_context(entered)
+
+    cdef int read_messages(self, Input* given) except -1:
+        """Read one message after the other, until nothing whole is left or somebody has to wait."""
         cdef Found found
         cdef Engine engine = self.line.engine
         cdef Reader reader = self.take_reader()
