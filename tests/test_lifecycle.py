@@ -528,8 +528,7 @@ async def test_names_of_the_ancestor_are_aliases(start_server: StartServer, engi
             assert calls == [f"{add} {remove}"]
             getattr(conn, remove)("message", listener)
             wire.send("nobody hears")
-            wire.write_frame(PING)
-            await wire.receive_pong()
+            assert await conn.receive() == "nobody hears"
             assert len(calls) == 1
             calls.clear()
     with contextlib.suppress(AttributeError):
@@ -1095,7 +1094,8 @@ async def test_wrong_of_a_peer_ends_that_connection_alone_and_raises_nowhere(
     others = [await connect_both(server) for _ in range(3)]
     for _, conn in others:
         conn.on("message", conn.send)
-    receiving = [asyncio.create_task(conn.receive()) for _, conn in others]
+    receivers = [await connect_both(server) for _ in range(3)]
+    receiving = [asyncio.create_task(conn.receive()) for _, conn in receivers]
     bad, culprit = await connect_both(server)
     ends: list[int] = []
     culprit.on("close", ends.append)
@@ -1109,10 +1109,12 @@ async def test_wrong_of_a_peer_ends_that_connection_alone_and_raises_nowhere(
     for wire, _ in others:
         wire.send("unharmed")
         assert await wire.receive_message() == "unharmed"
+    for wire, _ in receivers:
+        wire.send("unharmed")
     assert [await task for task in receiving] == ["unharmed"] * 3
     assert not errors
-    assert len(server.connections) == 3
-    for wire, _ in others:
+    assert len(server.connections) == 6
+    for wire, _ in others + receivers:
         await wire.close()
 
 

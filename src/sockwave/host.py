@@ -24,7 +24,7 @@ from sockwave.handshake.refusal import Refusal
 from sockwave.http import HttpConnection, Request, RequestHead, Response
 from sockwave.http.forwarded import Client, find_client
 from sockwave.limits import Limits, OverLimit
-from sockwave.log import escape, peers
+from sockwave.log import describe, escape, peers
 from sockwave.memory import Guest, MemoryWatch
 from sockwave.opening import Opening
 from sockwave.options import Options
@@ -70,6 +70,9 @@ class Host(Emitter):
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._is_reporting = False
         self._asked: RequestListeners | None = None
+        self._has_warned_of_drops = False
+        #: Listeners whose calls have been told of as standing still.
+        self._standing_still: set[str] = set()
 
     def start(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
         """Be ready for connections."""
@@ -215,6 +218,38 @@ class Host(Emitter):
         self.report(error, connection)
         if connection is not None:
             connection.close(CloseCode.INTERNAL_ERROR)
+
+    def nobody_listened(self, connection: Connection) -> None:
+        """Warn, once, that messages are dropped because the application does not listen."""
+        if self._has_warned_of_drops:
+            return
+        self._has_warned_of_drops = True
+        logger.warning(
+            "%s: nothing has listened to its messages within %g s (listen_timeout), and they are "
+            "dropped until something does: expected a listener of 'message', `async for` or "
+            "`receive`. Other connections may be concerned: see dropped_count",
+            connection,
+            self.options.limits.listen_timeout,
+        )
+
+    def tasks_stand_still(self, connection: Connection, count: int, seconds: float) -> None:
+        """Warn, once for each listener, that its calls stop the reading and do not go on."""
+        listeners = connection.listeners("message")
+        # Plain ones are done when they return.
+        waiting = [one for one in listeners if inspect.iscoroutinefunction(one)] or listeners
+        names = " and ".join(map(describe, waiting)) or "a listener of 'message'"
+        if names in self._standing_still:
+            return
+        self._standing_still.add(names)
+        logger.warning(
+            "%s: %d calls of %s (max_tasks) have not ended in %g s, and nothing is read meanwhile. "
+            "If they wait for what this client sends next, they wait for ever: expected `async "
+            "for` in one task, what takes long in `conn.create_task`, or a larger max_tasks",
+            connection,
+            count,
+            names,
+            seconds,
+        )
 
     def report(self, error: BaseException, connection: Connection | None) -> None:
         """Emit `error`; log it where nobody listens, or where the listener fails itself."""

@@ -159,6 +159,11 @@ class Limits:
     #: All of them waiting for what comes by the same socket (a pong) would wait for ever.
     max_tasks: int | None = _size(16, unlimited=True)
 
+    #: For the application to listen, from the first message on that nobody takes: it may have to
+    #: ask a database who that is. One that only sends never listens: from then on, what comes is
+    #: read and dropped, so that pongs and closes are heard.
+    listen_timeout: float | None = _time(10.0)
+
     # ---- what is sent
 
     #: Of the backlog: from here on `send` waits.

@@ -1,5 +1,7 @@
 """What is logged about peers: in one line, with nothing of theirs unescaped, and not too often."""
 
+import functools
+import inspect
 import logging
 import time
 from typing import Protocol
@@ -35,6 +37,16 @@ class Detail:
     """
 
     __slots__ = ()
+
+
+def describe(listener: object) -> str:
+    """Name a listener, and where it is written, as far as it tells."""
+    while isinstance(listener, functools.partial):
+        listener = listener.func
+    function = inspect.unwrap(listener) if callable(listener) else listener
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    name = getattr(function, "__qualname__", None) or repr(function)
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
 
 
 class HasPeer(Protocol):

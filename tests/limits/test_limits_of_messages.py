@@ -261,6 +261,20 @@ async def bytes_that_nobody_takes(server: sockwave.Server) -> Telling:
     yield None
 
 
+@STORIES.about("listen_timeout", listen_timeout=0.4)
+async def messages_that_nobody_listens_to(server: sockwave.Server) -> Telling:
+    wire, conn = await connect_both(server)
+    await wire.receive_nothing(0.5)
+    wire.send("kept")
+    await wire.wait_until_read()
+    conn.once("message", lambda: None)
+    await wire.wait_until_read()
+    yield None
+    wire.send("dropped")
+    await wait_until(lambda: conn.dropped_count == 1)
+    yield None
+
+
 @STORIES.about("max_tasks", max_tasks=3)
 async def tasks_that_take_their_time(server: sockwave.Server) -> Telling:
     wire, conn = await connect_both(server)

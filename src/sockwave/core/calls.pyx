@@ -154,6 +154,8 @@ cdef class Call:
     def __call__(self, task):
         """Note that the task is done."""
         self.held_tasks().discard(task)
+        if self.connection is not None:
+            self.connection.note_end_of(task)
         try:
             if not task.cancelled() and task.exception() is not None:
                 self.calls.host.listener_failed_for(task.exception(), self.connection)

@@ -31,6 +31,8 @@ cdef class Carrier(Driver):
     cdef int watch_readable(self, bint on) except -1
     cdef bint is_flushed(self) noexcept
     cdef uint32_t measure_untaken(self) except? 0   # bytes on their way to the peer
+    # Find how long ago the kernel last had a sign of the peer's. False: it does not tell.
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1
     # Let the kernel ask a quiet peer whether it is there: TCP keepalive. False: it cannot.
     cdef bint probe(self, const Probes* probes) except -1
     cdef int end_writing(self) except -1        # FIN

@@ -36,6 +36,9 @@ cdef class Carrier(Driver):
     cdef uint32_t measure_untaken(self) except? 0:
         return 0
 
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
+        return False
+
     cdef bint probe(self, const Probes* probes) except -1:
         return False
 

@@ -1,5 +1,7 @@
-from collections.abc import Awaitable, Hashable
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Coroutine, Hashable
+from contextvars import Context
+from typing import Any, TypeVar
 
 from sockwave.address import Address
 from sockwave.core.carrier import Carrier
@@ -12,6 +14,8 @@ from sockwave.http import RequestHead
 from sockwave.messages import Message
 from sockwave.security import Security
 from sockwave.states import ReadyState
+
+_Result = TypeVar("_Result")
 
 CONNECTION_EVENTS: dict[str, tuple[int, int]]
 READY_STATES: tuple[ReadyState, ...]
@@ -42,6 +46,13 @@ class Connection(Keeper):
         key: Hashable = None,
     ) -> int: ...
     def stream_message(self, kind: str) -> OutgoingMessage: ...
+    def create_task(
+        self,
+        coroutine: Coroutine[Any, Any, _Result],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[_Result]: ...
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
     @property

@@ -1,5 +1,7 @@
 """A WebSocket connection as the application holds it."""
 
+from asyncio import iscoroutine
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
@@ -18,6 +20,7 @@ from sockwave.core.emitter import CONNECTION_EVENTS
 from sockwave.core.phases import READY_STATES
 from sockwave.core.sender import VERSIONS
 from sockwave.core.waiter import DONE
+from sockwave.errors import ConnectionClosed
 
 # The steps in which a connection ends, in their order.
 cdef enum:
@@ -221,6 +224,40 @@ cdef class Connection(Keeper):
                 f"{self.version} has text messages only: expected 'text', given {kind!r}"
             )
         return OutgoingMessage(self, opcode)
+
+    def create_task(self, coroutine, *, name=None, context=None):
+        """Run a coroutine as a task of this connection: it is cancelled when the connection has
+        ended and nothing is left for it to receive. `name` and `context` are those of
+        `asyncio.create_task`.
+
+        It does not count for `max_tasks`: what waits for this client's next message, or goes on for
+        long, belongs here, so that messages are read meanwhile. What it raises goes to `error`, as
+        what a listener raises, whether or not it is awaited; ConnectionClosed, once the connection
+        has ended, is no error.
+
+        Gives the asyncio.Task. Raises TypeError for what is no coroutine, ConnectionClosed when the
+        connection has ended; the coroutine is closed then.
+        """
+        if not iscoroutine(coroutine):
+            given = type(coroutine).__name__
+            raise TypeError(f"create_task: expected a coroutine, given {given}")
+        if self.phase == ENDED:
+            coroutine.close()
+            raise self.closed_error()
+        task = self.hub.engine.loop.create_task(coroutine, name=name, context=context)
+        self.own_tasks().add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task):
+        """Note that a task of `create_task` is done."""
+        self.own_tasks().discard(task)
+        self.note_end_of(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        if self.phase == CONNECTED or not isinstance(error, ConnectionClosed):
+            self.listener_failed(error)
 
     def close(self, code=1000, reason=""):
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing happens when it has begun.

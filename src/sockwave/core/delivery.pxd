@@ -17,13 +17,19 @@ cdef class Deliverer(Session):
     cdef set tasks              # those of its listeners that have waited for something
     cdef uint32_t call_count    # of its listeners' calls that have not ended
     cdef uint32_t task_count    # of the calls of listeners of `message`, which count as tasks
+    cdef uint32_t stuck_at      # the tick at which none of them may still go on; 0: some have
     cdef flag is_hearing        # its listeners of `message` are being called
     cdef flag has_handler       # a task of `serve` will ask for messages
-    cdef flag has_listened      # there has been a listener: without one, messages are dropped
+    cdef flag is_unheard        # nobody has listened in time: messages are dropped
 
     cdef Intake intake(self)
     cdef int queue(self, object message, size_t size) except -1
     cdef bint has_taker(self) except -1
+    cdef bint is_being_taken(self) except -1
+    cdef int await_listener(self) except -1
+    cdef int stop_keeping(self) except -1
+    cdef int tasks_are_stuck(self) except -1
+    cdef int ask_by(self, uint32_t tick) except -1
     cdef int note_taker(self) except -1
     cdef int note_room(self) except -1
     cdef bint awaits_message(self) except -1

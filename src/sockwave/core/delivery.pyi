@@ -3,6 +3,8 @@ from typing import Self
 from sockwave.core.session import Session
 from sockwave.core.streams import IncomingMessage
 
+STUCK_S: float
+
 class Deliverer(Session):
     def stream(self, *, max_size: int | None = None) -> IncomingMessage: ...
     def expect_handler(self) -> None: ...

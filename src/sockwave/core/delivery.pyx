@@ -2,13 +2,23 @@
 
 from asyncio import current_task
 
+from libc.stdint cimport UINT32_MAX
+
 from sockwave.core.emitter cimport MESSAGE
 from sockwave.core.flow cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.phases cimport CONNECTED, ENDED
 from sockwave.core.streams cimport IncomingMessage, check_limit
-from sockwave.core.tally cimport MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
+from sockwave.core.tally cimport LISTEN_TIMEOUT, MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
+from sockwave.core.timers cimport STALE_TICKS, tick_s, ticks_of
 
+from sockwave.errors import SockwaveError
 from sockwave.waiting import within
+
+# So long none of the tasks that stop the reading ends before that is told: one that waits for a
+# database may take seconds.
+STUCK_S = 5.0
+
+cdef uint32_t stuck_ticks = ticks_of(STUCK_S)
 
 
 cdef class Deliverer(Session):
@@ -26,33 +36,55 @@ cdef class Deliverer(Session):
                 return inbox.intake.take_whole(message, size)
             if inbox.count and self.hears(MESSAGE):
                 self._hand_over()
+                if inbox.count:
+                    return self.queue(message, size)    # behind the others, in order
         self.is_hearing = True
         heard = self.emit(MESSAGE, message, None)
         self.is_hearing = False
-        if heard:
-            if self.inbox is not None and self.inbox.is_awaited():
-                self.queue(message, size)
-        elif not self.has_listened or self.has_taker():
-            self.queue(message, size)
-        return 0
+        return 0 if heard else self.queue(message, size)
 
     cdef int add(self, object event, object listener, bint once) except -1:
+        cdef bint is_for_messages = event == "message"
+        if is_for_messages and self.is_being_taken():
+            raise SockwaveError(
+                "a listener of 'message': expected a connection whose messages nobody else takes, "
+                "given one that `receive`, `async for` or `stream` has begun to take them of"
+            )
         Session.add(self, event, listener, once)
-        if event == "message":
-            self.has_listened = True
+        if is_for_messages:
+            self.is_unheard = False
             self.catch_up(NOT_ASKED)
-            if self.inbox is not None and self.inbox.count:
-                self.hub.engine.loop.call_soon(self._hand_over)
+            if self.inbox is not None:
+                self.inbox.due = 0
+                if self.inbox.count:
+                    self.hub.engine.loop.call_soon(self._hand_over)
         return 0
 
+    cdef bint is_being_taken(self) except -1:
+        """Tell whether somebody waits for a message, or a handler has begun to take them: then no
+        listener can have them."""
+        cdef Inbox inbox = self.inbox
+        return inbox is not None and (
+            inbox.has_receiver()
+            or self.has_handler and inbox.is_wanted
+            or inbox.intake is not None and inbox.intake.is_expected()
+        )
+
     def _hand_over(self):
-        """Let a listener that came late hear what has been kept, unless somebody receives it."""
-        while self.inbox.count and not self.inbox.is_awaited() and self.hears(MESSAGE):
+        """Let a listener that came late hear what has been kept, as far as its tasks may run."""
+        cdef Inbox inbox = self.inbox
+        if inbox is None:
+            return              # it has been dropped meanwhile
+        while inbox.count and self.hears(MESSAGE) and (
+            self.phase != CONNECTED or not self.fullness & TASKS_FULL
+        ):
             self.is_hearing = True
-            self.emit_in_context(MESSAGE, self.inbox.take(), None)
+            self.emit_in_context(MESSAGE, inbox.take(), None)
             self.is_hearing = False
-        if not self.inbox.count:
+        if not inbox.count:
             self.catch_up(INBOX_FULL)
+        else:
+            self.await_listener()
 
     cdef int heard_piece(self, int opcode, const Found* found) except -1:
         return self.inbox.intake.take_piece(opcode, found)
@@ -60,13 +92,17 @@ cdef class Deliverer(Session):
     cdef bint may_be_streamed(self) except -1:
         """Tell whether a message that is too big to hold can wait until it is known how the
         application asks for it: by `stream`, or by `receive`, which cannot have it."""
-        if self.phase != CONNECTED or self.hears(MESSAGE) or not self.has_taker():
+        cdef Inbox inbox = self.inbox
+        if self.phase != CONNECTED or self.is_unheard or self.hears(MESSAGE) or (
+            not self.has_taker()
+        ):
             return False
-        if self.inbox is None:
-            return True
-        if self.inbox.intake is not None and self.inbox.intake.queue:
+        if inbox is None:
+            inbox = self.inbox = Inbox()
+        if inbox.is_awaited() or inbox.intake is not None and inbox.intake.queue:
             return False
-        return not self.inbox.is_awaited()
+        self.await_listener()
+        return True
 
     # ---- what waits for somebody to ask
 
@@ -75,20 +111,47 @@ cdef class Deliverer(Session):
         return None if self.inbox is None else self.inbox.intake
 
     cdef int queue(self, object message, size_t size) except -1:
-        """Keep a message for whoever asks; without anybody in sight, the first few only."""
+        """Keep a message for whoever asks or listens, unless nobody has done so in time."""
         cdef Inbox inbox = self.inbox
+        if self.is_unheard:
+            return self.dropped(1)
         if inbox is None:
             inbox = self.inbox = Inbox()
-        in_sight = self.has_taker()
-        if in_sight or inbox.count < self.hub.queue_count:
-            inbox.put(message, size)
-        if in_sight and (
-            inbox.count >= self.hub.queue_count or inbox.size >= self.hub.queue_size
-        ):
+        inbox.put(message, size)
+        if inbox.count >= self.hub.queue_count or inbox.size >= self.hub.queue_size:
             self.fall_behind(
                 INBOX_FULL, QUEUE_COUNT if inbox.count >= self.hub.queue_count else QUEUE_SIZE
             )
-        return 0
+        return self.await_listener()
+
+    cdef int await_listener(self) except -1:
+        """Let `listen_timeout` begin, where something waits and nobody has begun to take it."""
+        cdef Inbox inbox = self.inbox
+        if inbox.due or not self.hub.listen_ticks or inbox.is_listened_to() or (
+            self.phase != CONNECTED or self.hears(MESSAGE)
+        ):
+            return 0
+        inbox.due = self.hub.engine.wheel.tick + self.hub.listen_ticks + STALE_TICKS
+        return self.ask_by(inbox.due)
+
+    cdef int ask_by(self, uint32_t tick) except -1:
+        """Have a look at the times at a tick, or before."""
+        return self.line.ask_for(min(self.line.asked or UINT32_MAX, tick))
+
+    cdef int stop_keeping(self) except -1:
+        """Nobody has listened in time: read on, and drop what comes until somebody does."""
+        cdef Inbox inbox = self.inbox
+        cdef Py_ssize_t count = inbox.count
+        inbox.due = 0
+        self.is_unheard = True
+        self.hub.engine.tally.hit(LISTEN_TIMEOUT)
+        inbox.forget()
+        if inbox.intake is None:
+            self.inbox = None       # those that only send are to hold nothing for it
+        self.dropped(count)
+        self.hub.host.nobody_listened(self)
+        self.catch_up(INBOX_FULL)
+        return self.catch_up(NOT_ASKED)
 
     cdef size_t held_size(self) except? 0:
         cdef size_t size = Session.held_size(self)
@@ -114,9 +177,16 @@ cdef class Deliverer(Session):
         )
 
     cdef int note_taker(self) except -1:
-        """Note that the running task takes messages."""
+        """Note that the running task takes messages; raise where they are the listeners'."""
+        if self.hears(MESSAGE) and self.phase != ENDED:
+            raise SockwaveError(
+                "`receive`, `async for` and `stream`: expected a connection without a listener of "
+                "'message', which gets all messages, given one that has one"
+            )
+        self.is_unheard = False
         if self.inbox is None:
             self.inbox = Inbox()
+        self.inbox.due = 0
         if self.inbox.is_wanted and not self.call_count:
             self.inbox.consumer = None
             return 0                # none of the tasks that end with the connection
@@ -163,6 +233,9 @@ cdef class Deliverer(Session):
         if is_message:
             self.task_count += 1
             if self.task_count >= <size_t>self.hub.max_tasks:
+                if self.phase == CONNECTED and not self.fullness & TASKS_FULL:
+                    self.stuck_at = self.hub.engine.wheel.tick + stuck_ticks
+                    self.ask_by(self.stuck_at)
                 return self.fall_behind(TASKS_FULL, MAX_TASKS)
         return 0
 
@@ -170,11 +243,28 @@ cdef class Deliverer(Session):
         self.call_count -= is_own
         self.task_count -= is_message
         if self.fullness:
-            if is_message:
+            if is_message and self.fullness & TASKS_FULL:
+                self.stuck_at = 0
                 self.catch_up(TASKS_FULL)
-            if not self.has_taker():        # the last one is gone for whom messages were kept
-                self.catch_up(INBOX_FULL)
+                if self.inbox is not None and self.inbox.count:
+                    self.hub.engine.loop.call_soon(self._hand_over)
+            if not self.has_taker():        # the last one is gone who might have asked for it
                 self.catch_up(NOT_ASKED)
+        return 0
+
+    cdef int note_end_of(self, object task) except -1:
+        """Note that a task of the connection's has ended; it may have been the one that takes the
+        messages."""
+        if self.inbox is not None and self.inbox.consumer is task:
+            self.inbox.consumer = None
+            if self.inbox.count:
+                self.await_listener()
+        return 0
+
+    cdef int tasks_are_stuck(self) except -1:
+        """Tell the operator that nothing goes on: reading, nor any of the tasks it waits for."""
+        self.stuck_at = 0
+        self.hub.host.tasks_stand_still(self, self.task_count, stuck_ticks * tick_s)
         return 0
 
     cdef int end_delivery(self) except -1:
@@ -195,8 +285,8 @@ cdef class Deliverer(Session):
     def stream(self, *, max_size=None):
         """Take the next message as a stream: `async for chunk in conn.stream()`.
 
-        It is the oldest that nobody has been given, begun or not; `message` listeners do not get
-        it, nor do those who wait in `receive`. The chunks are bytes, or str of a text message, as
+        It is the oldest that nobody has been given, begun or not; those who wait in `receive` do not
+        get it. The chunks are bytes, or str of a text message, as
         they arrive; `is_text` of what is returned tells. Several streams may be asked for: each is
         one message, in order. Leaving the loop early discards the rest of the message.
 
@@ -206,7 +296,8 @@ cdef class Deliverer(Session):
         A compressed message (RFC 7692) comes as one chunk, and within the option `max_size`.
 
         The loop raises ConnectionClosed when the connection ends before the message does. Raises
-        TypeError or ValueError for a wrong `max_size`. Serves RFC 6455, section 5.4.
+        SockwaveError while there is a listener of `message`, TypeError or ValueError for a wrong
+        `max_size`. Serves RFC 6455, section 5.4.
         """
         cdef size_t limit
         cdef size_t held_size
@@ -237,7 +328,8 @@ cdef class Deliverer(Session):
     async def receive(self, timeout=None):
         """Receive the next message, waiting for it at most `timeout` seconds (None: without end).
 
-        Raises TimeoutError, or ConnectionClosed when no message is left and none will come.
+        Raises TimeoutError, or ConnectionClosed when no message is left and none will come;
+        SockwaveError while there is a listener of `message`, which gets all of them.
         """
         self.hub.thread.check("conn.receive")
         if timeout is not None:

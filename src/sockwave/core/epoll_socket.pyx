@@ -16,10 +16,11 @@ from sockwave.core.receiver cimport Receiver
 from sockwave.core.system cimport (
     AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, MSG_NOSIGNAL, POLL_BROKEN, POLL_READ, POLL_WRITE,
     SHUT_RDWR, SHUT_WR, SIOCOUTQ, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_KEEPINTVL, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, close_descriptor, getsockname, getsockopt,
-    ioctl, linger_option, msghdr, poller_change, recv, send_bytes, sendmsg, setsockopt, shutdown,
-    sockaddr, socklen_t,
+    TCP_INFO, TCP_KEEPINTVL, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, close_descriptor, getsockname,
+    getsockopt, ioctl, linger_option, msghdr, poller_change, recv, send_bytes, sendmsg, setsockopt,
+    shutdown, sockaddr, socklen_t, tcp_info,
 )
+from sockwave.core.timers cimport ticks_of
 from sockwave.core.writer cimport Vector
 
 from sockwave.core.carrier import UNSENT_SIZE
@@ -117,6 +118,14 @@ cdef class EpollSocket(Carrier):
         # In the kernel there may be megabytes, of which epoll tells when a third has left.
         cdef int size = 0
         return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
+
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
+        cdef tcp_info info
+        cdef socklen_t size = sizeof(info)
+        if getsockopt(self.fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0:
+            return False
+        silence_ticks[0] = ticks_of(info.tcpi_last_ack_recv / 1000)
+        return True
 
     cdef bint probe(self, const Probes* probes) except -1:
         cdef uint8_t address[ADDRESS_SIZE]

@@ -35,6 +35,7 @@ cdef class Hub:
         self.ping_ticks = ticks_of(limits.ping_interval)
         self.pong_ticks = ticks_of(limits.ping_timeout)
         self.idle_ticks = ticks_of(limits.idle_timeout)
+        self.listen_ticks = ticks_of(limits.listen_timeout)
         self.max_lifetime = limits.max_lifetime or 0
         self.lifetime_jitter = limits.lifetime_jitter
         self.codecs = Codecs(self.max_size)

@@ -24,9 +24,17 @@ cdef class Inbox:
         """Tell whether somebody waits right now."""
         return len(self.waiters) > 0
 
+    cdef bint has_receiver(self) noexcept:
+        """Tell whether somebody waits, or has been woken and has not taken anything yet."""
+        return len(self.waiters) > 0 or self.woken_count > 0
+
+    cdef bint is_listened_to(self) noexcept:
+        """Tell whether somebody has begun to take messages, and may go on."""
+        return self.is_wanted or self.consumer is not None or self.has_receiver()
+
     cdef bint is_due(self) noexcept:
         """Tell whether the consumer will look here again: it waits, or something is left for it."""
-        return len(self.waiters) > 0 or self.count > 0
+        return self.is_awaited() or self.count > 0
 
     cdef int put(self, object message, size_t size) except -1:
         cdef Item* item
@@ -90,15 +98,36 @@ cdef class Inbox:
 
     cdef int wake(self) except -1:
         """Let the one who has waited longest look."""
+        cdef Turn turn
         if self.waiters:
-            (<Turn>self.waiters[0]).wake()
+            turn = self.waiters[0]
+            turn.wake()
             self.waiters.pop(0)     # now: who could not be woken is woken by the end
+            turn.is_woken = True
+            self.woken_count += 1
         return 0
 
 
 @cython.freelist(64)
 cdef class Turn(Waiter):
     """One's turn to look into an inbox."""
+
+    def __next__(self):
+        # As every waiter's, and the task goes on to look.
+        if not self.is_done:
+            self.is_blocking = True
+            return self
+        self.has_looked()
+        if self.is_cancelled:
+            self.result()
+        raise StopIteration
+
+    cdef int has_looked(self) noexcept:
+        """Note that the task goes on, or will never look."""
+        if self.is_woken:
+            self.is_woken = False
+            self.inbox.woken_count -= 1
+        return 0
 
     def cancel(self, msg=None):
         """Wait no more."""
@@ -108,6 +137,7 @@ cdef class Turn(Waiter):
         return is_waiting
 
     cdef int ended_early(self) except -1:
+        self.has_looked()
         if self.is_done:
             if not self.is_cancelled and self.inbox.count:
                 self.inbox.wake()       # it was this one's turn: let the next have it

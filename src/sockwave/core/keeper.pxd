@@ -13,6 +13,8 @@ cdef enum Duty:
     MISS_PONG
     END_IDLE
     END_LIFE
+    STOP_KEEPING                # messages that nobody listens to
+    TELL_STUCK                  # that tasks stop the reading, and do not end
 
 cdef class Keeper(Deliverer):
     """A connection that is kept alive, and ended when its time has come."""
@@ -22,8 +24,10 @@ cdef class Keeper(Deliverer):
     cdef uint32_t life_end      # 0: none
     cdef flag awaits_pong       # of a ping that was sent here
     cdef flag is_watched        # a draft, which has no ping: the kernel asks its peer
+    cdef flag is_probed         # so it does where there are no pings, since reading was paused
 
     cdef int begin_keeping(self) except -1
+    cdef int hear_kernel(self) except -1
     cdef Duty find_duty(self, uint32_t* when) noexcept
     cdef int keep_time(self) except -1
     cdef bint ask_kernel(self) except -1

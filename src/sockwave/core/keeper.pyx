@@ -13,17 +13,16 @@ from libc.stdint cimport UINT32_MAX
 
 from sockwave.core.carrier cimport Probes
 from sockwave.core.emitter cimport PONGED
+from sockwave.core.engine cimport Engine
 from sockwave.core.frames cimport MAX_CONTROL_SIZE, NO_PONG, PING
 from sockwave.core.phases cimport CONNECTED, PEER_VANISHES, WE_CLOSE
 from sockwave.core.tally cimport IDLE_TIMEOUT, MAX_LIFETIME
+from sockwave.core.timers cimport STALE_TICKS
 
 from sockwave.close import CloseCode, check_close
 
 cdef enum:
     PAYLOAD_SIZE = 4            # of a ping, so that no pong answers it by chance
-    # When something happened is known to the tick of the wheel's last look: so many earlier, at
-    # most.
-    STALE_TICKS = 2
     # TCP asks so many times, or as often as there are seconds.
     PROBE_COUNT = 4
 
@@ -68,12 +67,39 @@ cdef class Keeper(Deliverer):
         """Have TCP ask a peer that has no ping, with the same times."""
         cdef Probes probes
         limits = self.hub.limits
-        timeout = limits.ping_timeout or limits.ping_interval
+        interval = limits.ping_interval or limits.idle_timeout
+        timeout = limits.ping_timeout or interval
         probes.count = min(max(int(timeout), 1), PROBE_COUNT)
-        probes.idle_s = <int>ceil(limits.ping_interval)
+        probes.idle_s = <int>ceil(interval)
         probes.interval_s = <int>ceil(timeout / probes.count)
         probes.patience_ms = 1000 * (probes.idle_s + probes.interval_s * probes.count)
         return self.line.probe(&probes)
+
+    cdef int hear_kernel(self) except -1:
+        """Look whether a peer is there whose pongs are not read, as it waits for the application:
+        its kernel acknowledges the pings."""
+        cdef Engine engine = self.line.engine
+        cdef uint32_t tick = engine.wheel.tick
+        cdef uint32_t silence_ticks
+        cdef bint has_pings = self.hub.ping_ticks and self.hub.pong_ticks and not self.is_draft()
+        if not self.line.find_silence(&silence_ticks) or not has_pings:
+            if not (self.is_watched or self.is_probed or has_pings) and (
+                self.hub.ping_ticks or self.hub.idle_ticks
+            ):
+                self.is_probed = True
+                self.ask_kernel()       # which ends the connection of a peer that is gone
+            self.heard = tick
+        elif self.line.measure_untaken():
+            # Something is under way. What was under way before has been acknowledged, or not.
+            if silence_ticks < tick:
+                self.heard = max(self.heard, tick - silence_ticks)
+        else:
+            self.heard = tick
+            if self.awaits_pong:        # ask again: it may have gone since
+                self.awaits_pong = False
+                self.pings = [ping for ping in self.pings or () if ping[2] is not None]
+                self.expect_ping()
+        return 0
 
     cdef Duty find_duty(self, uint32_t* when) noexcept:
         """Find what has to be done next, and when."""
@@ -98,6 +124,12 @@ cdef class Keeper(Deliverer):
             if other < when[0]:
                 when[0] = other
                 duty = END_IDLE
+        if self.inbox is not None and self.inbox.due and self.inbox.due < when[0]:
+            when[0] = self.inbox.due
+            duty = STOP_KEEPING
+        if self.stuck_at and self.stuck_at < when[0]:
+            when[0] = self.stuck_at
+            duty = TELL_STUCK
         return duty
 
     cdef int keep_time(self) except -1:
@@ -105,10 +137,14 @@ cdef class Keeper(Deliverer):
         cdef uint32_t tick = self.line.engine.wheel.tick
         cdef uint32_t when
         cdef Duty duty
-        if self.must_wait() or self.is_postponed or not self.line.is_flushed():
+        if self.is_postponed or not self.line.is_flushed():
             # What the peer has sent has not been read, or our ping waits behind a backlog, of which
             # `write_timeout` is the judge: its silence says nothing.
             self.heard = tick
+        elif self.must_wait():
+            self.hear_kernel()
+            if self.line.is_lost:
+                return 0
         elif self.is_watched and (self.reader is None or not self.reader.message_opcode):
             # The kernel knows that it is there. But half a message is no way to be quiet.
             self.heard = tick
@@ -125,6 +161,10 @@ cdef class Keeper(Deliverer):
             return self.send_ping()
         if duty == MISS_PONG:
             return self.end_with(NO_PONG, PEER_VANISHES)
+        if duty == STOP_KEEPING:
+            return self.stop_keeping()
+        if duty == TELL_STUCK:
+            return self.tasks_are_stuck()
         limit, code, reason = ENDINGS[duty]
         self.line.engine.tally.hit(limit)
         return self.happened(WE_CLOSE, check_close(code, reason))

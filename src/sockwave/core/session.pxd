@@ -22,6 +22,7 @@ cdef class Session(Flow):
     cdef int heard_pong(self, bytes payload) except -1
     cdef set own_tasks(self)                    # those of its listeners, which end with it
     cdef int call_started(self, bint is_own, bint is_message) except -1
+    cdef int note_end_of(self, object task) except -1
     cdef int call_ended(self, bint is_own, bint is_message) except -1
 
     cdef int begin(self, Carrier line, int version_index) except -1

@@ -71,6 +71,9 @@ cdef class Session(Flow):
     cdef int call_started(self, bint is_own, bint is_message) except -1:
         return 0
 
+    cdef int note_end_of(self, object task) except -1:
+        return 0
+
     cdef int call_ended(self, bint is_own, bint is_message) except -1:
         return 0
 

@@ -20,6 +20,7 @@ cdef class Intake:
     cdef Py_ssize_t count, max_count    # of the chunks that wait
     cdef size_t message_size    # of a message that is not taken as a stream, at most
 
+    cdef bint is_expected(self) except -1
     cdef Incoming expect(self, size_t limit)
     cdef Incoming turn_into(self, size_t limit, object message, size_t size)
     cdef int begin(self) except -1

@@ -52,6 +52,10 @@ cdef class Intake:
         self.piece_size = min(max(max_size // 4, 1), <size_t>READ_SIZE)
         self.message_size = message_size
 
+    cdef bint is_expected(self) except -1:
+        """Tell whether somebody waits for a message, or for the rest of one."""
+        return len(self.queue) > 1 or len(self.queue) and not (<Incoming>self.queue[0]).is_unwanted
+
     cdef Incoming expect(self, size_t limit):
         """Take the next message that nobody has been told of, after those expected already."""
         cdef Incoming incoming = Incoming(self)

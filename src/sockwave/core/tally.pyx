@@ -14,6 +14,7 @@ CORE_LIMITS = (
     "high_water",
     "max_backlog",
     "memory_budget",
+    "listen_timeout",
     "close_timeout",
     "write_timeout",
     "ping_timeout",

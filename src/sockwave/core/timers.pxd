@@ -8,6 +8,9 @@ cdef double tick_s              # a tick in seconds
 
 cdef enum:
     SLOT_COUNT = 256
+    # When something happened is known to the tick of the wheel's last look: so many earlier, at
+    # most.
+    STALE_TICKS = 2
 
 # A place in a ring of things that wait in the same slot;
 # a slot's own place is where its ring begins and ends.

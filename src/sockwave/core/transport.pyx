@@ -4,12 +4,17 @@ import asyncio
 import socket
 import struct
 import sys
+from errno import ECONNRESET
 
 try:
     import fcntl
     import termios
 except ImportError:             # Windows
     fcntl = termios = None
+try:
+    from select import poll
+except ImportError:             # Windows
+    poll = None
 
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -20,7 +25,11 @@ from libc.string cimport memcpy
 from sockwave.core.carrier cimport Probes
 from sockwave.core.engine cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Engine
 from sockwave.core.receiver cimport Receiver
+from sockwave.core.timers cimport ticks_of
 from sockwave.core.writer cimport Vector
+
+cdef enum:
+    LAST_ACK_AT = 56            # in Linux's struct tcp_info: `tcpi_last_ack_recv`, milliseconds
 
 cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
     """Copy what is next of the vectors, so that it leaves in one write, and move on behind it.
@@ -57,6 +66,30 @@ cdef uint32_t count_unsent(object sock) except? 0:
     except OSError:
         pass
     return int.from_bytes(answer, sys.byteorder)
+
+
+cdef bint is_broken(object sock) except -1:
+    """Say whether the kernel knows that the peer has gone, where it tells."""
+    if poll is None or sock is None or sock.fileno() < 0:
+        return False
+    poller = poll()
+    poller.register(sock.fileno(), 0)       # what is broken is told of, asked for or not
+    return len(poller.poll(0)) > 0
+
+
+cdef object find_silence_s(object sock):
+    """Give how many seconds ago the kernel last had an acknowledgement of the peer's; None where
+    it does not tell."""
+    option = getattr(socket, "TCP_INFO", None)
+    if sys.platform != "linux" or option is None or sock is None or sock.fileno() < 0:
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, option, LAST_ACK_AT + 4)
+    except OSError:
+        return None
+    if len(info) < LAST_ACK_AT + 4:
+        return None
+    return int.from_bytes(info[LAST_ACK_AT:], sys.byteorder) / 1000
 
 
 cdef bint set_probes(object sock, const Probes* probes) except -1:
@@ -182,6 +215,18 @@ cdef class TransportCarrier(Carrier):
     cdef uint32_t measure_untaken(self) except? 0:
         cdef uint32_t size = self.transport.get_write_buffer_size()
         return size + count_unsent(self.transport.get_extra_info("socket"))
+
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
+        sock = self.transport.get_extra_info("socket")
+        # The loop does not watch a socket that is not read, and is told of no reset.
+        if is_broken(sock):
+            self.lose(ConnectionResetError(ECONNRESET, "the peer has gone"))
+            return False
+        silence_s = find_silence_s(sock)
+        if silence_s is None:
+            return False
+        silence_ticks[0] = ticks_of(silence_s)
+        return True
 
     cdef bint probe(self, const Probes* probes) except -1:
         return set_probes(self.transport.get_extra_info("socket"), probes)
