@@ -285,8 +285,8 @@ cdef class Deliverer(Session):
     def stream(self, *, max_size=None):
         """Take the next message as a stream: `async for chunk in conn.stream()`.
 
-        It is the oldest that nobody has been given, begun or not; those who wait in `receive` do not
-        get it. The chunks are bytes, or str of a text message, as
+        It is the oldest that nobody has been given, begun or not; those who wait in `receive` do
+        not get it. The chunks are bytes, or str of a text message, as
         they arrive; `is_text` of what is returned tells. Several streams may be asked for: each is
         one message, in order. Leaving the loop early discards the rest of the message.
 
