@@ -21,6 +21,7 @@ TIMES = [
     "ping_timeout",
     "idle_timeout",
     "max_lifetime",
+    "listen_timeout",
     "close_timeout",
 ]
 RATES = ["message_rate", "byte_rate", "control_rate"]
