@@ -238,6 +238,7 @@ cdef class Connection(Keeper):
         Gives the asyncio.Task. Raises TypeError for what is no coroutine, ConnectionClosed when the
         connection has ended; the coroutine is closed then.
         """
+        self.hub.thread.check("conn.create_task")
         if not iscoroutine(coroutine):
             given = type(coroutine).__name__
             raise TypeError(f"create_task: expected a coroutine, given {given}")
