@@ -449,7 +449,7 @@ async def test_queue_holds_no_more_messages_than_it_should(start_server: StartSe
 async def test_connection_that_nobody_reads_any_more_is_not_stuck(
     start_server: StartServer, reads_one: bool
 ) -> None:
-    server = await start_server()
+    server = await start_server(listen_timeout=0.3)
     release, finished = asyncio.Event(), asyncio.Event()
 
     @server.on("connection")
