@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from costs import Costs
 from wire import KEY3, Headers, build_request
 
 from sockwave.errors import Refused
@@ -53,7 +54,8 @@ def expect_linear(take: Callable[[int], None]) -> None:
         take(size)
         return time.perf_counter() - start
 
-    # The least of several runs: what the machine does besides is not measured. Eight times the size
-    # costs 8 times as much, or 64 times when it is the square; 20 us are the grain of the clock.
-    small, large = (min(measure(size) for _ in range(10)) for size in (32 << 10, 256 << 10))
-    assert large < 32 * max(small, 20e-6)
+    # Eight times the size costs 8 times as much, or 64 times when it is the square.
+    costs = Costs(32, floor_s=20e-6)
+    while costs.are_in_doubt:
+        costs.take(measure(32 << 10), measure(256 << 10))
+    assert costs.ratio < 32

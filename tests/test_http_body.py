@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 
 import pytest
+from costs import Costs
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -143,9 +144,10 @@ def test_decoding_takes_time_in_proportion_to_the_input() -> None:
         assert decode(pieces, header_count=10**9, header_block_size=10**9) is None
         return time.perf_counter() - start
 
-    small = min(measure(3000) for _ in range(3))
-    large = min(measure(12_000) for _ in range(3))
-    assert large < 4 * 2.5 * small
+    costs = Costs(4 * 2.5)
+    while costs.are_in_doubt:
+        costs.take(measure(3000), measure(12_000))
+    assert costs.ratio < 4 * 2.5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import socket
 from collections.abc import Awaitable, Callable
 
+from costs import Costs
 from wire import Wire, wait_until
 
 from attacks.process import Victim
@@ -46,12 +47,14 @@ async def drip(wire: Wire, data: bytes) -> None:
     await asyncio.to_thread(send)
 
 
-async def cpu_ratio(victim: Victim, attack: Callable[[int], Awaitable[None]], size: int) -> float:
+async def cpu_ratio(
+    victim: Victim, attack: Callable[[int], Awaitable[None]], size: int, *, enough: float = 2.5
+) -> float:
     """Give how much more CPU time an attack of twice the size takes: 2 where each costs the same.
 
     Half the size is compared with twice the size, as two doublings tell a square (16 times) from a
-    line (4 times) more surely than one; what is given is the root. The least of several counts,
-    taken in turns: what else the machine does only ever adds to it.
+    line (4 times) more surely than one; what is given is the root. `Costs` measures on until
+    it is below `enough`.
     """
 
     async def take_time() -> float:
@@ -66,5 +69,7 @@ async def cpu_ratio(victim: Victim, attack: Callable[[int], Awaitable[None]], si
         return await take_time() - before
 
     await attack(size)
-    pairs = [(await measure(size // 2), await measure(2 * size)) for _ in range(5)]
-    return math.sqrt(min(large for _, large in pairs) / min(small for small, _ in pairs))
+    costs = Costs(enough**2)
+    while costs.are_in_doubt:
+        costs.take(await measure(size // 2), await measure(2 * size))
+    return math.sqrt(costs.ratio)

@@ -156,7 +156,7 @@ async def test_reading_in_pieces_takes_time_in_proportion_to_the_bytes(
                 assert (await receive_answer(wire)).status == 200
                 await wire.close()
 
-        assert await cpu_ratio(victim, take, 64) < 3
+        assert await cpu_ratio(victim, take, 64, enough=3) < 3
 
 
 # ---- C3: slowness --------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ async def test_long_runs_of_a_character_cost_no_more_than_their_length(
                     wire.write(build_request(headers, target=target))
                     assert (await wire.receive_head()).status in (101, 200, 400, 426)
 
-            assert await cpu_ratio(victim, take, 32_000) < 3, name
+            assert await cpu_ratio(victim, take, 32_000, enough=3) < 3, name
 
 
 # ---- C6: pipelines -------------------------------------------------------------------------------
