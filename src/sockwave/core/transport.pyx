@@ -1,10 +1,10 @@
 """A peer behind an asyncio transport: the carrier of the asyncio engine."""
 
 import asyncio
+import errno
 import socket
 import struct
 import sys
-from errno import ECONNRESET
 
 try:
     import fcntl
@@ -220,7 +220,7 @@ cdef class TransportCarrier(Carrier):
         sock = self.transport.get_extra_info("socket")
         # The loop does not watch a socket that is not read, and is told of no reset.
         if is_broken(sock):
-            self.lose(ConnectionResetError(ECONNRESET, "the peer has gone"))
+            self.lose(ConnectionResetError(errno.ECONNRESET, "the peer has gone"))
             return False
         silence_s = find_silence_s(sock)
         if silence_s is None:

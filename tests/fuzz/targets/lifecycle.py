@@ -18,7 +18,7 @@ from fuzz.loop import running
 from fuzz.memory import MemoryServer, Peer
 from sockwave import Deflate
 from sockwave.deflate import Agreement, negotiate
-from sockwave.errors import ConnectionClosed
+from sockwave.errors import ConnectionClosed, SockwaveError
 
 SLOW = ("close", "drop_new", "drop_old", "conflate")
 VERSIONS = ("rfc6455", "rfc6455", "draft76", "draft75")
@@ -66,8 +66,16 @@ class Client:
         self.peer = Peer
         self.peer = front.open(version, agreement)
         self.connection = self.peer.connection
-        for event in ("message", "ping", "pong", "drain", "close", "readyStateChange"):
+        self.listener = functools.partial(self.heard, "message")
+        self.listen()
+        for event in ("ping", "pong", "drain", "close", "readyStateChange"):
             self.connection.on(event, functools.partial(self.heard, event))
+
+    def listen(self) -> None:
+        """Hear messages, unless somebody takes them, or they are heard already."""
+        if not self.connection.listeners("message"):
+            with contextlib.suppress(SockwaveError):
+                self.connection.on("message", self.listener)
 
     def heard(self, event: str, *details: object) -> None:
         """Take note of an event, and do what has been planned for it."""
@@ -88,7 +96,7 @@ class Client:
         elif reaction == 3:
             self.send("s" * 300)
         elif reaction == 4:
-            self.connection.remove_listener("message", self.heard)
+            self.connection.remove_listener("message", self.listener)
         elif reaction == 5:
             self.front.server.broadcast("b" * 300)
         elif reaction == 6:
@@ -109,17 +117,21 @@ class Client:
         self.tasks.append(self.front.loop.create_task(coroutine))
 
     async def receive(self) -> None:
-        """Receive one message."""
-        with contextlib.suppress(ConnectionClosed, TimeoutError):
+        """Receive one message, in the listener's place."""
+        self.connection.off("message", self.listener)
+        with contextlib.suppress(SockwaveError, TimeoutError):  # another may have begun to listen
             await self.connection.receive(timeout=3.0)
+        self.listen()
 
     async def stream(self, count: int) -> None:
-        """Take some chunks of the next message."""
-        with contextlib.suppress(ConnectionClosed):
+        """Take some chunks of the next message, in the listener's place."""
+        self.connection.off("message", self.listener)
+        with contextlib.suppress(SockwaveError):
             async for _ in self.connection.stream(max_size=800):
                 count -= 1
                 if count < 0:
                     break
+        self.listen()
 
     async def stream_out(self, count: int) -> None:
         """Send a message in pieces."""
