@@ -3,6 +3,23 @@
 import functools
 import inspect
 from collections.abc import Callable
+from types import CodeType
+
+
+def _bare(function: object) -> object:
+    """Return the function inside a partial or a method."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__func__", function)
+
+
+def _code_of(function: object) -> object:
+    """Return the code that a call of a bare function, or object, runs; None where it has none."""
+    code = getattr(function, "__code__", None)
+    if code is None and not isinstance(function, type):
+        call = getattr(type(function), "__call__", None)  # noqa: B004 - its code is looked at
+        code = getattr(call, "__code__", None)
+    return code
 
 
 def flags_of(function: object) -> int:
@@ -11,14 +28,7 @@ def flags_of(function: object) -> int:
     Partials, methods, and objects that can be called are looked into; so are compiled functions,
     which tell as much as their compiler wrote down.
     """
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    if code is None and not isinstance(function, type):
-        call = getattr(type(function), "__call__", None)  # noqa: B004 - its code is looked at
-        code = getattr(call, "__code__", None)
-    flags = getattr(code, "co_flags", 0)
+    flags = getattr(_code_of(_bare(function)), "co_flags", 0)
     return flags if isinstance(flags, int) else 0
 
 
@@ -49,3 +59,16 @@ def check_runs(name: str, function: Callable[..., object]) -> None:
             f"{name}: expected a function or an async function, given {kind}, "
             f"which does not run when it is called: {function!r}"
         )
+
+
+def describe(function: object) -> str:
+    """Return what a log says of a function: its name, file and line, as far as it tells."""
+    function = _bare(function)
+    if callable(function):
+        function = inspect.unwrap(function)
+    code = _code_of(function)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    name = getattr(named, "__qualname__", repr(function))
+    if not isinstance(code, CodeType):
+        return f"{name}()"
+    return f"{name}() at {code.co_filename}:{code.co_firstlineno}"

@@ -5,6 +5,7 @@ import inspect
 import logging
 import weakref
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -176,7 +177,9 @@ class Host(Emitter):
     def unanswered(self, request: Request, reason: str) -> None:
         """Tell of a request that nobody has answered, or not to the end."""
         what = f"{escape(request.method)} {escape(request.path)}"
-        self.report(SockwaveError(f"no answer to {what}: {reason}"), None)
+        # In a copy of whatever context runs, which may be that of somebody else's listener.
+        error = SockwaveError(f"no answer to {what}: {reason}")
+        copy_context().run(self.report, error, None)
 
     def log_lost_upgrade(self, request: Request) -> None:
         """Tell the operator of a handshake that has lost its Upgrade header on the way."""

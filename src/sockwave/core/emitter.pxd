@@ -26,6 +26,9 @@ cdef enum Event:
     PONGED
     DRAIN
 
+# Measure each listener from now on, as long as there is a loop in debug mode: 1 more of them, or -1.
+cdef int watch_listeners(int more) noexcept
+
 cdef class Emitter:
     # Most emitters have one listener: itself, with its code below. Otherwise, (listener, code,
     # listener, code, …) in the order of addition; replaced, never changed, so that an emission in

@@ -6,6 +6,8 @@ when it is added.
 
 import asyncio
 import difflib
+import logging
+from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from inspect import isawaitable
 
@@ -17,7 +19,11 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from sockwave.core.arity cimport count_taken
 from sockwave.core.waiter cimport Done
 
+from sockwave.functions import describe
 from sockwave.waiting import Farewell, outcome_of
+
+# Where asyncio itself says what has held up the loop.
+slow_log = logging.getLogger("asyncio")
 
 cdef extern from "Python.h":
     # Vectorcall without a tuple or a keyword: nothing is allocated for the arguments.
@@ -66,6 +72,17 @@ CONNECTION_EVENTS = {
 }
 
 
+# How many loops are in debug mode, in whatever thread: who looks at one flag for each listener need
+# not know its loop.
+cdef int watched_count = 0
+
+
+cdef int watch_listeners(int more) noexcept:
+    global watched_count
+    watched_count += more
+    return 0
+
+
 # The default of a parameter that None shall be a value of.
 cdef object MISSING = object()
 
@@ -88,6 +105,43 @@ cdef inline int call(
     Emitter emitter, object listener, long code, object first, object second
 ) except -1:
     """Call one of the listeners; its code says how."""
+    if watched_count:
+        return call_watched(emitter, listener, code, first, second)
+    return call_now(emitter, listener, code, first, second)
+
+
+cdef int call_watched(
+    Emitter emitter, object listener, long code, object first, object second
+) except -1:
+    """Call a listener, and say so where it has taken long: asyncio sees none of those that run
+    while it waits for descriptors, and of the others only what has called them."""
+    loop = _get_running_loop()
+    if loop is None or not loop.get_debug():
+        return call_now(emitter, listener, code, first, second)
+    began = loop.time()
+    try:
+        return call_now(emitter, listener, code, first, second)
+    finally:
+        tell_if_slow(loop, loop.time() - began, emitter, code >> EVENT_SHIFT, listener)
+
+
+cdef int tell_if_slow(
+    object loop, double taken_s, Emitter emitter, int event, object listener
+) except -1:
+    if taken_s < getattr(loop, "slow_callback_duration", 0.1):
+        return 0
+    for name, (number, _) in emitter.event_table().items():
+        if number == event:
+            slow_log.warning(
+                "Executing <listener of %r: %s> took %.3f seconds",
+                name, describe(listener), taken_s,
+            )
+    return 0
+
+
+cdef inline int call_now(
+    Emitter emitter, object listener, long code, object first, object second
+) except -1:
     cdef PyObject* arguments[2]
     cdef PyObject* result
     if code & ONCE:

@@ -82,6 +82,7 @@ cdef class Engine:
     cdef int say_farewell(self, Driver carrier) except -1
     cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
     cdef int let_go(self, Driver carrier) except -1
+    cdef int note_debug(self, bint is_wanted) except -1
     cdef int expect_ticks(self, double now) except -1
     cdef int promise_ticks(self, double now) except -1
     cdef double clock(self) except -1

@@ -6,6 +6,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc
 
 from sockwave.core.blocks cimport age_spares, forget_spares
+from sockwave.core.emitter cimport watch_listeners
 from sockwave.core.timers cimport ticks_of
 
 from sockwave.core.timers import TICK_S
@@ -191,9 +192,18 @@ cdef class Engine:
         finally:
             self.end_turn()
 
+    cdef int note_debug(self, bint is_wanted) except -1:
+        """Say which listeners, and steps of tasks, hold up the loop, in its debug mode. Whether it
+        is in that, is asked once a tick."""
+        if is_wanted != self.bell.is_watched:
+            self.bell.is_watched = is_wanted
+            watch_listeners(1 if is_wanted else -1)
+        return 0
+
     cdef int expect_ticks(self, double now) except -1:
         """Let time pass while there is a carrier: each may note when something happened to it."""
         if not self.ticks:
+            self.note_debug(self.loop.get_debug())
             self.wheel.begin(now)
             return self.promise_ticks(now)
         # The next one is late, or it does not come at all: see below.
@@ -220,6 +230,7 @@ cdef class Engine:
             self.next_turn.cancel()
             self.next_turn = None
         age_spares()
+        self.note_debug(self.loop.get_debug())
         self.thread.follow()
         try:
             self.bell.ring()        # the call that was to do it may have been lost as well
@@ -244,6 +255,7 @@ cdef class Engine:
 
     def stop(self):
         """Let go of the loop."""
+        self.note_debug(False)
         forget_spares()
         self.thread.let_go()
         self.doorman.stop()

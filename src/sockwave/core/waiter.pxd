@@ -15,10 +15,12 @@ cdef class Bell:
     cdef Waiter first, last     # of those that have been told, in this order
     cdef Py_ssize_t told_count
     cdef flag is_promised       # a call that rings is under way
+    cdef flag is_watched        # the loop is in debug mode: steps of tasks are measured
 
     cdef int tell(self, Waiter waiter) except -1
     cdef int promise(self) except -1
     cdef int ring(self) except -1
+    cdef int call_watched(self, object callback, object outcome) except -1
     cdef Waiter take_first(self)
 
 cdef class Waiter:

@@ -1,5 +1,6 @@
 """What a task waits for, without a call of the loop for each."""
 
+import logging
 from asyncio import CancelledError, Future, InvalidStateError, Task
 from contextvars import copy_context
 
@@ -10,6 +11,9 @@ cdef extern from "Python.h":
     PyObject* owner_of "PyCFunction_GetSelf" (object callback)
     int enter_context "PyContext_Enter" (object context) except -1
     int leave_context "PyContext_Exit" (object context) except -1
+
+# Where asyncio itself says what has held up the loop.
+slow_log = logging.getLogger("asyncio")
 
 
 cdef class Done:
@@ -77,6 +81,21 @@ cdef class Bell:
                 self.promise()
         return 0
 
+    cdef int call_watched(self, object callback, object outcome) except -1:
+        """Let a task take a step, and say so where it takes long: to asyncio, the steps of all who
+        are woken together are one call."""
+        began = self.loop.time()
+        try:
+            callback(outcome)
+        finally:
+            taken_s = self.loop.time() - began
+            if taken_s >= getattr(self.loop, "slow_callback_duration", 0.1):
+                slow_log.warning(
+                    "Executing %r took %.3f seconds",
+                    getattr(callback, "__self__", callback), taken_s,
+                )
+        return 0
+
     cdef Waiter take_first(self):
         cdef Waiter waiter = self.first
         self.first = waiter.next
@@ -106,7 +125,10 @@ cdef class Waiter:
             return 0
         enter_context(self.context)
         try:
-            self.callback(self.outcome())
+            if self.bell.is_watched:
+                self.bell.call_watched(self.callback, self.outcome())
+            else:
+                self.callback(self.outcome())
         except MemoryError:
             is_short = True                 # it is called again
             raise
