@@ -1,6 +1,8 @@
 # make chat    serve the chat and print its address
-# make test    run all the tests             (ARGS="-k close" runs some of them)
-# make lint    check style and types
+# make check   see in a minute what a change has broken: style, types, a sample of the tests
+# make test    run all the tests, as many at a time as there are cores
+#              (ARGS="-k close" runs some of them, WORKERS=0 one after the other)
+# make lint    check style and types, those of the compiled core too
 # make coverage      measure what the tests reach, of the compiled core too
 # make mutants       remove one guard at a time, and see that the tests notice
 # make fuzz          fuzz with sanitizers, and compare with others  (SECONDS=600 a target, CASES=1000000)
@@ -13,7 +15,9 @@
 
 PYTHON ?= python3
 VENV := .venv
+WORKERS ?= auto
 BUILD := $(VENV)/build
+PYTEST := $(VENV)/bin/python -m pytest
 PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 # Of fuzzing: a build beside the ordinary one, seconds for each target, cases of the comparison.
@@ -38,7 +42,7 @@ LOAD := latencies client exchange deflated load
 CORE := $(filter-out $(addprefix sockwave.core.,$(EPOLL) $(LOAD)),$(CORE))
 endif
 
-.PHONY: help chat test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean
+.PHONY: help chat check test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -46,8 +50,23 @@ help:
 chat: $(VENV)/install.stamp
 	@$(VENV)/bin/python -m sockwave chat $(ARGS)
 
+check: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict src
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile --sample $(ARGS)
+
+# A file's tests stay together; what compares times has the machine to itself. Each of the two may
+# find nothing to run (5), as long as the other does.
 test: $(VENV)/install.stamp $(VENV)/test.stamp
-	$(VENV)/bin/python -m pytest $(ARGS)
+	@status=5; \
+	run() { \
+		$(PYTEST) "$$@" $(ARGS); one=$$?; \
+		case $$status:$$one in 5:* | 0:[!5]*) status=$$one ;; esac; \
+	}; \
+	run --numprocesses $(WORKERS) --dist loadfile -m 'not alone'; \
+	run -m alone; \
+	exit $$status
 
 lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 	$(VENV)/bin/ruff check .
@@ -140,5 +159,5 @@ $(VENV)/%.stamp: pyproject.toml $(VENV)/venv.stamp
 	@touch $@
 
 clean:
-	rm -rf $(VENV) benchmarks/.peers build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* benchmarks/.peers build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,13 @@
 """What the tests share: both engines, and servers that end with the test that started them."""
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -22,6 +24,50 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 ENGINES = ["epoll", "asyncio"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--sample",
+        action="store_true",
+        help="run each test once, with the first of its cases on one engine, and none that is slow",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make no more than one case where a sample is asked for: to make thousands takes longer than
+    to run it."""
+    if not metafunc.config.getoption("--sample"):
+        return
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        names, values, *rest = mark.args
+        if names != "engine":
+            object.__setattr__(mark, "args", (names, list(values)[:1], *rest))
+            if isinstance(ids := mark.kwargs.get("ids"), Iterable):
+                mark.kwargs["ids"] = list(ids)[:1]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not in the sample, where that is asked for."""
+    if not config.getoption("--sample"):
+        return
+    cases: dict[tuple[Path, str], dict[object, pytest.Item]] = {}
+    for item in items:
+        if any(map(item.get_closest_marker, ("slow", "alone"))):
+            continue
+        engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
+        name = item.path, item.nodeid.partition("[")[0]
+        cases.setdefault(name, {}).setdefault(engine, item)
+    # The engines take turns, from test to test of a file.
+    turns: dict[Path, Iterator[int]] = {}
+    sample = set()
+    for (path, _), by_engine in cases.items():
+        turn = next(turns.setdefault(path, itertools.count())) if len(by_engine) > 1 else 0
+        sample.add(list(by_engine.values())[turn % len(by_engine)])
+    others = [item for item in items if item not in sample]
+    items[:] = [item for item in items if item in sample]
+    config.hook.pytest_deselected(items=others)
 
 
 def pytest_configure() -> None:

@@ -131,4 +131,5 @@ async def test_who_has_begun_is_let_go_when_the_server_closes(start_server: Star
         await wait_until(lambda: any(guest.held_size for guest in server._host.guests()))
         ended = server.close()
         assert await wire.receive_rest() == b""
+        await wire.close()
         await ended

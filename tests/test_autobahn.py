@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RUN = Path(__file__).parent / "autobahn" / "run.py"
 
 # Each kind of data, one in fragments, and each set of parameters that is offered.

@@ -171,6 +171,7 @@ def ask_who(client: ClientConnection) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone spreads the connections")
+@pytest.mark.slow
 def test_processes_that_share_a_port_serve_it_together_and_each_alone(engine: str) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(start_sharing(0, engine))

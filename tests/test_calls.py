@@ -511,6 +511,7 @@ async def test_where_the_loop_is_debugged_each_call_has_a_task(both_ends: BothEn
 # ---- tasks that are lost -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_call_whose_task_the_loop_has_lost_is_made_up_for(
     both_ends: BothEnds, error_log: ErrorLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_reason_with_a_lone_surrogate_is_refused() -> None:
 
 
 @given(st.sampled_from(sorted(SENDABLE)) | st.integers(), st.text())
+@pytest.mark.slow
 def test_any_close_is_either_a_short_payload_or_a_value_error(code: int, reason: str) -> None:
     try:
         payload = check_close(code, reason)

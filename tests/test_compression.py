@@ -354,6 +354,7 @@ async def test_every_message_comes_back_whatever_was_agreed_on(
 # ---- who remembers what --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_shared_compressor_refers_to_nothing_of_another_connection(
     start_server: StartServer, library: Any
 ) -> None:

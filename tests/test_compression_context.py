@@ -451,6 +451,7 @@ async def test_history_is_held_only_by_who_was_sent_something_compressed(
     assert count_histories(ODD_SIZE) == 1, "a broadcast is remembered once for all"
 
 
+@pytest.mark.slow
 async def test_history_goes_with_its_connection_however_that_ends(
     start_server: StartServer, traced: None
 ) -> None:

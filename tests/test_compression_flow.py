@@ -89,6 +89,7 @@ async def test_limit_of_a_stream_holds_for_a_compressed_message(
     await client.wire.close()
 
 
+@pytest.mark.slow
 async def test_stream_without_a_limit_lets_no_compressed_message_over_the_servers(
     start_server: StartServer,
 ) -> None:

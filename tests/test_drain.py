@@ -24,6 +24,7 @@ FOR_EVER: dict[str, Any] = {"drain": None, "jitter": 3600}
 # ---- when ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_the_clients_are_told_one_after_the_other(start_server: StartServer) -> None:
     server = await start_server()
     wires = [await Wire.connect(server.addresses[0]) for _ in range(60)]
@@ -247,12 +248,14 @@ async def test_a_request_that_is_being_answered_is_answered_to_the_end(
     await begun.wait()
     closing = server.close()
     await idle.receive_end()
+    await idle.close()
     await busy.receive_nothing()
     go_on.set()
     head = await busy.receive_head()
     assert head.status == 200
     assert head.headers["connection"] == "close"
     assert await busy.receive_rest() == b"whole"  # and the second request is not begun
+    await busy.close()
     await closing
 
 
@@ -305,6 +308,7 @@ FRAME_HEADER_SIZES = {20: 2, 1_000: 4, 9_000: 4, 70_000: 10}
 @pytest.mark.parametrize("by_share", [False, True])
 @pytest.mark.parametrize("in_own_turn", [False, True])
 @pytest.mark.parametrize("size", FRAME_HEADER_SIZES)
+@pytest.mark.slow
 async def test_messages_that_an_abort_takes_along_are_counted(
     start_server: StartServer, size: int, in_own_turn: bool, by_share: bool
 ) -> None:

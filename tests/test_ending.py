@@ -135,6 +135,7 @@ async def test_a_request_listener_may_refuse(start_server: StartServer, style: s
     assert answer.headers["date"] == "today"
 
 
+@pytest.mark.slow
 async def test_a_refused_peer_that_has_gone_is_not_waited_for(start_server: StartServer) -> None:
     # Longer than the end of a refused peer is waited for.
     server = await start_server(handshake_timeout=2.5)

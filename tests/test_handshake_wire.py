@@ -475,6 +475,7 @@ async def test_frames_that_come_while_authorize_waits_are_kept_in_order(
     await wire.close()
 
 
+@pytest.mark.slow
 async def test_a_client_that_leaves_while_authorize_waits_is_forgotten(
     start_server: StartServer,
 ) -> None:

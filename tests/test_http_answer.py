@@ -387,6 +387,7 @@ async def test_body_that_nobody_reads_keeps_no_place_for_ever(
         assert (await receive_answer(wire)).body == b"next"
 
 
+@pytest.mark.slow
 async def test_who_polls_long_writes_none(start_server: StartServer) -> None:
     server = await start_server(answer_timeout=None, body_timeout=0.2)
     kept: list[sockwave.Response] = []

@@ -532,6 +532,7 @@ async def test_idle_connection_is_closed_without_a_word(start_server: Any) -> No
         await wire.receive_end()
 
 
+@pytest.mark.slow
 async def test_slow_later_head_is_408(start_server: Any) -> None:
     server = await start_server(handshake_timeout=0.4)
     Recorder(server)
@@ -554,6 +555,7 @@ async def test_stalled_body_is_408(start_server: Any, framing: str) -> None:
         await receive_refusal(wire, 408)
 
 
+@pytest.mark.slow
 async def test_body_may_take_its_time_while_it_moves(start_server: Any) -> None:
     server = await start_server(body_timeout=0.6)
     Recorder(server)
@@ -565,6 +567,7 @@ async def test_body_may_take_its_time_while_it_moves(start_server: Any) -> None:
         assert (await receive_answer(wire)).body == b"/ xxxxxx"
 
 
+@pytest.mark.slow
 async def test_listener_may_take_its_time(start_server: Any) -> None:
     server = await start_server(body_timeout=0.2, keep_alive_timeout=0.2, handshake_timeout=0.2)
     begun, go_on = asyncio.Event(), asyncio.Event()
@@ -593,6 +596,7 @@ async def test_listener_may_take_its_time(start_server: Any) -> None:
         assert (await receive_answer(wire)).body == b"hello"
 
 
+@pytest.mark.slow
 async def test_client_that_does_not_take_its_answer_is_dropped(start_server: Any) -> None:
     server = await start_server(write_timeout=0.4)
     ended = asyncio.Event()
@@ -765,6 +769,7 @@ async def test_body_that_ends_early_is_400(start_server: Any) -> None:
         await receive_refusal(wire, 400)
 
 
+@pytest.mark.slow
 async def test_large_last_answer_arrives_whole_at_a_slow_reader(start_server: Any) -> None:
     server = await start_server(write_timeout=2)
     size = 20_000_000

@@ -654,6 +654,7 @@ async def test_body_that_is_being_read_is_waited_for_behind_the_response(
     assert bodies == [b"hello", b"x", b"hello"]
 
 
+@pytest.mark.slow
 async def test_body_in_tiny_segments_takes_no_more_memory_than_it_has_bytes(
     start_server: Any,
 ) -> None:

@@ -118,6 +118,7 @@ def test_the_sockets_of_a_service_manager_are_served(
         assert Path(path).exists(), "the name is the service manager's"
 
 
+@pytest.mark.slow
 def test_clients_that_come_during_a_restart_wait(passed: socket.socket) -> None:
     with managed("server.listen_fds()", passed) as process:
         read_line(process)
@@ -167,7 +168,7 @@ def test_without_sockets_it_says_so(count: str) -> None:
     assert line.startswith("sockwave.errors.SockwaveError: no sockets were passed to this process")
 
 
-@pytest.mark.parametrize("pid", ["", "1", str(os.getpid() + 1)])
+@pytest.mark.parametrize("pid", ["", "1", str(os.getpid() + 1)], ids=["none", "1", "another"])
 def test_the_sockets_of_another_process_are_not_taken(
     monkeypatch: pytest.MonkeyPatch, pid: str
 ) -> None:

@@ -46,6 +46,7 @@ def note_end(conn: sockwave.Connection) -> list[tuple[int, str]]:
 # ---- pings ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_who_answers_the_pings_stays_and_its_latency_is_known(
     start_server: StartServer,
 ) -> None:
@@ -72,6 +73,7 @@ async def test_who_does_not_answer_is_closed_with_1011(start_server: StartServer
     assert ends == [(INTERNAL_ERROR, "peer did not answer a ping in time")]
 
 
+@pytest.mark.slow
 async def test_second_ping_has_to_be_answered_too(start_server: StartServer) -> None:
     server = await start_server(ping_interval=SOON, ping_timeout=SOON)
     wire, _ = await connect_both(server)
@@ -80,6 +82,7 @@ async def test_second_ping_has_to_be_answered_too(start_server: StartServer) -> 
     assert (await wire.receive_close())[0] == INTERNAL_ERROR
 
 
+@pytest.mark.slow
 async def test_pong_with_another_payload_is_no_answer_but_shows_life(
     start_server: StartServer,
 ) -> None:
@@ -94,6 +97,7 @@ async def test_pong_with_another_payload_is_no_answer_but_shows_life(
     assert (await wire.receive_close())[0] == INTERNAL_ERROR
 
 
+@pytest.mark.slow
 async def test_pong_may_wait_behind_a_frame_that_takes_its_time(start_server: StartServer) -> None:
     # 5.4: control frames may come between fragments, but never inside of a frame.
     server = await start_server(ping_interval=SOON, ping_timeout=SOON)
@@ -117,6 +121,7 @@ async def test_half_a_frame_is_not_a_sign_of_life_for_ever(start_server: StartSe
     assert (await wire.receive_close())[0] == INTERNAL_ERROR
 
 
+@pytest.mark.slow
 async def test_pongs_that_the_application_keeps_from_being_read_are_not_missed(
     start_server: StartServer,
 ) -> None:
@@ -139,6 +144,7 @@ async def test_pings_can_be_off(start_server: StartServer) -> None:
     await wire.receive_nothing(4 * SOON)
 
 
+@pytest.mark.slow
 async def test_pings_need_no_answer_where_nobody_waits_for_one(start_server: StartServer) -> None:
     server = await start_server(ping_interval=SOON, ping_timeout=None)
     wire, conn = await connect_both(server)
@@ -148,6 +154,7 @@ async def test_pings_need_no_answer_where_nobody_waits_for_one(start_server: Sta
     await wait_until(lambda: conn.latency is not None)
 
 
+@pytest.mark.slow
 async def test_those_who_come_together_are_not_pinged_together(start_server: StartServer) -> None:
     server = await start_server(ping_interval=1.0)
     loop = asyncio.get_running_loop()
@@ -191,6 +198,7 @@ async def test_pong_to_a_later_ping_of_the_application_answers_ours_too(
         await trip
 
 
+@pytest.mark.slow
 async def test_ping_may_come_between_the_pieces_of_a_streamed_message(
     start_server: StartServer,
 ) -> None:
@@ -225,6 +233,7 @@ async def test_who_does_not_answer_that_close_is_dropped(start_server: StartServ
     assert ends[0][0] == 1006
 
 
+@pytest.mark.slow
 async def test_whatever_the_peer_sends_breaks_the_silence(start_server: StartServer) -> None:
     server = await start_server(ping_interval=None, idle_timeout=LATER)
     server.on("connection", lambda conn: conn.on("message", lambda: None))
@@ -241,6 +250,7 @@ async def test_whatever_the_peer_sends_breaks_the_silence(start_server: StartSer
     await asyncio.gather(talk(TEXT), talk(PING), talk(PONG))
 
 
+@pytest.mark.slow
 async def test_message_to_the_peer_breaks_the_silence_too(start_server: StartServer) -> None:
     server = await start_server(ping_interval=None, idle_timeout=LATER)
     wire, conn = await connect_both(server)
@@ -278,6 +288,7 @@ async def test_busiest_connection_ends_with_its_lifetime(start_server: StartServ
     assert len(frames) > 1
 
 
+@pytest.mark.slow
 async def test_lifetimes_vary_so_that_nobody_comes_back_together(start_server: StartServer) -> None:
     server = await start_server(max_lifetime=LATER, lifetime_jitter=0.5)
     loop = asyncio.get_running_loop()
@@ -332,6 +343,7 @@ async def test_kernel_does_not_ask_who_can_be_pinged(start_server: StartServer) 
 
 
 @pytest.mark.parametrize("draft", [75, 76])
+@pytest.mark.slow
 async def test_quiet_draft_that_the_kernel_watches_is_left_alone(
     start_server: StartServer, draft: int
 ) -> None:
@@ -374,6 +386,7 @@ def talk_in_a_thread(address: tuple[str, int], on_ping: Callable[[], object]) ->
     return thread
 
 
+@pytest.mark.slow
 async def test_loop_that_was_blocked_reads_what_has_come_before_it_judges(
     start_server: StartServer,
 ) -> None:

@@ -212,6 +212,7 @@ server.run()
 
 
 @pytest.mark.parametrize("event", ["message", "close", "request"])
+@pytest.mark.slow
 async def test_a_listener_may_end_the_program(engine: str, event: str) -> None:
     heard = "message" if event == "request" else event
     process = await asyncio.create_subprocess_exec(
@@ -984,7 +985,11 @@ async def test_wrong_broadcast_raises_whoever_listens(start_server: StartServer)
 # ---- what the application did wrong --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", [1.5, 5, None, True, ["list"], {"a": 1}, object()], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    [1.5, 5, None, True, ["list"], {"a": 1}, object()],
+    ids=lambda wrong: type(wrong).__name__,
+)
 async def test_sending_a_wrong_type_raises_and_sends_nothing(
     both_ends: BothEnds, wrong: Any
 ) -> None:
@@ -1507,6 +1512,7 @@ async def churn(server: sockwave.Server, count: int) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory")
+@pytest.mark.slow
 async def test_a_thousand_clients_come_and_go_and_leave_nothing_behind(
     echo_server: sockwave.Server,
 ) -> None:
@@ -1521,6 +1527,7 @@ async def test_a_thousand_clients_come_and_go_and_leave_nothing_behind(
     await assert_echoes(echo_server)
 
 
+@pytest.mark.slow
 async def test_connections_that_have_gone_are_not_kept_alive(start_server: StartServer) -> None:
     server = await start_server()
     echo(server)

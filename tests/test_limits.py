@@ -396,6 +396,7 @@ async def test_drain_event_comes_when_the_backlog_has_gone(start_server: StartSe
 
 
 @pytest.mark.parametrize("size", [100, 50_000, 600_000])
+@pytest.mark.slow
 async def test_fast_sender_is_paused_and_nothing_is_lost(both_ends: BothEnds, size: int) -> None:
     wire, conn = both_ends
     first = asyncio.ensure_future(conn.receive())
@@ -492,6 +493,7 @@ async def test_client_that_never_shakes_hands_is_dropped(start_server: StartServ
     await slow.close()
 
 
+@pytest.mark.slow
 async def test_connection_outlives_the_deadline_of_its_handshake(
     start_server: StartServer,
 ) -> None:

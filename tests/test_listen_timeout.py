@@ -176,6 +176,7 @@ async def test_who_only_sends_listens_to_nothing(start_server: StartServer, how:
     await wait_until(lambda: conn.ready_state == sockwave.ReadyState.CLOSED)
 
 
+@pytest.mark.slow
 async def test_the_time_runs_from_the_first_message_that_nobody_takes(
     start_server: StartServer,
 ) -> None:
@@ -271,6 +272,7 @@ def vanish(wire: Wire) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_a_client_that_is_not_read_answers_no_ping_and_stays(
     start_server: StartServer,
 ) -> None:
@@ -284,6 +286,7 @@ async def test_a_client_that_is_not_read_answers_no_ping_and_stays(
 
 
 @LINUX
+@pytest.mark.slow
 async def test_a_client_that_vanishes_while_it_is_not_read_is_ended(
     start_server: StartServer,
 ) -> None:

@@ -98,6 +98,7 @@ async def test_what_a_listener_returns_is_awaited_whatever_made_it(
 
 
 @pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.slow
 async def test_async_function_that_cython_has_compiled_runs(
     both_ends: BothEnds, compiled: types.ModuleType, debug: bool
 ) -> None:

@@ -137,6 +137,7 @@ async def test_load_counts_what_one_says_once_for_each_that_hears_it(
     assert events[1]["messages"] >= 64
 
 
+@pytest.mark.slow
 async def test_load_opens_connections_again_and_again(echo_server: sockwave.Server) -> None:
     options = ["--handshakes", "--connections=8", "--depth=4", "--seconds=0.05"]
     (result,), complaint = await load(port_of(echo_server), *options)
@@ -149,6 +150,7 @@ async def test_load_takes_a_pong_for_the_answer_of_a_silent_server(
     start_server: StartServer,
 ) -> None:
     server = await start_server(control_rate=None)
+    server.on("connection", lambda conn: conn.on("message", lambda: None))
     events, complaint = await load(port_of(server), "--silent", "--depth=4")
     assert complaint == ""
     assert events[1]["messages"] >= COUNT
@@ -279,6 +281,7 @@ async def test_load_notices_a_lost_reply_by_the_next(start_server: StartServer) 
     assert "reply 20 differs from its message" in complaint
 
 
+@pytest.mark.slow
 async def test_load_notices_a_lost_reply_that_nothing_follows(start_server: StartServer) -> None:
     server = await start_server()
     answer_wrongly(server, 20, lambda conn, message: None)
@@ -286,6 +289,7 @@ async def test_load_notices_a_lost_reply_that_nothing_follows(start_server: Star
     assert "nothing has come for 1 s" in complaint
 
 
+@pytest.mark.slow
 async def test_load_notices_at_the_end_that_one_of_many_lost_a_reply(
     start_server: StartServer,
 ) -> None:
@@ -301,6 +305,7 @@ async def test_load_notices_at_the_end_that_one_of_many_lost_a_reply(
     assert "1 replies are missing" in complaint
 
 
+@pytest.mark.slow
 async def test_load_notices_that_one_of_many_has_not_heard_what_was_said(
     start_server: StartServer,
 ) -> None:

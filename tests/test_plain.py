@@ -266,4 +266,5 @@ async def test_who_has_sent_nothing_yet_is_let_go_when_the_server_closes(
         await arrived.wait()
         ended = server.close()
         assert await wire.receive_rest() == b""
+        await wire.close()
         await ended

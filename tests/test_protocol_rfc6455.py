@@ -246,6 +246,7 @@ async def test_sends_keep_their_order_whatever_their_size(start_server: StartSer
         max_size=8,
     )
 )
+@pytest.mark.slow
 async def test_random_sends_are_the_frames_of_the_oracle(
     echo_server: sockwave.Server, messages: list[str | bytes]
 ) -> None:

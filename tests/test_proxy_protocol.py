@@ -288,9 +288,11 @@ async def test_a_closing_server_does_not_wait_for_a_header(start_proxied: StartP
     wires = [await Wire.open(server.addresses[0]) for _ in range(2)]
     wires[0].write(V1[:10])
     await wires[0].receive_nothing()
-    await server.close()
+    closing = server.close()
     for wire in wires:
         await wire.receive_end()
+        await wire.close()
+    await closing
 
 
 async def test_a_client_that_ends_within_its_header_is_forgotten(

@@ -492,6 +492,7 @@ def streams(draw: st.DrawFn) -> bytes:
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=streams(), cuts=st.lists(st.integers(0, 2000), max_size=12))
+@pytest.mark.slow
 async def test_random_streams_are_read_as_the_oracle_reads_them(
     observed: Observed, data: bytes, cuts: list[int]
 ) -> None:
@@ -506,6 +507,7 @@ async def test_random_streams_are_read_as_the_oracle_reads_them(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.binary(min_size=1, max_size=60), cuts=st.lists(st.integers(0, 60), max_size=4))
+@pytest.mark.slow
 async def test_random_bytes_never_break_the_server(
     observed: Observed, data: bytes, cuts: list[int]
 ) -> None:

@@ -79,7 +79,7 @@ async def get_status(server: sockwave.Server, data: bytes) -> int:
 # ---- origins -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("policy", "accepted"), POLICIES, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(("policy", "accepted"), POLICIES)
 @pytest.mark.parametrize("way", ["fast", "slow"])
 async def test_an_origin_counts_as_it_is_listed_for_every_version(
     start_server: StartServer, lines: Lines, policy: Any, accepted: set[str | None], way: str

@@ -195,6 +195,7 @@ async def test_deadlines_pass_though_nothing_else_happens(
     await wire.close()
 
 
+@pytest.mark.slow
 async def test_a_tick_that_the_loop_has_lost_is_missed_before_anybody_comes(
     run_server: RunServer,
 ) -> None:

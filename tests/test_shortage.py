@@ -56,6 +56,7 @@ def is_answered(client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("engine", ["epoll", "asyncio"])
+@pytest.mark.slow
 def test_the_server_waits_for_descriptors_and_goes_on(engine: str) -> None:
     with (
         contextlib.ExitStack() as stack,

@@ -451,6 +451,7 @@ async def test_a_server_that_does_not_run_has_dropped_nothing(engine: str) -> No
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory")
 @pytest.mark.parametrize("slow", ["close", "drop_new", "drop_old", "conflate"])
 @pytest.mark.measures
+@pytest.mark.alone
 async def test_a_broadcast_costs_no_more_for_those_who_never_read(
     start_server: StartServer, slow: str
 ) -> None:

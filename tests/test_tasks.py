@@ -50,6 +50,7 @@ class Listener:
 # ---- tasks that stand still ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_calls_that_wait_for_the_next_message_are_told_of_once(
     start_server: StartServer, warnings: list[str]
 ) -> None:
@@ -76,6 +77,7 @@ async def test_calls_that_wait_for_the_next_message_are_told_of_once(
     assert len(nexts) == 4
 
 
+@pytest.mark.slow
 async def test_whatever_listens_is_named(start_server: StartServer, warnings: list[str]) -> None:
     server = await start_server(max_tasks=1)
     listener = Listener()
@@ -93,6 +95,7 @@ async def test_whatever_listens_is_named(start_server: StartServer, warnings: li
         assert sum(name in line and __file__ in line for line in warnings) == 1
 
 
+@pytest.mark.slow
 async def test_calls_that_are_merely_busy_are_not_told_of(
     start_server: StartServer, warnings: list[str]
 ) -> None:

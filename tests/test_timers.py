@@ -99,6 +99,7 @@ class Peer:
                 self.messages.append(frame.payload)
 
 
+@pytest.mark.slow
 async def test_server_that_was_stopped_ends_nobody_who_is_there(engine: str) -> None:
     with subprocess.Popen(  # noqa: ASYNC220 - it takes no longer than a fork
         [sys.executable, "-c", SERVER.replace("ENGINE", engine)], stdout=subprocess.PIPE, text=True

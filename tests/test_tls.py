@@ -687,6 +687,7 @@ async def test_a_peer_that_ends_before_its_handshake_is_let_go(start_tls: StartT
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.measures
+@pytest.mark.slow
 async def test_a_thousand_connections_leave_nothing_behind(
     start_tls: StartTls, data_path: str
 ) -> None:

@@ -55,6 +55,7 @@ def test_a_certificate_that_is_missing_is_said_in_one_line_with_status_1(tmp_pat
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
+@pytest.mark.slow
 def test_sighup_reads_the_certificate_again_and_keeps_the_connections(tmp_path: Path) -> None:
     cert, key = write_pem(issue("localhost", "127.0.0.1", "old.example"), tmp_path, "pair")
     with serving("echo", "--port", "0", "--tls-cert", cert, "--tls-key", key) as (process, url):
@@ -74,6 +75,7 @@ def test_sighup_reads_the_certificate_again_and_keeps_the_connections(tmp_path: 
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
+@pytest.mark.slow
 def test_sighup_keeps_the_old_certificate_where_the_new_one_is_wrong(tmp_path: Path) -> None:
     cert, key = write_pem(issue("localhost", "old.example"), tmp_path, "pair")
     with serving("echo", "--port", "0", "--tls-cert", cert, "--tls-key", key) as (process, url):

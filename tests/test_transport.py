@@ -48,6 +48,7 @@ async def leave_unanswered(server: sockwave.Server, count: int) -> None:
         wire.writer.write_eof()
 
 
+@pytest.mark.slow
 async def test_a_place_is_freed_though_its_request_is_never_answered(
     start_server: StartServer,
 ) -> None:

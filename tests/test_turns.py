@@ -155,6 +155,7 @@ async def test_who_waits_for_a_turn_may_have_to_make_room(start_server: StartSer
     await Wire.close_all()
 
 
+@pytest.mark.slow
 async def test_who_waits_for_a_turn_is_answered_when_the_server_closes(
     start_server: StartServer,
 ) -> None:
@@ -167,9 +168,11 @@ async def test_who_waits_for_a_turn_is_answered_when_the_server_closes(
     ended = server.close()
     for wire in crowd:
         assert (await wire.receive_head()).status == 403
+    await Wire.close_all()
     await ended
 
 
+@pytest.mark.slow
 async def test_deadlines_that_pass_together_let_others_have_their_turn(
     start_server: StartServer,
 ) -> None:
@@ -189,6 +192,7 @@ async def test_deadlines_that_pass_together_let_others_have_their_turn(
     await Wire.close_all()
 
 
+@pytest.mark.slow
 async def test_garbage_is_collected_for_few_newcomers_at_a_time_where_each_makes_much(
     start_server: StartServer, engine: str
 ) -> None:
@@ -199,6 +203,7 @@ async def test_garbage_is_collected_for_few_newcomers_at_a_time_where_each_makes
     await Wire.close_all()
 
 
+@pytest.mark.slow
 async def test_who_has_switched_the_collector_of_garbage_off_has_it_off(
     start_server: StartServer,
 ) -> None:

@@ -39,6 +39,7 @@ def note_end(conn: sockwave.Connection) -> list[int]:
     return codes
 
 
+@pytest.mark.slow
 async def test_who_takes_nothing_is_dropped(start_server: StartServer) -> None:
     server = await start_server(write_timeout=SHORT, max_backlog=None)
     wire, conn = await connect_both(server, receive_buffer_size=BUFFER_SIZE)
@@ -50,6 +51,7 @@ async def test_who_takes_nothing_is_dropped(start_server: StartServer) -> None:
     assert conn.backlog_size == 0
 
 
+@pytest.mark.slow
 async def test_who_takes_a_little_at_a_time_gets_all_of_it(start_server: StartServer) -> None:
     server = await start_server(write_timeout=SHORT, max_backlog=None)
     wire, conn = await connect_both(server, receive_buffer_size=BUFFER_SIZE)
@@ -66,6 +68,7 @@ async def test_who_takes_a_little_at_a_time_gets_all_of_it(start_server: StartSe
     assert not codes
 
 
+@pytest.mark.slow
 async def test_message_that_is_sent_again_and_again_does_not_put_the_end_off(
     start_server: StartServer,
 ) -> None:
@@ -132,6 +135,7 @@ async def test_kernel_holds_more_for_who_takes_it_at_once_and_little_again_once_
         assert conn.backlog_size > MUCH // 2
 
 
+@pytest.mark.slow
 async def test_who_takes_nothing_over_tls_is_dropped(start_server: StartServer) -> None:
     server = await start_server(write_timeout=SHORT, max_backlog=None)
     server.listen(0, "127.0.0.1", ssl=server_context())
@@ -148,6 +152,7 @@ async def test_who_takes_nothing_over_tls_is_dropped(start_server: StartServer) 
     assert codes == [1006]
 
 
+@pytest.mark.slow
 async def test_task_that_sends_for_ever_hears_of_the_end(start_server: StartServer) -> None:
     server = await start_server(write_timeout=SHORT)
     wire, conn = await connect_both(server, receive_buffer_size=BUFFER_SIZE)
@@ -195,6 +200,7 @@ async def test_who_waits_behind_a_streamed_message_hears_of_the_end(
 
 
 @pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.slow
 async def test_answer_that_nobody_takes_is_given_up(start_server: StartServer, whole: bool) -> None:
     server = await start_server(write_timeout=SHORT, body_timeout=None, max_backlog=None)
     ended = asyncio.Event()
@@ -217,6 +223,7 @@ async def test_answer_that_nobody_takes_is_given_up(start_server: StartServer, w
         await ended.wait()
 
 
+@pytest.mark.slow
 async def test_connection_that_ends_is_not_waited_for_any_longer(start_server: StartServer) -> None:
     server = await start_server(write_timeout=SHORT, close_timeout=None, max_backlog=None)
     wire, conn = await connect_both(server, receive_buffer_size=BUFFER_SIZE)
@@ -227,6 +234,7 @@ async def test_connection_that_ends_is_not_waited_for_any_longer(start_server: S
     await wait_until(lambda: codes)
 
 
+@pytest.mark.slow
 async def test_patience_can_be_without_end(start_server: StartServer) -> None:
     server = await start_server(write_timeout=None, max_backlog=None, ping_interval=None)
     wire, conn = await connect_both(server, receive_buffer_size=BUFFER_SIZE)

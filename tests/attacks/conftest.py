@@ -27,6 +27,11 @@ VISITS = 30
 MIB = 2**20
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Each attack is on a process of its own, which takes its time to come up."""
+    item.add_marker(pytest.mark.slow)
+
+
 class Victims:
     """The servers of one run of the tests, one for each way to set one up."""
 

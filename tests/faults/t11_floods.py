@@ -4,7 +4,9 @@ The good ones are served nearly as fast as before, every attacker is closed, and
 
 A machine of two cores has one for the good clients, so that what these measure is how long the
 server takes, not how long they wait for their own core. The attackers are on the server's, and give
-way to it: what the kernel does for them there, it has to wait for.
+way to it: what the kernel does for them there, it has to wait for. In the short run, where nobody
+judges how long that is, all are wherever they find room: a machine that has other work too would
+let attackers that give way starve.
 
 A percentile of twenty quiet seconds is twice another's on a machine that others use too. So calm
 and flood take turns in one run, and the medians of the rounds are compared.
@@ -116,17 +118,21 @@ async def attack(
     counts: Mapping[str, int],
     seconds: float,
     patience_s: float,
-    core: int,
+    core: int | None,
     started: asyncio.Event | None = None,
 ) -> dict[str, int]:
-    """Let all kinds of attackers loose, and give what became of them."""
+    """Let all kinds of attackers loose, and give what became of them.
+
+    On a core, of which they take what is left there, or wherever they find room.
+    """
     total = {"opened": 0, "closed": 0, "failed": 0}
     async with contextlib.AsyncExitStack() as stack:
         crowds = []
         for kind, count in counts.items():
             arguments = ["--port", str(port), "--kind", kind, "--count", str(count)]
             arguments += ["--seconds", str(seconds), "--patience-s", str(patience_s)]
-            crowd = Process.run("attackers.py", *arguments, core=core, gives_way=True)
+            gives_way = core is not None
+            crowd = Process.run("attackers.py", *arguments, core=core, gives_way=gives_way)
             crowds.append(await stack.enter_async_context(crowd))
         if started is not None:
             started.set()
@@ -149,10 +155,10 @@ async def run(
 ) -> Verdict:
     """Measure the good clients for so many seconds, before and during each flood.
 
-    `paced` judges what they measure.
+    `paced` judges what they measure, and gives each process its core for that.
     """
     verdict = Verdict("T11", engine, seed)
-    server_core, client_core = choose_cores()
+    server_core, client_core = choose_cores() if paced else (None, None)
     options = {"compression": True, **(options or {})}
     async with Served.start(engine, options=options, core=server_core) as served:
         await served.settle()
@@ -170,7 +176,8 @@ async def run(
         peak_size = 0
         outcome: Counter[str] = Counter()
         own_cores = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {client_core})
+        if client_core is not None:
+            os.sched_setaffinity(0, {client_core})
         good = [Good(verdict, sender) for sender in range(1, GOOD_COUNT + 1)]
         talking = [
             asyncio.ensure_future(one.talk(served.port, INTERVAL_S * i / GOOD_COUNT))

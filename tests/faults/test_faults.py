@@ -10,6 +10,7 @@ from faults.__main__ import run
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the faults are made for Linux"),
+    pytest.mark.slow,
     pytest.mark.timeout(180),  # on a machine that does other things as well
 ]
 

@@ -144,6 +144,7 @@ async def test_who_is_turned_away_never_reaches_the_application(start_server: St
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 async def test_closing_server_does_not_wait_for_who_was_turned_away(
     start_server: StartServer,
 ) -> None:

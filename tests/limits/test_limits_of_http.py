@@ -249,6 +249,7 @@ async def test_limit_is_counted_where_the_answer_has_begun_already(
         await wait_until(lambda: count_hits(server) == {"body_size": 1})
 
 
+@pytest.mark.slow
 async def test_silent_newcomer_and_idle_client_are_counted_apart(start_server: StartServer) -> None:
     server = await start_server(handshake_timeout=0.3, keep_alive_timeout=0.3)
     answer_requests(server)
@@ -300,6 +301,7 @@ async def test_hits_are_a_mapping_of_all_the_options_that_are_limits(
     assert server.limit_hits["header_count"] == 2
 
 
+@pytest.mark.slow
 async def test_connection_that_is_open_has_left_the_limits_of_http(
     start_server: StartServer,
 ) -> None:

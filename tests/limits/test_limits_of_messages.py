@@ -365,6 +365,7 @@ async def close_that_is_not_answered(server: sockwave.Server) -> Telling:
     yield None
 
 
+@pytest.mark.slow
 async def test_rate_is_earned_again_as_time_goes_by(start_server: StartServer) -> None:
     server = await start_server(control_rate=20, control_burst=2)
     wire, _ = await connect_hearing(server)

@@ -20,6 +20,7 @@ MUCH = 16 << 20
 
 
 @pytest.mark.parametrize("story", STORIES, ids=str)
+@pytest.mark.slow
 async def test_limit_holds_at_its_value_and_bites_one_past_it(
     story: Story, start_server: StartServer
 ) -> None:

@@ -69,6 +69,7 @@ async def client_that_holds_the_most(server: sockwave.Server) -> Telling:
     yield code
 
 
+@pytest.mark.slow
 async def test_slowest_goes_and_the_others_stay(start_server: StartServer) -> None:
     server = await start_server(memory_budget=BUDGET, max_backlog=None, close_timeout=0.5)
     codes: list[tuple[int, int]] = []
@@ -119,6 +120,7 @@ async def test_requests_and_answers_count_too(start_server: StartServer) -> None
     await Wire.connect(server.addresses[0])
 
 
+@pytest.mark.slow
 async def test_heads_that_have_begun_count_too_and_the_longest_go(
     start_server: StartServer,
 ) -> None:
