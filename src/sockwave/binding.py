@@ -108,6 +108,16 @@ def remove_path(made: socket.socket) -> None:
         os.unlink(made.getsockname())
 
 
+def refuse_all(made: socket.socket) -> None:
+    """Let nobody connect to a listening socket any more, whoever else holds its descriptor.
+
+    That is a process that was forked without a word to Python: any other has let go of it.
+    """
+    if hasattr(os, "fork"):
+        with contextlib.suppress(OSError):  # not every system can
+            made.shutdown(socket.SHUT_RDWR)
+
+
 def adopt(sock: socket.socket) -> socket.socket:
     """Listen on a socket that was made and bound elsewhere."""
     if not isinstance(sock, socket.socket):

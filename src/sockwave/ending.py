@@ -4,9 +4,13 @@ import asyncio
 import logging
 import math
 import random
+import threading
 from typing import TYPE_CHECKING
 
 from sockwave.core.connection import Connection
+from sockwave.core.loop_thread import FORKED
+from sockwave.errors import SockwaveError
+from sockwave.forking import watch_no_more
 from sockwave.host import Host
 
 if TYPE_CHECKING:
@@ -51,6 +55,7 @@ class Ending:
         self._turns: list[float] = []
         self._begun = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._thread = threading.get_ident()
 
     def begin(self, code: int, reason: str, drain: float | None, jitter: float | str) -> None:
         """Tell everybody to go within `jitter` seconds, and drop the rest after `drain`.
@@ -77,6 +82,16 @@ class Ending:
         engine.when_empty = self._finish
         if not engine.carrier_count:
             host.loop.call_soon(self._finish)
+
+    def abandon(self) -> None:
+        """Come to the end in a forked child, where whoever waits for it here hears why."""
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._selector is not None:
+            self._selector.detach()
+        if self._thread == threading.get_ident() and not self.done.done():
+            self.done.set_exception(SockwaveError(FORKED))
+            self.done.exception()  # it need not be asked for
 
     def _draw_turns(self, jitter: float | str, drain: float | None) -> None:
         """Draw when each connection is told."""
@@ -133,5 +148,6 @@ class Ending:
             self._selector.detach()
         host.calls = None
         self._engine.stop()
+        watch_no_more(host)
         self.done.set_result(None)
         host.engine.contexts.run(host.tell_closed)

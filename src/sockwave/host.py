@@ -20,6 +20,7 @@ from sockwave.core.hub import Hub
 from sockwave.core.tally import Tally
 from sockwave.engine import Engine
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
+from sockwave.forking import let_go_of, watch_forks
 from sockwave.functions import generates
 from sockwave.handshake.refusal import Refusal
 from sockwave.http import HttpConnection, Request, RequestHead, Response
@@ -67,6 +68,9 @@ class Host(Emitter):
         #: What other threads ask by; None while it does not run.
         self.calls: ThreadCalls | None = None
         self._is_close_told = False
+        #: In a child that was forked while it ran: it goes on in the parent alone.
+        self.is_abandoned = False
+        self.when_abandoned: Callable[[], object] | None = None
         self.openings: set[Opening] = set()
         self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._is_reporting = False
@@ -85,6 +89,24 @@ class Host(Emitter):
         self.admission = Admission(self, self.hub, self.options)
         self.memory = MemoryWatch(self.hub, self.openings, self.guests)
         self.memory.look()
+        watch_forks(self)
+
+    def forked(self, *, is_child: bool) -> None:
+        """Leave everything to the parent, in a forked child."""
+        if not (is_child and self.is_running):
+            return
+        self.is_running = False
+        self.is_abandoned = True
+        self.calls = None
+        try:
+            self.engine.abandon()
+        finally:
+            let_go_of(self.loop)
+        self.memory.stop()
+        for connection in self.clients:
+            connection.abandon()
+        if self.when_abandoned is not None:
+            self.when_abandoned()
 
     def tell_closed(self) -> None:
         """Emit `close`, once; nobody can ask for anything any more."""

@@ -13,6 +13,7 @@ from sockwave.audience import Audience
 from sockwave.binding import set_user_timeout
 from sockwave.certificates import File
 from sockwave.close import check_close
+from sockwave.core.loop_thread import FORKED
 from sockwave.core.waiter import DONE
 from sockwave.ending import DRAIN_S, Ending, check_times
 from sockwave.engine import create_engine, secure
@@ -111,6 +112,8 @@ class Server(Audience):
         self._host.hub.thread.check_call(call)
 
     def _check_open(self) -> None:
+        if self._host.is_abandoned:
+            raise SockwaveError(FORKED)
         if self._is_closing:
             raise SockwaveError("the server has been closed: expected a new one")
 
@@ -193,6 +196,7 @@ class Server(Audience):
         Raises SockwaveError before it runs.
         """
         if not self._host.is_running:
+            self._check_open()
             raise SockwaveError("the server does not run yet: expected a look at its loop later")
         return self._host.loop
 
@@ -211,6 +215,7 @@ class Server(Audience):
         engine = create_engine(self.options, loop, self._selector, host.complain, host.tally)
         host.start(loop, engine)
         self._ending = Ending(host, self._selector)
+        host.when_abandoned = self._ending.abandon
         if self._is_closing:  # from another thread, or a signal handler, that saw no end to begin
             self._begin_ending(1001, "", 0, 0)
         await self._accept_on(self._listening.take())
@@ -268,6 +273,8 @@ class Server(Audience):
         """
         check_close(code, reason)
         check_times(drain, jitter)
+        if self._host.is_abandoned:
+            return self._closed_already()  # nothing of it is here
         is_first = not self._is_closing
         self._is_closing = True
         ending, calls = self._ending, self._host.calls

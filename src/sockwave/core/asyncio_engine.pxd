@@ -7,7 +7,7 @@ cdef class AsyncioEngine(Engine):
     """Serves transports of whatever loop it runs in."""
     cdef dict listeners         # socket → what makes the protocol of a connection
     cdef list servers           # asyncio's, where its loop cannot watch a socket
-    cdef set tasks              # those that give a socket its transport
+    cdef dict tasks             # those that give a socket its transport → the socket
     cdef list carriers          # those that have come in and are not gone, and empty places behind
     cdef Py_ssize_t held_count  # how many carriers those are
     cdef int young_count        # how many have come in since garbage was collected for them

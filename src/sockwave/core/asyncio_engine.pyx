@@ -6,13 +6,15 @@ For loops that own their sockets, and for systems without epoll.
 import gc
 import logging
 import socket
-from functools import partial
 
-from sockwave.core.transport cimport TransportCarrier
+from sockwave.core.transport cimport TransportCarrier, cover
 
 from sockwave.core.transport import TransportProtocol
 
 logger = logging.getLogger("sockwave")
+
+cdef extern from "endings.h" nogil:
+    int end_stream(int fd)
 
 cdef enum:
     # So many newcomers have 400 objects that the collector of garbage knows, which it looks through
@@ -27,8 +29,8 @@ cdef class AsyncioEngine(Engine):
     def __cinit__(self):
         self.listeners = {}
         self.servers = []
-        self.tasks = set()
         self.carriers = []
+        self.tasks = {}
 
     def attach(self):
         """Nothing to do: each transport is its own loop's affair."""
@@ -122,12 +124,12 @@ cdef class AsyncioEngine(Engine):
         task = self.loop.create_task(
             self.loop.connect_accepted_socket(self.listeners[socket_], connected)
         )
-        self.tasks.add(task)
-        task.add_done_callback(partial(self._carried, connected))
+        self.tasks[task] = connected
+        task.add_done_callback(self._carried)
 
-    def _carried(self, connected, task):
+    def _carried(self, task):
         """Take note that a socket has its transport, or never will."""
-        self.tasks.discard(task)
+        connected = self.tasks.pop(task)
         error = None
         if not task.cancelled():        # or the loop ends
             error = task.exception()
@@ -137,6 +139,7 @@ cdef class AsyncioEngine(Engine):
             logger.debug("a connection was lost at once: %s", error)
         elif error is not None:
             self.tell(error, None)
+        end_stream(connected.fileno())
         connected.close()
 
     cdef int rest(self, object socket_, object error) except -1:
@@ -155,3 +158,17 @@ cdef class AsyncioEngine(Engine):
         for server in self.servers:
             server.close()
         self.servers = []
+
+    def abandon(self):
+        """As every engine; the sockets of its transports are closed under them."""
+        for carrier in self.carriers[:self.held_count]:
+            (<Driver>carrier).abandon()
+        for connected in self.tasks.values():
+            cover(connected.fileno())
+        for socket_ in self.listeners:
+            socket_.close()
+        for server in self.servers:
+            for socket_ in server.sockets:
+                cover(socket_.fileno())
+        self.listeners = {}
+        super().abandon()

@@ -68,6 +68,7 @@ cdef class Engine:
     cdef int budget             # messages that this wake-up may still deliver
     cdef Py_ssize_t inflatable  # bytes that this turn may still inflate
     cdef double weighing_end    # until then it may weigh what newcomers ask; 0: it has not begun to
+    cdef bint is_abandoned      # in a forked child: all of it is the parent's
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
     cdef void tell(self, object error, Driver carrier) noexcept
@@ -85,6 +86,7 @@ cdef class Engine:
     cdef int note_debug(self, bint is_wanted) except -1
     cdef int expect_ticks(self, double now) except -1
     cdef int promise_ticks(self, double now) except -1
+    cdef int stop_calls(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
 
@@ -99,6 +101,7 @@ cdef class Driver(Timed):
     cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
     cdef int lose(self, object error) except -1
     cdef int drop(self) except -1               # close the socket now
+    cdef int abandon(self) except -1            # … in a forked child, where the peer hears nothing
     cpdef object reset(self)
 
     # What is asked of it:

@@ -147,6 +147,8 @@ cdef class Engine:
         That is tried again at the next tick, or it would be kept by whoever has not heard of it."""
         cdef Receiver receiver = carrier.receiver
         cdef bint is_short = False
+        if self.is_abandoned:
+            return 0
         carrier.receiver = None
         self.cork.has_called_out = True
         try:
@@ -258,10 +260,29 @@ cdef class Engine:
         self.note_debug(False)
         forget_spares()
         self.thread.let_go()
+        self.stop_calls()
+
+    def abandon(self):
+        """Let go of the loop in a forked child, and of whatever the turn that has forked had still
+        to do: it goes on in the parent."""
+        self.is_abandoned = True
+        self.thread.abandon()
+        self.stop_calls()
+        self.cork.forget_all()
+        self.postponed.clear()
+        self.budget = 0
+        self.when_empty = self.when_departed = None
+
+    cdef int stop_calls(self) except -1:
+        """Have the loop call nothing of this any more."""
         self.doorman.stop()
         for handle in self.ticks:
             handle.cancel()
         self.ticks = ()
+        if self.next_turn is not None:
+            self.next_turn.cancel()
+            self.next_turn = None
+        return 0
 
 
 cdef class Driver(Timed):
@@ -275,6 +296,11 @@ cdef class Driver(Timed):
 
     cdef int drop(self) except -1:
         return 0
+
+    cdef int abandon(self) except -1:
+        """Be as if lost, of which nobody hears."""
+        self.is_lost = self.is_closing = self.is_broken = True
+        return self.wait_no_more(self.engine.wheel)
 
     cpdef object reset(self):
         """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""

@@ -20,7 +20,6 @@ cdef class EpollEngine(Poller):
     cdef dict listeners                 # fd → Listener
 
     cdef int serve_peer(self, EpollSocket peer, uint32_t events) except -1
-    cdef int watch(self, Listener listener) noexcept
     cdef int accept(self, Listener listener) except -1
     cdef int welcome_socket(
         self, int fd, Listener listener, const uint8_t* address, double now

@@ -3,18 +3,18 @@
 import os
 
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, ENOMEM, errno
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
-from sockwave.core.epoll_socket cimport ADDRESS_SIZE, EpollSocket
+from sockwave.core.epoll_socket cimport ADDRESS_SIZE, IS_WATCHED, EpollSocket
 from sockwave.core.system cimport (
-    POLL_READ, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_descriptor, poller_add, poller_remove,
+    POLL_READ, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_descriptor, end_stream, poller_remove,
     sockaddr, socklen_t,
 )
 
 cdef enum:
-    # Set in the epoll's pointer to a Listener; objects lie at even addresses.
+    # Set in the pointer to a Listener in the table of places; objects lie at even addresses.
     LISTENER_TAG = 1
 
 # In a row connections are accepted for so long: a flood of them, each of whom has to make room for
@@ -31,6 +31,11 @@ cdef class Listener:
         self.fd = socket_.fileno()
 
 
+cdef void* place_of(Listener listener) noexcept:
+    """Give what the table of places has for a listening socket."""
+    return <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
+
+
 cdef class EpollEngine(Poller):
     """Accepts connections and serves them by an epoll."""
 
@@ -39,11 +44,6 @@ cdef class EpollEngine(Poller):
 
     cdef int serve_event(self, void* who, uint32_t events) except -1:
         cdef EpollSocket peer
-        if not events:
-            return 0                # its socket has ended in this batch
-        if who is NULL:
-            self.is_nested_ready = True
-            return 0
         try:
             if <uintptr_t>who & LISTENER_TAG:
                 self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
@@ -69,19 +69,17 @@ cdef class EpollEngine(Poller):
         """Accept connections on a listening socket; `make` makes their carriers, where they are no
         plain ones."""
         cdef Listener listener = Listener(socket_, make)
+        if self.enter(listener.fd, place_of(listener)) < 0:
+            raise MemoryError
         self.listeners[listener.fd] = listener
-        if self.watch(listener) < 0:
+        if self.add(listener.fd, POLL_READ) < 0:
             raise OSError(errno, os.strerror(errno))
-
-    cdef int watch(self, Listener listener) noexcept:
-        cdef void* who = <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
-        return poller_add(self.poller, listener.fd, POLL_READ, who)
 
     def accept_again(self, Listener listener):
         """Take up accepting: at once, to know whether it is possible."""
         listener.rests = False
         if self.listeners.get(listener.fd) is listener:
-            if self.watch(listener) < 0:
+            if self.add(listener.fd, POLL_READ) < 0:
                 self.rest(listener, errno)
             else:
                 self.accept(listener)
@@ -90,7 +88,7 @@ cdef class EpollEngine(Poller):
         """Close the listening sockets."""
         for listener in self.listeners.values():
             poller_remove(self.poller, (<Listener>listener).fd)
-            self.forget(<void*>(<uintptr_t><void*>listener | LISTENER_TAG))
+            self.leave((<Listener>listener).fd, place_of(listener))
             listener.socket.close()
         self.listeners = {}
 
@@ -127,13 +125,17 @@ cdef class EpollEngine(Poller):
             else:
                 peer = listener.make()
         except BaseException:
+            end_stream(fd)
             close_descriptor(fd)
             raise
         peer.fd = fd
         peer.keep_address(address)
         peer.interest = POLL_READ
         self.doorman.can_accept()
-        Py_INCREF(peer)             # the epoll's reference, until `drop`
+        if self.enter(fd, <void*>peer) < 0:
+            end_stream(fd)
+            return self.rest(listener, ENOMEM)
+        Py_INCREF(peer)             # the table's reference, until `drop`
         try:
             self.admit(peer, now)
             # Most have sent their request by now. To look costs less than to be told. In the epoll
@@ -145,10 +147,13 @@ cdef class EpollEngine(Poller):
 
     cdef int watch_peer(self, EpollSocket peer, Listener listener) except -1:
         cdef int error
-        if peer.fd >= 0 and poller_add(self.poller, peer.fd, peer.interest, <void*>peer) < 0:
+        if peer.fd < 0:
+            return 0
+        if self.add(peer.fd, peer.interest) < 0:
             error = errno
             peer.lose(OSError(error, os.strerror(error)))
             return self.rest(listener, error)
+        peer.interest |= IS_WATCHED
         return 0
 
     cdef int rest(self, Listener listener, int error) except -1:
@@ -158,3 +163,15 @@ cdef class EpollEngine(Poller):
         listener.rests = True
         poller_remove(self.poller, listener.fd)
         return 0
+
+    cdef int leave_one(self, void* who) except -1:
+        if <uintptr_t>who & LISTENER_TAG:
+            (<Listener><void*>(<uintptr_t>who - LISTENER_TAG)).socket.close()
+        else:
+            (<EpollSocket>who).abandon()
+        return 0
+
+    def abandon(self):
+        """As every engine; its listening sockets are closed, too."""
+        super().abandon()
+        self.listeners = {}

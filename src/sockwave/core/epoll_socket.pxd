@@ -6,11 +6,12 @@ from sockwave.core.carrier cimport Carrier
 
 cdef enum:
     ADDRESS_SIZE = 128          # of any struct sockaddr: that of a struct sockaddr_storage
+    IS_WATCHED = 0x80           # beside the events in `interest`: the socket is in the epoll
 
 cdef class EpollSocket(Carrier):
     """A TCP or Unix socket in the engine's epoll."""
     cdef int fd
-    cdef uint8_t interest
+    cdef uint8_t interest       # the events that are asked for, and IS_WATCHED
     cdef uint8_t host_size      # of the peer's IP address, in bytes; 0: it has none
     cdef uint16_t port
     cdef uint8_t host[16]

@@ -15,10 +15,10 @@ from sockwave.core.poller cimport Poller
 from sockwave.core.receiver cimport Receiver
 from sockwave.core.system cimport (
     AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, MSG_NOSIGNAL, POLL_BROKEN, POLL_READ, POLL_WRITE,
-    SHUT_RDWR, SHUT_WR, SIOCOUTQ, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE,
-    TCP_INFO, TCP_KEEPINTVL, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, close_descriptor, getsockname,
-    getsockopt, ioctl, linger_option, msghdr, poller_change, recv, send_bytes, sendmsg, setsockopt,
-    shutdown, sockaddr, socklen_t, tcp_info,
+    SHUT_RDWR, SHUT_WR, SIOCOUTQ, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_INFO, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, close_descriptor,
+    end_stream, getsockname, getsockopt, ioctl, linger_option, msghdr, poller_remove, recv,
+    reset_stream, send_bytes, sendmsg, setsockopt, shutdown, sockaddr, socklen_t, tcp_info,
 )
 from sockwave.core.timers cimport ticks_of
 from sockwave.core.writer cimport Vector
@@ -78,8 +78,8 @@ cdef class EpollSocket(Carrier):
     cdef int set_interest(self, uint32_t interest) except -1:
         if interest != self.interest and self.fd >= 0:
             self.interest = interest
-            # Fails in the first turn of all, where nothing is lost by it: see `watch_peer`.
-            poller_change((<Poller>self.engine).poller, self.fd, interest, <void*>self)
+            if interest & IS_WATCHED:       # else it will be, with this: see `watch_peer`
+                (<Poller>self.engine).change(self.fd, interest & ~IS_WATCHED)
         return 0
 
     cdef int watch_readable(self, bint on) except -1:
@@ -194,11 +194,22 @@ cdef class EpollSocket(Carrier):
     cdef int drop(self) except -1:
         cdef Poller engine = <Poller>self.engine
         if self.fd >= 0:
-            close_descriptor(self.fd)       # which takes it out of the epoll
+            # A copy of the descriptor, in a forked child, would keep it in the epoll, and the FIN
+            # back. What was read last and not taken still makes it a RST, as with `close` alone.
+            if self.interest & IS_WATCHED:
+                poller_remove(engine.poller, self.fd)
+            engine.leave(self.fd, <void*>self)
+            end_stream(self.fd)
+            close_descriptor(self.fd)
             self.fd = -1
-            engine.forget(<void*>self)
             Py_DECREF(self)
         return 0
+
+    cdef int abandon(self) except -1:
+        if self.fd >= 0:
+            close_descriptor(self.fd)
+            self.fd = -1        # with the table's reference: nothing of it is to end here
+        return Carrier.abandon(self)
 
     cpdef object reset(self):
         cdef linger_option option
@@ -206,6 +217,7 @@ cdef class EpollSocket(Carrier):
         option.l_linger = 0
         if self.fd >= 0:
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
+            reset_stream(self.fd)       # whoever holds it, too
         self.lose(None)
 
     cdef int keep_address(self, const uint8_t* address) noexcept:

@@ -15,8 +15,8 @@ from posix.unistd cimport close, read
 
 from sockwave.core.engine cimport READ_SIZE
 from sockwave.core.system cimport (
-    POLL_READ, POLL_WRITE, poller_add, poller_change, poller_create, poller_wait, poller_what,
-    poller_who,
+    POLL_READ, POLL_WRITE, poller_add, poller_change, poller_create, poller_mark, poller_wait,
+    poller_what,
 )
 
 from sockwave.core.client import LoadError
@@ -91,7 +91,7 @@ cdef class Load:
                     self.dial(begun, address_count)
                     begun += 1
                 for i in range(self.wait(self.last_event_ns + SECOND_NS)):
-                    who = <Talker>poller_who(&self.events[i])
+                    who = <Talker><void*>poller_mark(&self.events[i])
                     if who.advance(self.place, READ_SIZE):
                         opened += 1
                         self.latencies.add(now_ns() - who.sent_ns, 1)
@@ -106,7 +106,7 @@ cdef class Load:
         who.sent_ns = now_ns()
         self.talkers[index] = who
         who.dial(self.target, f"127.0.0.{1 + block}" if block else None)
-        if poller_add(self.poller, who.fd, POLL_READ, <void*>who) < 0:
+        if poller_add(self.poller, who.fd, POLL_READ, <uint64_t><void*>who) < 0:
             raise OSError(errno, os.strerror(errno))
         return 0
 
@@ -141,7 +141,7 @@ cdef class Load:
             self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
             if (
                 self.timer < 0 or timerfd_settime(self.timer, 0, &interval, NULL) < 0
-                or poller_add(self.poller, self.timer, POLL_READ, NULL) < 0
+                or poller_add(self.poller, self.timer, POLL_READ, 0) < 0
             ):
                 raise OSError(errno, os.strerror(errno))
         else:
@@ -221,10 +221,10 @@ cdef class Load:
             self.check_patience()
         try:
             for i in range(count):
-                if poller_who(&self.events[i]) is NULL:
+                if poller_mark(&self.events[i]) == 0:
                     self.take_turns()
                     continue
-                who = <Talker>poller_who(&self.events[i])
+                who = <Talker><void*>poller_mark(&self.events[i])
                 what = poller_what(&self.events[i])
                 if what & POLL_WRITE:
                     self.write(who)
@@ -263,7 +263,7 @@ cdef class Load:
             who.awaits_writable = awaits_writable
             poller_change(
                 self.poller, who.fd, POLL_READ | (POLL_WRITE if awaits_writable else 0),
-                <void*>who,
+                <uint64_t><void*>who,
             )
         return 0
 

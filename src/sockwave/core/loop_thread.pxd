@@ -7,6 +7,7 @@ cdef class LoopThread:
     """The thread of one loop."""
     cdef object loop
     cdef unsigned long id       # 0: there is no loop, and any thread may call
+    cdef bint is_abandoned      # in a forked child, where the loop does not go on
 
     # For each public call, once: two loads and a comparison where all is well.
     cdef inline int check(self, str call) except -1:

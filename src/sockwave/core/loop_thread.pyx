@@ -14,6 +14,17 @@ OTHER_WAYS = {
     "server.start": "one call of it",
 }
 
+# What is said in a forked child to who asks something of a server that runs in the parent, …
+FORKED = (
+    "this process was forked while the server ran, and the server goes on in the parent alone: "
+    "expected a new one here, or a fork before it runs"
+)
+# … but for what has been done there anyway, and often follows an exception.
+HARMLESS = frozenset({"conn.close", "conn.abort", "stream.close"})
+
+cdef enum:
+    FOREIGN_ID = 1      # no thread's, and not 0
+
 
 cdef class LoopThread:
     """The thread of one loop: at first the one that it was made in, without a loop any."""
@@ -35,6 +46,10 @@ cdef class LoopThread:
 
     cdef int check_again(self, str call) except -1:
         """Raise SockwaveError unless it is the loop's thread after all."""
+        if self.is_abandoned:
+            if call in HARMLESS:
+                return 0
+            raise SockwaveError(f"{call}: {FORKED}")
         if not self.is_present():
             other = OTHER_WAYS.get(call, f"server.call_threadsafe({call}, ...)")
             raise SockwaveError(
@@ -45,7 +60,7 @@ cdef class LoopThread:
 
     cdef int follow(self) noexcept:
         """Note that the loop runs in the calling thread, if it still matters."""
-        if self.id:
+        if self.id and not self.is_abandoned:
             self.id = current_thread_id()
         return 0
 
@@ -56,6 +71,11 @@ cdef class LoopThread:
     def is_here(self):
         """Tell whether the calling thread is the loop's, or nothing runs that it could disturb."""
         return self.loop is None or self.id == current_thread_id() or self.is_present()
+
+    def abandon(self):
+        """Let nothing be called any more: this is a forked child, and the loop its parent's."""
+        self.is_abandoned = True
+        self.id = FOREIGN_ID
 
     def let_go(self):
         """Let any thread call from now on: the server has ended."""

@@ -118,6 +118,11 @@ cdef class Phased(Sender):
         self.settle(code, reason)
         return self.happened(occurrence, check_close(code, reason))
 
+    def abandon(self):
+        """Be at the end in a forked child, of which nobody hears: it is the parent's."""
+        self.settle(1006, "this process was forked, and the connection is the parent's")
+        self.phase = ENDED
+
     cdef object closed_error(self):
         """Make the exception for who asks for a connection that is not there."""
         if self.phase < CONNECTED:

@@ -2,6 +2,7 @@
 #ifndef SOCKWAVE_POLLER_H
 #define SOCKWAVE_POLLER_H
 
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -15,27 +16,29 @@ typedef struct epoll_event poller_event;
 
 static inline int poller_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
-static inline int poller_control(int poller, int operation, int fd, unsigned interest, void *who)
+static inline int poller_control(int poller, int operation, int fd, unsigned interest, uint64_t mark)
 {
     struct epoll_event event;
     event.events = interest;
-    event.data.ptr = who;
+    event.data.u64 = mark;
     return epoll_ctl(poller, operation, fd, &event);
 }
 
-static inline int poller_add(int poller, int fd, unsigned interest, void *who)
+static inline int poller_add(int poller, int fd, unsigned interest, uint64_t mark)
 {
-    return poller_control(poller, EPOLL_CTL_ADD, fd, interest, who);
+    return poller_control(poller, EPOLL_CTL_ADD, fd, interest, mark);
 }
 
-static inline int poller_change(int poller, int fd, unsigned interest, void *who)
+static inline int poller_change(int poller, int fd, unsigned interest, uint64_t mark)
 {
-    return poller_control(poller, EPOLL_CTL_MOD, fd, interest, who);
+    return poller_control(poller, EPOLL_CTL_MOD, fd, interest, mark);
 }
 
+/* To be done before the descriptor is closed: that alone would not take it out of the epoll while
+ * somebody else, a forked child perhaps, has a copy of it. */
 static inline int poller_remove(int poller, int fd)
 {
-    return poller_control(poller, EPOLL_CTL_DEL, fd, 0, NULL);
+    return poller_control(poller, EPOLL_CTL_DEL, fd, 0, 0);
 }
 
 static inline int poller_wait(int poller, poller_event *events, int count, int timeout_ms)
@@ -43,12 +46,9 @@ static inline int poller_wait(int poller, poller_event *events, int count, int t
     return epoll_wait(poller, events, count, timeout_ms);
 }
 
-static inline void *poller_who(const poller_event *event) { return event->data.ptr; }
+static inline uint64_t poller_mark(const poller_event *event) { return event->data.u64; }
 
 static inline unsigned poller_what(const poller_event *event) { return event->events; }
-
-/* Lets an event that was taken from the kernel be about nothing: its socket has ended since. */
-static inline void poller_forget(poller_event *event) { event->events = 0; }
 
 static inline void poller_close(int poller) { close(poller); }
 

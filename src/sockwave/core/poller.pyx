@@ -4,16 +4,18 @@ import os
 
 from libc.errno cimport errno
 from libc.math cimport INFINITY, ceil
+from libc.stdint cimport uint32_t, uint64_t
 
 from sockwave.core.engine cimport TURN_MESSAGE_COUNT
 from sockwave.core.system cimport (
-    POLL_READ, poller_add, poller_close, poller_create, poller_forget, poller_wait, poller_what,
-    poller_who,
+    POLL_READ, places_enter, places_find, places_free, places_leave, places_mark, poller_add,
+    poller_change, poller_close, poller_create, poller_mark, poller_wait, poller_what,
 )
 from sockwave.core.timers cimport tick_s
 
 cdef enum:
     LONGEST_WAIT_S = 86400      # in milliseconds it has to fit an int
+    LOOP_MARK = 0               # of the descriptors of the surrounding loop; no place has it
 
 
 cdef class Poller(Engine):
@@ -27,6 +29,7 @@ cdef class Poller(Engine):
     def __dealloc__(self):
         if self.poller >= 0:
             poller_close(self.poller)
+        places_free(&self.places)
 
     def attach(self):
         """Let the loop wait for this engine's one descriptor."""
@@ -36,7 +39,7 @@ cdef class Poller(Engine):
         """Become what the loop waits in: `wait` says when `fd`, the epoll of the loop's own
         descriptors, has something."""
         self.owns_loop = True
-        if poller_add(self.poller, fd, POLL_READ, NULL) < 0:
+        if poller_add(self.poller, fd, POLL_READ, LOOP_MARK) < 0:
             raise OSError(errno, os.strerror(errno))
 
     def stop(self):
@@ -87,7 +90,9 @@ cdef class Poller(Engine):
 
     cdef int serve(self, int timeout_ms) except -1:
         """Serve a batch of events, or what the last wake-up has left of one."""
-        cdef poller_event* event
+        cdef uint64_t mark
+        cdef uint32_t what
+        cdef void* who
         cdef int count
         self.is_nested_ready = False
         if self.position == self.batch_size:
@@ -102,9 +107,15 @@ cdef class Poller(Engine):
         self.cork.promised = True
         try:
             while self.position < self.batch_size and self.budget > 0:
-                event = &self.batch[self.position]
+                mark = poller_mark(&self.batch[self.position])
+                what = poller_what(&self.batch[self.position])
                 self.position += 1
-                self.serve_event(poller_who(event), poller_what(event))
+                who = places_find(&self.places, mark)
+                if who is not NULL:
+                    self.serve_event(who, what)
+                elif mark == LOOP_MARK:
+                    self.is_nested_ready = True
+                # else: its socket has ended in this batch
         finally:
             self.end_turn()
         return 0
@@ -112,10 +123,38 @@ cdef class Poller(Engine):
     cdef int serve_event(self, void* who, uint32_t events) except -1:
         return 0
 
-    cdef int forget(self, void* who) noexcept:
-        """Take what is about to go out of the batch: its events point to it."""
-        cdef int i
-        for i in range(self.position, self.batch_size):
-            if poller_who(&self.batch[i]) == who:
-                poller_forget(&self.batch[i])
+    # ---- who is registered
+
+    cdef int enter(self, int fd, void* who) noexcept:
+        """Give a descriptor's place to `who`; -1 for want of memory."""
+        return places_enter(&self.places, fd, who)
+
+    cdef int leave(self, int fd, void* who) noexcept:
+        """Empty a descriptor's place: events that have been taken from the kernel are about nothing
+        from now on."""
+        places_leave(&self.places, fd, who)
+        return 0
+
+    cdef int add(self, int fd, uint32_t interest) noexcept:
+        """Have the kernel tell of a descriptor that has a place."""
+        return poller_add(self.poller, fd, interest, places_mark(&self.places, fd))
+
+    cdef int change(self, int fd, uint32_t interest) noexcept:
+        return poller_change(self.poller, fd, interest, places_mark(&self.places, fd))
+
+    def abandon(self):
+        """Let go of all that is the parent's, in a forked child: by plain `close` alone."""
+        cdef uint32_t fd
+        poller_close(self.poller)
+        self.poller = -1
+        self.position = self.batch_size = 0
+        self.owns_loop = False
+        for fd in range(self.places.count):
+            if self.places.who[fd] is not NULL:
+                self.leave_one(self.places.who[fd])
+                self.places.who[fd] = NULL
+        super().abandon()
+
+    cdef int leave_one(self, void* who) except -1:
+        """Close what has a place, and nothing else."""
         return 0

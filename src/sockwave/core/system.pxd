@@ -1,5 +1,7 @@
 """The system calls on sockets (Linux)."""
 
+from libc.stdint cimport uint32_t, uint64_t
+
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
     struct sockaddr:
@@ -38,16 +40,29 @@ cdef extern from "<linux/sockios.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
 
+cdef extern from "endings.h" nogil:
+    int end_stream(int fd)
+    int reset_stream(int fd)
+
+cdef extern from "places.h" nogil:
+    ctypedef struct places:
+        void** who
+        uint32_t count
+    int places_enter(places* all, int fd, void* who)
+    void places_leave(places* all, int fd, const void* who)
+    uint64_t places_mark(const places* all, int fd)
+    void* places_find(const places* all, uint64_t mark)
+    void places_free(places* all)
+
 cdef extern from "poller.h" nogil:
     ctypedef struct poller_event:
         pass
     enum: POLL_READ, POLL_WRITE, POLL_BROKEN
     int poller_create()
-    int poller_add(int poller, int fd, unsigned int interest, void* who)
-    int poller_change(int poller, int fd, unsigned int interest, void* who)
+    int poller_add(int poller, int fd, unsigned int interest, uint64_t mark)
+    int poller_change(int poller, int fd, unsigned int interest, uint64_t mark)
     int poller_remove(int poller, int fd)
     int poller_wait(int poller, poller_event* events, int count, int timeout_ms)
-    void* poller_who(const poller_event* event)
+    uint64_t poller_mark(const poller_event* event)
     unsigned int poller_what(const poller_event* event)
-    void poller_forget(poller_event* event)
     void poller_close(int poller)

@@ -71,6 +71,7 @@ cdef class TlsTransport(TransportCarrier):
     cdef int drop(self) except -1:
         if self.is_finished or self.has_ended:      # in order, on one side at least
             self.guard.notify(self)
+            TransportCarrier.end_writing(self)      # as `close` ends nothing that others hold
             self.transport.close()      # once the transport has sent that
         else:
             TransportCarrier.drop(self)

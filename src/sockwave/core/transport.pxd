@@ -20,3 +20,6 @@ cdef class TransportCarrier(Carrier):
 
     cdef Py_ssize_t write_out(self, const Vector* vectors, int count) except -2
     cdef void give_up(self) noexcept
+    cdef int descriptor(self) except -2         # -1: there is none any more
+
+cdef int cover(int fd) except -1

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 import sys
@@ -28,8 +29,13 @@ from sockwave.core.receiver cimport Receiver
 from sockwave.core.timers cimport ticks_of
 from sockwave.core.writer cimport Vector
 
+cdef extern from "endings.h" nogil:
+    int end_stream(int fd)
+    int reset_stream(int fd)
+
 cdef enum:
     LAST_ACK_AT = 56            # in Linux's struct tcp_info: `tcpi_last_ack_recv`, milliseconds
+
 
 cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
     """Copy what is next of the vectors, so that it leaves in one write, and move on behind it.
@@ -110,6 +116,18 @@ cdef bint set_probes(object sock, const Probes* probes) except -1:
     return True
 
 
+cdef int cover(int fd) except -1:
+    """Close a descriptor that a forked child has from its parent, and put one of nothing in its
+    place: what the transport, or its loop, may still do to it acts on nobody."""
+    if fd >= 0:
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.dup2(nothing, fd, inheritable=False)
+        finally:
+            os.close(nothing)
+    return 0
+
+
 cdef class TransportCarrier(Carrier):
     """A peer behind an asyncio transport."""
 
@@ -173,6 +191,7 @@ cdef class TransportCarrier(Carrier):
 
     def connection_lost(self, error):
         self.lose(error)
+        end_stream(self.descriptor())       # which is closed now, and may not be ours alone
         # An asyncio transport holds itself, by the method that it reads with, and stays until
         # garbage is collected: under a flood of connections, that would be done all the time.
         # CPython lets go in `close`, which does nothing else by now; before 3.12 nowhere.
@@ -207,7 +226,13 @@ cdef class TransportCarrier(Carrier):
         return taken
 
     cdef void give_up(self) noexcept:
+        end_stream(self.descriptor())
         self.transport.abort()
+
+    cdef int descriptor(self) except -2:
+        """Give the descriptor of the socket."""
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else sock.fileno()
 
     cdef bint is_flushed(self) noexcept:
         return self.count == 0 and not self.is_write_paused
@@ -250,8 +275,19 @@ cdef class TransportCarrier(Carrier):
 
     cdef int drop(self) except -1:
         if self.transport is not None:
+            end_stream(self.descriptor())
             self.transport.abort()
         return 0
+
+    cdef int abandon(self) except -1:
+        if self.transport is not None:
+            cover(self.descriptor())
+            self.is_lost = True
+            try:
+                self.transport.abort()      # which acts on nothing now, and is spared a warning
+            except Exception:
+                pass        # where the loop has run in another thread, it is not there any more
+        return Carrier.abandon(self)
 
     cpdef object reset(self):
         try:
@@ -260,6 +296,7 @@ cdef class TransportCarrier(Carrier):
             )
         except OSError:
             pass        # it is gone
+        reset_stream(self.descriptor())     # whoever holds it, too
         self.lose(None)
 
     def claim_address(self, str host, int port):

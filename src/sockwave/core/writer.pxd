@@ -31,6 +31,7 @@ cdef class Cork:
     cdef int link(self, Writer writer) noexcept
     cdef int promise(self) except -1
     cdef int flush(self) except -1
+    cdef int forget_all(self) noexcept
 
 cdef class Writer(Backlog):
     """What is written to one peer. A carrier is a writer that knows how to put bytes on its way."""

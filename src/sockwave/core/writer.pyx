@@ -87,6 +87,17 @@ cdef class Cork:
         self.last_dirty = None
         return 0
 
+    cdef int forget_all(self) noexcept:
+        """Do nothing about those for whom something was to be done."""
+        cdef Writer writer
+        while self.first_dirty is not None:
+            writer = self.first_dirty
+            self.first_dirty = writer.next_dirty
+            writer.next_dirty = None
+            writer.is_dirty = False
+        self.last_dirty = None
+        return 0
+
 
 cdef class Writer(Backlog):
     """What is written to one peer. A carrier is a writer that knows how to put bytes on their
