@@ -128,7 +128,9 @@ async def start_server(engine: str, error_log: ErrorLog) -> AsyncIterator[StartS
         async def start(**options: Any) -> sockwave.Server:
             server = sockwave.create_server(engine=engine, **options)
             server.listen(0, "127.0.0.1")
-            await stack.enter_async_context(server)
+            await server.start()
+            # What a test leaves running is not waited for.
+            stack.push_async_callback(server.close, drain=1.0)
             return server
 
         yield start

@@ -553,7 +553,7 @@ async def test_a_call_whose_task_the_loop_has_lost_is_made_up_for(
 # ---- held by the connection ----------------------------------------------------------------------
 
 
-async def test_calls_that_have_not_begun_when_the_connection_goes_are_closed(
+async def test_calls_that_handle_no_message_and_have_not_begun_when_the_connection_goes_are_closed(
     start_server: StartServer,
 ) -> None:
     server = await start_server()
@@ -569,11 +569,11 @@ async def test_calls_that_have_not_begun_when_the_connection_goes_are_closed(
         coroutines.append(listener(message))
         return coroutines[-1]
 
-    conn.on("message", start)
-    other.on("message", listener)
+    conn.on("ping", start)
+    other.on("ping", listener)
     other.send("x")  # the end of the turn, in which connections go, comes before the calls
-    conn.emit_event("message", "unbegun")
-    other.emit_event("message", "begun")
+    conn.emit_event("ping", "unbegun")
+    other.emit_event("ping", "begun")
     conn.abort()
     await wait_until(lambda: ran)
     assert conn.ready_state == sockwave.ReadyState.CLOSED
@@ -583,10 +583,10 @@ async def test_calls_that_have_not_begun_when_the_connection_goes_are_closed(
     await other_wire.close()
 
 
-async def test_calls_that_wait_are_cancelled_when_the_connection_goes(
-    both_ends: BothEnds,
+async def test_calls_that_wait_are_cancelled_some_time_after_the_connection_has_gone(
+    start_server: StartServer,
 ) -> None:
-    wire, conn = both_ends
+    wire, conn = await connect_both(await start_server(finish_timeout=0.1))
     ends: list[str] = []
     begun: list[str] = []
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import ErrorLog, StartServer
 from http_wire import receive_answer
+from reference import PING
 from wire import Wire, connect_both, wait_until
 
 import sockwave
@@ -196,10 +197,10 @@ async def test_what_there_is_no_memory_for_at_the_end_is_done_later(
         wire.write(GET)
     else:
         wire, conn = await connect_both(server)
-        conn.on("message", answer)
+        conn.on("ping", answer)
         conn.on("close", closes.append)
         loop.set_task_factory(make_short)
-        wire.send("go")
+        wire.write_frame(PING, b"go")
     await asked.wait()
     wire.reset()
     await cancelled.wait()

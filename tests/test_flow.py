@@ -79,7 +79,7 @@ async def test_sixteen_is_the_default(both_ends: BothEnds) -> None:
 
 
 async def test_none_lifts_the_bound(start_server: StartServer) -> None:
-    server = await start_server(max_tasks=None)
+    server = await start_server(max_tasks=None, finish_timeout=0.1)
     wire, conn = await connect_both(server)
     worker = Worker()
     conn.on("message", worker.work)
@@ -176,7 +176,7 @@ async def test_tasks_that_fail_or_are_cancelled_make_room(
 
 
 async def test_closing_in_a_full_house_still_hears_the_answer(start_server: StartServer) -> None:
-    server = await start_server(max_tasks=1)
+    server = await start_server(max_tasks=1, finish_timeout=0.1)
     wire, conn = await connect_both(server)
     worker = Worker()
     conn.on("message", worker.work)

@@ -639,10 +639,10 @@ async def test_async_listener_becomes_a_task_for_each_call(both_ends: BothEnds) 
     await wire.close()
 
 
-async def test_async_listener_is_cancelled_when_its_connection_goes(
-    both_ends: BothEnds,
+async def test_async_listener_is_cancelled_some_time_after_its_connection_has_gone(
+    start_server: StartServer,
 ) -> None:
-    wire, conn = both_ends
+    wire, conn = await connect_both(await start_server(finish_timeout=0.1))
     ends: list[str] = []
     started = asyncio.Event()
 

@@ -131,11 +131,16 @@ class Audience(Announcer):
         """
         return LimitHits(self._host.tally)
 
-    def handle_with(self, handler: Handler) -> None:
+    def handle_with(self, handler: Handler, *, cancel_on_close: bool = True) -> None:
         """Run `handler(conn)` as a task for each connection, as `serve` does.
 
-        The connection is closed when it returns, with 1011 when it raises. Raises TypeError for
-        what is no async function of one argument.
+        The connection is closed when it returns, with 1011 when it raises. When the connection
+        ends first, the handler is cancelled: not before it has been given all messages that came,
+        nor while it may be at work on the last one, for which it has `finish_timeout` seconds; who
+        asks for one more is told, and not cancelled meanwhile. With `cancel_on_close` False it goes
+        on, until it returns or the server has closed.
+
+        Raises TypeError for what is no async function of one argument.
         """
         self._host.hub.thread.check_call("server.handle_with")
-        self._host.handle_with(handler)
+        self._host.handle_with(handler, cancel_on_close)

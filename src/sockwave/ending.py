@@ -26,6 +26,9 @@ DRAIN_S = 30.0
 SPREAD_S = 10.0
 PAUSE_S = 0.01
 
+# At the end of `drain`, what is cancelled ends in the next turn, or after so long at most.
+GRACE_S = 1.0
+
 # Between two looks at whose turn it is: one timer for all of them.
 TICK_S = 0.05
 
@@ -56,6 +59,8 @@ class Ending:
         self._begun = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._thread = threading.get_ident()
+        self._is_finished = False
+        self._has_patience = True
 
     def begin(self, code: int, reason: str, drain: float | None, jitter: float | str) -> None:
         """Tell everybody to go within `jitter` seconds, and drop the rest after `drain`.
@@ -79,9 +84,9 @@ class Ending:
         self._tell_some(code, reason)
         if drain is not None:
             self._timers["drain"] = host.loop.call_later(drain, self._abort_late, drain)
-        engine.when_empty = self._finish
+        engine.when_empty = self._look
         if not engine.carrier_count:
-            host.loop.call_soon(self._finish)
+            host.loop.call_soon(self._look)
 
     def abandon(self) -> None:
         """Come to the end in a forked child, where whoever waits for it here hears why."""
@@ -116,15 +121,22 @@ class Ending:
             self._timers["turn"] = tell_some
 
     def _abort_late(self, drain: float) -> None:
-        logger.warning(
-            "%d connections had not gone after %g s, and are dropped",
-            self._engine.carrier_count,
-            drain,
-        )
+        if self._engine.carrier_count:
+            logger.warning(
+                "%d connections had not gone after %g s, and are dropped",
+                self._engine.carrier_count,
+                drain,
+            )
+        elif self._host.hub.call_count:
+            logger.warning(
+                "%d calls of listeners had not ended after %g s, and are cancelled",
+                self._host.hub.call_count,
+                drain,
+            )
         self.abort_rest()
 
     def abort_rest(self) -> None:
-        """Drop whoever is still there, with RST."""
+        """Drop whoever is still there, with RST, and cancel what is still done for them."""
         host = self._host
         self._left, self._turns = [], []
         for connection in host.hub.connections:
@@ -134,12 +146,30 @@ class Ending:
         for opening in list(host.openings):
             opening.carrier.reset()
         self._engine.reset_waiting()
+        host.hub.cancel_calls()
+        self._timers["grace"] = host.loop.call_later(GRACE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        """Wait no longer for what does not end when it is cancelled."""
+        self._has_patience = False
+        self._look()
+
+    def _look(self) -> None:
+        """Come to the end when nobody is there any more, and nothing is done for anybody."""
+        host = self._host
+        if self._engine.carrier_count:
+            return
+        if host.hub.call_count and self._has_patience:
+            host.hub.when_idle(lambda: host.loop.call_soon(self._look))
+        else:
+            self._finish()
 
     def _finish(self) -> None:
-        """Come to the end: nobody is there any more."""
+        """Come to the end."""
         host = self._host
-        if self.done.done():
+        if self._is_finished:
             return
+        self._is_finished = True
         for timer in self._timers.values():
             timer.cancel()
         self._engine.when_empty = None
@@ -149,5 +179,20 @@ class Ending:
         host.calls = None
         self._engine.stop()
         watch_no_more(host)
-        self.done.set_result(None)
-        host.engine.contexts.run(host.tell_closed)
+        host.hub.when_idle(None)
+        host.hub.begin_last_calls()
+        try:
+            self._engine.contexts.run(host.tell_closed)
+        except BaseException:
+            self._end()
+            raise
+        if host.hub.call_count:
+            host.hub.when_idle(self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        """Let those go on who wait for the end."""
+        self._host.hub.when_idle(None)
+        if not self.done.done():
+            self.done.set_result(None)

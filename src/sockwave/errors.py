@@ -1,5 +1,6 @@
 """The exceptions of sockwave; what a peer did wrong never raises into the application."""
 
+import asyncio
 from http import HTTPStatus
 
 from sockwave.fields import HeaderPairs, check_headers
@@ -26,6 +27,16 @@ class ConnectionClosed(SockwaveError):  # noqa: N818  (says what happened)
         reason = self.reason if self.reason.isprintable() else repr(self.reason)[1:-1]
         tail = f": {reason}" if reason else ""
         return f"the connection is closed, code {int(self.code)}{tail}"
+
+
+def besides_departure(error: BaseException) -> BaseException | None:
+    """Give what of an error is more than that a peer has gone; None where it is nothing.
+
+    A group of errors, as a TaskGroup raises, is what it holds.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return error.split((ConnectionClosed, asyncio.CancelledError))[1]
+    return None if isinstance(error, ConnectionClosed) else error
 
 
 class Refused(SockwaveError):  # noqa: N818  (an answer, not a failure)

@@ -19,7 +19,7 @@ from sockwave.core.emitter import SERVER_EVENTS, Emitter
 from sockwave.core.hub import Hub
 from sockwave.core.tally import Tally
 from sockwave.engine import Engine
-from sockwave.errors import ConnectionClosed, Refused, SockwaveError
+from sockwave.errors import Refused, SockwaveError, besides_departure
 from sockwave.forking import let_go_of, watch_forks
 from sockwave.functions import generates
 from sockwave.handshake.refusal import Refusal
@@ -43,6 +43,10 @@ logger = logging.getLogger("sockwave")
 # RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
 UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
 
+
+# What is logged of calls and messages that are given up.
+TOO_LATE = "%s: <Connection %s> has ended, and what it had sent was not handled within %g s"
+TOO_MANY_LATE = "%s: <Connection %s> has ended, and too many others with calls that go on"
 
 #: What `serve` runs for each connection.
 Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
@@ -276,6 +280,24 @@ class Host(Emitter):
             seconds,
         )
 
+    def call_failed(self, error: BaseException, connection: Connection | None) -> None:
+        """Answer for a call of a listener; that its own peer has gone is no error."""
+        if connection is not None and connection._has_left():
+            left = besides_departure(error)
+        else:
+            left = error
+        if left is not None:
+            self.listener_failed_for(left, connection)
+
+    def unfinished(self, connection: Connection | None, is_crowded: bool) -> None:
+        """Log that a call had to be cancelled that outlived its connection, or messages dropped."""
+        if connection is None:
+            logger.warning("a listener of `close` has not ended in time, and is cancelled")
+        elif is_crowded:
+            peers.warning(TOO_MANY_LATE, connection, connection.id)
+        else:
+            peers.warning(TOO_LATE, connection, connection.id, self.limits.finish_timeout or 0)
+
     def report(self, error: BaseException, connection: Connection | None) -> None:
         """Emit `error`; log it where nobody listens, or where the listener fails itself."""
         if self.listeners("error") and not self._is_reporting:
@@ -313,7 +335,7 @@ class Host(Emitter):
         else:
             self.hub.hold(coroutine, self.hub.current)
 
-    def handle_with(self, handler: Handler) -> None:
+    def handle_with(self, handler: Handler, cancel_on_close: bool = True) -> None:
         """Run `handler(conn)` as a task for each connection, which ends with it."""
         if not _may_handle(handler):
             raise TypeError(
@@ -323,16 +345,18 @@ class Host(Emitter):
         @self.on("connection")
         def connected(connection: Connection) -> None:
             connection.expect_handler()
-            self.hub.hold(self.handle(handler, connection))
+            handling = self.handle(handler, connection)
+            self.hub.hold(handling, connection, is_free=not cancel_on_close)
 
     async def handle(self, handler: Handler, connection: Connection) -> None:
         """Run the handler of a connection, which ends with it."""
         try:
             await handler(connection)
-        except ConnectionClosed:
-            pass  # the peer has gone while the handler was talking to it: how most of them end
-        except Exception as error:
-            self.listener_failed_for(error, connection)
+        except (Exception, BaseExceptionGroup) as error:
+            # That the peer has gone while it was talked to is how most of them end.
+            left = besides_departure(error)
+            if left is not None:
+                self.listener_failed_for(left, connection)
         except BaseException:
             # Cancelled, by whoever: nobody is left who would talk to this peer.
             connection.close(CloseCode.INTERNAL_ERROR)

@@ -158,6 +158,12 @@ class Limits:
     #: is not read any more. As many as may wait for `receive`: enough to keep slow look-ups going.
     #: All of them waiting for what comes by the same socket (a pong) would wait for ever.
     max_tasks: int | None = _size(16, unlimited=True)
+    #: From a connection's end to the end of what handles the messages that came before it: long
+    #: enough for a slow look-up, and no longer than the client's next attempt may have to wait.
+    finish_timeout: float | None = _time(10.0)
+    #: Calls of a server's listeners that still handle something after their connection's end: those
+    #: who come and go at once could pile up any number of them. Beyond, the oldest is cancelled.
+    max_finishing: int | None = _size(1024, unlimited=True)
 
     #: For the application to listen, from the first message on that nobody takes: it may have to
     #: ask a database who that is. One that only sends never listens: from then on, what comes is

@@ -261,12 +261,15 @@ class Server(Audience):
         seconds: a hundredth of one for each connection. What was sent before leaves before the
         close frame, and `close_timeout` bounds the wait for the answer; messages that come
         meanwhile are dropped (RFC 6455, section 5.5.1). Requests that are being answered are
-        answered to the end. After `drain` seconds, which is never more than all of it takes, who is
-        still there is reset; with None there is no limit but each connection's own.
+        answered to the end, and messages that came before are handled to theirs (`finish_timeout`).
+        After `drain` seconds, which is never more than all of it takes, who is still there is
+        reset, and what is still done for them is cancelled; with None there is no limit but each
+        connection's own.
 
-        Returns what is done when all are gone; it need not be awaited. A second call changes
-        nothing. It may be called from any thread, where it returns a `concurrent.futures.Future`,
-        and from a signal handler; from there it begins in the loop's next turn.
+        Returns what is done when all that is over; it need not be awaited, and a listener or a
+        handler that awaits it is not waited for. A second call changes nothing. It may be called
+        from any thread, where it returns a `concurrent.futures.Future`, and from a signal handler;
+        from there it begins in the loop's next turn.
 
         Raises TypeError or ValueError for a code or reason that cannot be sent, or times that are
         none, and SockwaveError where the loop has been closed before the server was.
@@ -288,7 +291,7 @@ class Server(Audience):
             self._end_soon(calls, (code, reason, drain, jitter), is_here=is_here)
         if is_here:
             # Whoever gives up waiting gives up nothing else.
-            return Farewell.shielding(ending.done)
+            return Farewell.shielding(ending.done, self._host.hub.excuse)
         return calls.call(self._wait_closed, ())
 
     def _closed_already(self) -> "Awaitable[None] | ThreadFuture[None]":

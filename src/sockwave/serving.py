@@ -30,15 +30,17 @@ def serve(
     sock: socket.socket | None = None,
     ssl: "SSLContext | None" = None,
     reuse_port: bool = False,
+    cancel_on_close: bool = True,
     **options: Any,
 ) -> Server:
     """Create a server that listens and runs `handler` as a task for each connection.
 
     It is used as `async with serve(…) as server`. A connection is closed when its handler returns,
-    with 1011 when it raises. Where it listens is as `Server.listen` has it.
+    with 1011 when it raises; when it ends first, the handler is cancelled, unless `cancel_on_close`
+    is False: see `Server.handle_with`. Where it listens is as `Server.listen` has it.
     """
     server = Server(**options)
-    server.handle_with(handler)
+    server.handle_with(handler, cancel_on_close=cancel_on_close)
     return server.listen(
         port, host, path=path, mode=mode, sock=sock, ssl=ssl, reuse_port=reuse_port
     )

@@ -294,6 +294,57 @@ async def tasks_that_take_their_time(server: sockwave.Server) -> Telling:
     release.set()
 
 
+@STORIES.about("finish_timeout", finish_timeout=0.3)
+async def call_that_goes_on_when_its_connection_has_ended(server: sockwave.Server) -> Telling:
+    wire, conn = await connect_both(server)
+    ends: list[str] = []
+
+    @conn.on("message")
+    async def message(message: str) -> None:
+        try:
+            await asyncio.sleep(0 if message == "in time" else 3600)
+        finally:
+            ends.append(message)
+
+    wire.send("in time")
+    await wire.shake_close()
+    await wait_until(lambda: ends == ["in time"])
+    yield None
+    wire, conn = await connect_both(server)
+    conn.on("message", message)
+    wire.send("late")
+    await wire.shake_close()
+    await wait_until(lambda: len(ends) == 2)
+    yield None
+
+
+@STORIES.about("max_finishing", max_finishing=2)
+async def calls_that_go_on_when_their_connections_have_ended(server: sockwave.Server) -> Telling:
+    ends: list[str] = []
+    begun: list[str] = []
+    release = asyncio.Event()
+
+    async def message(message: str) -> None:
+        begun.append(message)
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            ends.append(message)
+            raise
+
+    server.on("connection", lambda conn: conn.on("message", message))
+    for text in "123":
+        if text == "3":
+            yield None
+        wire = await Wire.connect(server.addresses[0])
+        wire.send(text)
+        await wait_until(lambda text=text: text in begun)
+        await wire.shake_close()
+    await wait_until(lambda: ends == ["1"])
+    yield None
+    release.set()
+
+
 # ---- what is sent --------------------------------------------------------------------------------
 
 

@@ -4,9 +4,11 @@ from typing import Any, Self
 
 from sockwave.core.emitter import Emitter
 from sockwave.core.engine import Engine
+from sockwave.limits import Limits
 
 class Calls:
-    def __new__(cls, engine: Engine | None, host: Emitter) -> Self: ...
+    bound_count: int
+    def __new__(cls, engine: Engine | None, host: Emitter, limits: Limits) -> Self: ...
 
 class Call:
     def __call__(self, task: asyncio.Task[Any]) -> None: ...

@@ -10,6 +10,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from sockwave.core.emitter cimport raise_pending
 from sockwave.core.phases cimport ENDED, ENDING
+from sockwave.core.tally cimport FINISH_TIMEOUT, MAX_FINISHING, NO_LIMIT
 
 cdef extern from "Python.h":
     int PYGEN_RETURN, PYGEN_NEXT
@@ -19,31 +20,44 @@ cdef extern from "Python.h":
     int enter_context "PyContext_Enter" (object context) except -1
     int leave_context "PyContext_Exit" (object context) noexcept
     Py_ssize_t count_references "Py_REFCNT" (object)
+    Py_ssize_t PY_SSIZE_T_MAX
     PyObject** attributes_of "_PyObject_GetDictPtr" (object) noexcept
 
 cdef enum:
     LOST_TICKS = 20         # a task that has not begun in so many of the wheel will not
 
+# Between two looks at calls whose time may be up, in seconds: a look goes through all of them.
+cdef double LOOK_S = 0.05
+
 
 cdef class Calls:
     """The calls of one hub, in their order."""
 
-    def __cinit__(self, Engine engine, Emitter host):
+    def __cinit__(self, Engine engine, Emitter host, limits):
         self.engine = engine
         self.host = host
         self.tasks = set()
         self.waiting = deque()
+        self.finishing = {}
+        self.finish_s = limits.finish_timeout or 0
+        self.max_finishing = PY_SSIZE_T_MAX if limits.max_finishing is None else (
+            limits.max_finishing
+        )
 
-    cdef int start(self, object coroutine, Session connection, bint is_message) except -1:
+    cdef int start(self, object coroutine, Session connection, Kind kind) except -1:
         """Run what a listener returned as a task, from the next turn of the loop on."""
         cdef Call call = Call.__new__(Call)
         call.calls = self
         call.coroutine = coroutine
         call.connection = connection
-        call.is_message = is_message
+        call.is_message = kind == OF_MESSAGE
+        call.is_free = kind == FREE
         if connection is not None:
-            call.is_own = connection.phase < ENDING
-            connection.call_started(call.is_own, is_message)
+            call.is_own = call.is_message or connection.phase < ENDING and kind != FREE
+            connection.call_started(call.is_own, call.is_message)
+        if connection is not None or self.binds_all:
+            call.is_bound = True
+            self.bind()
         try:
             if self.is_promised() or self.can_share():
                 call.context = copy_context()
@@ -54,6 +68,15 @@ cdef class Calls:
             call.drop()
             raise
         return 0
+
+    cdef int adopt(self, object task, Session connection) except -1:
+        """Have a task that the application has asked for end with a connection."""
+        cdef Call call = Call.__new__(Call)
+        call.calls = self
+        call.connection = connection
+        call.is_own = call.is_adopted = call.is_bound = True
+        self.bind()
+        return call.have_task(task)
 
     cdef bint is_promised(self) noexcept:
         """Tell whether a task will begin what waits."""
@@ -109,6 +132,107 @@ cdef class Calls:
             call.have_task(self.beginner)
         return 0
 
+    # ---- those that outlive their connection
+
+    cdef int bind(self) noexcept:
+        """Let the end of the server wait for something more."""
+        self.bound_count += 1
+        return 0
+
+    cdef int unbind(self) except -1:
+        if self.bound_count:        # else it is not waited for any more
+            self.bound_count -= 1
+        if not self.bound_count and self.when_idle is not None:
+            self.when_idle()
+        return 0
+
+    cdef int watch(self, object one) except -1:
+        """See to it that a call, or what a connection has left, ends in time."""
+        cdef double now = self.engine.loop.time()
+        if self.is_over:
+            return self.stop(one, NO_LIMIT)
+        self.finishing.pop(one, None)
+        self.finishing[one] = now + self.finish_s
+        if len(self.finishing) > self.max_finishing:
+            self.stop(next(iter(self.finishing)), MAX_FINISHING)
+        return self.set_alarm(now)
+
+    cdef int forget(self, object one) except -1:
+        """Watch it no more: it has ended."""
+        self.finishing.pop(one, None)
+        return 0
+
+    cdef int set_alarm(self, double now) except -1:
+        """Look again when the time of the first is up. One that ends before leaves the alarm."""
+        cdef double when
+        if self.alarm is None and self.finishing and self.finish_s:
+            # What has come back since stands behind others, and at times later than they do.
+            when = max(min(self.finishing.values()), now + LOOK_S)
+            self.alarm = self.engine.loop.call_at(when, self._look)
+        return 0
+
+    def _look(self):
+        """Stop those whose time is up."""
+        cdef double now = self.engine.loop.time()
+        self.alarm = None
+        try:
+            for one in [one for one, when in self.finishing.items() if when <= now]:
+                self.stop(one, FINISH_TIMEOUT)
+        except MemoryError:
+            pass                    # the next look does it
+        finally:
+            self.set_alarm(now)
+
+    cdef int stop(self, object one, Limit limit) except -1:
+        """Stop a call, or what a connection has left, at a limit."""
+        cdef Session connection
+        cdef Call call
+        cdef bint is_loss = True
+        if isinstance(one, Call):
+            call = one
+            connection = call.connection
+            call.cancel()
+        else:
+            connection = one
+            is_loss = connection.end_in_time()
+        self.finishing.pop(one, None)       # not before: memory may lack, and it is tried again
+        if is_loss and limit != NO_LIMIT:
+            self.engine.tally.hit(limit)
+            self.host.unfinished(connection, limit == MAX_FINISHING)
+        return 0
+
+    cdef int cancel_all(self) except -1:
+        """Cancel whatever the end of the server still waits for."""
+        cdef Call call
+        self.is_over = True
+        for one in list(self.finishing):
+            self.stop(one, NO_LIMIT)
+        for call in list(self.tasks):
+            if call.is_bound and call.task is not None:
+                call.task.cancel()
+        return 0
+
+    cdef bint excuse(self, object task) except -1:
+        """Let the end of the server not wait for the call that a task is: it waits for the server.
+        Gives whether it has been found here, and not at its connection."""
+        cdef Call call
+        if self.beginning is not None and task is self.beginner:
+            if not self.beginning.has_task:
+                self.beginning.have_task(task)
+            self.excuse_call(self.beginning)
+            return True
+        for call in self.tasks:
+            if call.task is task:
+                self.excuse_call(call)
+                return True
+        return False
+
+    cdef int excuse_call(self, Call call) except -1:
+        if call.is_bound:
+            call.is_bound = False
+            self.unbind()
+        return 0
+
 
 @cython.freelist(64)
 cdef class Call:
@@ -138,29 +262,65 @@ cdef class Call:
     cdef int have_task(self, object task) except -1:
         """Have a task of its own, which is held until it is done."""
         self.has_task = True
+        self.task = task
         try:
-            self.held_tasks().add(task)
             # What it fails with is told in its own context, not in that of whoever made the task.
             task.add_done_callback(self, context=self.context)
+            if self.is_own:
+                self.connection.keep_call(self)
+            if not self.is_own or self.connection.phase == ENDED:
+                self.outlive()
+                if self.is_own:
+                    self.connection.end_calls()
         except BaseException as error:      # for want of memory: it costs the connection
-            self.held_tasks().discard(task)
+            task.remove_done_callback(self)
+            self.let_go()
             self.calls.host.listener_failed_for(error, self.connection)
             self.end()
         return 0
 
-    cdef set held_tasks(self):
-        return self.connection.own_tasks() if self.is_own else self.calls.tasks
+    cdef int outlive(self) except -1:
+        """Be held by the server, which sees to the end of what belongs to a connection."""
+        self.outlives = True
+        self.calls.tasks.add(self)
+        if self.is_bound and not self.is_free and (self.is_message or not self.is_own):
+            self.calls.watch(self)
+        return 0
+
+    cdef int cancel(self) except -1:
+        """Cancel its task, once: it may be cleaning up since."""
+        if not self.is_cancelled:
+            self.task.cancel()
+            self.is_cancelled = True
+        return 0
+
+    cdef int let_go(self) except -1:
+        """Be held by nobody any more."""
+        if self.is_own:
+            self.connection.forget_call(self)
+        if self.outlives:
+            self.calls.tasks.discard(self)
+            self.calls.forget(self)
+        self.task = None
+        return 0
 
     def __call__(self, task):
         """Note that the task is done."""
-        self.held_tasks().discard(task)
+        self.let_go()
         if self.connection is not None:
             self.connection.note_end_of(task)
         try:
             if not task.cancelled() and task.exception() is not None:
-                self.calls.host.listener_failed_for(task.exception(), self.connection)
+                self.calls.host.call_failed(task.exception(), self.connection)
         finally:
             self.end()
+
+    cdef bint is_late(self) except -1:
+        """Tell whether it is not to begin any more, as a task that is cancelled before it has."""
+        return (
+            self.is_own and not self.is_message
+            and self.connection.phase == ENDED and not self.connection.has_left()
+        )
 
     cdef int drop(self) except -1:
         """End it before it has begun."""
@@ -169,7 +329,10 @@ cdef class Call:
 
     cdef int end(self) except -1:
         if self.connection is not None:
-            self.connection.call_ended(self.is_own, self.is_message)
+            self.connection.call_ended(self.is_own and not self.is_adopted, self.is_message)
+        if self.is_bound:
+            self.is_bound = False
+            self.calls.unbind()
         return 0
 
 
@@ -286,8 +449,8 @@ cdef class Runner:
         while self.share:
             self.share -= 1
             call = calls.waiting.popleft()
-            if call.is_own and call.connection.phase == ENDED:
-                call.drop()         # as a task that is cancelled before it has begun
+            if call.is_own and call.is_late():
+                call.drop()
                 continue
             status = call.begin(task, result)
             if status == PYGEN_NEXT:

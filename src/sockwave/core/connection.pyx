@@ -20,7 +20,6 @@ from sockwave.core.emitter import CONNECTION_EVENTS
 from sockwave.core.phases import READY_STATES
 from sockwave.core.sender import VERSIONS
 from sockwave.core.waiter import DONE
-from sockwave.errors import ConnectionClosed
 
 # The steps in which a connection ends, in their order.
 cdef enum:
@@ -91,6 +90,12 @@ cdef class Connection(Keeper):
 
     cdef int may_send_again(self) except -1:
         return self.emit_in_context(DRAIN, None, None)
+
+    cdef int rest_begins(self) except -1:
+        Keeper.rest_begins(self)
+        # Or a call that waits for its peer would keep the rest from being read.
+        wake_speakers(self)
+        return self.end_pings()
 
     cdef int ended(self) except -1:
         cdef int step
@@ -246,19 +251,8 @@ cdef class Connection(Keeper):
             coroutine.close()
             raise self.closed_error()
         task = self.hub.engine.loop.create_task(coroutine, name=name, context=context)
-        self.own_tasks().add(task)
-        task.add_done_callback(self._task_done)
+        self.hub.calls.adopt(task, self)
         return task
-
-    def _task_done(self, task):
-        """Note that a task of `create_task` is done."""
-        self.own_tasks().discard(task)
-        self.note_end_of(task)
-        if task.cancelled() or task.exception() is None:
-            return
-        error = task.exception()
-        if self.phase == CONNECTED or not isinstance(error, ConnectionClosed):
-            self.listener_failed(error)
 
     def close(self, code=1000, reason=""):
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing happens when it has begun.
@@ -281,6 +275,10 @@ cdef class Connection(Keeper):
                 self.enter(ENDING)
                 self.dropped(self.line.count_messages(self.is_draft()))
             self.line.reset()
+
+    def _has_left(self):
+        """Tell whether it is not open any more, or about to end."""
+        return self.phase > CONNECTED
 
     # ---- what the application asks about
 

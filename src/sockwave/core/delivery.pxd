@@ -14,7 +14,7 @@ cdef class Deliverer(Session):
     """A session whose messages go to whoever of the application wants them."""
     cdef Hub hub
     cdef Inbox inbox            # None until a message has nobody to go to
-    cdef set tasks              # those of its listeners that have waited for something
+    cdef object calls           # those of its own that have a task: a Call, or a dict by task
     cdef uint32_t call_count    # of its listeners' calls that have not ended
     cdef uint32_t task_count    # of the calls of listeners of `message`, which count as tasks
     cdef uint32_t stuck_at      # the tick at which none of them may still go on; 0: some have
@@ -36,4 +36,8 @@ cdef class Deliverer(Session):
     cdef Turn next_turn(self)
     cdef object take_message(self)
     cdef bint is_drain(self, Writer writer, object awaitable) except -1
+    cdef list list_calls(self)
+    cdef bint has_bound_calls(self) except -1
+    cdef int cancel_calls(self, object spared) except -1
+    cdef int was_told(self) except -1
     cdef int end_delivery(self) except -1

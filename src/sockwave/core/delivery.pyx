@@ -4,6 +4,7 @@ from asyncio import current_task
 
 from libc.stdint cimport UINT32_MAX
 
+from sockwave.core.calls cimport OF_MESSAGE, OTHER, Call
 from sockwave.core.emitter cimport MESSAGE
 from sockwave.core.flow cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.phases cimport CONNECTED, ENDED
@@ -76,15 +77,20 @@ cdef class Deliverer(Session):
         if inbox is None:
             return              # it has been dropped meanwhile
         while inbox.count and self.hears(MESSAGE) and (
-            self.phase != CONNECTED or not self.fullness & TASKS_FULL
+            self.phase != CONNECTED and not self.reads_rest or not self.fullness & TASKS_FULL
         ):
             self.is_hearing = True
             self.emit_in_context(MESSAGE, inbox.take(), None)
             self.is_hearing = False
         if not inbox.count:
             self.catch_up(INBOX_FULL)
+            if self.reads_rest and self.is_gone:
+                self.go_on_later()      # that was what the end has waited for
         else:
             self.await_listener()
+
+    cdef bint keeps_for_listener(self) except -1:
+        return self.inbox is not None and self.inbox.count > 0 and self.hears(MESSAGE)
 
     cdef int heard_piece(self, int opcode, const Found* found) except -1:
         return self.inbox.intake.take_piece(opcode, found)
@@ -187,12 +193,12 @@ cdef class Deliverer(Session):
         if self.inbox is None:
             self.inbox = Inbox()
         self.inbox.due = 0
-        if self.inbox.is_wanted and not self.call_count:
+        if self.inbox.is_wanted and (self.has_handler or not self.call_count):
             self.inbox.consumer = None
             return 0                # none of the tasks that end with the connection
         self.hub.calls.keep_task(self)
         self.inbox.consumer = current_task(self.hub.engine.loop)
-        if not self.tasks or self.inbox.consumer not in self.tasks:
+        if self.has_handler or self.find_call(self.inbox.consumer) is None:
             # One that is not ours to see the end of; such come and go for each message.
             self.inbox.is_wanted = True
         return 0
@@ -208,10 +214,35 @@ cdef class Deliverer(Session):
 
     # ---- the tasks of listeners
 
-    cdef set own_tasks(self):
-        if self.tasks is None:
-            self.tasks = set()
-        return self.tasks
+    cdef int keep_call(self, object call) except -1:
+        if self.calls is None:
+            self.calls = call       # as for most: a dict would take four times the memory
+        elif type(self.calls) is dict:
+            self.calls[(<Call>call).task] = call
+        else:
+            self.calls = {(<Call>self.calls).task: self.calls, (<Call>call).task: call}
+        return 0
+
+    cdef int forget_call(self, object call) except -1:
+        if self.calls is call:
+            self.calls = None
+        elif type(self.calls) is dict:
+            (<dict>self.calls).pop((<Call>call).task, None)
+            if not self.calls:
+                self.calls = None
+        if self.phase == ENDED and not self.has_bound_calls():
+            self.hub.calls.forget(self)
+        return 0
+
+    cdef object find_call(self, object task):
+        if type(self.calls) is dict:
+            return (<dict>self.calls).get(task)
+        return self.calls if self.calls is not None and (<Call>self.calls).task is task else None
+
+    cdef list list_calls(self):
+        if type(self.calls) is dict:
+            return list((<dict>self.calls).values())
+        return [] if self.calls is None else [self.calls]
 
     cdef int returned(self, object listener, object result) except -1:
         if self.is_drain(self.line, result):
@@ -226,7 +257,7 @@ cdef class Deliverer(Session):
         return bool(writer.waiters) and writer.waiters[-1] is awaitable
 
     cpdef object listener_started(self, object coroutine):
-        self.hub.calls.start(coroutine, self, self.is_hearing)
+        self.hub.calls.start(coroutine, self, OF_MESSAGE if self.is_hearing else OTHER)
 
     cdef int call_started(self, bint is_own, bint is_message) except -1:
         self.call_count += is_own
@@ -269,16 +300,94 @@ cdef class Deliverer(Session):
 
     cdef int end_delivery(self) except -1:
         """Let everybody know that nothing more will come."""
-        cdef Intake intake = self.intake()
-        # A task that waits for messages hears of the end by itself, and may have some to read.
-        for task in list(self.tasks or ()):
-            if intake is not None and task is intake.consumer:
-                continue
-            if self.inbox is None or task is not self.inbox.consumer or not self.inbox.is_due():
-                task.cancel()
+        cdef Call call
+        for call in self.list_calls():
+            if not call.outlives:
+                call.outlive()
         if self.inbox is not None:
             self.inbox.end()
+        return self.end_calls()
+
+    cdef bint has_bound_calls(self) except -1:
+        """Tell whether there are tasks of calls that end with the connection."""
+        cdef Call call
+        for call in self.list_calls():
+            if not call.is_message:
+                return True
+        return False
+
+    cdef bint has_left(self) except -1:
+        # Who has taken a message may still be at work on it, and hears of the end when it asks for
+        # the next one.
+        cdef Inbox inbox = self.inbox
+        if inbox is None or inbox.is_told:
+            return False
+        if inbox.count or inbox.is_wanted:
+            return True
+        return inbox.consumer is not None and not inbox.consumer.done()
+
+    cdef int end_calls(self) except -1:
+        """Cancel the calls that end with the connection, when nothing is left for them."""
+        if not self.has_bound_calls():
+            return 0
+        if self.has_left():
+            return self.hub.calls.watch(self)
+        return self.cancel_calls(self.inbox.consumer if self.inbox is not None else None)
+
+    cdef int cancel_calls(self, object spared) except -1:
+        """Cancel the calls that end with the connection, but for the one that has just been told
+        of the end, which does what it has left to do."""
+        cdef Call call
+        cdef bint is_spared = False
+        for call in self.list_calls():
+            if call.is_message:
+                continue
+            if call.task is spared:
+                is_spared = True
+            else:
+                call.cancel()
+        return self.hub.calls.watch(self) if is_spared else self.hub.calls.forget(self)
+
+    cdef int was_told(self) except -1:
+        """Note that the running task has heard that nothing more will come."""
+        cdef object task
+        if not self.inbox.is_told and self.phase == ENDED:
+            self.inbox.is_told = True
+            task = self.inbox.consumer = current_task(self.hub.engine.loop)
+            if self.calls is not None and task is not None and (
+                type(self.calls) is dict or (<Call>self.calls).task is not task
+            ):
+                # It may belong to one of those that are cancelled now.
+                task.add_done_callback(self._receiver_done)
         return 0
+
+    def _receiver_done(self, _):
+        self.cancel_calls(None)
+
+    cdef bint end_in_time(self) except -1:
+        """Wait no longer for anybody to take what is left."""
+        cdef Call call
+        cdef bint is_loss = self.reads_rest
+        if self.reads_rest:
+            self.forget_received()
+            self.fullness = 0
+            self.end_rest()
+            for call in self.list_calls():
+                if call.is_message:
+                    self.hub.calls.forget(call)
+                    call.cancel()
+        elif self.inbox is not None and self.inbox.count and not self.inbox.is_told:
+            is_loss = self.inbox.is_wanted or self.inbox.consumer is not None
+        if self.phase == ENDED:
+            self.cancel_calls(None)
+        return is_loss
+
+    cdef int rest_begins(self) except -1:
+        self.hub.calls.watch(self)
+        return self.hub.calls.bind()
+
+    cdef int rest_ends(self) except -1:
+        return self.hub.calls.unbind()
 
     # ---- what the application uses
 
@@ -338,6 +447,7 @@ cdef class Deliverer(Session):
         while self.awaits_message():
             await self.next_turn()
         if not self.inbox.count:
+            self.was_told()
             raise self.closed_error()
         return self.take_message()
 
@@ -353,6 +463,8 @@ cdef class Deliverer(Session):
     cdef object take_message(self):
         message = self.inbox.take()
         self.note_room()
+        if self.phase == ENDED and self.calls is not None:
+            self.hub.calls.watch(self)      # it has as much time for each
         return message
 
     def __aiter__(self):
@@ -365,5 +477,6 @@ cdef class Deliverer(Session):
         while self.awaits_message():
             await self.next_turn()
         if not self.inbox.count:
+            self.was_told()
             raise StopAsyncIteration
         return self.take_message()

@@ -24,6 +24,7 @@ cdef class Flow(Phased):
     cdef uint8_t fullness       # why the application is behind, if it is: of Fullness
     cdef flag is_choked         # the peer is behind: reading is paused
     cdef flag is_postponed      # messages are left for the next wake-up
+    cdef flag reads_rest        # the peer has gone; what it sent before is still handed over
 
     # What the application has to know:
     cdef int may_send_again(self) except -1

@@ -61,7 +61,9 @@ cdef class Flow(Phased):
     cdef bint must_wait(self) noexcept:
         """Say whether messages have to wait for the application, or for a peer that does not read
         what it gets for them; when the session closes, they do not."""
-        return self.phase == CONNECTED and (self.fullness != 0 or self.is_choked)
+        return (self.phase == CONNECTED or self.reads_rest) and (
+            self.fullness != 0 or self.is_choked
+        )
 
     cdef int set_reading(self) except -1:
         """Read the socket while nobody has to wait."""
@@ -81,12 +83,12 @@ cdef class Flow(Phased):
 
     cdef int go_on_later(self) except -1:
         """Take up what had to wait: first what has been received already, then the socket."""
-        return self.postpone() if self.kept_size() else self.set_reading()
+        return self.postpone() if self.kept_size() or self.reads_rest else self.set_reading()
 
     cdef int fall_behind(self, Fullness why, Limit limit) except -1:
         """Let the peer wait for the application."""
         # A session that closes reads on, for the peer's close frame.
-        if self.phase == CONNECTED and not self.fullness & why:
+        if (self.phase == CONNECTED or self.reads_rest) and not self.fullness & why:
             self.fullness |= why
             self.line.engine.tally.hit(limit)
             self.set_reading()
@@ -96,7 +98,7 @@ cdef class Flow(Phased):
         """Read again, where nothing else is in the way."""
         if self.fullness & why:
             self.fullness &= ~<int>why
-            if not self.fullness and self.phase == CONNECTED:
+            if not self.fullness and (self.phase == CONNECTED or self.reads_rest):
                 self.go_on_later()
         return 0
 

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
+from sockwave.core.calls cimport FREE, OTHER
 from sockwave.core.codec cimport Deflater
 from sockwave.core.frames cimport FIN, OUT_OF_MEMORY, TEXT
 from sockwave.core.message cimport (
@@ -26,7 +27,7 @@ cdef class Hub:
         self.thread = LoopThread() if engine is None else engine.thread
         self.limits = limits
         self.connections = connections
-        self.calls = Calls(engine, host)
+        self.calls = Calls(engine, host, limits)
         self.max_size = PY_SSIZE_T_MAX if limits.max_size is None else limits.max_size
         self.queue_count = limits.queue_count
         self.queue_size = limits.queue_size
@@ -141,7 +142,38 @@ cdef class Hub:
             self.current = previous
             connection.leave_context(entered)
 
-    def hold(self, coroutine, Session connection=None):
-        """Run what an asynchronous listener returned as a task: the connection's own, which ends
-        with it, or one that outlives it."""
-        self.calls.start(coroutine, connection, False)
+    # ---- calls
+
+    def hold(self, coroutine, Session connection=None, *, bint is_free=False):
+        """Run what an asynchronous listener returned as a task: the server's own, or one of a
+        connection's, which ends with it, or is free to go on."""
+        self.calls.start(coroutine, connection, FREE if is_free else OTHER)
+
+    @property
+    def call_count(self):
+        """How many calls, and connections with messages left, the end of the server waits for."""
+        return self.calls.bound_count
+
+    def when_idle(self, call):
+        """Call something when there are no such calls any more; None: nothing."""
+        self.calls.when_idle = call
+
+    def cancel_calls(self):
+        """Cancel those that are left when all connections have ended, and all that come yet."""
+        self.calls.cancel_all()
+
+    def excuse(self, task):
+        """Let the end of the server not wait for a task that waits for that end."""
+        cdef Session connection
+        if task is not None and not self.calls.excuse(task):
+            for connection in self.connections:
+                call = connection.find_call(task)
+                if call is not None:
+                    self.calls.excuse_call(call)
+
+    def begin_last_calls(self):
+        """Wait for the calls of the server's own listeners from now on, which have their time, and
+        no more for any other."""
+        self.calls.bound_count = 0
+        self.calls.is_over = False
+        self.calls.binds_all = True

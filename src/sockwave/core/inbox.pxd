@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
+from sockwave.core.flag cimport flag
 from sockwave.core.streams cimport Intake
 from sockwave.core.waiter cimport Bell, Waiter
 
@@ -22,14 +23,14 @@ cdef class Inbox:
     cdef list waiters           # Turns of those who wait, in their order
     cdef Py_ssize_t woken_count         # of those who have been woken, and have not looked yet
     cdef uint32_t due           # the tick until which somebody has to listen; 0: no matter
-    cdef bint is_wanted         # somebody of the application's own has asked, and may again
+    cdef flag is_wanted         # somebody of the application's own has asked, and may again
+    cdef flag is_told           # who asked has heard that nothing more comes
     cdef public object consumer         # the task that asked last; None: it has ended
     cdef Intake intake          # of those taken as streams; None until there has been one
 
     cdef bint is_awaited(self) noexcept
     cdef bint has_receiver(self) noexcept
     cdef bint is_listened_to(self) noexcept
-    cdef bint is_due(self) noexcept
     cdef int put(self, object message, size_t size) except -1
     cdef int grow(self) except -1
     cdef int end(self) except -1

@@ -32,10 +32,6 @@ cdef class Inbox:
         """Tell whether somebody has begun to take messages, and may go on."""
         return self.is_wanted or self.consumer is not None or self.has_receiver()
 
-    cdef bint is_due(self) noexcept:
-        """Tell whether the consumer will look here again: it waits, or something is left for it."""
-        return self.is_awaited() or self.count > 0
-
     cdef int put(self, object message, size_t size) except -1:
         cdef Item* item
         if self.count == self.room:

@@ -160,6 +160,7 @@ cdef class Keeper(Deliverer):
         if duty == SEND_PING:
             return self.send_ping()
         if duty == MISS_PONG:
+            self.note_rest()
             return self.end_with(NO_PONG, PEER_VANISHES)
         if duty == STOP_KEEPING:
             return self.stop_keeping()

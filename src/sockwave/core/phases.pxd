@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t
 
+from sockwave.core.flag cimport flag
 from sockwave.core.frames cimport Violation
 from sockwave.core.sender cimport Sender
 
@@ -32,6 +33,7 @@ cdef class Phased(Sender):
     cdef uint16_t own_code      # the one that we closed with
     cdef uint8_t phase
     cdef uint8_t taken_steps    # of those in which it ends: a bit for each
+    cdef flag is_gone           # the carrier is, and has told of it
 
     # What those above it do:
     cdef int entered(self, object state) except -1

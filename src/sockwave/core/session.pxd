@@ -20,7 +20,15 @@ cdef class Session(Flow):
     cdef bint may_be_streamed(self) except -1
     cdef int heard_ping(self, bytes payload) except -1
     cdef int heard_pong(self, bytes payload) except -1
-    cdef set own_tasks(self)                    # those of its listeners, which end with it
+    cdef int keep_call(self, object call) except -1     # a listener's, which has a task
+    cdef int forget_call(self, object call) except -1
+    cdef object find_call(self, object task)    # the call that a task is; None: it is none of these
+    cdef int end_calls(self) except -1          # those that end with it, which has ended
+    cdef bint has_left(self) except -1          # something for one of them to receive
+    cdef bint end_in_time(self) except -1       # True: something accepted is lost by it
+    cdef bint keeps_for_listener(self) except -1    # messages whose listener has no task to spare
+    cdef int rest_begins(self) except -1        # the peer has gone, and its last messages come
+    cdef int rest_ends(self) except -1
     cdef int call_started(self, bint is_own, bint is_message) except -1
     cdef int note_end_of(self, object task) except -1
     cdef int call_ended(self, bint is_own, bint is_message) except -1
@@ -31,6 +39,10 @@ cdef class Session(Flow):
     cdef int emit_in_context(self, int event, object first, object second) except -1
     cdef int read(self, Input* given) except -1
     cdef int read_messages(self, Input* given) except -1
+    cdef int note_rest(self) except -1
+    cdef int begin_rest(self) except -1
+    cdef int read_rest(self) except -1
+    cdef int end_rest(self) except -1
     cdef bint overspends(self, int event, const Found* found) except -1
     cdef bint may_control(self, int opcode) except -1
     cdef int open_account(self) except -1

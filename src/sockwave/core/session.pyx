@@ -18,9 +18,9 @@ from sockwave.core.frames cimport (
     TOO_MANY_CONTROLS, TOO_MANY_MESSAGES, Violation,
 )
 from sockwave.core.hixie cimport HixieReader
-from sockwave.core.phases cimport CLOSING, CONNECTED, OPENING, PEER_CLOSES
+from sockwave.core.phases cimport CLOSING, CONNECTED, ENDING, OPENING, PEER_CLOSES
 from sockwave.core.reader cimport NEEDS_MORE, PIECE, VIOLATED
-from sockwave.core.sender cimport DRAFT76
+from sockwave.core.sender cimport DRAFT75, DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
@@ -65,8 +65,32 @@ cdef class Session(Flow):
     cdef int heard_pong(self, bytes payload) except -1:
         return 0
 
-    cdef set own_tasks(self):
+    cdef int keep_call(self, object call) except -1:
+        return 0
+
+    cdef int forget_call(self, object call) except -1:
+        return 0
+
+    cdef object find_call(self, object task):
         return None
+
+    cdef int end_calls(self) except -1:
+        return 0
+
+    cdef bint has_left(self) except -1:
+        return False
+
+    cdef bint end_in_time(self) except -1:
+        return False
+
+    cdef bint keeps_for_listener(self) except -1:
+        return False
+
+    cdef int rest_begins(self) except -1:
+        return 0
+
+    cdef int rest_ends(self) except -1:
+        return 0
 
     cdef int call_started(self, bint is_own, bint is_message) except -1:
         return 0
@@ -201,6 +225,8 @@ cdef class Session(Flow):
     cdef int go_on(self) except -1:
         cdef Input given
         self.is_postponed = False
+        if self.reads_rest and self.is_gone:
+            return self.read_rest()
         if self.kept_size() and not self.must_wait():
             self.reader.lend_held(&given)
             try:
@@ -233,7 +259,7 @@ cdef class Session(Flow):
         # 1.4: "After sending a control frame indicating the connection should be closed, a peer
         # does not send any further data; after receiving a control frame indicating the connection
         # should be closed, a peer discards any further data received."
-        while self.phase == CONNECTED or self.phase == CLOSING:
+        while self.phase == CONNECTED or self.phase == CLOSING or self.reads_rest:
             if self.must_wait():
                 return reader.hold(given)
             if engine.budget <= 0 or engine.inflatable <= 0 and self.is_dear(reader, given):
@@ -268,7 +294,7 @@ cdef class Session(Flow):
 
     cdef int found_message(self, int opcode, Found* found) except -1:
         """Make the message an object, and hand it on."""
-        if self.phase != CONNECTED:
+        if self.phase != CONNECTED and not self.reads_rest:
             return self.reader.forget_message()
         if found.is_deflated:
             return self.found_deflated(opcode, found)
@@ -307,7 +333,9 @@ cdef class Session(Flow):
         cdef int opcode = self.reader.message_opcode
         if found.is_last:
             self.reader.end_pieces()
-        return self.heard_piece(opcode, found) if self.phase == CONNECTED else 0
+        if self.phase != CONNECTED and not self.reads_rest:
+            return 0
+        return self.heard_piece(opcode, found)
 
     cdef int found_control(self, int opcode, const Found* found) except -1:
         cdef bytes payload = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
@@ -319,6 +347,7 @@ cdef class Session(Flow):
             # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the
             # status code it received."
             self.happened(PEER_CLOSES, payload[:2])
+            self.reads_rest = False
         elif self.phase != CONNECTED:
             return 0
         elif not self.may_control(opcode):
@@ -380,9 +409,73 @@ cdef class Session(Flow):
     cdef int fail(self, Violation violation) except -1:
         if self.reader is not None:
             self.reader.forget_message()
+        self.reads_rest = False
         return Flow.fail(self, violation)
 
+    cpdef object eof_received(self):
+        self.note_rest()
+        if self.reads_rest and self.version_index == DRAFT75:
+            self.settle(CloseCode.NO_STATUS_RECEIVED, "")
+        Flow.eof_received(self)
+
     cpdef object connection_lost(self, object error):
-        Flow.forget_received(self)
-        self.deflater = self.inflater = None
-        Flow.connection_lost(self, error)
+        self.note_rest()
+        if self.reads_rest:
+            self.begin_rest()
+        else:
+            Flow.forget_received(self)
+            self.deflater = self.inflater = None
+            Flow.connection_lost(self, error)
+
+    # ---- what came before the end
+
+    cdef int note_rest(self) except -1:
+        """Note, where the peer goes, whether messages of its are left that had to wait."""
+        if self.phase == CONNECTED and (
+            self.kept_size() and (self.is_postponed or self.must_wait())
+            or self.fullness and self.keeps_for_listener()
+        ):
+            self.reads_rest = True
+        return 0
+
+    cdef int begin_rest(self) except -1:
+        """Hand over what the peer sent before it went, as fast as the application takes it. The
+        connection ends behind that; until then it can do nothing but receive."""
+        self.line.receiver = self       # the engine has let go of it, and is to give it its turns
+        if not self.is_gone:
+            self.phase = max(self.phase, ENDING)
+            self.is_choked = False      # nobody waits for who has gone
+            self.rest_begins()
+            self.is_gone = True
+        if not self.must_wait():
+            self.postpone()
+        return 0
+
+    cdef int read_rest(self) except -1:
+        cdef Input given
+        if self.kept_size() and not self.must_wait():
+            self.reader.lend_held(&given)
+            try:
+                self.read(&given)
+            except BaseException:
+                self.end_rest()
+                raise
+            finally:
+                self.reader.take_back()
+        if self.is_postponed or self.must_wait() or self.keeps_for_listener():
+            return 0
+        return self.end_rest()
+
+    cdef int end_rest(self) except -1:
+        """Come to the end: nothing is left, or nobody takes it."""
+        self.reads_rest = self.is_postponed = False
+        self.line.receiver = None
+        try:
+            self.connection_lost(ConnectionResetError())
+        except MemoryError:
+            # Not everybody has been told: again, in the next turn.
+            self.reads_rest = True
+            self.line.receiver = self
+            self.postpone()
+            raise
+        return self.rest_ends()

@@ -11,6 +11,8 @@ CORE_LIMITS = (
     "queue_count",
     "queue_size",
     "max_tasks",
+    "finish_timeout",
+    "max_finishing",
     "high_water",
     "max_backlog",
     "memory_budget",
