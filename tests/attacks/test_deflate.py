@@ -4,11 +4,13 @@ import asyncio
 import importlib.util
 import itertools
 import os
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import reference
+from costly import make_nothing
 from costs import Costs
 from reference import (
     BINARY,
@@ -23,6 +25,7 @@ from reference import (
 )
 from test_compression import CORRUPT, HELLO_BLOCK, LAST_BLOCK, Client, bomb
 from test_deflate import WRONG_VALUES
+from test_inflation import COSTLY, FEW, Neighbour, send_all_but_the_end, send_end
 from wire import Wire, build_request, upgrade_headers
 
 from attacks import applications
@@ -177,6 +180,68 @@ async def test_small_messages_that_inflate_to_the_limit_are_held_to_the_queue_of
             assert await client.receive() == bytes(100_000)
         # The queue, one message that passed its limit, one with the application, one in the making.
         assert victim.peak_growth() < (2 + 1 + 1 + 1) * MIB + NOTHING
+
+
+async def test_empty_blocks_of_many_clients_leave_everybody_else_their_turns(
+    attack: Attack, codec: dict[str, str], compression: dict[str, Any]
+) -> None:
+    async with attack(environment=codec, compression=compression) as victim:
+        neighbour = Neighbour(await victim.connect())
+        clients = [Client(await victim.connect(headers=WIDE)) for _ in range(10)]
+        for client in clients:
+            await send_all_but_the_end(client, COSTLY)
+        before = neighbour.rounds
+        for client in clients:
+            send_end(client, COSTLY)
+        for client in clients:
+            assert await client.receive() == b""
+            await client.wire.close()
+        # Two for each of them where a message is inflated in one go.
+        assert neighbour.rounds - before >= 10 * FEW
+        await neighbour.leave()
+        assert victim.peak_growth() < 10 * 1.5 * MIB + NOTHING
+
+
+async def test_many_messages_in_the_middle_of_being_inflated_hold_no_more_than_a_few(
+    attack: Attack, codec: dict[str, str], compression: dict[str, Any]
+) -> None:
+    # All but what nothing comes of is inflated at once, and that takes a few milliseconds.
+    packer = zlib.compressobj(9, zlib.DEFLATED, -9)
+    begin = packer.compress(bytes(900_000)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    payload = begin + make_nothing("flat", 20_000)
+    assert len(begin) < 5000
+    async with attack(
+        application=applications.count, environment=codec, compression=compression
+    ) as victim:
+        clients = [Client(await victim.connect(headers=WIDE)) for _ in range(100)]
+        for client in clients:
+            await send_all_but_the_end(client, payload)
+        for client in clients:
+            send_end(client, payload)
+        for client in clients:
+            client.wire.send("count")
+        for client in clients:
+            assert await client.receive() == "900005"
+            await client.wire.close()
+        # In the middle, the one that is going on, its message, and what the spare ones keep.
+        assert victim.peak_growth() < (1 + 3 * 1) * MIB + 100 * 4 * len(payload) + NOTHING
+
+
+async def test_many_short_messages_of_empty_blocks_leave_others_their_turns(
+    attack: Attack, codec: dict[str, str]
+) -> None:
+    async with attack(environment=codec, compression=FORGETS) as victim:
+        neighbour = Neighbour(await victim.connect())
+        client = Client(await victim.connect(headers=WIDE))
+        frame = deflated(make_nothing("flat", 2000))
+        client.wire.write(frame * 500)
+        assert await client.receive() == b""
+        before = neighbour.rounds
+        for _ in range(499):
+            assert await client.receive() == b""
+        assert neighbour.rounds - before >= FEW
+        await neighbour.leave()
+        await client.wire.close()
 
 
 # ---- B3, B7: streams that are not what they should be

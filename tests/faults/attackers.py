@@ -12,8 +12,13 @@ import sys
 import time
 import zlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from client import PING, RSV1, TAIL, abort_transport, make_frame, make_request
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+
+from client import PING, RSV1, TAIL, abort_transport, make_frame, make_request  # noqa: E402
+from costly import make_nothing  # noqa: E402
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 #: Who was closed comes again after so long: a flood of handshakes is what the limits are for, too.
@@ -185,6 +190,16 @@ async def throw_bomb(attack: Attack, peer: Peer) -> None:
     await peer.write(BOMB)
 
 
+# Sound up to its end, which is what it is closed for.
+EMPTY_BLOCKS = make_frame(make_nothing("flat", (1 << 20) - 100)[:-1] + b"\xff", 0x2 | RSV1)
+
+
+async def send_empty_blocks(attack: Attack, peer: Peer) -> None:
+    """Send a message that takes as long to inflate as a hundred others, and makes nothing."""
+    await peer.shake_hands(DEFLATE)
+    await peer.write(EMPTY_BLOCKS)
+
+
 KINDS = {
     "slowloris": be_slow,
     "reader": read_nothing,
@@ -192,6 +207,7 @@ KINDS = {
     "fragments": flood_fragments,
     "handshakes": shake_badly,
     "bombs": throw_bomb,
+    "blocks": send_empty_blocks,
 }
 
 

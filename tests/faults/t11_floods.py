@@ -40,6 +40,7 @@ FULL: Mapping[str, int] = {
     "fragments": 20,
     "handshakes": 50,
     "bombs": 10,
+    "blocks": 10,
 }
 SMALL: Mapping[str, int] = {
     "slowloris": 50,
@@ -48,6 +49,7 @@ SMALL: Mapping[str, int] = {
     "fragments": 3,
     "handshakes": 5,
     "bombs": 2,
+    "blocks": 2,
 }
 
 

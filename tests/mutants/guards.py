@@ -98,10 +98,17 @@ GUARDS = (
     ),
     Guard(
         "max_size of what is inflated",
-        CORE + "codec.pyx",
+        CORE + "inflation.pyx",
         "        self.max_size = max_size\n        if keeps_context:\n",
         "        self.max_size = 1 << 40\n        if keeps_context:\n",
         ("tests/test_compression.py",),
+    ),
+    Guard(
+        "what a turn inflates",
+        CORE + "session.pyx",
+        "            if is_over or (cost >= engine.inflatable and inflation.is_between):\n",
+        "            if is_over:\n",
+        ("tests/test_inflation.py",),
     ),
     Guard(
         "header_count",

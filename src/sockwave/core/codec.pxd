@@ -1,9 +1,8 @@
-"""Messages compressed and inflated: RFC 7692, sections 7.2.1 and 7.2.2."""
+"""Messages compressed (RFC 7692, section 7.2.1), and what a server's connections share of it."""
 
-from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
-from sockwave.core.frames cimport Violation
+from sockwave.core.inflation cimport Inflater
 
 cdef class Compressor:
     """Compresses for all connections of a server that have the same window."""
@@ -35,25 +34,6 @@ cdef class Deflater:
     )
     cdef int sending(self, bytes history) noexcept
     cdef int was_sent(self) noexcept
-
-cdef class Pieces:
-    """What has been inflated of a message."""
-    cdef PyObject* block
-    cdef size_t size
-
-    cdef int add(self, bytes piece, size_t most) except -1
-    cdef bytes join(self, bytes last, size_t most)
-
-cdef class Inflater:
-    """Inflates what one connection receives, or what all receive without context takeover."""
-    cdef int window_bits
-    cdef object library, error
-    cdef bytearray history      # the end of what was inflated before; None: no context takeover
-    cdef size_t max_size
-
-    cdef bytes inflate(self, const uint8_t* data, size_t size, Violation* violation)
-    cdef bytes inflate_bounded(self, bytes deflated, Violation* violation)
-    cdef int remember(self, bytes message) except -1
 
 cdef class Codecs:
     """What the connections of one server share of permessage-deflate."""

@@ -1,12 +1,11 @@
-"""Messages compressed and inflated: RFC 7692, sections 7.2.1 and 7.2.2.
+"""Messages compressed (RFC 7692, section 7.2.1), and what a server's connections share of it.
 
 Without context takeover nothing is kept for a connection. All of one server compress with the same
 compressor, which a full flush brings back to its beginning: nothing that it makes afterwards refers
-to what it was given before. An inflater, which an attacker's bytes may make refer to whatever it
-holds, is new for each message.
+to what it was given before.
 
-With context takeover neither is kept, but only the end of what was compressed, or inflated, before:
-a new compressor or inflater is handed that.
+With context takeover no compressor is kept, but only the end of what was compressed before: a new
+one is handed that.
 """
 
 cimport cython
@@ -15,36 +14,19 @@ from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.ref cimport Py_DECREF
 from libc.string cimport memcpy
 
-from sockwave.core.blocks cimport block_for, offer_spare, place_in, resize, size_of
-from sockwave.core.frames cimport CORRUPT_DEFLATE, MESSAGE_TOO_BIG, RSV1
+from sockwave.core.frames cimport RSV1
+from sockwave.core.inflation cimport Inflater
 
 from sockwave import deflate as deflate_module
 
 cdef enum:
     # 7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end."
     TAIL_SIZE = 4
-    # The standard library's inflater makes its output in a block of this size first: pieces of
-    # just this size are never copied, and what passes a limit is noticed this soon.
-    PIECE_SIZE = 32768
-    # Input is given in slices: what an inflater has not used yet, it copies.
-    SLICE_SIZE = 16384
-
-# 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
-cdef bytes TAIL = b"\x00\x00\xff\xff"
-
-# An empty last block. Behind a whole message it is read as one, and adds nothing; what is cut off
-# may take it for more of itself.
-cdef bytes LAST = b"\x03\x00"
 
 # 7.2.3.6: an empty block, for a message without a byte. The library would make nothing of it.
-cdef bytes EMPTY = b"\x00" + TAIL
-
-# What may follow a block that says it is the last (BFINAL), and nothing else: the end that was
-# appended here, and the octet with which 7.2.3.4 makes such a message fit for it.
-cdef tuple BEHIND_FINAL = (b"", TAIL, b"\x00" + TAIL)
+cdef bytes EMPTY = b"\x00\x00\x00\xff\xff"
 
 
 cdef class Compressor:
@@ -162,118 +144,6 @@ cdef class Deflater:
         """Note that it stays where it is among what is sent."""
         self.history = self.next_history
         self.next_history = None
-        return 0
-
-
-cdef class Pieces:
-    """What has been inflated of a message. It lies in one block from the beginning: the kernel is
-    asked for memory once at most, and a message that is refused leaves it to the next."""
-
-    def __dealloc__(self):
-        if self.block is not NULL:
-            offer_spare(<object>self.block, size_of(self.block))
-            Py_DECREF(<object>self.block)
-
-    cdef int add(self, bytes piece, size_t most) except -1:
-        """Put a piece behind the others; the whole will have no more than `most` bytes."""
-        cdef size_t size = PyBytes_GET_SIZE(piece)
-        cdef size_t least
-        if self.block is NULL:
-            least = min(<size_t>(2 * PIECE_SIZE), most)
-            self.block = block_for(False, least, most, least)
-        if self.size + size > size_of(self.block):
-            resize(&self.block, min(max(2 * self.size, self.size + size), most))
-        memcpy(place_in(self.block) + self.size, PyBytes_AS_STRING(piece), size)
-        self.size += size
-        return 0
-
-    cdef bytes join(self, bytes last, size_t most):
-        """Give all of them."""
-        if self.block is NULL:
-            return last
-        self.add(last, most)
-        if size_of(self.block) != self.size:
-            resize(&self.block, self.size)
-        whole = <bytes>self.block
-        Py_DECREF(whole)
-        self.block = NULL
-        return whole
-
-
-cdef class Inflater:
-    """Inflates what one connection receives, or what all receive without context takeover."""
-
-    def __cinit__(self, library, int window_bits, bint keeps_context, size_t max_size):
-        self.library = library
-        self.error = library.error
-        self.window_bits = window_bits
-        self.max_size = max_size
-        if keeps_context:
-            self.history = bytearray()
-
-    cdef bytes inflate(self, const uint8_t* data, size_t size, Violation* violation):
-        """Give the message, or None and what is wrong with it: it is over the limit, or corrupt."""
-        cdef bytes message = None
-        cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + TAIL_SIZE)
-        if size:                    # of an empty message there may be no place
-            memcpy(PyBytes_AS_STRING(deflated), data, size)
-        memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(TAIL), TAIL_SIZE)
-        violation[0] = CORRUPT_DEFLATE
-        try:
-            message = self.inflate_bounded(deflated, violation)
-        except self.error:
-            pass
-        if message is not None and self.history is not None:
-            self.remember(message)
-        return message
-
-    cdef bytes inflate_bounded(self, bytes deflated, Violation* violation):
-        """Inflate piece by piece, never more than one byte past the limit."""
-        cdef size_t size = PyBytes_GET_SIZE(deflated)
-        cdef size_t given = min(size, <size_t>SLICE_SIZE)
-        cdef size_t wanted
-        cdef bytes piece
-        cdef Pieces pieces = Pieces.__new__(Pieces)
-        whole = deflated if given == size else memoryview(deflated)
-        source = deflated if given == size else whole[:given]
-        inflater = (
-            self.library.decompressobj(-self.window_bits, self.history) if self.history
-            else self.library.decompressobj(-self.window_bits)
-        )
-        while True:
-            wanted = min(<size_t>PIECE_SIZE, self.max_size - pieces.size + 1)
-            piece = inflater.decompress(source, wanted)
-            if <size_t>PyBytes_GET_SIZE(piece) > self.max_size - pieces.size:
-                violation[0] = MESSAGE_TOO_BIG
-                return None
-            if inflater.eof:
-                break
-            source = inflater.unconsumed_tail
-            if not source:
-                if given == size and <size_t>PyBytes_GET_SIZE(piece) < wanted:
-                    if inflater.decompress(LAST, 1) or not inflater.eof:
-                        return None     # it ends too early
-                    break
-                source = whole[given:given + SLICE_SIZE]
-                given = min(given + SLICE_SIZE, size)
-            pieces.add(piece, self.max_size)
-        behind = inflater.unused_data
-        if given < size:
-            behind += bytes(whole[given:])
-        if behind not in BEHIND_FINAL:
-            return None
-        return pieces.join(piece, self.max_size)
-
-    cdef int remember(self, bytes message) except -1:
-        """Keep the last bytes, as many as the window has."""
-        cdef Py_ssize_t window_size = 1 << self.window_bits
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
-        if size >= window_size:
-            self.history[:] = message[size - window_size:]
-        else:
-            self.history += message
-            if len(self.history) > window_size:
-                del self.history[:len(self.history) - window_size]
         return 0
 
 

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from sockwave.core.codec cimport Inflater
+from sockwave.core.inflation cimport Inflater
 from sockwave.core.exchange cimport Exchange, Talker
 
 cdef class DeflatedExchange(Exchange):

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport calloc, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.codec cimport Inflater
+from sockwave.core.inflation cimport Inflater
 from sockwave.core.exchange cimport KEY_SIZE, mask, write_masked_header
 from sockwave.core.frames cimport (
     CLOSE, MAX_HEADER_SIZE, NO_VIOLATION, RSV1, Header, Violation, parse_header,

@@ -21,8 +21,9 @@ cdef enum:
     READ_SIZE = 262144
     # Messages that a wake-up may deliver before the application's own tasks get their turn.
     TURN_MESSAGE_COUNT = 4096
-    # What a turn of the loop may inflate, in bytes, before others have theirs: the messages that
-    # may take longest have to wait. Short ones may go on for so much more.
+    # What a turn of the loop may inflate, in bytes, compressed ones counted as well, before others
+    # have theirs: the messages that may take longest have to wait. Short ones may go on for so much
+    # more.
     TURN_INFLATED_SIZE = 524288
     TURN_RESERVE_SIZE = 1048576
 
@@ -62,11 +63,12 @@ cdef class Engine:
     cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
     cdef dict losses            # carrier that is gone → the error that has ended it
     cdef object postponed       # carriers whose receivers have messages left for the next wake-up
+    cdef object inflating       # those whose next message is in the middle of being inflated
     cdef readonly Py_ssize_t carrier_count
     cdef public object when_empty   # called when the last carrier is gone, if not None
     cdef public object when_departed    # called with each carrier that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
-    cdef Py_ssize_t inflatable  # bytes that this turn may still inflate
+    cdef Py_ssize_t inflatable  # bytes, or their time's worth, that this turn may still inflate
     cdef double weighing_end    # until then it may weigh what newcomers ask; 0: it has not begun to
     cdef bint is_abandoned      # in a forked child: all of it is the parent's
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
@@ -75,7 +77,10 @@ cdef class Engine:
     # `now`, here and above, is `clock`'s, as of a moment ago: one look is enough for a row of them.
     cdef int admit(self, Driver carrier, double now) except -1
     cdef int postpone(self, Driver carrier) except -1
+    cdef int postpone_inflating(self, Driver carrier, bint comes_first) except -1
     cdef int serve_postponed(self) except -1
+    cdef int serve_some(self, object waiting) except -1
+    cdef bint has_postponed(self) except -1
     cdef int has_inflated(self, Py_ssize_t size) noexcept
     cdef int refill(self) noexcept
     cdef bint may_weigh(self) except -1

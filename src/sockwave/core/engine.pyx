@@ -49,6 +49,7 @@ cdef class Engine:
         self.ticks = ()
         self.losses = {}
         self.postponed = deque()
+        self.inflating = deque()
         self.budget = TURN_MESSAGE_COUNT
         self.refill()
         self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
@@ -84,12 +85,28 @@ cdef class Engine:
         self.postponed.append(carrier)
         return self.cork.promise()
 
+    cdef int postpone_inflating(self, Driver carrier, bint comes_first) except -1:
+        """Go on with somebody's message in a later turn: in the next one, or behind others."""
+        if comes_first:
+            self.inflating.appendleft(carrier)
+        else:
+            self.inflating.append(carrier)
+        return self.cork.promise()
+
     cdef int serve_postponed(self) except -1:
         """Let those go on who have waited longest, as far as the fill of a turn goes."""
-        cdef Py_ssize_t left = len(self.postponed)
-        while left and self.budget > 0 and self.inflatable > 0:
+        self.serve_some(self.postponed)
+        if self.inflating:
+            # For a slice, whatever the others have left: or they could keep it from its end.
+            self.inflatable = max(self.inflatable, 1)
+            self.serve_some(self.inflating)
+        return 0
+
+    cdef int serve_some(self, object waiting) except -1:
+        cdef Py_ssize_t left = len(waiting)
+        while left and waiting and self.budget > 0 and self.inflatable > 0:
             left -= 1               # who is postponed again comes behind those who are there now
-            (<Driver>self.postponed.popleft()).run(GO_ON, NULL, 0)
+            (<Driver>waiting.popleft()).run(GO_ON, NULL, 0)
         return 0
 
     def _end_turn(self):
@@ -102,13 +119,16 @@ cdef class Engine:
             self.cork.flush()
         finally:
             self.cork.promised = False
-            if not self.postponed:      # else they come first
+            if not self.has_postponed():    # else they come first
                 self.refill()
             if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
-        if (self.postponed or self.wheel.has_passed()) and self.next_turn is None:
+        if (self.has_postponed() or self.wheel.has_passed()) and self.next_turn is None:
             self.next_turn = self.loop.call_soon(self._next_turn)
         return 0
+
+    cdef bint has_postponed(self) except -1:
+        return bool(self.postponed) or bool(self.inflating)
 
     cdef int refill(self) noexcept:
         """Let a turn begin, in which all may be done again that one may do so much of."""
@@ -134,7 +154,7 @@ cdef class Engine:
         return 0
 
     cdef int has_inflated(self, Py_ssize_t size) noexcept:
-        """Take what a message was inflated to from this turn's fill. It may use that up, but not
+        """Take what inflating a message has cost from this turn's fill. It may use that up, but not
         the reserve as well."""
         cdef bint is_left = self.inflatable > 0
         self.inflatable -= size
@@ -270,6 +290,7 @@ cdef class Engine:
         self.stop_calls()
         self.cork.forget_all()
         self.postponed.clear()
+        self.inflating.clear()
         self.budget = 0
         self.when_empty = self.when_departed = None
 

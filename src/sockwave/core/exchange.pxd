@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.core.client cimport Client
-from sockwave.core.codec cimport Inflater
+from sockwave.core.inflation cimport Inflater
 from sockwave.core.frames cimport MAX_HEADER_SIZE
 
 cdef extern from "mask.h" nogil:

@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from sockwave.core.codec cimport Inflater
 from sockwave.core.flag cimport flag
 from sockwave.core.held cimport Input
+from sockwave.core.inflation cimport Inflater, Inflation
 from sockwave.core.phases cimport Phased
 from sockwave.core.reader cimport Reader
 from sockwave.core.tally cimport Limit
@@ -33,11 +33,13 @@ cdef class Flow(Phased):
     cdef int leave_reader(self) noexcept
     cdef int hold(self, const Input* given) except -1
     cdef size_t kept_size(self) noexcept
+    cdef bint has_more(self) noexcept
     cdef size_t held_size(self) except? 0
     cdef int forget_received(self) except -1
     cdef bint must_wait(self) noexcept
     cdef int set_reading(self) except -1
     cdef int postpone(self) except -1
+    cdef int postpone_inflating(self, Inflation inflation) except -1
     cdef int go_on_later(self) except -1
     cdef int fall_behind(self, Fullness why, Limit limit) except -1
     cdef int catch_up(self, Fullness why) except -1

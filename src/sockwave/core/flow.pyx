@@ -2,6 +2,7 @@
 
 from sockwave.core.engine cimport Engine
 from sockwave.core.frames cimport RSV1
+from sockwave.core.inflation cimport Inflation, is_crowded
 from sockwave.core.phases cimport CONNECTED
 from sockwave.core.policy cimport waiting_size
 
@@ -42,6 +43,12 @@ cdef class Flow(Phased):
         """Say how many bytes have come that could not be read yet."""
         return 0 if self.reader is None else self.reader.held_size
 
+    cdef bint has_more(self) noexcept:
+        """Say whether something of what has come is left to be read, or to be inflated."""
+        return self.reader is not None and (
+            self.reader.held_size > 0 or self.reader.inflation is not None
+        )
+
     cdef size_t held_size(self) except? 0:
         """Say how many bytes are held for this peer."""
         cdef size_t size = waiting_size(self.line, self.behind)
@@ -76,14 +83,24 @@ cdef class Flow(Phased):
     cdef int postpone(self) except -1:
         """Go on in the next wake-up; until then the socket waits as well."""
         if not self.is_postponed:
-            self.line.engine.postpone(self.line)
+            if self.reader is not None and self.reader.inflation is not None:
+                self.postpone_inflating(self.reader.inflation)
+            else:
+                self.line.engine.postpone(self.line)
             self.is_postponed = True
             self.set_reading()
         return 0
 
+    cdef int postpone_inflating(self, Inflation inflation) except -1:
+        """Go on inflating behind the others who do; where there is too much in the middle, before
+        them: what has begun comes to its end then."""
+        return self.line.engine.postpone_inflating(
+            self.line, is_crowded() and inflation.parked_size > 0
+        )
+
     cdef int go_on_later(self) except -1:
         """Take up what had to wait: first what has been received already, then the socket."""
-        return self.postpone() if self.kept_size() or self.reads_rest else self.set_reading()
+        return self.postpone() if self.has_more() or self.reads_rest else self.set_reading()
 
     cdef int fall_behind(self, Fullness why, Limit limit) except -1:
         """Let the peer wait for the application."""

@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.core.frames cimport Header, Violation
 from sockwave.core.held cimport Held, Input
+from sockwave.core.inflation cimport Inflation
 
 # What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG:
 # nothing whole yet, a violation, or a piece of a message.
@@ -34,6 +35,7 @@ cdef class Reader(Held):
     # A block in the making, nobody else's yet: the fragments so far.
     cdef PyObject* message
     cdef size_t message_size
+    cdef Inflation inflation    # the last message, while it is being inflated: see Session
     cdef uint64_t frame_left    # payload bytes of the current data frame that have not come yet
     cdef uint32_t fragment_count
     cdef uint32_t free_fragment_count   # of one message; each 32 bytes of it allow one more

@@ -6,6 +6,7 @@ that lies whole in the input is found where it lies; one that comes in pieces is
 growing buffer, which becomes the bytes object that the listener gets.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF
 from libc.string cimport memcpy
@@ -61,6 +62,7 @@ cdef inline int find_short(Reader reader, Input* given, Found* found) noexcept:
     return opcode
 
 
+@cython.no_gc
 cdef class Reader(Held):
     """The reader of one connection, or of all those for which it would be idle."""
 
@@ -271,8 +273,10 @@ cdef class Reader(Held):
         return 0
 
     cdef size_t room_size(self) noexcept:
-        """Say what the message in the making takes, with the room to grow."""
-        return 0 if self.message is NULL else size_of(self.message)
+        """Say what the message in the making takes, with the room to grow, and the one that is
+        being inflated."""
+        cdef size_t size = 0 if self.message is NULL else size_of(self.message)
+        return size if self.inflation is None else size + self.inflation.room_size()
 
     cdef object take_message(self, bint is_text):
         """Give the assembled message away: a str, or bytes."""
@@ -294,6 +298,7 @@ cdef class Reader(Held):
             Py_DECREF(<object>self.message)
         self.message = NULL
         self.message_size = 0
+        self.inflation = None
         return 0
 
     cdef bint gives_pieces(self) noexcept:
@@ -333,5 +338,5 @@ cdef class Reader(Held):
         """Say whether it stands between two messages, with nothing kept: like any new one."""
         return (
             self.message_opcode == 0 and self.message is NULL and self.piece_size == 0
-            and self.held is NULL and self.lent is NULL
+            and self.held is NULL and self.lent is NULL and self.inflation is None
         )

@@ -4,7 +4,9 @@ from sockwave.core.allowance cimport Account
 from sockwave.core.carrier cimport Carrier
 from sockwave.core.codec cimport Deflater
 from sockwave.core.flow cimport Flow
+from sockwave.core.frames cimport Violation
 from sockwave.core.held cimport Input
+from sockwave.core.inflation cimport Inflation
 from sockwave.core.reader cimport Found, Reader
 
 cdef class Session(Flow):
@@ -48,6 +50,8 @@ cdef class Session(Flow):
     cdef int open_account(self) except -1
     cdef bint is_dear(self, Reader reader, const Input* given) noexcept
     cdef int found_message(self, int opcode, Found* found) except -1
-    cdef int found_deflated(self, int opcode, Found* found) except -1
+    cdef int found_deflated(self, int opcode, const Found* found) except -1
+    cdef int go_on_inflating(self, Inflation inflation) except -1
+    cdef int take_inflated(self, Inflation inflation, Violation violation) except -1
     cdef int found_piece(self, const Found* found) except -1
     cdef int found_control(self, int opcode, const Found* found) except -1

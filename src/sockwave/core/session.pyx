@@ -3,6 +3,8 @@
 RFC 6455 sections 5.4 to 6.2, and what the drafts have in their place.
 """
 
+from time import perf_counter
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
@@ -18,12 +20,17 @@ from sockwave.core.frames cimport (
     TOO_MANY_CONTROLS, TOO_MANY_MESSAGES, Violation,
 )
 from sockwave.core.hixie cimport HixieReader
+from sockwave.core.inflation cimport SLICE_SIZE, Inflation, is_crowded
 from sockwave.core.phases cimport CLOSING, CONNECTED, ENDING, OPENING, PEER_CLOSES
 from sockwave.core.reader cimport NEEDS_MORE, PIECE, VIOLATED
 from sockwave.core.sender cimport DRAFT75, DRAFT76
 from sockwave.core.tally cimport NO_LIMIT
 
 from sockwave.close import CloseCode
+
+# What it takes to inflate a byte of what most messages are, JSON and other text, or into one. Empty
+# blocks take a hundred times as long.
+cdef double BYTE_S = 2e-9
 
 
 cdef extern from "Python.h":
@@ -227,7 +234,7 @@ cdef class Session(Flow):
         self.is_postponed = False
         if self.reads_rest and self.is_gone:
             return self.read_rest()
-        if self.kept_size() and not self.must_wait():
+        if self.has_more() and not self.must_wait():
             self.reader.lend_held(&given)
             try:
                 self.read(&given)
@@ -262,6 +269,14 @@ cdef class Session(Flow):
         while self.phase == CONNECTED or self.phase == CLOSING or self.reads_rest:
             if self.must_wait():
                 return reader.hold(given)
+            if reader.inflation is not None:
+                if self.phase != CONNECTED and not self.reads_rest:
+                    reader.inflation = None     # nobody hears it any more
+                elif self.is_postponed:
+                    return reader.hold(given)
+                else:
+                    self.go_on_inflating(reader.inflation)
+                continue
             if engine.budget <= 0 or engine.inflatable <= 0 and self.is_dear(reader, given):
                 reader.hold(given)
                 return self.postpone()
@@ -309,19 +324,52 @@ cdef class Session(Flow):
         self.heard_message(message, found.size)
         return offer_spare(message, found.size)
 
-    cdef int found_deflated(self, int opcode, Found* found) except -1:
-        """Inflate a compressed message, and hand it on."""
-        cdef bytes inflated = self.inflater.inflate(found.data, found.size, &found.violation)
-        cdef size_t size
+    cdef int found_deflated(self, int opcode, const Found* found) except -1:
+        """Begin to inflate a compressed message, unless too many have begun and that takes long."""
+        cdef Inflation inflation = self.inflater.begin(found.data, found.size)
+        inflation.opcode = opcode
         if found.assembled:
             self.reader.forget_message()
+        if found.size > SLICE_SIZE and is_crowded():
+            self.reader.inflation = inflation
+            return self.postpone()
+        return self.go_on_inflating(inflation)
+
+    cdef int go_on_inflating(self, Inflation inflation) except -1:
+        """Inflate a message, as far as this turn's fill goes, and hand it on when it is whole. The
+        reader keeps it until then, and nothing behind it is read."""
+        cdef Engine engine = self.line.engine
+        cdef Violation violation
+        cdef bint is_over
+        cdef Py_ssize_t size = 0
+        cdef Py_ssize_t cost
+        cdef double begin_s = perf_counter()
+        while True:
+            is_over = inflation.advance(&violation)
+            size += inflation.slice_size
+            # What comes in counts like what comes out, or as much as could be inflated in the time.
+            cost = max(size, <Py_ssize_t>((<double>perf_counter() - begin_s) / BYTE_S))
+            if is_over or (cost >= engine.inflatable and inflation.is_between):
+                break
+        engine.has_inflated(cost)
+        if is_over:
+            self.reader.inflation = None
+            return self.take_inflated(inflation, violation)
+        self.reader.inflation = inflation
+        inflation.park()
+        return self.postpone()
+
+    cdef int take_inflated(self, Inflation inflation, Violation violation) except -1:
+        """Hand on a message that has been inflated, or fail."""
+        cdef bytes inflated = inflation.message
+        cdef size_t size
+        inflation.message = None
+        inflation.unpark()
         if inflated is None:
-            self.line.engine.has_inflated(self.inflater.max_size)   # if it was too much
-            return self.fail(found.violation)
+            return self.fail(violation)
         message = inflated
         size = PyBytes_GET_SIZE(inflated)
-        self.line.engine.has_inflated(size)
-        if opcode == TEXT:
+        if inflation.opcode == TEXT:
             message = decode(<const uint8_t*>PyBytes_AS_STRING(inflated), size)
             if message is None:
                 return self.fail(INVALID_UTF8)
@@ -432,7 +480,7 @@ cdef class Session(Flow):
     cdef int note_rest(self) except -1:
         """Note, where the peer goes, whether messages of its are left that had to wait."""
         if self.phase == CONNECTED and (
-            self.kept_size() and (self.is_postponed or self.must_wait())
+            self.has_more() and (self.is_postponed or self.must_wait())
             or self.fullness and self.keeps_for_listener()
         ):
             self.reads_rest = True
@@ -453,7 +501,7 @@ cdef class Session(Flow):
 
     cdef int read_rest(self) except -1:
         cdef Input given
-        if self.kept_size() and not self.must_wait():
+        if self.has_more() and not self.must_wait():
             self.reader.lend_held(&given)
             try:
                 self.read(&given)
