@@ -422,15 +422,25 @@ async def test_late_listener_hears_what_waited_in_the_connections_context(
     assert variable.get() == "unset"
 
 
-async def test_context_is_made_only_where_a_variable_was_set(start_server: StartServer) -> None:
-    server = await start_server()
+@pytest.mark.parametrize("way", ["plain", "hooks", "hybi-08"])
+async def test_context_is_made_only_where_a_variable_was_set(
+    start_server: StartServer, way: str
+) -> None:
+    hooks: dict[str, Any] = {"origin": lambda _: True, "authorize": lambda _: None}
+    server = await start_server(**(hooks if way == "hooks" else {}))
+    version = 8 if way == "hybi-08" else 13
+
+    # Without a listener, nothing gives back what the handshake has left behind.
+    silent = [await Wire.connect(server.addresses[0], version=version) for _ in range(3)]
+    assert len(server.connections) == len(silent)
+    assert count_contexts(server) == 0
 
     @server.on("connection")
     def connected(conn: sockwave.Connection) -> None:
         conn.on("message", lambda message: variable.set(message) and None if message else None)
         conn.on("message", conn.send)
 
-    wires = [await Wire.connect(server.addresses[0]) for _ in range(20)]
+    wires = [await Wire.connect(server.addresses[0], version=version) for _ in range(20)]
     for wire in wires:
         assert await ask(wire, "") == ""
     assert count_contexts(server) == 0

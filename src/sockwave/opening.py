@@ -63,7 +63,7 @@ class Opening:
     def begin(self, rest: bytes) -> None:
         """Judge the request; `rest` came behind it, and is kept unread until then."""
         options, contexts = self.host.options, self.host.engine.contexts
-        context = contexts.enter()
+        contexts.enter()
         try:
             self.client = client = self.host.client_of(self.head, self.carrier)
             if client.address != self.carrier.remote_address:
@@ -84,7 +84,7 @@ class Opening:
             self.fail(error, None)
             return
         finally:
-            kept = contexts.leave(context)
+            kept = contexts.leave()
         self.connection = Connection(self.host.hub, self.carrier, version, self.head.raw)
         self.connection._adopt(kept)
         self.host.openings.add(self)

@@ -9,8 +9,9 @@ cdef class Contexts:
     cdef object base            # what each begins as a copy of; nothing ever runs in it
     cdef object spare           # such a copy, in which nothing has been set; None: there is none
 
+    cdef list entered           # by `enter`: nobody else refers to them
+
     cdef object take(self)
-    cdef object end(self, object context, Py_ssize_t reference_count)
     cdef bint is_untouched(self, object context, Py_ssize_t reference_count) noexcept
 
 cdef bint is_present(object context) noexcept

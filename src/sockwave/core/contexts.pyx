@@ -70,6 +70,7 @@ cdef class Contexts:
     """Gives each connection and each request a context of its own, as if copied when it begins."""
 
     def __cinit__(self):
+        self.entered = []
         self.renew()
 
     def renew(self):
@@ -88,26 +89,25 @@ cdef class Contexts:
         return are_alike(context, self.base) and count_references(context) <= reference_count
 
     def enter(self):
-        """Enter a context of somebody who begins, to be given to `leave`."""
+        """Enter a context of somebody who begins; `leave` has to follow."""
         context = self.take()
         enter_context(context)
-        return context
+        self.entered.append(context)
 
-    def leave(self, context):
-        """Leave such a context, and give it where something has been set in it, else None."""
-        return self.end(context, 2)     # the caller's reference, and that of the call
-
-    cdef object end(self, object context, Py_ssize_t reference_count):
+    def leave(self):
+        """Leave the context entered last, and give it where something has been set in it, else
+        None."""
+        context = self.entered.pop()
         leave_context(context)
-        if self.is_untouched(context, reference_count):
+        if self.is_untouched(context, 1):
             self.spare = context
             return None
         return context
 
     def run(self, function, *arguments):
         """Call a function in a context of its own."""
-        context = self.enter()
+        self.enter()
         try:
             return function(*arguments)
         finally:
-            self.end(context, 1)
+            self.leave()
