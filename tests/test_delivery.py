@@ -131,12 +131,50 @@ async def test_a_handler_with_a_listener_takes_no_messages(
     assert isinstance(error, sockwave.SockwaveError)
 
 
+async def test_a_listener_for_once_hears_the_first_and_a_waiting_task_the_rest(
+    both_ends: BothEnds,
+) -> None:
+    wire, conn = both_ends
+    first: list[str] = []
+    rest: list[str | bytes] = []
+    conn.once("message", first.append)
+    taking = asyncio.ensure_future(take_all(conn, rest))
+    for message in "abc":
+        wire.send(message)
+    await wire.shake_close()
+    await asyncio.wait_for(taking, 5)
+    assert (first, rest) == (["a"], ["b", "c"])
+
+
+async def test_what_was_kept_goes_to_a_listener_for_once_before_anybody_receives(
+    both_ends: BothEnds,
+) -> None:
+    wire, conn = both_ends
+    for message in "ab":
+        wire.send(message)
+    await wire.wait_until_read()
+    first: list[str] = []
+    conn.once("message", first.append)
+    assert await conn.receive() == "b"
+    assert first == ["a"]
+
+
+async def test_a_stream_is_not_begun_where_a_listener_for_once_is_to_hear_the_message(
+    both_ends: BothEnds,
+) -> None:
+    wire, conn = both_ends
+    first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    conn.once("message", first.set_result)
+    with pytest.raises(sockwave.SockwaveError, match="expected a connection without a listener"):
+        conn.stream()
+    wire.send("a")
+    assert await first == "a"
+
+
 async def test_after_a_listener_for_once_the_rest_is_received(both_ends: BothEnds) -> None:
     wire, conn = both_ends
     first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     conn.once("message", first.set_result)
-    with pytest.raises(sockwave.SockwaveError):
-        await conn.receive()
     for message in "abc":
         wire.send(message)
     assert await first == "a"

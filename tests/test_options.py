@@ -23,6 +23,7 @@ TIMES = [
     "max_lifetime",
     "listen_timeout",
     "close_timeout",
+    "finish_timeout",
 ]
 RATES = ["message_rate", "byte_rate", "control_rate"]
 BOUNDED_SIZES = [
@@ -42,6 +43,7 @@ UNLIMITED_SIZES = [
     "max_size",
     "max_backlog",
     "max_tasks",
+    "max_finishing",
     "max_connections",
     "max_connections_per_address",
     "max_handshakes",

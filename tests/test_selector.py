@@ -1,6 +1,7 @@
 """`server.run()`: the loop of its own, where the core has its turns among everything else."""
 
 import asyncio
+import contextlib
 import itertools
 import socket
 import sys
@@ -37,7 +38,8 @@ async def run_server(error_log: ErrorLog) -> AsyncIterator[RunServer]:
     yield start
     for server, thread in running:
         if thread.is_alive():
-            server.loop.call_soon_threadsafe(server.close, 1001, "", 0.2)
+            with contextlib.suppress(RuntimeError):  # its loop may have ended just now
+                server.loop.call_soon_threadsafe(server.close, 1001, "", 0.2)
         await asyncio.to_thread(thread.join, 10)
         assert not thread.is_alive()
     await Wire.close_all()

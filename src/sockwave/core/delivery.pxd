@@ -30,7 +30,8 @@ cdef class Deliverer(Session):
     cdef int stop_keeping(self) except -1
     cdef int tasks_are_stuck(self) except -1
     cdef int ask_by(self, uint32_t tick) except -1
-    cdef int note_taker(self) except -1
+    # `is_stream`: of the next message, which a listener that is to hear one more cannot have then.
+    cdef int note_taker(self, bint is_stream) except -1
     cdef int note_room(self) except -1
     cdef bint awaits_message(self) except -1
     cdef Turn next_turn(self)

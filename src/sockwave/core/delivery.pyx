@@ -182,13 +182,16 @@ cdef class Deliverer(Session):
             self.inbox.is_awaited() or self.inbox.is_wanted
         )
 
-    cdef int note_taker(self) except -1:
-        """Note that the running task takes messages; raise where they are the listeners'."""
+    cdef int note_taker(self, bint is_stream) except -1:
+        """Note that the running task takes messages; raise where they are the listeners'. What
+        `once` has added hears the next one, and the task gets the rest."""
         if self.hears(MESSAGE) and self.phase != ENDED:
-            raise SockwaveError(
-                "`receive`, `async for` and `stream`: expected a connection without a listener of "
-                "'message', which gets all messages, given one that has one"
-            )
+            if is_stream or self.hears_for_good(MESSAGE):
+                raise SockwaveError(
+                    "`receive`, `async for` and `stream`: expected a connection without a listener "
+                    "of 'message', which gets all messages, given one that has one"
+                )
+            self._hand_over()
         self.is_unheard = False
         if self.inbox is None:
             self.inbox = Inbox()
@@ -413,7 +416,7 @@ cdef class Deliverer(Session):
         cdef Inbox inbox
         self.hub.thread.check("conn.stream")
         limit = check_limit(max_size)
-        self.note_taker()
+        self.note_taker(True)
         inbox = self.inbox
         if inbox.intake is None:
             held_size = min(self.hub.max_size, self.hub.queue_size)
@@ -443,7 +446,7 @@ cdef class Deliverer(Session):
         self.hub.thread.check("conn.receive")
         if timeout is not None:
             return await within(timeout, self.receive())
-        self.note_taker()
+        self.note_taker(False)
         while self.awaits_message():
             await self.next_turn()
         if not self.inbox.count:
@@ -473,7 +476,7 @@ cdef class Deliverer(Session):
     async def __anext__(self):
         # Not by `receive`: a coroutine for each message more than there has to be.
         self.hub.thread.check("async for message in conn")
-        self.note_taker()
+        self.note_taker(False)
         while self.awaits_message():
             await self.next_turn()
         if not self.inbox.count:

@@ -40,6 +40,7 @@ cdef class Emitter:
     cdef tuple row(self)
     cdef int keep(self, tuple row) except -1
     cdef bint hears(self, int event) noexcept
+    cdef bint hears_for_good(self, int event) except -1
     cdef int emit(self, int event, object first, object second) except -1
     cdef tuple find_event(self, object event)
     cdef int add(self, object event, object listener, bint once) except -1

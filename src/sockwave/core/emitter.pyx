@@ -333,6 +333,15 @@ cdef class Emitter:
                 return True
         return False
 
+    cdef bint hears_for_good(self, int event) except -1:
+        """Tell whether there is a listener of `event` that was not added by `once`."""
+        cdef tuple row = self.row()
+        cdef Py_ssize_t i
+        for i in range(1, len(row), 2):
+            if row[i] >> EVENT_SHIFT == event and not row[i] & ONCE:
+                return True
+        return False
+
     cdef int emit(self, int event, object first, object second) except -1:
         """Call the listeners of `event`, and tell whether there was one.
 

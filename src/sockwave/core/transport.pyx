@@ -89,10 +89,11 @@ cdef object find_silence_s(object sock):
     option = getattr(socket, "TCP_INFO", None)
     if sys.platform != "linux" or option is None or sock is None or sock.fileno() < 0:
         return None
+    info = b""
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, option, LAST_ACK_AT + 4)
     except OSError:
-        return None
+        pass
     if len(info) < LAST_ACK_AT + 4:
         return None
     return int.from_bytes(info[LAST_ACK_AT:], sys.byteorder) / 1000
