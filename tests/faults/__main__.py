@@ -20,6 +20,7 @@ from faults import (
     t11_floods,
     t16_cancel,
     t17_churn,
+    t22_programs,
 )
 from faults.ledger import Verdict
 
@@ -35,6 +36,7 @@ FAULTS: dict[str, tuple[Run, dict[str, Any], dict[str, Any]]] = {
     "t11": (t11_floods.run, t11_floods.LONG, t11_floods.SHORT),
     "t16": (t16_cancel.run, t16_cancel.LONG, t16_cancel.SHORT),
     "t17": (t17_churn.run, t17_churn.LONG, t17_churn.SHORT),
+    "t22": (t22_programs.run, t22_programs.LONG, t22_programs.SHORT),
 }
 
 

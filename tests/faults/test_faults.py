@@ -53,6 +53,10 @@ async def test_connections_that_come_and_go_leave_nothing_behind(engine: str) ->
     await check("t17", engine)
 
 
+async def test_a_program_that_forks_and_uses_threads_loses_nothing(engine: str) -> None:
+    await check("t22", engine)
+
+
 def test_no_except_clause_of_the_core_is_left_by_a_jump() -> None:
     """Cython (3.3) drops a reference to NULL there, when an exception has no traceback: for want of
     memory, say. A `with` statement has the same fault."""
