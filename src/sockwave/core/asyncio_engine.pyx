@@ -6,6 +6,7 @@ For loops that own their sockets, and for systems without epoll.
 import gc
 import logging
 import socket
+from functools import partial
 
 from sockwave.core.transport cimport TransportCarrier, cover
 
@@ -125,11 +126,11 @@ cdef class AsyncioEngine(Engine):
             self.loop.connect_accepted_socket(self.listeners[socket_], connected)
         )
         self.tasks[task] = connected
-        task.add_done_callback(self._carried)
+        task.add_done_callback(partial(self._carried, connected))
 
-    def _carried(self, task):
+    def _carried(self, connected, task):
         """Take note that a socket has its transport, or never will."""
-        connected = self.tasks.pop(task)
+        self.tasks.pop(task, None)
         error = None
         if not task.cancelled():        # or the loop ends
             error = task.exception()
