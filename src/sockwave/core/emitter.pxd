@@ -26,7 +26,7 @@ cdef enum Event:
     PONGED
     DRAIN
 
-# Measure each listener from now on, as long as there is a loop in debug mode: 1 more of them, or -1.
+# Measure each listener while there are loops in debug mode: 1 more of them, or -1.
 cdef int watch_listeners(int more) noexcept
 
 cdef class Emitter:
