@@ -20,6 +20,7 @@ from typing import Any
 from gate import Gate
 
 import sockwave
+from sockwave.core.calls import Calls
 from sockwave.core.carrier import Carrier
 from sockwave.core.engine import Engine
 
@@ -170,6 +171,12 @@ class Echo:
         """
         loop: Any = asyncio.get_running_loop()
         handles = [handle for handle in loop._scheduled if not handle.cancelled()]
+        # One look at the calls that outlive their connection, which stays when they have ended.
+        handles = [
+            one
+            for one in handles
+            if not isinstance(getattr(one._callback, "__self__", None), Calls)
+        ]
         ticks = [
             one for one in handles if isinstance(getattr(one._callback, "__self__", None), Engine)
         ]
