@@ -35,11 +35,9 @@ BENCHMARKS := echo.py 'echo.py --tls' 'echo.py --deflate' memory.py broadcast.py
 
 # With the folders, whose time says that a file came or went.
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
-CORE := $(patsubst src/sockwave/core/%.pyx,sockwave.core.%,$(wildcard src/sockwave/core/*.pyx))
+CORE := $(subst /,.,$(patsubst src/%.pyx,%,$(sort $(shell find src -name '*.pyx'))))
 ifneq ($(shell uname -s),Linux)
-EPOLL := poller epoll_socket epoll_engine tls_socket
-LOAD := latencies client exchange deflated load
-CORE := $(filter-out $(addprefix sockwave.core.,$(EPOLL) $(LOAD)),$(CORE))
+CORE := $(filter-out sockwave.core.io.epoll.% sockwave.core.tls.epoll_socket sockwave.loadgen.%,$(CORE))
 endif
 
 .PHONY: help chat check test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean
@@ -74,7 +72,7 @@ lint: $(VENV)/install.stamp $(VENV)/lint.stamp
 	$(VENV)/bin/mypy --strict src
 	MYPYPATH=src $(VENV)/bin/stubtest --ignore-disjoint-bases \
 		--allowlist .ci/stubtest-allowlist.txt $(CORE)
-	$(VENV)/bin/cython-lint src/sockwave/core
+	$(VENV)/bin/cython-lint src/sockwave
 
 faults: $(VENV)/install.stamp $(VENV)/test.stamp
 	PYTHONPATH=tests $(VENV)/bin/python -m faults $(ARGS)

@@ -21,10 +21,10 @@ from typing import Any
 import documents
 from samples import Sample, Server, take_sample
 
-from sockwave.core.client import LoadError, Target
-from sockwave.core.deflated import DeflatedExchange
-from sockwave.core.exchange import Exchange, SilentExchange
-from sockwave.core.load import Load
+from sockwave.loadgen.client import LoadError, Target
+from sockwave.loadgen.deflated import DeflatedExchange
+from sockwave.loadgen.exchange import Exchange, SilentExchange
+from sockwave.loadgen.load import Load
 
 SETTLE_S = 0.02
 """A server that uses no processor time for so long has dealt with what came."""

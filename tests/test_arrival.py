@@ -5,7 +5,7 @@ from conftest import StartServer
 from test_plain import DATE, PLAIN
 from wire import Wire, build_request, upgrade_headers, wait_until
 
-from sockwave.core.arrival import Arrival
+from sockwave.core.opening.newcomer import Arrival
 
 #: A head is kept by what answers plain requests up to here, and read by HTTP beyond it.
 BEGUN_SIZE = 1024

@@ -7,8 +7,8 @@ from conftest import StartServer
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
-from sockwave.http.forwarded import Client, find_client
-from sockwave.trust import Trust
+from sockwave.proxy.forwarded import Client, find_client
+from sockwave.trusted import Trust
 
 TRUST = Trust("trusted_proxies", ["10.0.0.0/8", "2001:db8:1::/48", "unix"])
 PEER = Client(("10.0.0.1", 5000), False)

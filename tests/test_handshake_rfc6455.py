@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from opening import open_handshake, parse, refuse
 from wire import ACCEPT, KEY, upgrade_headers
 
-from sockwave.core.plain import write_answer
+from sockwave.core.opening.fast_request import write_answer
 from sockwave.handshake import answer
 from sockwave.options import Options
 

@@ -356,7 +356,7 @@ async def test_load_of_documents_notices_a_closed_connection(start_server: Start
 
 
 def test_documents_have_to_be_as_large_as_their_messages() -> None:
-    from sockwave.core.deflated import DeflatedExchange
+    from sockwave.loadgen.deflated import DeflatedExchange
 
     with pytest.raises(ValueError, match="expected documents of 20 bytes"):
         DeflatedExchange(20, documents=[b"x" * 19], bodies=[b""])

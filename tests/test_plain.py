@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opening import open_handshake
 from wire import KEY, Wire, build_request, upgrade_headers, wait_until
 
-from sockwave.core.plain import is_plain, write_answer
+from sockwave.core.opening.fast_request import is_plain, write_answer
 from sockwave.handshake import Handshake
 from sockwave.http import RequestHead, parse_head
 from sockwave.limits import Limits

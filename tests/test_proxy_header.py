@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from sockwave.proxy_header import MAX_V1_SIZE, V2_SIGNATURE, ProxyHeader, parse_proxy_header
+from sockwave.proxy.header import MAX_V1_SIZE, V2_SIGNATURE, ProxyHeader, parse_proxy_header
 
 TCP4, TCP6, UNIX, UNSPEC = 0x11, 0x21, 0x31, 0x00
 LOCAL, PROXY = 0x20, 0x21

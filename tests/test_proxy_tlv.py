@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_proxy_header import BLOCK4, BLOCK6, TCP6, UNIX, UNSPEC, v2
 
-from sockwave.proxy_header import parse_proxy_header
-from sockwave.proxy_tlv import NOTHING, Facts, crc32c, read_facts
+from sockwave.proxy.header import parse_proxy_header
+from sockwave.proxy.tlv import NOTHING, Facts, crc32c, read_facts
 
 ALPN, AUTHORITY, CRC32C, NOOP, UNIQUE_ID, SSL = 0x01, 0x02, 0x03, 0x04, 0x05, 0x20
 SSL_VERSION, SSL_CN, SSL_CIPHER = 0x21, 0x22, 0x23

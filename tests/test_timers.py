@@ -12,8 +12,8 @@ from conftest import ErrorLog, StartServer
 from reference import CLOSE, PING, PONG
 from wire import Wire, build_request, upgrade_headers, wait_until
 
-from sockwave.core.engine import Engine
-from sockwave.core.timers import TICK_S, Wheel
+from sockwave.core.io.engine import Engine
+from sockwave.core.io.timers import TICK_S, Wheel
 
 CLIENT_COUNT = 50
 

@@ -51,7 +51,7 @@ def data_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     name: str = request.param
     monkeypatch.setenv("SOCKWAVE_TLS", name)
     if name == "direct":
-        openssl = pytest.importorskip("sockwave.core.openssl")
+        openssl = pytest.importorskip("sockwave.core.tls.openssl")
         if not openssl.is_available():
             pytest.skip("the ssl module's OpenSSL cannot be called directly")
     return name

@@ -12,7 +12,7 @@ from reference import PING, TEXT, Frame, serialize
 from wire import connect_both, wait_until
 
 import sockwave
-from sockwave.core.waiter import Bell
+from sockwave.core.events.waiter import Bell
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 

@@ -3,19 +3,19 @@
 from importlib.metadata import version
 
 from sockwave.close import CloseCode
-from sockwave.core.connection import Connection
-from sockwave.core.outgoing import OutgoingMessage
-from sockwave.core.streams import IncomingMessage
+from sockwave.core.session.connection import Connection
+from sockwave.core.session.outgoing import OutgoingMessage
+from sockwave.core.session.streams import IncomingMessage
 from sockwave.deflate import Deflate
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
 from sockwave.limits import Limits
-from sockwave.security import Security
-from sockwave.server import Server
-from sockwave.serving import create_server, serve
+from sockwave.runtime.accepted_socket import Stream
+from sockwave.server.server import Server
+from sockwave.server.serving import create_server, serve
 from sockwave.states import ReadyState
-from sockwave.stream import Stream
+from sockwave.tls_info import Security
 
 #: Node's name for it.
 createServer = create_server  # noqa: N816

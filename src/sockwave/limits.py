@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sockwave.errors import Refused
 
 if TYPE_CHECKING:
-    from sockwave.core.tally import Tally
+    from sockwave.core.limits.counters import Tally
 
 # Deadlines are counted in ticks; more than a year is a mistake in the unit.
 _LONGEST_TIME = 366 * 24 * 3600.0

@@ -10,7 +10,7 @@ from sockwave.deflate import Deflate
 from sockwave.fields import is_token
 from sockwave.functions import check_runs, is_async
 from sockwave.limits import LIMIT_NAMES, Limits
-from sockwave.trust import Trust
+from sockwave.trusted import Trust
 
 if TYPE_CHECKING:
     from sockwave.handshake.hook import Handshake

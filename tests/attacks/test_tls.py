@@ -25,7 +25,7 @@ NOTHING = MIB  # see test_framing
 def tls(request: pytest.FixtureRequest) -> dict[str, Any]:
     """How the server calls OpenSSL: what makes a victim speak TLS in each way."""
     if request.param == "direct":
-        openssl = pytest.importorskip("sockwave.core.openssl")
+        openssl = pytest.importorskip("sockwave.core.tls.openssl")
         if not openssl.is_available():
             pytest.skip("the ssl module's OpenSSL cannot be called directly")
     return {"tls": True, "environment": {"SOCKWAVE_TLS": request.param}}

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from sockwave.core.transport import TransportProtocol
+from sockwave.core.io.asyncio.transport import TransportProtocol
 
 # What the shim reads.
 OPEN, CLOSED = 0, 1

@@ -20,9 +20,9 @@ from typing import Any
 from gate import Gate
 
 import sockwave
-from sockwave.core.calls import Calls
-from sockwave.core.carrier import Carrier
-from sockwave.core.engine import Engine
+from sockwave.core.io.engine import Engine
+from sockwave.core.io.transport import Carrier
+from sockwave.core.session.calls import Calls
 
 KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
 

@@ -61,7 +61,7 @@ def test_no_except_clause_of_the_core_is_left_by_a_jump() -> None:
     """Cython (3.3) drops a reference to NULL there, when an exception has no traceback: for want of
     memory, say. A `with` statement has the same fault."""
     found = []
-    for path in sorted(CORE.glob("*.pyx")):
+    for path in sorted(CORE.rglob("*.pyx")):
         inside = -1  # how far the except clause that we are in is indented
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if not line.strip():

@@ -9,11 +9,11 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.blocks cimport size_of
-from sockwave.core.engine cimport HEADROOM_SIZE, TURN_MESSAGE_COUNT
-from sockwave.core.receiver cimport Receiver
-from sockwave.core.session cimport Session
-from sockwave.core.transport cimport TransportCarrier
+from sockwave.core.protocol.message_memory cimport size_of
+from sockwave.core.io.engine cimport HEADROOM_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.io.receiver cimport Receiver
+from sockwave.core.session.session cimport Session
+from sockwave.core.io.asyncio.transport cimport TransportCarrier
 
 
 cdef class ExactCarrier(TransportCarrier):

@@ -12,7 +12,7 @@ from typing import Any
 
 import sockwave
 from fuzz.loop import MemoryLoop, running
-from sockwave.core.connection import Connection
+from sockwave.core.session.connection import Connection
 from sockwave.deflate import Agreement
 
 try:

@@ -13,8 +13,8 @@ from stories import Stories, Story, Telling, count_hits
 from wire import Wire, build_request, connect_both, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
-from sockwave.admission import network_of, resolve_max_connections
 from sockwave.limits import Limits
+from sockwave.runtime.admission import network_of, resolve_max_connections
 
 STORIES = Stories()
 

@@ -43,10 +43,11 @@ class Reached:
         self.counts[line] = max(self.counts.get(line, 0), count)
 
 
-def measure(build: Path, core: Path) -> dict[str, Reached]:
-    """Read what the programs compiled into `build` left behind; the keys are files of `core`."""
+def measure(build: Path, package: Path) -> dict[str, Reached]:
+    """Read what the programs compiled into `build` left behind; the keys are files of `package`."""
     files: dict[str, Reached] = {}
-    names = {path.name for path in core.iterdir() if path.suffix in SUFFIXES}
+    paths = (path for path in package.rglob("*") if path.suffix in SUFFIXES)
+    names = {path.relative_to(package).as_posix() for path in paths}
     for data in sorted(build.rglob("*.gcda")):
         for source in run_gcov(data):
             path = Path(source["file"])
@@ -58,11 +59,19 @@ def measure(build: Path, core: Path) -> dict[str, Reached]:
                 generated = path if path.is_absolute() else build / path
                 found = attribute(generated.read_text().splitlines(), counts)
             else:
-                found = ((path.name, line, count) for line, count in counts.items())
+                found = ((name_of(path), line, count) for line, count in counts.items())
             for name, line, count in found:
                 if name in names:
                     files.setdefault(name, Reached()).add(line, count)
     return files
+
+
+def name_of(path: Path) -> str:
+    """Give the name of a file below the package."""
+    parts = path.parts
+    if "sockwave" not in parts:
+        return path.name
+    return "/".join(parts[len(parts) - parts[::-1].index("sockwave") :])
 
 
 def run_gcov(data: Path) -> list[dict[str, Any]]:
@@ -80,7 +89,7 @@ def attribute(generated: list[str], counts: Counts) -> Iterator[tuple[str, int, 
     for number, text in enumerate(generated, 1):
         marker = MARKER.match(text)
         if marker is not None:
-            statement = latest = Path(marker[1]).name, int(marker[2])
+            statement = latest = name_of(Path(marker[1])), int(marker[2])
         elif BEHIND.match(text):
             statement = last_words = None
         elif FINALLY in text:

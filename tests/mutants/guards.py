@@ -21,21 +21,21 @@ HANDSHAKE = "src/sockwave/handshake/"
 GUARDS = (
     Guard(
         "unmasked frame (RFC 6455, 5.1)",
-        CORE + "frames.pyx",
+        CORE + "protocol/frames.pyx",
         "    if not header.masked:\n        return UNMASKED_FRAME\n",
         "",
         ("tests/test_reader.py",),
     ),
     Guard(
         "reserved bits (RFC 6455, 5.2)",
-        CORE + "frames.pyx",
+        CORE + "protocol/frames.pyx",
         "    if header.reserved & ~allowed_reserved:\n        return RESERVED_BITS\n",
         "",
         ("tests/test_reader.py",),
     ),
     Guard(
         "length of a control frame (RFC 6455, 5.5)",
-        CORE + "frames.pyx",
+        CORE + "protocol/frames.pyx",
         "        if header.short_length > MAX_CONTROL_SIZE:\n"
         "            return LONG_CONTROL_FRAME\n",
         "",
@@ -43,21 +43,21 @@ GUARDS = (
     ),
     Guard(
         "fragmented control frame (RFC 6455, 5.5)",
-        CORE + "frames.pyx",
+        CORE + "protocol/frames.pyx",
         "        if not header.fin:\n            return FRAGMENTED_CONTROL_FRAME\n",
         "",
         ("tests/test_reader.py",),
     ),
     Guard(
         "top bit of a 64-bit length (RFC 6455, 5.2)",
-        CORE + "frames.pyx",
+        CORE + "protocol/frames.pyx",
         "            if header.length >> 63:\n                return LENGTH_TOP_BIT\n",
         "",
         ("tests/test_reader.py",),
     ),
     Guard(
         "close codes (RFC 6455, 7.4)",
-        CORE + "frames.pyx",
+        CORE + "protocol/frames.pyx",
         "    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):\n"
         "        return CLOSE_CODE\n",
         "",
@@ -65,7 +65,7 @@ GUARDS = (
     ),
     Guard(
         "max_size, at the header of a frame",
-        CORE + "reader.pyx",
+        CORE + "protocol/reader.pyx",
         "            if header.length > limit - self.message_size:\n"
         "                return self.violate(found, MESSAGE_TOO_BIG)\n",
         "",
@@ -73,7 +73,7 @@ GUARDS = (
     ),
     Guard(
         "text fails at its first wrong byte (RFC 6455, 8.1)",
-        CORE + "reader.pyx",
+        CORE + "protocol/reader.pyx",
         "            )\n"
         "            if self.utf8_state == UTF8_INVALID:\n"
         "                return self.violate(found, INVALID_UTF8)\n",
@@ -82,7 +82,7 @@ GUARDS = (
     ),
     Guard(
         "bytes of a draft's length, leading zeros too",
-        CORE + "hixie.pyx",
+        CORE + "protocol/hixie.pyx",
         "            if i > MAX_LENGTH_SIZE:\n"
         "                return self.violate(found, DRAFT_LENGTH)\n",
         "",
@@ -90,7 +90,7 @@ GUARDS = (
     ),
     Guard(
         "max_size of a draft's text",
-        CORE + "hixie.pyx",
+        CORE + "protocol/hixie.pyx",
         "            if size > left and self.utf8_state != UTF8_INVALID:\n"
         "                return self.violate(found, MESSAGE_TOO_BIG)\n",
         "",
@@ -98,14 +98,14 @@ GUARDS = (
     ),
     Guard(
         "max_size of what is inflated",
-        CORE + "inflation.pyx",
+        CORE + "protocol/inflation.pyx",
         "        self.max_size = max_size\n        if keeps_context:\n",
         "        self.max_size = 1 << 40\n        if keeps_context:\n",
         ("tests/test_compression.py",),
     ),
     Guard(
         "what a turn inflates",
-        CORE + "session.pyx",
+        CORE + "session/session.pyx",
         "            if is_over or (cost >= engine.inflatable and inflation.is_between):\n",
         "            if is_over:\n",
         ("tests/test_inflation.py",),
@@ -148,14 +148,14 @@ GUARDS = (
     ),
     Guard(
         "fragment_count",
-        CORE + "reader.pyx",
+        CORE + "protocol/reader.pyx",
         "            > self.free_fragment_count + self.message_size / FRAGMENT_PRICE_SIZE\n",
         "            > 1 << 30\n",
         ("tests/limits/test_limits_of_messages.py",),
     ),
     Guard(
         "control_rate",
-        CORE + "session.pyx",
+        CORE + "session/session.pyx",
         "        elif not self.may_control(opcode):\n"
         "            return self.fail(TOO_MANY_CONTROLS)\n",
         "",
@@ -163,14 +163,14 @@ GUARDS = (
     ),
     Guard(
         "max_backlog",
-        CORE + "policy.pyx",
+        CORE + "io/slow_peer.pyx",
         "    return excess_size(line.cork, waiting_size(line, behind), size) != 0\n",
         "    return False\n",
         ("tests/test_limits.py",),
     ),
     Guard(
         "max_connections",
-        "src/sockwave/admission.py",
+        "src/sockwave/runtime/admission.py",
         "        if self._max_connections is not None and count > self._max_connections:\n",
         "        if False:\n",
         ("tests/limits/test_admission.py",),

@@ -7,7 +7,7 @@ from sockwave.fields import HeaderPairs, check_header
 from sockwave.handshake.subprotocol import check_chosen, read_subprotocols
 
 if TYPE_CHECKING:
-    from sockwave.core.connection import Connection
+    from sockwave.core.session.connection import Connection
     from sockwave.http import RequestHead
 
 # RFC 9110, 7.6.1: these are about the one hop, which the 101 response ends; and a 101 response has

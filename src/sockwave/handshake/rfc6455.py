@@ -4,7 +4,7 @@ from binascii import Error, a2b_base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sockwave.core.plain import write_answer
+from sockwave.core.opening.fast_request import write_answer
 from sockwave.errors import Refused
 from sockwave.handshake.request import check_no_body
 

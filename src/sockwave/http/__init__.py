@@ -1,12 +1,12 @@
 """HTTP/1.1 on the port of the WebSockets, and the way to them: RFC 9110 and RFC 9112."""
 
+from sockwave.headers import Headers
 from sockwave.http.check import parse_head
 from sockwave.http.connection import HttpConnection
-from sockwave.http.head import Params, RequestHead
-from sockwave.http.headers import Headers
 from sockwave.http.request import Request
 from sockwave.http.response import Response
 from sockwave.http.serialize import serialize_response
+from sockwave.request_head import Params, RequestHead
 
 __all__ = [
     "Headers",

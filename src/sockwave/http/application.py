@@ -3,15 +3,15 @@
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from sockwave.core.carrier import Carrier
-from sockwave.http.forwarded import Client
-from sockwave.http.head import RequestHead
+from sockwave.core.io.transport import Carrier
 from sockwave.http.request import Request
 from sockwave.http.response import Response
 from sockwave.limits import Limits, OverLimit
+from sockwave.proxy.forwarded import Client
+from sockwave.request_head import RequestHead
 
 if TYPE_CHECKING:
-    from sockwave.core.tally import Tally
+    from sockwave.core.limits.counters import Tally
     from sockwave.http.connection import HttpConnection
 
 

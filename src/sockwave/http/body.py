@@ -7,8 +7,8 @@ from httptools import HttpParserError, HttpRequestParser
 
 from sockwave.errors import Refused
 from sockwave.http.check import refuse_block
-from sockwave.http.head import RequestHead
 from sockwave.limits import Limits, OverLimit
+from sockwave.request_head import RequestHead
 
 # 16 digits say any size; behind them only extensions could stand, and nobody uses those.
 _SIZE_LINE_SIZE = 256

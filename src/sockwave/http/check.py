@@ -4,9 +4,9 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from sockwave.errors import Refused
 from sockwave.fields import is_token
-from sockwave.http.head import RequestHead
-from sockwave.http.headers import Headers
+from sockwave.headers import Headers
 from sockwave.limits import Limits, OverLimit
+from sockwave.request_head import RequestHead
 
 # RFC 3986, 3.2.2 and 3.2.3: the host and port of an authority, without the user information that
 # RFC 9110, 4.2.4 forbids. The deletion table of `bytes.translate`.

@@ -2,21 +2,21 @@
 
 import logging
 
-from sockwave.core.carrier import Carrier
+from sockwave.core.io.transport import Carrier
 from sockwave.errors import Refused
 from sockwave.http.application import Application
 from sockwave.http.check import parse_head
-from sockwave.http.departure import Departing, Phase
+from sockwave.http.deadline import Wait
 from sockwave.http.exchange import Exchange
-from sockwave.http.forwarded import Client
-from sockwave.http.head import RequestHead
-from sockwave.http.patience import Wait
+from sockwave.http.lifecycle import Departing, Phase
 from sockwave.http.request import Request
 from sockwave.http.scanner import HeadScanner
 from sockwave.http.semantics import wants_websocket
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import OverLimit
 from sockwave.log import peers
+from sockwave.proxy.forwarded import Client
+from sockwave.request_head import RequestHead
 
 
 class HttpConnection(Departing):

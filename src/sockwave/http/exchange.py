@@ -6,15 +6,15 @@ import weakref
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from sockwave.core.carrier import Carrier
+from sockwave.core.io.transport import Carrier
 from sockwave.http.body import create_decoder
-from sockwave.http.forwarded import Client
-from sockwave.http.head import RequestHead
 from sockwave.http.request import Request
 from sockwave.http.response import Response
 from sockwave.http.semantics import expects_continue, keeps_alive
 from sockwave.http.stream import BodyStream
 from sockwave.limits import Limits
+from sockwave.proxy.forwarded import Client
+from sockwave.request_head import RequestHead
 
 
 class Connection(Protocol):

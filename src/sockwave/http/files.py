@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from sockwave.http.dates import format_date, parse_date
-from sockwave.http.head import RequestHead
+from sockwave.request_head import RequestHead
 
 if TYPE_CHECKING:
     from sockwave.http.response import Response

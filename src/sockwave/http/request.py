@@ -2,9 +2,9 @@
 
 from typing import Any, Self
 
-from sockwave.http.forwarded import Client
-from sockwave.http.head import RequestHead
 from sockwave.http.stream import BodyStream
+from sockwave.proxy.forwarded import Client
+from sockwave.request_head import RequestHead
 
 
 class Request(RequestHead):

@@ -1,7 +1,7 @@
 """What a request head asks for: RFC 9110, sections 7.8 and 10.1.1, and RFC 9112, section 9.3."""
 
 from sockwave.errors import Refused
-from sockwave.http.head import RequestHead
+from sockwave.request_head import RequestHead
 
 
 def wants_websocket(head: RequestHead) -> bool:

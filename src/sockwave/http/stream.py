@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from sockwave.core.loop_thread import LoopThread
+from sockwave.core.events.loop_thread import LoopThread
 
 
 class Source(Protocol):

@@ -8,9 +8,9 @@ import ipaddress
 import re
 
 from sockwave.errors import Refused
-from sockwave.http.forwarded import Client, find_client
-from sockwave.http.headers import Headers
-from sockwave.trust import Trust
+from sockwave.headers import Headers
+from sockwave.proxy.forwarded import Client, find_client
+from sockwave.trusted import Trust
 
 NAMES = (
     "Forwarded",

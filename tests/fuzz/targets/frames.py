@@ -9,7 +9,7 @@ import reference
 
 from fuzz.conversation import Witness, check_anyhow, check_frames, feed
 from fuzz.memory import MemoryServer
-from sockwave.core.connection import Connection
+from sockwave.core.session.connection import Connection
 from sockwave.errors import ConnectionClosed
 
 SIZES = (16, 300, 70_000, 1 << 20)

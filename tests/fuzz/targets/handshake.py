@@ -14,7 +14,7 @@ from fuzz.answers import Answer, read_answers
 from fuzz.conversation import EVENT_CODES, feed
 from fuzz.memory import MemoryServer
 from sockwave import Deflate
-from sockwave.core.connection import Connection
+from sockwave.core.session.connection import Connection
 from sockwave.errors import Refused
 from sockwave.handshake import Handshake
 from sockwave.log import peers

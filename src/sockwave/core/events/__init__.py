@@ -1,0 +1,1 @@
+"""Events: listeners, waiting tasks, and the connections that events are about."""

@@ -1,3 +1,0 @@
-from sockwave.core.phases import Phased
-
-class Flow(Phased): ...

@@ -1,3 +1,0 @@
-from sockwave.core.reader import Reader
-
-class HixieReader(Reader): ...

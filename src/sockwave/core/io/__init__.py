@@ -1,0 +1,1 @@
+"""What carries bytes: queues, timers, and the turns of an engine."""

@@ -1,0 +1,1 @@
+"""The asyncio engine: ordinary transports."""

@@ -1,0 +1,323 @@
+"""A peer behind an asyncio transport: the carrier of the asyncio engine."""
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+import sys
+
+try:
+    import fcntl
+    import termios
+except ImportError:             # Windows
+    fcntl = termios = None
+try:
+    from select import poll
+except ImportError:             # Windows
+    poll = None
+
+from cpython.buffer cimport PyBUF_WRITE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
+
+from sockwave.core.io.transport cimport Probes
+from sockwave.core.io.engine cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Engine
+from sockwave.core.io.receiver cimport Receiver
+from sockwave.core.io.timers cimport ticks_of
+from sockwave.core.io.writer cimport Vector
+
+cdef extern from "endings.h" nogil:
+    int end_stream(int fd)
+    int reset_stream(int fd)
+
+cdef enum:
+    LAST_ACK_AT = 56            # in Linux's struct tcp_info: `tcpi_last_ack_recv`, milliseconds
+
+
+cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
+    """Copy what is next of the vectors, so that it leaves in one write, and move on behind it.
+
+    A copy, as the cork is used again while the transport may still hold it.
+    """
+    cdef size_t size = 0
+    cdef size_t piece
+    cdef int i
+    for i in range(at[0], count):
+        size += vectors[i].size
+    size = min(size - start[0], <size_t>WRITE_SIZE)
+    cdef bytes gathered = PyBytes_FromStringAndSize(NULL, size)
+    cdef char* out = PyBytes_AS_STRING(gathered)
+    while size:
+        piece = min(vectors[at[0]].size - start[0], size)
+        memcpy(out, <const char*>vectors[at[0]].base + start[0], piece)
+        out += piece
+        size -= piece
+        start[0] += piece
+        if start[0] == vectors[at[0]].size:
+            at[0] += 1
+            start[0] = 0
+    return gathered
+
+
+cdef uint32_t count_unsent(object sock) except? 0:
+    """Say how many bytes the kernel holds for the peer, where it tells."""
+    if fcntl is None or sock is None or sock.fileno() < 0:
+        return 0
+    answer = b""
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        pass
+    return int.from_bytes(answer, sys.byteorder)
+
+
+cdef bint is_broken(object sock) except -1:
+    """Say whether the kernel knows that the peer has gone, where it tells."""
+    if poll is None or sock is None or sock.fileno() < 0:
+        return False
+    poller = poll()
+    poller.register(sock.fileno(), 0)       # what is broken is told of, asked for or not
+    return len(poller.poll(0)) > 0
+
+
+cdef object find_silence_s(object sock):
+    """Give how many seconds ago the kernel last had an acknowledgement of the peer's; None where
+    it does not tell."""
+    option = getattr(socket, "TCP_INFO", None)
+    if sys.platform != "linux" or option is None or sock is None or sock.fileno() < 0:
+        return None
+    info = b""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, option, LAST_ACK_AT + 4)
+    except OSError:
+        pass
+    if len(info) < LAST_ACK_AT + 4:
+        return None
+    return int.from_bytes(info[LAST_ACK_AT:], sys.byteorder) / 1000
+
+
+cdef bint set_probes(object sock, const Probes* probes) except -1:
+    """Let the kernel ask a quiet peer whether it is there; false where it cannot. On the same
+    machine it knows."""
+    if sock is None or not hasattr(socket, "TCP_KEEPIDLE"):
+        return False
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return True
+    # As in the epoll engine.
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None and sock.getsockopt(socket.IPPROTO_TCP, option) > probes.patience_ms:
+        sock.setsockopt(socket.IPPROTO_TCP, option, probes.patience_ms)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probes.idle_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probes.interval_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes.count)
+    return True
+
+
+cdef int cover(int fd) except -1:
+    """Close a descriptor that a forked child has from its parent, and put one of nothing in its
+    place: what the transport, or its loop, may still do to it acts on nobody."""
+    if fd >= 0:
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.dup2(nothing, fd, inheritable=False)
+        finally:
+            os.close(nothing)
+    return 0
+
+
+cdef class TransportCarrier(Carrier):
+    """A peer behind an asyncio transport."""
+
+    def __cinit__(self, Engine engine, *_):
+        self.engine = engine
+        self.cork = engine.cork
+        self.is_lost = True             # until it is admitted, and counted
+
+    # ---- what the transport calls
+
+    def connection_made(self, transport):
+        self.transport = transport
+        try:
+            # The backlog is kept in one place, and that is the writer's: the transport is not to
+            # queue.
+            transport.set_write_buffer_limits(0)
+            self.is_lost = False
+            self.engine.admit(self, self.engine.clock())
+        except BaseException:
+            transport.abort()
+            raise
+
+    def get_buffer(self, size_hint):
+        cdef Receiver receiver = self.receiver
+        cdef size_t size = 0
+        self.place = NULL
+        if receiver is not None and not self.is_closing:
+            self.place = receiver.reserve(&size)
+        if self.place is NULL:
+            self.place = self.engine.read_buffer + HEADROOM_SIZE
+            size = READ_SIZE
+        return PyMemoryView_FromMemory(<char*>self.place, size, PyBUF_WRITE)
+
+    def buffer_updated(self, size_t size):
+        self.engine.budget = TURN_MESSAGE_COUNT
+        self.deliver(self.place, size)
+
+    def eof_received(self):
+        self.end_reading()
+        return True             # the transport stays open for what we still have to say
+
+    def pause_writing(self):
+        self.is_write_paused = True
+        self.begin_waiting()
+
+    def resume_writing(self):
+        self.is_write_paused = False
+        # Not at once: the transport calls this in the middle of its own affairs, which a listener
+        # that ends the connection would bring out of step. Where there is no memory for a promise,
+        # the next tick sees to it.
+        self.goes_on_writing = True
+        self.cork.link(self)
+        self.cork.promise()
+
+    cdef int end_turn(self) except -1:
+        if self.is_lost or not self.goes_on_writing:
+            return Carrier.end_turn(self)
+        self.goes_on_writing = False
+        self.moved = 0
+        return self.run_ready()
+
+    def connection_lost(self, error):
+        self.lose(error)
+        end_stream(self.descriptor())       # which is closed now, and may not be ours alone
+        # An asyncio transport holds itself, by the method that it reads with, and stays until
+        # garbage is collected: under a flood of connections, that would be done all the time.
+        # CPython lets go in `close`, which does nothing else by now; before 3.12 nowhere.
+        self.transport.close()
+        if sys.version_info < (3, 12) and hasattr(self.transport, "_read_ready_cb"):
+            self.transport._read_ready_cb = None
+
+    # ---- what the carrier does
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        cdef Py_ssize_t taken = -1
+        try:
+            taken = self.write_out(vectors, count)
+        except BaseException:
+            pass
+        if taken < 0:
+            # Whatever it is, most likely want of memory, nobody knows what has been written.
+            self.give_up()
+        return taken
+
+    cdef Py_ssize_t write_out(self, const Vector* vectors, int count) except -2:
+        """Give the transport as much as it takes; -1: it has ended."""
+        cdef Py_ssize_t taken = 0
+        cdef size_t start = 0
+        cdef int i = 0
+        if self.is_lost or self.transport.is_closing():
+            return -1
+        while i < count and not self.is_write_paused:
+            piece = gather(vectors, count, &i, &start)
+            self.transport.write(piece)
+            taken += PyBytes_GET_SIZE(piece)
+        return taken
+
+    cdef void give_up(self) noexcept:
+        end_stream(self.descriptor())
+        self.transport.abort()
+
+    cdef int descriptor(self) except -2:
+        """Give the descriptor of the socket."""
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else sock.fileno()
+
+    cdef bint is_flushed(self) noexcept:
+        return self.count == 0 and not self.is_write_paused
+
+    cdef uint32_t measure_untaken(self) except? 0:
+        cdef uint32_t size = self.transport.get_write_buffer_size()
+        return size + count_unsent(self.transport.get_extra_info("socket"))
+
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
+        sock = self.transport.get_extra_info("socket")
+        # The loop does not watch a socket that is not read, and is told of no reset.
+        if is_broken(sock):
+            self.lose(ConnectionResetError(errno.ECONNRESET, "the peer has gone"))
+            return False
+        silence_s = find_silence_s(sock)
+        if silence_s is None:
+            return False
+        silence_ticks[0] = ticks_of(silence_s)
+        return True
+
+    cdef bint probe(self, const Probes* probes) except -1:
+        return set_probes(self.transport.get_extra_info("socket"), probes)
+
+    cdef int watch_readable(self, bint on) except -1:
+        if self.transport.is_closing() or self.has_ended:
+            return 0
+        if on:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+        return 0
+
+    cdef int end_writing(self) except -1:
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            try:
+                self.transport.write_eof()
+            except OSError as error:    # a reset of which the loop has not yet told
+                self.lose(error)
+        return 0
+
+    cdef int drop(self) except -1:
+        if self.transport is not None:
+            end_stream(self.descriptor())
+            self.transport.abort()
+        return 0
+
+    cdef int abandon(self) except -1:
+        if self.transport is not None:
+            cover(self.descriptor())
+            self.is_lost = True
+            try:
+                self.transport.abort()      # which acts on nothing now, and is spared a warning
+            except Exception:
+                pass        # where the loop has run in another thread, it is not there any more
+        return Carrier.abandon(self)
+
+    cpdef object reset(self):
+        try:
+            self.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        except OSError:
+            pass        # it is gone
+        reset_stream(self.descriptor())     # whoever holds it, too
+        self.lose(None)
+
+    def claim_address(self, str host, int port):
+        self.claimed = (host, port) if host else ""
+
+    @property
+    def remote_address(self):
+        return self._address("peername") if self.claimed is None else self.claimed
+
+    @property
+    def local_address(self):
+        return self._address("sockname")
+
+    def _address(self, end):
+        address = self.transport.get_extra_info(end)
+        return address[:2] if isinstance(address, tuple) else address or ""
+
+
+class TransportProtocol(TransportCarrier, asyncio.BufferedProtocol):
+    """What a transport takes for its protocol: asyncio looks for the type,
+    to know that it has a buffer of its own."""
+
+    __slots__ = ()

@@ -1,0 +1,117 @@
+"""What the carriers of one server in one loop share, and how each is given its turns."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from sockwave.core.limits.rate_limit cimport Tariff
+from sockwave.core.events.contexts cimport Contexts
+from sockwave.core.io.accept_pause cimport Doorman
+from sockwave.core.flag cimport flag
+from sockwave.core.events.loop_thread cimport LoopThread
+from sockwave.core.protocol.reader cimport Reader
+from sockwave.core.io.receiver cimport Receiver
+from sockwave.core.limits.counters cimport Tally
+from sockwave.core.io.timers cimport Timed, Wheel
+from sockwave.core.events.waiter cimport Bell
+from sockwave.core.io.writer cimport Cork
+
+cdef enum:
+    # A receiver may put this many bytes in front of what it is given: a frame header, or a whole
+    # control frame, of which the first part came earlier.
+    HEADROOM_SIZE = 256
+    READ_SIZE = 262144
+    # Messages that a wake-up may deliver before the application's own tasks get their turn.
+    TURN_MESSAGE_COUNT = 4096
+    # What a turn of the loop may inflate, in bytes, compressed ones counted as well, before others
+    # have theirs: the messages that may take longest have to wait. Short ones may go on for so much
+    # more.
+    TURN_INFLATED_SIZE = 524288
+    TURN_RESERVE_SIZE = 1048576
+
+# What a receiver can be told in a turn of its own.
+cdef enum:
+    BYTES
+    END_OF_STREAM
+    DEADLINE
+    GO_ON
+    READY
+
+cdef class Driver
+
+cdef class Usher:
+    """Gives new carriers their receivers."""
+    cdef int welcome(self, Driver carrier, double now) except -1
+
+cdef class Engine:
+    """What the carriers of one server in one loop share."""
+    cdef readonly object loop
+    cdef readonly LoopThread thread     # which the application may call from
+    cdef Cork cork
+    cdef Bell bell
+    cdef readonly Contexts contexts
+    cdef Wheel wheel
+    cdef readonly Tally tally
+    cdef Tariff tariff
+    cdef Doorman doorman
+    cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
+    cdef Reader spare_reader    # an idle one, for whoever reads next
+    cdef size_t max_size        # of a message
+    cdef float close_timeout    # how long the peer's close frame is awaited, seconds; 0: for ever
+    cdef public Usher usher     # welcomes each new carrier
+    cdef object complain        # called with (error, carrier): what no caller could see
+    cdef tuple ticks            # the handles of those that have been promised; (): nobody needs any
+    cdef double tick_due
+    cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
+    cdef dict losses            # carrier that is gone → the error that has ended it
+    cdef object postponed       # carriers whose receivers have messages left for the next wake-up
+    cdef object inflating       # those whose next message is in the middle of being inflated
+    cdef readonly Py_ssize_t carrier_count
+    cdef public object when_empty   # called when the last carrier is gone, if not None
+    cdef public object when_departed    # called with each carrier that is gone, if not None
+    cdef int budget             # messages that this wake-up may still deliver
+    cdef Py_ssize_t inflatable  # bytes, or their time's worth, that this turn may still inflate
+    cdef double weighing_end    # until then it may weigh what newcomers ask; 0: it has not begun to
+    cdef bint is_abandoned      # in a forked child: all of it is the parent's
+    cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
+
+    cdef void tell(self, object error, Driver carrier) noexcept
+    # `now`, here and above, is `clock`'s, as of a moment ago: one look is enough for a row of them.
+    cdef int admit(self, Driver carrier, double now) except -1
+    cdef int postpone(self, Driver carrier) except -1
+    cdef int postpone_inflating(self, Driver carrier, bint comes_first) except -1
+    cdef int serve_postponed(self) except -1
+    cdef int serve_some(self, object waiting) except -1
+    cdef bint has_postponed(self) except -1
+    cdef int has_inflated(self, Py_ssize_t size) noexcept
+    cdef int refill(self) noexcept
+    cdef bint may_weigh(self) except -1
+    cdef int tell_passed(self) except -1
+    cdef int say_farewell(self, Driver carrier) except -1
+    cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
+    cdef int let_go(self, Driver carrier) except -1
+    cdef int note_debug(self, bint is_wanted) except -1
+    cdef int expect_ticks(self, double now) except -1
+    cdef int promise_ticks(self, double now) except -1
+    cdef int stop_calls(self) except -1
+    cdef double clock(self) except -1
+    cdef int end_turn(self) except -1
+
+cdef class Driver(Timed):
+    """Gives one receiver its turns: what an engine knows of a carrier."""
+    cdef readonly Engine engine
+    cdef public Receiver receiver
+    cdef readonly flag is_closing       # nothing more is written; what still arrives is dropped
+    cdef flag is_lost                   # the socket is gone
+
+    # What a carrier does:
+    cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
+    cdef int lose(self, object error) except -1
+    cdef int drop(self) except -1               # close the socket now
+    cdef int abandon(self) except -1            # … in a forked child, where the peer hears nothing
+    cpdef object reset(self)
+
+    # What is asked of it:
+    cdef int run(self, int what, uint8_t* data, size_t size) except -1
+    cdef int fail(self, object error) except -1
+    cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
+    cdef int come_back(self) except -1
+    cdef int leave_again(self) except -1

@@ -1,0 +1,394 @@
+"""What the carriers of one server in one loop share, and how each is given its turns."""
+
+from collections import deque
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdlib cimport free, malloc
+
+from sockwave.core.protocol.message_memory cimport age_spares, forget_spares
+from sockwave.core.events.emitter cimport watch_listeners
+from sockwave.core.io.timers cimport ticks_of
+
+from sockwave.core.io.timers import TICK_S
+
+
+# What takes long for each of many who may come together, and is no message, goes on for so long in
+# a turn: newcomers whose request is not known at a glance, deadlines that have passed. The rest has
+# its turn after everybody else.
+cdef double SLICE_S = 0.1e-3
+
+
+cdef class Usher:
+    """Gives new carriers their receivers."""
+
+    cdef int welcome(self, Driver carrier, double now) except -1:
+        return 0
+
+
+cdef class Engine:
+    """What the carriers of one server in one loop share."""
+
+    def __cinit__(
+        self, loop, complain, *,
+        size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
+        size_t max_size, close_timeout, Tally tally, Tariff tariff,
+    ):
+        self.loop = loop
+        self.thread = LoopThread(loop)
+        self.complain = complain
+        self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
+        self.bell = Bell(loop)
+        self.contexts = Contexts()
+        self.wheel = Wheel(loop.time())
+        self.write_ticks = ticks_of(write_timeout)
+        self.max_size = max_size
+        self.close_timeout = close_timeout or 0
+        self.tally = tally
+        self.tariff = tariff
+        self.doorman = Doorman(loop)
+        self.ticks = ()
+        self.losses = {}
+        self.postponed = deque()
+        self.inflating = deque()
+        self.budget = TURN_MESSAGE_COUNT
+        self.refill()
+        self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
+        if self.read_buffer is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.read_buffer)
+
+    def _promise_end(self):
+        self.loop.call_soon(self._end_turn)
+
+    cdef void tell(self, object error, Driver carrier) noexcept:
+        """Tell of what no caller could see. Where not even that can be done, mostly for want of
+        memory, Python's last resort is to write it to stderr."""
+        self.complain(error, carrier)
+
+    cdef int admit(self, Driver carrier, double now) except -1:
+        """Give a new carrier its receiver."""
+        carrier.engine = self
+        carrier.cork = self.cork
+        self.carrier_count += 1
+        try:
+            self.expect_ticks(now)
+            self.usher.welcome(carrier, now)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            carrier.fail(error)
+        return 0
+
+    cdef int postpone(self, Driver carrier) except -1:
+        self.postponed.append(carrier)
+        return self.cork.promise()
+
+    cdef int postpone_inflating(self, Driver carrier, bint comes_first) except -1:
+        """Go on with somebody's message in a later turn: in the next one, or behind others."""
+        if comes_first:
+            self.inflating.appendleft(carrier)
+        else:
+            self.inflating.append(carrier)
+        return self.cork.promise()
+
+    cdef int serve_postponed(self) except -1:
+        """Let those go on who have waited longest, as far as the fill of a turn goes."""
+        self.serve_some(self.postponed)
+        if self.inflating:
+            # For a slice, whatever the others have left: or they could keep it from its end.
+            self.inflatable = max(self.inflatable, 1)
+            self.serve_some(self.inflating)
+        return 0
+
+    cdef int serve_some(self, object waiting) except -1:
+        cdef Py_ssize_t left = len(waiting)
+        while left and waiting and self.budget > 0 and self.inflatable > 0:
+            left -= 1               # who is postponed again comes behind those who are there now
+            (<Driver>waiting.popleft()).run(GO_ON, NULL, 0)
+        return 0
+
+    def _end_turn(self):
+        self.end_turn()
+
+    cdef int end_turn(self) except -1:
+        """Do what waits for the end of a turn of the loop: writes, and farewells."""
+        self.cork.promised = True       # whatever is added meanwhile is done below
+        try:
+            self.cork.flush()
+        finally:
+            self.cork.promised = False
+            if not self.has_postponed():    # else they come first
+                self.refill()
+            if self.cork.first_dirty is not None:       # a listener has ended the program
+                self.cork.promise()
+        if (self.has_postponed() or self.wheel.has_passed()) and self.next_turn is None:
+            self.next_turn = self.loop.call_soon(self._next_turn)
+        return 0
+
+    cdef bint has_postponed(self) except -1:
+        return bool(self.postponed) or bool(self.inflating)
+
+    cdef int refill(self) noexcept:
+        """Let a turn begin, in which all may be done again that one may do so much of."""
+        self.inflatable = TURN_INFLATED_SIZE
+        self.weighing_end = 0
+        return 0
+
+    cdef bint may_weigh(self) except -1:
+        """Say whether this turn has time left for a request that is not known at a glance; it has
+        for the first one."""
+        cdef double now = self.clock()
+        if not self.weighing_end:
+            self.weighing_end = now + SLICE_S
+            self.cork.promise()     # or nobody would see to it that the turn ends
+        return now < self.weighing_end
+
+    cdef int tell_passed(self) except -1:
+        """Tell those whose time has come, as far as a turn's time for them goes."""
+        cdef double end = self.clock() + SLICE_S
+        while self.wheel.tell_next():
+            if self.clock() > end:
+                return self.cork.promise()      # whose end goes on with the rest
+        return 0
+
+    cdef int has_inflated(self, Py_ssize_t size) noexcept:
+        """Take what inflating a message has cost from this turn's fill. It may use that up, but not
+        the reserve as well."""
+        cdef bint is_left = self.inflatable > 0
+        self.inflatable -= size
+        if is_left and self.inflatable < 0:
+            self.inflatable = 0
+        return 0
+
+    cdef int say_farewell(self, Driver carrier) except -1:
+        """Let everybody know that a carrier is gone: once, but for what there is no memory for.
+        That is tried again at the next tick, or it would be kept by whoever has not heard of it."""
+        cdef Receiver receiver = carrier.receiver
+        cdef bint is_short = False
+        if self.is_abandoned:
+            return 0
+        carrier.receiver = None
+        self.cork.has_called_out = True
+        try:
+            self.tell_of_end(carrier, receiver)
+        except (KeyboardInterrupt, SystemExit):
+            self.let_go(carrier)    # the server waits until nobody is left
+            raise
+        except BaseException as failure:
+            is_short = isinstance(failure, MemoryError)
+            self.tell(failure, carrier)
+        if is_short:
+            carrier.receiver = receiver
+            return carrier.come_back()
+        return self.let_go(carrier)
+
+    cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1:
+        carrier.drop()              # once more: there may have been no memory to do it in
+        try:
+            if receiver is not None:
+                receiver.connection_lost(self.losses.get(carrier))
+        finally:
+            carrier.release_waiters()
+            if self.when_departed is not None:
+                self.when_departed(carrier)
+        return 0
+
+    cdef int let_go(self, Driver carrier) except -1:
+        self.losses.pop(carrier, None)
+        self.carrier_count -= 1
+        if not self.carrier_count and self.when_empty is not None:
+            self.when_empty()
+        return 0
+
+    def _next_turn(self):
+        """Deliver another fill of messages; one such call is under way at most."""
+        self.next_turn = None
+        self.budget = TURN_MESSAGE_COUNT
+        self.refill()
+        self.cork.promised = True
+        try:
+            self.tell_passed()
+            self.serve_postponed()
+        finally:
+            self.end_turn()
+
+    cdef int note_debug(self, bint is_wanted) except -1:
+        """Say which listeners, and steps of tasks, hold up the loop, in its debug mode. Whether it
+        is in that, is asked once a tick."""
+        if is_wanted != self.bell.is_watched:
+            self.bell.is_watched = is_wanted
+            watch_listeners(1 if is_wanted else -1)
+        return 0
+
+    cdef int expect_ticks(self, double now) except -1:
+        """Let time pass while there is a carrier: each may note when something happened to it."""
+        if not self.ticks:
+            self.note_debug(self.loop.get_debug())
+            self.wheel.begin(now)
+            return self.promise_ticks(now)
+        # The next one is late, or it does not come at all: see below.
+        return self.promise_ticks(now) if now > self.tick_due else 0
+
+    cdef int promise_ticks(self, double now) except -1:
+        """Have another tick, and one behind it, which takes its place: for want of memory a loop
+        can lose a call that it has promised. Ticks make up for those, so they may not end by it."""
+        self.ticks += (
+            self.loop.call_later(TICK_S, self._tick), self.loop.call_later(2 * TICK_S, self._tick)
+        )
+        self.tick_due = now + TICK_S
+        return 0
+
+    cdef double clock(self) except -1:
+        """Give the time, in seconds on the loop's clock. The wheel's would not do for rates: what
+        was sent while it stood still was sent in that time."""
+        return self.loop.time()
+
+    def _tick(self):
+        cdef tuple earlier
+        if self.next_turn is not None:
+            # Promised anew, in place of one that may have been lost: see `promise_ticks`.
+            self.next_turn.cancel()
+            self.next_turn = None
+        age_spares()
+        self.note_debug(self.loop.get_debug())
+        self.thread.follow()
+        try:
+            self.bell.ring()        # the call that was to do it may have been lost as well
+            self.end_turn()
+            self.wheel.advance(self.loop.time())
+            self.tell_passed()
+        finally:
+            earlier = self.ticks
+            self.ticks = ()
+            if self.carrier_count or self.bell.told_count:
+                self.promise_ticks(self.loop.time())
+            else:
+                forget_spares()
+            for handle in earlier:      # not before: without memory for others, they have to do
+                handle.cancel()
+
+    def reset_waiting(self):
+        """Drop the carriers that wait for a deadline: among them all that are on their way out."""
+        cdef Timed timed
+        for timed in self.wheel.all_waiting():
+            (<Driver>timed).reset()
+
+    def stop(self):
+        """Let go of the loop."""
+        self.note_debug(False)
+        forget_spares()
+        self.thread.let_go()
+        self.stop_calls()
+
+    def abandon(self):
+        """Let go of the loop in a forked child, and of whatever the turn that has forked had still
+        to do: it goes on in the parent."""
+        self.is_abandoned = True
+        self.thread.abandon()
+        self.stop_calls()
+        self.cork.forget_all()
+        self.postponed.clear()
+        self.inflating.clear()
+        self.budget = 0
+        self.when_empty = self.when_departed = None
+
+    cdef int stop_calls(self) except -1:
+        """Have the loop call nothing of this any more."""
+        self.doorman.stop()
+        for handle in self.ticks:
+            handle.cancel()
+        self.ticks = ()
+        if self.next_turn is not None:
+            self.next_turn.cancel()
+            self.next_turn = None
+        return 0
+
+
+cdef class Driver(Timed):
+    """Gives one receiver its turns: what an engine knows of a carrier."""
+
+    cdef int end_if_flushed(self) except -1:
+        return 0
+
+    cdef int lose(self, object error) except -1:
+        return 0
+
+    cdef int drop(self) except -1:
+        return 0
+
+    cdef int abandon(self) except -1:
+        """Be as if lost, of which nobody hears."""
+        self.is_lost = self.is_closing = self.is_broken = True
+        return self.wait_no_more(self.engine.wheel)
+
+    cpdef object reset(self):
+        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
+
+    cdef int run(self, int what, uint8_t* data, size_t size) except -1:
+        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it
+        raises goes no further."""
+        cdef Receiver receiver = self.receiver      # held: it may end in its own turn
+        if receiver is None:
+            return 0
+        try:
+            self.take_turn(receiver, what, data, size)
+            if self.is_closing:
+                self.end_if_flushed()
+        except (KeyboardInterrupt, SystemExit):
+            self.lose(None)
+            raise
+        except BaseException as error:
+            self.fail(error)
+        return 0
+
+    cdef int take_turn(
+        self, Receiver receiver, int what, uint8_t* data, size_t size
+    ) except -1:
+        self.take_cork()
+        try:
+            if what == BYTES:
+                receiver.take_bytes(data, size)
+            elif what == END_OF_STREAM:
+                receiver.eof_received()
+            elif what == DEADLINE:
+                receiver.deadline_passed()
+            elif what == GO_ON:
+                receiver.go_on()
+            else:
+                self.peer_is_ready()
+        finally:
+            self.release_cork()
+        return 0
+
+    cdef int fail(self, object error) except -1:
+        """End for an error of ours, or for want of memory: it costs this carrier and no other."""
+        try:
+            self.lose(None)
+        finally:
+            self.engine.tell(error, self)
+        return 0
+
+    cdef int come_back(self) except -1:
+        """Say farewell once more at the next tick. It takes no memory: nobody may hold the carrier
+        any more, so it has to hold itself."""
+        Py_INCREF(self)
+        return self.wait_until(self.engine.wheel, self.engine.wheel.tick + 1)
+
+    cdef int leave_again(self) except -1:
+        self.cork.link(self)
+        Py_DECREF(self)
+        return self.cork.promise()
+
+    cdef int end_turn(self) except -1:
+        """Send what was queued, or say farewell."""
+        if self.is_lost:
+            return self.engine.say_farewell(self)
+        try:
+            self.flush()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.fail(error)
+        return 0

@@ -1,0 +1,1 @@
+"""The epoll engine (Linux): sockets of our own behind one descriptor."""

@@ -1,0 +1,177 @@
+"""The epoll engine: accept, and who is meant by an event."""
+
+import os
+
+from cpython.ref cimport Py_INCREF
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, ENOMEM, errno
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+from sockwave.core.io.epoll.socket cimport ADDRESS_SIZE, IS_WATCHED, EpollSocket
+from sockwave.core.io.epoll.system cimport (
+    POLL_READ, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_descriptor, end_stream, poller_remove,
+    sockaddr, socklen_t,
+)
+
+cdef enum:
+    # Set in the pointer to a Listener in the table of places; objects lie at even addresses.
+    LISTENER_TAG = 1
+
+# In a row connections are accepted for so long: a flood of them, each of whom has to make room for
+# the next, would take ten times that, and everybody else waits.
+cdef double ACCEPT_S = 0.25e-3
+
+
+cdef class Listener:
+    """A listening socket."""
+
+    def __cinit__(self, socket_, make=None):
+        self.socket = socket_
+        self.make = make
+        self.fd = socket_.fileno()
+
+
+cdef void* place_of(Listener listener) noexcept:
+    """Give what the table of places has for a listening socket."""
+    return <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
+
+
+cdef class EpollEngine(Poller):
+    """Accepts connections and serves them by an epoll."""
+
+    def __cinit__(self):
+        self.listeners = {}
+
+    cdef int serve_event(self, void* who, uint32_t events) except -1:
+        cdef EpollSocket peer
+        try:
+            if <uintptr_t>who & LISTENER_TAG:
+                self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
+            else:
+                peer = <EpollSocket>who     # held: it may end in its own turn
+                self.serve_peer(peer, events)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.tell(error, None)
+        return 0
+
+    cdef int serve_peer(self, EpollSocket peer, uint32_t events) except -1:
+        try:
+            peer.ready(events)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            peer.fail(error)
+        return 0
+
+    async def listen(self, socket_, make=None):
+        """Accept connections on a listening socket; `make` makes their carriers, where they are no
+        plain ones."""
+        cdef Listener listener = Listener(socket_, make)
+        if self.enter(listener.fd, place_of(listener)) < 0:
+            raise MemoryError
+        self.listeners[listener.fd] = listener
+        if self.add(listener.fd, POLL_READ) < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def accept_again(self, Listener listener):
+        """Take up accepting: at once, to know whether it is possible."""
+        listener.rests = False
+        if self.listeners.get(listener.fd) is listener:
+            if self.add(listener.fd, POLL_READ) < 0:
+                self.rest(listener, errno)
+            else:
+                self.accept(listener)
+
+    def stop_listening(self):
+        """Close the listening sockets."""
+        for listener in self.listeners.values():
+            poller_remove(self.poller, (<Listener>listener).fd)
+            self.leave((<Listener>listener).fd, place_of(listener))
+            listener.socket.close()
+        self.listeners = {}
+
+    cdef int accept(self, Listener listener) except -1:
+        cdef uint8_t address[ADDRESS_SIZE]
+        cdef socklen_t size
+        cdef int _attempt, fd
+        cdef double now = self.clock()
+        cdef double end = now + ACCEPT_S
+        for _attempt in range(ACCEPT_COUNT):
+            if now > end:
+                return 0
+            if listener.fd not in self.listeners or listener.rests:
+                return 0            # a listener's listener has closed the server
+            size = sizeof(address)
+            memset(address, 0, ADDRESS_SIZE)
+            fd = accept4(listener.fd, <sockaddr*>address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.welcome_socket(fd, listener, address, now)
+                now = self.clock()
+            elif errno == EAGAIN:
+                return self.doorman.can_accept()        # the kernel looks for a descriptor first
+            elif errno != ECONNABORTED and errno != EINTR:
+                return self.rest(listener, errno)
+        return 0
+
+    cdef int welcome_socket(
+        self, int fd, Listener listener, const uint8_t* address, double now
+    ) except -1:
+        cdef EpollSocket peer
+        try:
+            if listener.make is None:
+                peer = EpollSocket.__new__(EpollSocket)
+            else:
+                peer = listener.make()
+        except BaseException:
+            end_stream(fd)
+            close_descriptor(fd)
+            raise
+        peer.fd = fd
+        peer.keep_address(address)
+        peer.interest = POLL_READ
+        self.doorman.can_accept()
+        if self.enter(fd, <void*>peer) < 0:
+            end_stream(fd)
+            return self.rest(listener, ENOMEM)
+        Py_INCREF(peer)             # the table's reference, until `drop`
+        try:
+            self.admit(peer, now)
+            # Most have sent their request by now. To look costs less than to be told. In the epoll
+            # already, the socket would be looked at once more, for what has just been read.
+            self.serve_peer(peer, POLL_READ)
+        finally:
+            self.watch_peer(peer, listener)
+        return 0
+
+    cdef int watch_peer(self, EpollSocket peer, Listener listener) except -1:
+        cdef int error
+        if peer.fd < 0:
+            return 0
+        if self.add(peer.fd, peer.interest) < 0:
+            error = errno
+            peer.lose(OSError(error, os.strerror(error)))
+            return self.rest(listener, error)
+        peer.interest |= IS_WATCHED
+        return 0
+
+    cdef int rest(self, Listener listener, int error) except -1:
+        # Without descriptors the listening socket stays readable: to wait for it would be to spin.
+        # What may fail for want of memory comes first: then it is still watched.
+        self.doorman.rest(os.strerror(error), self.accept_again, listener)
+        listener.rests = True
+        poller_remove(self.poller, listener.fd)
+        return 0
+
+    cdef int leave_one(self, void* who) except -1:
+        if <uintptr_t>who & LISTENER_TAG:
+            (<Listener><void*>(<uintptr_t>who - LISTENER_TAG)).socket.close()
+        else:
+            (<EpollSocket>who).abandon()
+        return 0
+
+    def abandon(self):
+        """As every engine; its listening sockets are closed, too."""
+        super().abandon()
+        self.listeners = {}

@@ -1,0 +1,30 @@
+"""The wait of the epoll engine, and what becomes of the events that it brings."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from sockwave.core.io.engine cimport Engine
+from sockwave.core.io.epoll.system cimport places, poller_event
+
+cdef enum:
+    BATCH_COUNT = 256           # events taken from the kernel at once
+
+cdef class Poller(Engine):
+    """Waits in an epoll of its own, behind one descriptor that any loop can wait for."""
+    cdef int poller
+    cdef places places          # who is registered, by descriptor
+    cdef poller_event batch[BATCH_COUNT]
+    # What the last wait found, and how much of it has been dealt with.
+    cdef int batch_size, position
+    cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
+    cdef bint owns_loop                 # the loop waits in `wait`
+
+    # What an engine does:
+    # `who` has the place of the socket: see `enter`.
+    cdef int serve_event(self, void* who, uint32_t events) except -1
+
+    cdef int serve(self, int timeout_ms) except -1
+    cdef int enter(self, int fd, void* who) noexcept        # -1: no memory for it
+    cdef int leave(self, int fd, void* who) noexcept
+    cdef int add(self, int fd, uint32_t interest) noexcept  # -1: see errno
+    cdef int change(self, int fd, uint32_t interest) noexcept
+    cdef int leave_one(self, void* who) except -1

@@ -1,0 +1,160 @@
+"""The wait of the epoll engine, and what becomes of the events that it brings."""
+
+import os
+
+from libc.errno cimport errno
+from libc.math cimport INFINITY, ceil
+from libc.stdint cimport uint32_t, uint64_t
+
+from sockwave.core.io.engine cimport TURN_MESSAGE_COUNT
+from sockwave.core.io.epoll.system cimport (
+    POLL_READ, places_enter, places_find, places_free, places_leave, places_mark, poller_add,
+    poller_change, poller_close, poller_create, poller_mark, poller_wait, poller_what,
+)
+from sockwave.core.io.timers cimport tick_s
+
+cdef enum:
+    LONGEST_WAIT_S = 86400      # in milliseconds it has to fit an int
+    LOOP_MARK = 0               # of the descriptors of the surrounding loop; no place has it
+
+
+cdef class Poller(Engine):
+    """Waits in an epoll of its own, behind one descriptor that any loop can wait for."""
+
+    def __cinit__(self):
+        self.poller = poller_create()
+        if self.poller < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def __dealloc__(self):
+        if self.poller >= 0:
+            poller_close(self.poller)
+        places_free(&self.places)
+
+    def attach(self):
+        """Let the loop wait for this engine's one descriptor."""
+        self.loop.add_reader(self.poller, self.poll)
+
+    def nest(self, int fd):
+        """Become what the loop waits in: `wait` says when `fd`, the epoll of the loop's own
+        descriptors, has something."""
+        self.owns_loop = True
+        if poller_add(self.poller, fd, POLL_READ, LOOP_MARK) < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def stop(self):
+        """Let go of the loop; the sockets have been closed before."""
+        super().stop()
+        if not self.owns_loop:
+            self.loop.remove_reader(self.poller)
+        self.owns_loop = False
+        # Not left to the collector of garbage, which a server that has been closed is: it is one of
+        # the process's descriptors.
+        poller_close(self.poller)
+        self.poller = -1
+
+    def _promise_end(self):
+        if not self.owns_loop:      # else the next `wait` begins with it
+            self.loop.call_soon(self._end_turn)
+
+    def poll(self):
+        """Serve what is ready, without waiting."""
+        self.serve(0)
+        if self.position < self.batch_size:
+            self.loop.call_soon(self.poll)
+
+    def wait(self, timeout):
+        """Wait at most `timeout` seconds (None: as long as it takes) and serve what is ready; true
+        when the loop's own descriptors want a look."""
+        cdef int timeout_ms = -1
+        cdef double seconds = INFINITY if timeout is None else timeout
+        # The loop knows of our next two ticks, unless it has lost both, for want of memory.
+        cdef bint has_lost_ticks = self.carrier_count and seconds > 2 * tick_s
+        if has_lost_ticks:
+            seconds = tick_s
+        self.cork.has_called_out = False
+        self.end_turn()
+        # What was called may have scheduled something,
+        # which the loop did not know of when it chose the timeout.
+        if (
+            self.cork.has_called_out or self.next_turn is not None
+            or self.position < self.batch_size
+        ):
+            timeout_ms = 0
+        elif seconds != INFINITY:
+            timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)
+        self.serve(timeout_ms)
+        if has_lost_ticks and self.carrier_count:
+            self.promise_ticks(self.loop.time())
+        return self.is_nested_ready
+
+    cdef int serve(self, int timeout_ms) except -1:
+        """Serve a batch of events, or what the last wake-up has left of one."""
+        cdef uint64_t mark
+        cdef uint32_t what
+        cdef void* who
+        cdef int count
+        self.is_nested_ready = False
+        if self.position == self.batch_size:
+            if timeout_ms == 0:
+                count = poller_wait(self.poller, self.batch, BATCH_COUNT, 0)
+            else:
+                with nogil:
+                    count = poller_wait(self.poller, self.batch, BATCH_COUNT, timeout_ms)
+            self.position = 0
+            self.batch_size = max(count, 0)     # EINTR: the loop sees to the signal
+        self.budget = TURN_MESSAGE_COUNT
+        self.cork.promised = True
+        try:
+            while self.position < self.batch_size and self.budget > 0:
+                mark = poller_mark(&self.batch[self.position])
+                what = poller_what(&self.batch[self.position])
+                self.position += 1
+                who = places_find(&self.places, mark)
+                if who is not NULL:
+                    self.serve_event(who, what)
+                elif mark == LOOP_MARK:
+                    self.is_nested_ready = True
+                # else: its socket has ended in this batch
+        finally:
+            self.end_turn()
+        return 0
+
+    cdef int serve_event(self, void* who, uint32_t events) except -1:
+        return 0
+
+    # ---- who is registered
+
+    cdef int enter(self, int fd, void* who) noexcept:
+        """Give a descriptor's place to `who`; -1 for want of memory."""
+        return places_enter(&self.places, fd, who)
+
+    cdef int leave(self, int fd, void* who) noexcept:
+        """Empty a descriptor's place: events that have been taken from the kernel are about nothing
+        from now on."""
+        places_leave(&self.places, fd, who)
+        return 0
+
+    cdef int add(self, int fd, uint32_t interest) noexcept:
+        """Have the kernel tell of a descriptor that has a place."""
+        return poller_add(self.poller, fd, interest, places_mark(&self.places, fd))
+
+    cdef int change(self, int fd, uint32_t interest) noexcept:
+        return poller_change(self.poller, fd, interest, places_mark(&self.places, fd))
+
+    def abandon(self):
+        """Let go of all that is the parent's, in a forked child: by plain `close` alone."""
+        cdef uint32_t fd
+        poller_close(self.poller)
+        self.poller = -1
+        self.position = self.batch_size = 0
+        self.owns_loop = False
+        for fd in range(self.places.count):
+            if self.places.who[fd] is not NULL:
+                self.leave_one(self.places.who[fd])
+                self.places.who[fd] = NULL
+        super().abandon()
+
+    cdef int leave_one(self, void* who) except -1:
+        """Close what has a place, and nothing else."""
+        return 0

@@ -1,0 +1,262 @@
+"""A TCP or Unix socket in the epoll engine: recv and send."""
+
+import os
+import socket
+from functools import cache
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memcpy, memset
+
+from sockwave.core.io.transport cimport Probes
+from sockwave.core.io.engine cimport HEADROOM_SIZE, READ_SIZE
+from sockwave.core.io.epoll.poller cimport Poller
+from sockwave.core.io.receiver cimport Receiver
+from sockwave.core.io.epoll.system cimport (
+    AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, MSG_NOSIGNAL, POLL_BROKEN, POLL_READ, POLL_WRITE,
+    SHUT_RDWR, SHUT_WR, SIOCOUTQ, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_INFO, TCP_KEEPCNT,
+    TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, close_descriptor,
+    end_stream, getsockname, getsockopt, ioctl, linger_option, msghdr, poller_remove, recv,
+    reset_stream, send_bytes, sendmsg, setsockopt, shutdown, sockaddr, socklen_t, tcp_info,
+)
+from sockwave.core.io.timers cimport ticks_of
+from sockwave.core.io.writer cimport Vector
+
+from sockwave.core.io.transport import UNSENT_SIZE
+
+cdef int unsent_size = UNSENT_SIZE
+
+cdef enum:
+    # In place of UNSENT_SIZE, for a peer that has just taken all that waited for it: a message of
+    # 1 MiB leaves in one call, and the kernel sends it on while the peer reads.
+    PROMPT_UNSENT_SIZE = 1048576
+    # … in the tick in which it began to wait, or the next.
+    PROMPT_TICK_COUNT = 1
+
+# The C library looks for a translation each time, and many peers end by a reset.
+describe = cache(os.strerror)
+
+
+cdef uint16_t family_of(const uint8_t* raw) noexcept:
+    """Give the family of a struct sockaddr."""
+    cdef uint16_t family
+    memcpy(&family, raw, 2)
+    return family
+
+
+cdef uint16_t port_of(const uint8_t* raw) noexcept:
+    """Give the port in the struct sockaddr of an Internet socket."""
+    return raw[2] << 8 | raw[3]
+
+
+cdef const uint8_t* host_in(const uint8_t* raw, uint8_t* size) noexcept:
+    """Find the IP address in a struct sockaddr; of size 0 where there is none."""
+    cdef uint16_t family = family_of(raw)
+    size[0] = 4 if family == AF_INET else 16 if family == AF_INET6 else 0
+    return raw + (4 if family == AF_INET else 8)
+
+
+cdef object as_address(const uint8_t* host, uint8_t size, uint16_t port):
+    """Give (host, port) for an IP address, "" where there is none."""
+    if not size:
+        return ""
+    packed = PyBytes_FromStringAndSize(<const char*>host, size)
+    return socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, packed), port
+
+
+cdef class EpollSocket(Carrier):
+    """A TCP or Unix socket in the engine's epoll."""
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_descriptor(self.fd)
+
+    cdef int set_interest(self, uint32_t interest) except -1:
+        if interest != self.interest and self.fd >= 0:
+            self.interest = interest
+            if interest & IS_WATCHED:       # else it will be, with this: see `watch_peer`
+                (<Poller>self.engine).change(self.fd, interest & ~IS_WATCHED)
+        return 0
+
+    cdef int watch_readable(self, bint on) except -1:
+        return self.set_interest(self.interest | POLL_READ if on else self.interest & ~POLL_READ)
+
+    cdef int await_writable(self) except -1:
+        self.begin_waiting()
+        return self.set_interest(self.interest | POLL_WRITE)
+
+    cdef int ready(self, uint32_t events) except -1:
+        """Write and read, as far as the peer lets."""
+        cdef bint is_prompt
+        if events & POLL_WRITE:
+            is_prompt = self.moved and self.engine.wheel.tick - self.moved <= PROMPT_TICK_COUNT
+            self.set_interest(self.interest & ~POLL_WRITE)
+            self.moved = 0
+            self.run_ready()
+            if not is_prompt or self.is_flushed():
+                self.call_prompt(is_prompt)
+        if events & (POLL_READ | POLL_BROKEN) and self.fd >= 0:
+            if self.interest & POLL_READ:
+                self.readable()
+            elif events & POLL_BROKEN:
+                self.lose(None)
+        return 0
+
+    cdef int call_prompt(self, bint is_prompt) noexcept:
+        """Have the kernel hold much for a peer that takes it at once, and little for any other."""
+        cdef int size = PROMPT_UNSENT_SIZE if is_prompt else unsent_size
+        if is_prompt != self.is_prompt:
+            self.is_prompt = is_prompt
+            self.set_option(IPPROTO_TCP, TCP_NOTSENT_LOWAT, size)
+        return 0
+
+    cdef uint32_t measure_untaken(self) except? 0:
+        # In the kernel there may be megabytes, of which epoll tells when a third has left.
+        cdef int size = 0
+        return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
+
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
+        cdef tcp_info info
+        cdef socklen_t size = sizeof(info)
+        if getsockopt(self.fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0:
+            return False
+        silence_ticks[0] = ticks_of(info.tcpi_last_ack_recv / 1000)
+        return True
+
+    cdef bint probe(self, const Probes* probes) except -1:
+        cdef uint8_t address[ADDRESS_SIZE]
+        cdef int patience_ms = 0
+        cdef socklen_t size = sizeof(patience_ms)
+        if self.find_own_address(address) == AF_UNIX:
+            return True
+        # Where Linux has this time, which `write_timeout` sets, it does not count the probes.
+        getsockopt(self.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, &size)
+        if patience_ms > probes.patience_ms:
+            self.set_option(IPPROTO_TCP, TCP_USER_TIMEOUT, probes.patience_ms)
+        return (
+            self.set_option(SOL_SOCKET, SO_KEEPALIVE, 1)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPIDLE, probes.idle_s)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPINTVL, probes.interval_s)
+            and self.set_option(IPPROTO_TCP, TCP_KEEPCNT, probes.count)
+        )
+
+    cdef bint set_option(self, int level, int option, int value) noexcept:
+        return setsockopt(self.fd, level, option, &value, sizeof(value)) == 0
+
+    cdef int readable(self) except -1:
+        cdef Receiver receiver = self.receiver
+        cdef uint8_t* place = NULL
+        cdef size_t size = 0
+        cdef ssize_t count
+        if receiver is not None and not self.is_closing:
+            place = receiver.reserve(&size)
+        if place is NULL:
+            place = self.engine.read_buffer + HEADROOM_SIZE
+            size = READ_SIZE
+        count = recv(self.fd, place, size, 0)
+        if count > 0:
+            self.deliver(place, count)
+        elif count == 0:
+            self.end_reading()
+        elif errno != EAGAIN and errno != EINTR:
+            self.lose(OSError(errno, describe(errno)))
+        return 0
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        cdef msghdr message
+        cdef ssize_t taken
+        if self.fd < 0:
+            return -1
+        if count == 1:
+            taken = send_bytes(self.fd, vectors.base, vectors.size, MSG_NOSIGNAL)
+        else:
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = <void*>vectors
+            message.msg_iovlen = count
+            taken = sendmsg(self.fd, &message, MSG_NOSIGNAL)
+        if taken >= 0:
+            return taken
+        if errno == EAGAIN or errno == EINTR:
+            return 0
+        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here
+        # it sees the end of the stream, behind what has come already.
+        shutdown(self.fd, SHUT_RDWR)
+        return -1
+
+    cdef int end_writing(self) except -1:
+        shutdown(self.fd, SHUT_WR)
+        return 0
+
+    cdef int drop(self) except -1:
+        cdef Poller engine = <Poller>self.engine
+        if self.fd >= 0:
+            # A copy of the descriptor, in a forked child, would keep it in the epoll, and the FIN
+            # back. What was read last and not taken still makes it a RST, as with `close` alone.
+            if self.interest & IS_WATCHED:
+                poller_remove(engine.poller, self.fd)
+            engine.leave(self.fd, <void*>self)
+            end_stream(self.fd)
+            close_descriptor(self.fd)
+            self.fd = -1
+            Py_DECREF(self)
+        return 0
+
+    cdef int abandon(self) except -1:
+        if self.fd >= 0:
+            close_descriptor(self.fd)
+            self.fd = -1        # with the table's reference: nothing of it is to end here
+        return Carrier.abandon(self)
+
+    cpdef object reset(self):
+        cdef linger_option option
+        option.l_onoff = 1
+        option.l_linger = 0
+        if self.fd >= 0:
+            setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
+            reset_stream(self.fd)       # whoever holds it, too
+        self.lose(None)
+
+    cdef int keep_address(self, const uint8_t* address) noexcept:
+        """Keep the peer's struct sockaddr, without what nobody asks for: the scope of an IPv6
+        address, the path of a Unix socket."""
+        cdef const uint8_t* host = host_in(address, &self.host_size)
+        memcpy(self.host, host, self.host_size)
+        self.port = port_of(address)
+        return 0
+
+    def claim_address(self, str host, int port):
+        cdef bytes packed = b""
+        if host:
+            packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+        self.host_size = len(packed)
+        memcpy(self.host, <const char*>packed, self.host_size)
+        self.port = port
+
+    cdef uint16_t find_own_address(self, uint8_t* address) noexcept:
+        """Find the struct sockaddr of our end, ADDRESS_SIZE bytes, and give its family; 0 where
+        there is none any more."""
+        cdef socklen_t size = ADDRESS_SIZE
+        memset(address, 0, ADDRESS_SIZE)
+        if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:
+            return 0
+        return family_of(address)
+
+    @property
+    def remote_address(self):
+        return as_address(self.host, self.host_size, self.port)
+
+    @property
+    def local_address(self):
+        cdef uint8_t address[ADDRESS_SIZE]
+        cdef uint16_t family = self.find_own_address(address)
+        cdef uint8_t size
+        if not family:
+            return None
+        if family == AF_UNIX:
+            return (<const char*>address + 2).decode("utf-8", "surrogateescape")
+        host = host_in(address, &size)
+        return as_address(host, size, port_of(address))

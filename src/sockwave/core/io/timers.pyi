@@ -1,0 +1,13 @@
+from typing import Self
+
+from sockwave.core.io.writer import Writer
+
+TICK_S: float
+
+class Wheel:
+    now: float
+    waiting_count: int
+    def __new__(cls, loop_time: float) -> Self: ...
+    def advance(self, loop_time: float) -> int: ...
+
+class Timed(Writer): ...

@@ -1,0 +1,53 @@
+"""What carries the bytes: the one small interface between the protocol and whatever brings its
+bytes."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from sockwave.core.io.engine cimport Driver
+from sockwave.core.flag cimport flag
+
+cdef struct Probes:             # how TCP asks a quiet peer
+    int idle_s                  # so long after it was heard
+    int interval_s
+    int count
+    int patience_ms             # how long all of that takes
+
+cdef class Carrier(Driver):
+    """Carries one peer's bytes both ways."""
+    cdef public flag is_secure      # the client came by TLS: to us, or to a proxy that is believed
+    cdef flag lingers       # waits for the peer's end after its own
+    cdef flag is_finished   # everything is written, FIN is sent
+    cdef flag is_paused
+    cdef flag has_ended     # the peer's FIN has come
+    cdef flag is_prompt     # the peer takes what it is sent: the kernel may hold much for it
+    cdef public flag awaits_preamble    # its receiver reads what comes before TLS
+    # Of the wheel's time. A carrier has one place on the wheel, for whichever comes first: the
+    # receiver's deadline, or the next look at whether the peer still takes what waits for it.
+    cdef uint32_t asked     # the tick at which the receiver wants its turn; 0: none
+    cdef uint32_t moved     # when the peer last took something of what waits; 0: nothing waits
+    cdef uint32_t untaken_size      # how much it had not taken at the last look, in bytes
+
+    # What a kind of carrier does beside `put` and `await_writable`:
+    cdef int watch_readable(self, bint on) except -1
+    cdef bint is_flushed(self) noexcept
+    cdef uint32_t measure_untaken(self) except? 0   # bytes on their way to the peer
+    # Find how long ago the kernel last had a sign of the peer's. False: it does not tell.
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1
+    # Let the kernel ask a quiet peer whether it is there: TCP keepalive. False: it cannot.
+    cdef bint probe(self, const Probes* probes) except -1
+    cdef int end_writing(self) except -1        # FIN
+    # Of bytes that TLS has sealed, those taken; -1: the peer is gone.
+    cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept
+
+    # What is asked of it:
+    cdef int deliver(self, uint8_t* data, size_t size) except -1
+    cdef int run_ready(self) except -1
+    cdef int end_reading(self) except -1
+    cdef int ask_for(self, uint32_t tick) except -1
+    cdef int begin_waiting(self) except -1
+    cpdef object set_deadline(self, object seconds)
+    cdef int finish(self, bint linger) except -1
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
+    cdef int set_alarm(self) except -1
+    cdef bint has_stalled(self) except -1

@@ -1,0 +1,267 @@
+"""What carries the bytes: the one small interface between the protocol and whatever brings its
+bytes."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport ETIMEDOUT
+from libc.stdint cimport UINT32_MAX
+
+from sockwave.core.io.engine cimport BYTES, DEADLINE, END_OF_STREAM, READY, Engine
+from sockwave.core.limits.counters cimport HIGH_WATER, WRITE_TIMEOUT
+from sockwave.core.io.timers cimport Wheel
+
+# How long a closed connection's last bytes are waited for, so that no RST destroys ours.
+cdef double LINGER_S = 2.0
+
+# Bytes that the kernel takes for a peer beyond those that are on their way to it: it asks for the
+# next ones in time.
+UNSENT_SIZE = 131072
+
+cdef enum:
+    # Looks, in `write_timeout`, at whether the peer takes something: so much later it is noticed.
+    LOOK_COUNT = 4
+
+
+cdef class Carrier(Driver):
+    """Carries one peer's bytes both ways."""
+
+    cdef int watch_readable(self, bint on) except -1:
+        return 0
+
+    cdef bint is_flushed(self) noexcept:
+        return self.count == 0
+
+    cdef int end_writing(self) except -1:
+        return 0
+
+    cdef uint32_t measure_untaken(self) except? 0:
+        return 0
+
+    cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
+        return False
+
+    cdef bint probe(self, const Probes* probes) except -1:
+        return False
+
+    cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
+        return -1
+
+    cdef int run_ready(self) except -1:
+        """Go on writing: the peer takes bytes again."""
+        if self.receiver is not None:
+            return self.run(READY, NULL, 0)
+        return self.peer_is_ready()
+
+    cdef int deliver(self, uint8_t* data, size_t size) except -1:
+        """Hand over bytes of the peer; what comes after our end is dropped."""
+        if not self.is_closing:
+            self.run(BYTES, data, size)
+        return 0
+
+    cdef int end_reading(self) except -1:
+        """The peer has sent its last byte."""
+        self.has_ended = True
+        if self.is_finished:
+            return self.lose(None)
+        if not self.is_closing:
+            self.run(END_OF_STREAM, NULL, 0)
+        # Not before: most have lost their socket by now, and need not be watched for the end.
+        return 0 if self.is_lost else self.watch_readable(False)
+
+    cdef int lose(self, object error) except -1:
+        """Drop the socket; the receiver hears of it at the end of this turn, once.
+
+        What is needed for that takes no memory, and comes first.
+        """
+        if self.engine is None or self.is_lost:
+            return 0
+        self.is_lost = self.is_closing = self.is_broken = True
+        self.wait_no_more(self.engine.wheel)
+        self.cork.link(self)
+        try:
+            self.drop()
+            if error is not None:
+                self.engine.losses[self] = error
+            self.drop_backlog(False)
+        finally:
+            self.cork.promise()
+        return 0
+
+    cpdef object reset(self):
+        self.lose(None)
+
+    cdef int finish(self, bint linger) except -1:
+        """End in order: everything written leaves, then FIN. With `linger`, what the peer still
+        sends is read and dropped, so that no RST overtakes our last bytes; without, the socket is
+        closed at once, which is right when nothing can come."""
+        if self.is_closing:
+            return 0
+        self.is_closing = True
+        self.lingers = linger
+        if self.cork.holder is not self:
+            self.end_if_flushed()
+        return 0
+
+    cdef int end_if_flushed(self) except -1:
+        if not self.is_flushed() or self.is_finished or self.is_lost:
+            return 0
+        self.is_finished = True
+        if self.has_ended or not self.lingers:
+            return self.lose(None)
+        self.end_writing()
+        self.watch_readable(True)
+        end = self.engine.wheel.tick_in(self.engine.loop.time(), LINGER_S)
+        if not self.asked or self.asked > end:
+            self.ask_for(end)
+        return 0
+
+    cdef int backlog_rose(self) except -1:
+        self.engine.tally.hit(HIGH_WATER)
+        if self.receiver is not None and not self.is_closing:
+            self.receiver.backlog_rose()
+        return 0
+
+    cdef int backlog_fell(self) except -1:
+        if self.receiver is not None and not self.is_closing:
+            self.receiver.backlog_fell()
+        return 0
+
+    cdef int backlog_emptied(self) except -1:
+        if self.is_closing:
+            return self.end_if_flushed()
+        if self.receiver is not None:
+            self.receiver.backlog_emptied()
+        return 0
+
+    # ---- time
+
+    cdef int ask_for(self, uint32_t tick) except -1:
+        """Give the receiver its turn at a tick, in place of an earlier one; 0: never."""
+        if self.is_lost:
+            return 0            # it may have lost its peer in what it has just written
+        self.asked = tick
+        return self.set_alarm()
+
+    cdef int begin_waiting(self) except -1:
+        """Something waits for the peer, which has just been given as much as it takes."""
+        if self.engine.write_ticks and not self.is_lost:
+            self.moved = self.engine.wheel.tick
+            self.untaken_size = UINT32_MAX      # not known: the first look counts as a movement
+            return self.set_alarm()
+        return 0
+
+    cdef int set_alarm(self) except -1:
+        cdef Wheel wheel = self.engine.wheel
+        cdef uint32_t next = self.asked
+        cdef uint32_t look
+        if self.moved:
+            look = wheel.tick + self.engine.write_ticks // LOOK_COUNT + 1
+            if self.due:
+                look = min(look, self.due)      # or it would be put off again and again
+            next = min(next, look) if next else look
+        if not next:
+            self.wait_no_more(wheel)
+        elif next != self.due:
+            self.wait_until(wheel, next)
+        return 0
+
+    cdef bint has_stalled(self) except -1:
+        """Say whether the peer has taken nothing for too long of what waits for it."""
+        cdef uint32_t size = self.measure_untaken()
+        if size != self.untaken_size:
+            self.untaken_size = size
+            self.moved = self.engine.wheel.tick
+        return self.engine.wheel.tick - self.moved > self.engine.write_ticks
+
+    cdef int time_is_up(self) except -1:
+        if self.is_lost:
+            return self.leave_again()
+        if self.moved and self.has_stalled():
+            self.engine.tally.hit(WRITE_TIMEOUT)
+            return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))
+        if self.asked and self.asked <= self.engine.wheel.tick:
+            self.asked = 0
+            if self.is_closing:
+                return self.lose(None)
+            self.run(DEADLINE, NULL, 0)
+        return 0 if self.is_lost else self.set_alarm()
+
+    cdef int pause(self) except -1:
+        if not self.is_paused:
+            self.is_paused = True
+            if not self.has_ended:
+                self.watch_readable(False)
+        return 0
+
+    cdef int resume(self) except -1:
+        if self.is_paused:
+            self.is_paused = False
+            if not self.has_ended and not self.is_lost:
+                self.watch_readable(True)
+        return 0
+
+    # ---- what receivers written in Python use
+
+    def write(self, data):
+        """Queue bytes-like `data`; it leaves at the end of this turn of the loop.
+        Ignored after `close` and `abort`."""
+        cdef bytes owned = data if type(data) is bytes else bytes(memoryview(data))
+        if not self.is_closing:
+            self.write_bytes(
+                owned, <const uint8_t*>PyBytes_AS_STRING(owned), PyBytes_GET_SIZE(owned)
+            )
+
+    def drained(self):
+        """Give an awaitable that is done when the backlog is under the high-water mark."""
+        return self.drain_awaitable()
+
+    def pause_reading(self):
+        """Let the peer's bytes wait in the kernel."""
+        self.pause()
+
+    def resume_reading(self):
+        """Read again."""
+        self.resume()
+
+    def close(self):
+        """Send what is queued, then FIN; read and drop what still comes until the peer ends too,
+        or two seconds long."""
+        self.finish(True)
+
+    def abort(self):
+        """Drop the socket now."""
+        self.lose(None)
+
+    def claim_address(self, str host, int port):
+        """Show this IP address and port as the peer's from now on, as a proxy has told them;
+        "" for a host that is not known."""
+
+    cpdef object set_deadline(self, object seconds):
+        """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier
+        deadline; None clears it."""
+        cdef Engine engine = self.engine
+        if self.is_lost:
+            return
+        if seconds is None:
+            self.ask_for(0)
+        else:
+            self.ask_for(engine.wheel.tick_in(engine.loop.time(), seconds))
+
+    @property
+    def protocol(self):
+        """What the bytes are carried by: "http/1.1", "h2" or "h3"."""
+        return "http/1.1"
+
+    @property
+    def security(self):
+        """The facts of the TLS session; None without TLS, and before its handshake is over."""
+        return None
+
+    @property
+    def remote_address(self):
+        """The peer: (host, port), or the path of a Unix socket."""
+        return None
+
+    @property
+    def local_address(self):
+        """Our end: (host, port), or the path of a Unix socket."""
+        return None

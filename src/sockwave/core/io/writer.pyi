@@ -1,0 +1,14 @@
+from collections.abc import Callable
+from typing import Self
+
+from sockwave.core.events.waiter import Done
+from sockwave.core.io.backlog import Backlog
+
+DONE: Done
+
+class Cork:
+    def __new__(
+        cls, schedule: Callable[[], object], high_water: int, low_water: int, max_backlog: int
+    ) -> Self: ...
+
+class Writer(Backlog): ...

@@ -1,0 +1,351 @@
+"""Messages → bytes: the cork, the queue and back-pressure, in this one place.
+
+No socket is seen from here.
+
+What a connection writes during its own turn is copied into the cork that all connections of the
+loop share, and leaves in one write at the end of that turn. What is written to it at other times is
+queued as segments, and leaves in one write at the end of the turn of the loop. What the peer does
+not take stays queued: the backlog.
+"""
+
+import asyncio
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from sockwave.core.io.backlog cimport Row, cut_size
+from sockwave.core.protocol.frames cimport MAX_HEADER_SIZE, header_size, write_header
+
+from sockwave.core.events.waiter import DONE
+
+cdef extern from "fetch.h" nogil:
+    void fetch(const void* data, size_t size)
+
+cdef enum:
+    CORK_SIZE = 262144          # a turn's replies to a full read buffer of small messages
+    # A larger message is cheaper to hand to the kernel from where it lies than to copy.
+    CORKABLE_SIZE = 8192
+    # A shared frame up to here costs less copied than by a segment that refers to it, in memory and
+    # in time.
+    COPIED_SIZE = 64
+    MAX_VECTORS = 1024          # IOV_MAX: what the kernel takes in one call
+    FETCHED_SIZE = 256          # a writer, and what a carrier adds behind it
+
+
+cdef class Cork:
+    """The write buffer that the connections of a loop share,
+    and those of them that have something to send."""
+
+    def __cinit__(self, schedule, size_t high_water, size_t low_water, size_t max_backlog):
+        self.buffer = <uint8_t*>malloc(CORK_SIZE)
+        if self.buffer is NULL:
+            raise MemoryError
+        self.schedule = schedule
+        self.high_water = high_water
+        self.low_water = low_water
+        self.max_backlog = max_backlog
+
+    def __dealloc__(self):
+        free(self.buffer)
+
+    cdef int link(self, Writer writer) noexcept:
+        """Have something done about a writer at the end of the turn, which the caller sees to by
+        `promise`."""
+        if writer.is_dirty:
+            return 0
+        writer.is_dirty = True
+        if self.first_dirty is None:
+            self.first_dirty = writer
+        else:
+            self.last_dirty.next_dirty = writer
+        self.last_dirty = writer
+        return 0
+
+    cdef int promise(self) except -1:
+        """See to it that this turn's end is looked after."""
+        if not self.promised:
+            self.schedule()
+            self.promised = True
+        return 0
+
+    cdef int flush(self) except -1:
+        """Send what was queued in this turn of the loop: one write for a connection. Those that
+        are gone say farewell."""
+        cdef Writer writer, next
+        while self.first_dirty is not None:
+            writer = self.first_dirty
+            self.first_dirty = next = writer.next_dirty
+            if next is not None:
+                # The kernel's work on this one takes as long as to fetch the next ones, which its
+                # work on those before has driven out of the cache.
+                fetch(next.row, sizeof(Row))
+                fetch(<void*>next.next_dirty, FETCHED_SIZE)
+            writer.next_dirty = None
+            writer.is_dirty = False
+            writer.end_turn()
+        self.last_dirty = None
+        return 0
+
+    cdef int forget_all(self) noexcept:
+        """Do nothing about those for whom something was to be done."""
+        cdef Writer writer
+        while self.first_dirty is not None:
+            writer = self.first_dirty
+            self.first_dirty = writer.next_dirty
+            writer.next_dirty = None
+            writer.is_dirty = False
+        self.last_dirty = None
+        return 0
+
+
+cdef class Writer(Backlog):
+    """What is written to one peer. A carrier is a writer that knows how to put bytes on their
+    way."""
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        return -1
+
+    cdef int await_writable(self) except -1:
+        return 0
+
+    cdef int end_turn(self) except -1:
+        return self.flush()
+
+    cdef int backlog_rose(self) except -1:
+        return 0
+
+    cdef int backlog_fell(self) except -1:
+        return 0
+
+    cdef int backlog_emptied(self) except -1:
+        return 0
+
+    cdef int take_cork(self) except -1:
+        """Begin this connection's turn: what it writes from now on is gathered in the cork."""
+        self.cork.holder = self
+        self.cork.used = 0
+        return 0
+
+    cdef int release_cork(self) except -1:
+        """End the turn: what was gathered leaves in one write."""
+        cdef Vector vector
+        cdef Py_ssize_t taken
+        try:
+            if self.cork.used:
+                vector.base = self.cork.buffer
+                vector.size = self.cork.used
+                taken = self.put(&vector, 1)
+                if taken < 0:
+                    self.is_broken = True
+                elif <size_t>taken < self.cork.used:
+                    self.settle_cork(taken)
+                    self.block()
+        finally:
+            self.cork.used = 0
+            self.cork.holder = None
+        if self.count and not self.is_blocked:
+            self.flush()
+        return 0
+
+    cdef int settle_cork(self, size_t taken) except -1:
+        """Turn what is in the cork, behind the `taken` bytes,
+        into the first segment of the queue."""
+        cdef size_t rest = self.cork.used - taken
+        if rest:
+            memcpy(self.room(rest), self.cork.buffer + taken, rest)
+            self.row.lead_size = cut_size(self.cork.buffer, self.cork.buffer + taken + rest, taken)
+        self.cork.used = 0      # not before there was memory to keep it in
+        return 0
+
+    cdef bint fits_cork(self, size_t size) except -1:
+        """Say whether `size` bytes go into the cork; where they do not,
+        put what is there at the head of the queue."""
+        if self.cork.holder is not self or self.count:
+            return False
+        if size <= CORKABLE_SIZE and self.cork.used + size <= CORK_SIZE:
+            return True
+        self.settle_cork(0)
+        return False
+
+    cdef int write_frame(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        """Write one frame; `owner` keeps `data` alive and unchanged for as long as it is referred
+        to."""
+        cdef uint8_t* out
+        cdef size_t head
+        if self.is_broken:
+            return 0
+        if self.fits_cork(size + MAX_HEADER_SIZE):
+            out = self.cork.buffer + self.cork.used
+            head = write_header(out, first_byte, size)
+            memcpy(out + head, data, size)
+            self.cork.used += head + size
+            return 0
+        head = header_size(size)
+        if size <= CORKABLE_SIZE:
+            out = self.room(head + size)
+            memcpy(out + head, data, size)
+        else:
+            self.provide(2)         # or a header could stand there without its payload
+            out = self.room(head)
+            self.append(owner, data, size, True)
+        write_header(out, first_byte, size)
+        return self.queued()
+
+    cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1:
+        """Write bytes as they are."""
+        if self.is_broken or not size:
+            return 0
+        if self.fits_cork(size):
+            memcpy(self.cork.buffer + self.cork.used, data, size)
+            self.cork.used += size
+            return 0
+        if size <= CORKABLE_SIZE:
+            memcpy(self.room(size), data, size)
+        else:
+            self.append(owner, data, size, False)
+        return self.queued()
+
+    cdef int share(self, bytes frame) except -1:
+        """Write a frame that many writers hold: a reference, not a copy, unless that costs less or
+        it goes into the cork."""
+        cdef size_t size = PyBytes_GET_SIZE(frame)
+        if self.is_broken:
+            return 0
+        if self.fits_cork(size):
+            memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
+            self.cork.used += size
+            return 0
+        if size <= COPIED_SIZE:
+            memcpy(self.room(size), PyBytes_AS_STRING(frame), size)
+        else:
+            self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
+        return self.queued()
+
+    cdef int share_expendable(self, bytes frame) except -1:
+        """Write a frame that may be dropped while it waits: into the cork, told by 0, or in a
+        segment of its own, which the caller sees to by `queued`."""
+        cdef size_t size = PyBytes_GET_SIZE(frame)
+        if self.is_broken:
+            return 0
+        if self.cork.holder is self and not self.count:
+            # What the kernel does not take of a cork becomes one segment, which cannot be dropped
+            # in parts: so little of it that whatever comes later still fits under the cap.
+            if self.cork.used + size <= min(<size_t>CORKABLE_SIZE, self.cork.high_water):
+                memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
+                self.cork.used += size
+                return 0
+            self.settle_cork(0)
+        self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
+        self.row.segments[self.first + self.count - 1].is_expendable = True
+        return 1
+
+    cdef int queued(self) except -1:
+        """See to it that what was queued leaves: at the end of the turn,
+        or now if it has become much."""
+        if self.is_blocked:
+            self.measure_backlog()
+        elif self.backlog_size > self.cork.high_water:
+            self.flush()
+        elif self.cork.holder is not self:
+            self.cork.link(self)
+            return self.cork.promise()
+        return 0
+
+    cdef int flush(self) except -1:
+        """Put as much of the queue on its way as the carrier takes."""
+        cdef Vector vectors[MAX_VECTORS]
+        cdef Py_ssize_t taken
+        cdef size_t offered
+        cdef int i, gathered
+        while self.count and not self.is_blocked and not self.is_broken:
+            offered = 0
+            gathered = min(self.count, MAX_VECTORS)
+            for i in range(gathered):
+                vectors[i].base = <void*>self.row.segments[self.first + i].data
+                vectors[i].size = self.row.segments[self.first + i].size
+                offered += vectors[i].size
+            taken = self.put(vectors, gathered)
+            if taken < 0:
+                self.is_broken = True
+                self.drop_backlog(False)
+                return 0
+            self.advance(taken)
+            if <size_t>taken < offered:
+                self.block()
+        if self.count == 0:
+            self.backlog_emptied()
+        return 0
+
+    cdef int block(self) except -1:
+        self.is_blocked = True
+        self.await_writable()
+        return self.measure_backlog()
+
+    cdef int measure_backlog(self) except -1:
+        if self.backlog_size > self.cork.high_water and not self.wants_drain:
+            self.wants_drain = True
+            self.backlog_rose()
+        return 0
+
+    cdef int peer_is_ready(self) except -1:
+        """Go on after the carrier was blocked, and tell those who wait."""
+        self.is_blocked = False
+        self.flush()
+        return self.tell_if_drained()
+
+    cdef int tell_if_drained(self) except -1:
+        if self.wants_drain and self.backlog_size <= self.cork.low_water:
+            self.wants_drain = False
+            self.release_waiters()
+            self.backlog_fell()
+        return 0
+
+    cdef int drop_backlog(self, bint keep_started) except -1:
+        """Forget the queue, or what is in it behind what has begun to leave."""
+        self.forget(keep_started)
+        return 0 if self.count else self.release_waiters()
+
+    cdef object drain_awaitable(self):
+        """Give an awaitable that is done when the backlog is under the high-water mark, or at the
+        end of a peer that is gone: until somebody has heard of it, a task that sends and sends
+        would never let the loop go on."""
+        if self.backlog_size <= self.cork.high_water and not self.is_broken:
+            return DONE
+        return self.new_waiter()
+
+    cdef object new_waiter(self):
+        # A future for each: whoever is cancelled while it waits cancels what it waits for.
+        waiter = asyncio.get_running_loop().create_future()
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(waiter)
+        return waiter
+
+    cdef int take_over_waiters(self, Writer other) except -1:
+        """Let those who wait for another queue, which has been joined to this one, wait for this
+        one, if they still have to."""
+        if other.waiters:
+            self.waiters = (self.waiters or []) + other.waiters
+            other.waiters = None
+        if self.count:
+            self.flush()
+        if other.wants_drain and not self.wants_drain:
+            self.wants_drain = True
+            if self.is_blocked:
+                return self.backlog_rose()
+        if not self.is_blocked:
+            return self.tell_if_drained()
+        return 0
+
+    cdef int release_waiters(self) except -1:
+        if self.waiters is None:
+            return 0
+        self.cork.has_called_out = True
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters = None             # not before: who could not be woken is woken by the end
+        return 0

@@ -1,0 +1,1 @@
+"""From accept to the opening handshake, for what nearly every client sends."""

@@ -1,0 +1,290 @@
+"""Connections that have not yet asked for anything, and what becomes of them.
+
+Nearly every client sends the same few lines as its opening handshake, and most servers let
+everybody in. Of that nothing has to be weighed: it is known at a glance (`plain`) and answered from
+here, with no object but the connection itself. Every other beginning is left to `http` and
+`opening`.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
+
+from sockwave.core.session.connection cimport Connection
+from sockwave.core.events.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
+from sockwave.core.io.engine cimport Driver, Usher
+from sockwave.core.session.closing cimport HANDSHAKING
+from sockwave.core.opening.fast_request cimport (
+    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_plain, is_beginning, parse_plain,
+    write_answer,
+)
+from sockwave.core.session.sender cimport RFC6455
+
+from sockwave.deflate import negotiate
+from sockwave.errors import Refused
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
+cdef enum:
+    # Offers of permessage-deflate that are remembered: browsers make about three.
+    AGREEMENT_COUNT = 16
+    OFFER_SIZE = 128
+    # A head that comes in pieces is kept here up to so many bytes: who sends nothing more, however
+    # many do, costs no more than that.
+    BEGUN_SIZE = 1024
+
+
+cdef str value_of(const PlainRequest* request, int known):
+    """Give the value of a field, which is ASCII; None where there is none."""
+    cdef const char* data = <const char*>request.values[known].data
+    if not request.counts[known]:
+        return None
+    return PyUnicode_DecodeASCII(data, request.values[known].size, NULL)
+
+
+cdef class Entrance(Usher):
+    """Lets connections in, and opens them, where nothing has to be weighed."""
+
+    def __init__(self, Emitter host, Hub hub, options, max_connections, weigh):
+        limits = options.limits
+        self.host = host
+        self.hub = hub
+        self.options = options
+        self.weigh = weigh
+        self.expected = {}
+        self.undecided = set()
+        self.agreements = {}
+        self.compression = options.compression
+        self.handshake_timeout = limits.handshake_timeout or 0
+        self.max_connections = PY_SSIZE_T_MAX if max_connections is None else max_connections
+        self.max_handshakes = (
+            PY_SSIZE_T_MAX if limits.max_handshakes is None else limits.max_handshakes
+        )
+        self.line_size = limits.request_line_size
+        self.block_size = limits.header_block_size
+        self.field_count = limits.header_count
+        self.asks_addresses = bool(
+            options.proxy_protocol or options.trusted_proxies
+            or limits.max_connections_per_address is not None
+        )
+        self.asks_nobody = (
+            options.authorize is None and not callable(options.origin)
+            and not callable(options.subprotocol) and not options.trusted_proxies
+            and "rfc6455" in options.version
+        )
+        self.has_origins = options.origin != "*"
+
+    # ---- at accept
+
+    cdef int welcome(self, Driver driver, double now) except -1:
+        """Begin with a connection that has just been accepted."""
+        cdef Carrier carrier = driver
+        cdef Arrival arrival
+        if not self.has_room() and not self.host.let_in(carrier):
+            return 0
+        arrival = Arrival.__new__(Arrival)
+        arrival.entrance = self
+        arrival.carrier = carrier
+        self.expected[carrier] = arrival
+        carrier.receiver = arrival
+        if self.handshake_timeout:
+            carrier.ask_for(carrier.engine.wheel.tick_in(now, self.handshake_timeout))
+        if self.asks_addresses:
+            self.host.introduce(arrival)
+        elif self.host.hears(STREAM):
+            self.host.meet(carrier)
+        return 0
+
+    cdef bint has_room(self) except -1:
+        """Say that there is room for one more, whoever it is; where there may be none, the host
+        counts."""
+        return (
+            not self.asks_addresses
+            and self.hub.engine.carrier_count <= self.max_connections
+            and len(self.expected) + len(self.undecided) < self.max_handshakes
+            and not self.hub.is_short
+        )
+
+    # ---- handshakes under way
+
+    def await_peer(self, carrier, newcomer):
+        """Note that a handshake waits for its peer."""
+        self.expected[carrier] = newcomer
+
+    def await_decision(self, carrier):
+        """Note that a handshake waits for the application."""
+        self.expected.pop(carrier, None)
+        self.undecided.add(carrier)
+
+    def settle(self, carrier):
+        """Note that a handshake is under way no more; nothing happens when it was not."""
+        self.expected.pop(carrier, None)
+        self.undecided.discard(carrier)
+
+    # ---- plain requests
+
+    cdef bint is_plain(self, const uint8_t* data, size_t size, PlainRequest* found) noexcept:
+        """Say whether a connection may be opened as soon as these bytes have been read."""
+        return (
+            self.asks_nobody
+            and parse_plain(data, size, found) and check_plain(found)
+            and found.line_size <= self.line_size and found.block_size <= self.block_size
+            and found.field_count <= self.field_count
+            # Who sees the handshake may refuse it, and who sees the states may end it.
+            and not self.host.hears(HANDSHAKE) and not self.host.hears(READY_STATE_CHANGE)
+        )
+
+    cdef str choose(self, Carrier line, const PlainRequest* request):
+        """Give the subprotocol; raises Refused where the origin may not connect, or what is offered
+        is malformed."""
+        return self.weigh(
+            self.options, value_of(request, HOST), value_of(request, ORIGIN),
+            value_of(request, SUBPROTOCOLS), secure=line.is_secure,
+        )
+
+    cdef object agree(self, const PlainRequest* request):
+        """Give what an offer of permessage-deflate leads to; None: to nothing."""
+        cdef str offer = value_of(request, EXTENSIONS)
+        if offer in self.agreements:
+            return self.agreements[offer]
+        agreement = negotiate((offer,), self.compression)
+        if len(offer) <= OFFER_SIZE and len(self.agreements) < AGREEMENT_COUNT:
+            self.agreements[offer] = agreement
+        return agreement
+
+    cdef bint open(
+        self, Carrier line, const uint8_t* data, size_t size, const PlainRequest* request
+    ) except -1:
+        """Answer a plain request with 101; false where it is to be refused."""
+        cdef Connection connection = Connection.__new__(Connection)
+        cdef bytes head = PyBytes_FromStringAndSize(<const char*>data, size)
+        cdef bytes fields = b""
+        cdef str subprotocol = None
+        cdef bint is_refused = False
+        if self.has_origins or request.counts[SUBPROTOCOLS]:
+            try:
+                subprotocol = self.choose(line, request)
+            except Refused:
+                is_refused = True
+            if is_refused:
+                return False
+            if subprotocol is not None:
+                fields = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
+        key = PyBytes_FromStringAndSize(<const char*>request.values[KEY].data, KEY_SIZE)
+        connection.set_up(self.hub, line, RFC6455, head)
+        connection.phase = HANDSHAKING
+        if self.compression is not None and request.counts[EXTENSIONS]:
+            agreement = self.agree(request)
+            if agreement is not None:
+                connection._compress(agreement)
+                fields += b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer.encode()
+        del self.expected[line]
+        line.receiver = connection
+        connection.open(write_answer(key, fields), subprotocol)
+        return True
+
+
+cdef class Arrival(Receiver):
+    """The receiver of a carrier from accept to the end of its first head, if that is short.
+
+    Whatever is not the usual beginning, it becomes an HTTP connection first: that knows what to do.
+    """
+
+    @property
+    def held_size(self):
+        """How many bytes are held for the peer."""
+        return 0 if self.begun is None else PyBytes_GET_SIZE(self.begun)
+
+    cdef Receiver visit(self):
+        """Become an HTTP connection, with the same deadline."""
+        cdef Receiver visitor = self.visitor
+        if visitor is None:
+            visitor = self.visitor = self.entrance.host.visit(self.carrier)
+            if self.carrier in self.entrance.expected:
+                self.entrance.expected[self.carrier] = visitor      # in its place
+            # Before it, a proxy may have to be read: then that tells it what there is to tell.
+            if self.carrier.receiver is self:
+                self.carrier.receiver = visitor
+            if self.waits_for_turn:
+                self.waits_for_turn = False
+                self.carrier.resume()
+            begun, self.begun = self.begun, None
+            if begun is not None:
+                visitor.data_received(begun)
+        return visitor
+
+    cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept:
+        """Say whether these bytes are a short beginning, under every limit, that says nothing."""
+        cdef Entrance entrance = self.entrance
+        return (
+            size <= min(<size_t>BEGUN_SIZE, entrance.line_size, entrance.block_size)
+            and is_beginning(data, size)
+        )
+
+    cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
+        cdef PlainRequest request
+        cdef bytes whole = None
+        if self.begun is not None:
+            whole = self.begun + PyBytes_FromStringAndSize(<char*>data, size)
+            if self.waits_for_turn:     # what a transport had under way
+                self.begun = whole
+                return 0
+            data = <uint8_t*>PyBytes_AS_STRING(whole)
+            size = PyBytes_GET_SIZE(whole)
+            self.begun = None
+        if (
+            self.entrance.is_plain(data, size, &request)
+            and self.entrance.open(self.carrier, data, size, &request)
+        ):
+            return 0
+        if self.waits_for_more(data, size):
+            self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
+            return 0
+        if not self.carrier.engine.may_weigh():
+            self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
+            return self.wait_for_turn()
+        return self.visit().take_bytes(data, size)
+
+    cdef int wait_for_turn(self) except -1:
+        """Wait until there is time for what has begun; what comes behind it waits in the kernel."""
+        self.carrier.engine.postpone(self.carrier)
+        self.waits_for_turn = True
+        return self.carrier.pause()
+
+    cdef int go_on(self) except -1:
+        if self.waits_for_turn:
+            if self.carrier.engine.may_weigh():
+                self.visit()
+            else:
+                self.carrier.engine.postpone(self.carrier)
+        return 0
+
+    cpdef object data_received(self, bytes data):
+        self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cpdef object eof_received(self):
+        self.visit().eof_received()
+
+    cpdef object deadline_passed(self):
+        self.visit().deadline_passed()
+
+    cpdef object connection_lost(self, object error):
+        self.entrance.expected.pop(self.carrier, None)
+        if self.visitor is not None:
+            self.visitor.connection_lost(error)
+
+    def close(self):
+        """End the connection, as the server closes."""
+        self.visit().close()
+
+    def dismiss(self, refused):
+        """Make room for somebody else."""
+        self.begun = None
+        self.entrance.settle(self.carrier)
+        self.entrance.turn_away(self.carrier, refused)
+
+    def abort(self):
+        """Drop the connection."""
+        self.begun = None
+        self.entrance.settle(self.carrier)
+        self.carrier.abort()

@@ -1,0 +1,1 @@
+"""The protocol as bytes: frames, messages, compression. No socket and no clock."""

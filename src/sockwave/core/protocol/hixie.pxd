@@ -1,0 +1,25 @@
+"""The framing of draft-ietf-hybi-00 section 4.2 (draft-76) and draft-hixie-75 section 4.2."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from sockwave.core.protocol.input_buffer cimport Input
+from sockwave.core.protocol.reader cimport Found, Reader
+
+cdef enum:
+    # Text up to the next FRAME_END; other types below 0x80 look the same and are skipped.
+    TEXT_FRAME = 0x00
+    FRAME_END = 0xFF
+    # Bytes of a length in groups of seven bits, beyond which nobody is honest.
+    MAX_LENGTH_SIZE = 5
+
+cdef class HixieReader(Reader):
+    """The reader of a draft-75 or draft-76 connection."""
+    cdef uint64_t skip_left     # bytes of a frame with a length that are still to be skipped
+    cdef bint in_frame          # between the type byte of a frame without length and its FRAME_END
+    cdef bint has_close         # draft-76: FF 00 is the close
+
+    cdef int begin_draft_frame(self, Input* given, Found* found) except? -3
+    cdef int take_text(self, Input* given, Found* found) except? -3
+    cdef int take_text_piece(
+        self, Input* given, Found* found, size_t size, bint is_last
+    ) except? -3

@@ -1,0 +1,147 @@
+"""The framing of draft-ietf-hybi-00 section 4.2 (draft-76) and draft-hixie-75 section 4.2.
+
+A frame is a type byte and either text up to FF (types below 80) or a length and so many bytes. Only
+type 00 carries a message; all others are skipped, as section 5.3 of draft-76 says ("discard the
+data"). The length field is the known attack on these drafts: its bytes are counted, leading zeros
+too, and its value is held against the message limit before anything follows.
+"""
+
+from libc.string cimport memchr
+
+from sockwave.core.protocol.message_memory cimport place_in
+from sockwave.core.protocol.frames cimport (
+    CLOSE, CONTINUATION, DRAFT_LENGTH, INVALID_UTF8, MESSAGE_TOO_BIG, TEXT,
+)
+from sockwave.core.protocol.reader cimport NEEDS_MORE, PIECE
+
+cdef extern from "utf8.h" nogil:
+    uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
+    enum: UTF8_COMPLETE, UTF8_INVALID
+
+cdef enum:
+    # Of a type byte: a length follows; of a length byte: another one follows.
+    LENGTH_BIT = 0x80
+
+
+cdef class HixieReader(Reader):
+    """The reader of a draft-75 or draft-76 connection."""
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL:
+        return NULL
+
+    cdef bint is_idle(self) noexcept:
+        return False            # it may be among the bytes of a frame that is skipped
+
+    cdef int next(self, Input* given, Found* found) except? -3:
+        """Find the next message or the close: TEXT, CLOSE, NEEDS_MORE, or VIOLATED."""
+        cdef size_t size
+        cdef int event
+        while given.size:
+            if self.skip_left:
+                size = min(given.size, self.skip_left)
+                given.data += size
+                given.size -= size
+                self.skip_left -= size
+                continue
+            if self.in_frame:
+                event = self.take_text(given, found)
+            else:
+                event = self.begin_draft_frame(given, found)
+            if event != CONTINUATION:
+                return event
+        return NEEDS_MORE
+
+    cdef int begin_draft_frame(self, Input* given, Found* found) except? -3:
+        """Read a type byte and, where there is one, the length."""
+        cdef size_t i = 1
+        cdef uint64_t length = 0
+        if not given.data[0] & LENGTH_BIT:
+            self.in_frame = True
+            self.message_opcode = TEXT if given.data[0] == TEXT_FRAME else CONTINUATION
+            self.utf8_state = UTF8_COMPLETE
+            given.data += 1
+            given.size -= 1
+            return CONTINUATION
+        while True:
+            if i > MAX_LENGTH_SIZE:
+                return self.violate(found, DRAFT_LENGTH)
+            if i == given.size:
+                return NEEDS_MORE
+            length = length << 7 | given.data[i] & 0x7F
+            if length > self.max_size:
+                return self.violate(found, DRAFT_LENGTH)
+            i += 1
+            if not given.data[i - 1] & LENGTH_BIT:
+                break
+        found.size = 0
+        # Section 5.3: "If the frame type is 0xFF and the length was 0, then … the /client
+        # terminated/ flag is set".
+        if self.has_close and given.data[0] == FRAME_END and length == 0:
+            given.data += i
+            given.size -= i
+            return CLOSE
+        self.skip_left = length
+        given.data += i
+        given.size -= i
+        return CONTINUATION
+
+    cdef int take_text(self, Input* given, Found* found) except? -3:
+        """Read up to the end of a frame without length, as far as it has come."""
+        # A piece may have its largest size in front of the end.
+        cdef bint in_pieces = self.piece_size != 0 and self.message_opcode == TEXT
+        cdef size_t room = min(given.size, self.piece_size + 1) if in_pieces else given.size
+        cdef uint8_t* end = <uint8_t*>memchr(given.data, FRAME_END, room)
+        cdef size_t size = room if end is NULL else end - given.data
+        cdef const uint8_t* text = given.data
+        cdef size_t left
+        if in_pieces and end is NULL:
+            size = min(size, self.piece_size)
+        if self.message_opcode == TEXT:
+            # What is wrong first counts, however the bytes arrive.
+            left = self.max_size - self.message_size
+            self.utf8_state = utf8_check(self.utf8_state, text, min(size, left))
+            if size > left and self.utf8_state != UTF8_INVALID:
+                return self.violate(found, MESSAGE_TOO_BIG)
+            if self.utf8_state == UTF8_INVALID or (
+                end is not NULL and self.utf8_state != UTF8_COMPLETE
+            ):
+                return self.violate(found, INVALID_UTF8)
+        if in_pieces:
+            return self.take_text_piece(given, found, size, end is not NULL)
+        if end is NULL:
+            given.data += size
+            given.size = 0
+            if self.message_opcode == TEXT:
+                self.append(text, size)
+            return NEEDS_MORE
+        given.data += size + 1
+        given.size -= size + 1
+        self.in_frame = False
+        if self.message_opcode != TEXT:
+            return CONTINUATION
+        self.message_opcode = 0
+        found.assembled = self.message_size != 0
+        if not found.assembled:
+            found.data = text
+            found.size = size
+            found.mask = 0
+            return TEXT
+        self.append(text, size)
+        found.data = place_in(self.message)
+        found.size = self.message_size
+        return TEXT
+
+    cdef int take_text_piece(
+        self, Input* given, Found* found, size_t size, bint is_last
+    ) except? -3:
+        """Find the next `size` bytes of a text where they lie, with the FRAME_END behind the last
+        of them."""
+        found.data = given.data
+        found.size = size
+        found.is_last = is_last
+        self.message_size += size
+        given.data += size + (1 if is_last else 0)
+        given.size -= size + (1 if is_last else 0)
+        if is_last:
+            self.in_frame = False
+        return PIECE

@@ -1,0 +1,71 @@
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5),
+with UTF-8 checked and limits held as the bytes arrive."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from sockwave.core.protocol.frames cimport Header, Violation
+from sockwave.core.protocol.input_buffer cimport Held, Input
+from sockwave.core.protocol.inflation cimport Inflation
+
+# What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG:
+# nothing whole yet, a violation, or a piece of a message.
+cdef enum:
+    NEEDS_MORE = -1
+    VIOLATED = -2
+    PIECE = 3
+
+# What was found. `data` lies in the input or, where `assembled` says so, in the reader's own
+# message, until the next call.
+cdef struct Found:
+    const uint8_t* data
+    size_t size
+    uint32_t mask               # of a message that lies in the input: to be taken off still
+    Violation violation
+    bint assembled
+    bint is_deflated            # RFC 7692: what was found is compressed
+    bint is_last                # of a piece: it ends its message
+
+cdef class Reader(Held):
+    """The reader of one connection, or of all those for which it would be idle."""
+    cdef readonly size_t max_size
+    cdef size_t whole_max_size  # of a compressed one, which is never given in pieces
+    # Above 0, what is found of the next message, or of this one, are pieces of at most this size.
+    cdef size_t piece_size
+    # A block in the making, nobody else's yet: the fragments so far.
+    cdef PyObject* message
+    cdef size_t message_size
+    cdef Inflation inflation    # the last message, while it is being inflated: see Session
+    cdef uint64_t frame_left    # payload bytes of the current data frame that have not come yet
+    cdef uint32_t fragment_count
+    cdef uint32_t free_fragment_count   # of one message; each 32 bytes of it allow one more
+    cdef uint32_t mask          # for the next payload byte
+    cdef uint8_t message_opcode     # 0: not inside a message
+    cdef uint8_t utf8_state
+    cdef uint8_t allowed_reserved   # the reserved bits that an extension gave a meaning
+    cdef uint8_t is_ascii       # what has been assembled is
+    cdef bint is_deflated       # the current message is
+    cdef bint frame_fin         # the current data frame is the last of its message
+
+    cdef int next(self, Input* given, Found* found) except? -3
+    cdef int find_whole(
+        self, Input* given, const Header* header, Found* found, bint unmasked
+    ) noexcept
+    cdef int begin_frame(self, const Header* header, Found* found) except? -3
+    cdef int take_payload(self, Input* given, Found* found) except? -3
+    cdef int take_piece(self, Input* given, Found* found) except? -3
+    cdef int end_message(self, Found* found) noexcept
+    cdef int violate(self, Found* found, Violation violation) noexcept
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL
+    cdef bint append(self, const uint8_t* data, size_t size) except -1
+    cdef int make_room(self, size_t size) except -1
+    cdef int begin_message(self, size_t room) except -1
+    cdef size_t room_size(self) noexcept
+    cdef object take_message(self, bint is_text)
+    cdef int forget_message(self) noexcept
+    cdef bint gives_pieces(self) noexcept
+    cdef bytes give_pieces(self, size_t max_size, size_t piece_size)
+    cdef int end_pieces(self) noexcept
+    cdef size_t next_deflated_size(self, const Input* given) noexcept
+    cdef bint is_idle(self) noexcept

@@ -1,0 +1,342 @@
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5),
+with UTF-8 checked and limits held as the bytes arrive.
+
+The caller gives bytes and asks for what is `next` in them, until nothing whole is left. A message
+that lies whole in the input is found where it lies; one that comes in pieces is assembled in one
+growing buffer, which becomes the bytes object that the listener gets.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF
+from libc.string cimport memcpy
+
+from sockwave.core.protocol.message_memory cimport (
+    block_for, decode, offer_spare, place_in, resize, size_of,
+)
+from sockwave.core.protocol.frames cimport (
+    BINARY, CLOSE, CONTINUATION, FIN, INVALID_UTF8, MASKED, MAX_SHORT_SIZE, MESSAGE_TOO_BIG,
+    NO_VIOLATION, RSV1, SHORT_HEADER_SIZE, TEXT, TOO_MANY_FRAGMENTS, check_close,
+    check_header, is_control, parse_header,
+)
+
+cdef extern from "mask.h" nogil:
+    bint unmask(uint8_t* to, const uint8_t* start, size_t size, uint32_t key)
+    uint32_t mask_rotate(uint32_t key, size_t count)
+
+cdef extern from "utf8.h" nogil:
+    uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
+    enum: UTF8_COMPLETE, UTF8_INVALID
+
+cdef enum:
+    # So many bytes of a message allow one more fragment: one of 64 bytes pays for itself twice.
+    FRAGMENT_PRICE_SIZE = 32
+    # What is missing of a frame must be this much before the socket is read straight into the
+    # message.
+    DIRECT_READ_SIZE = 65536
+    FIRST_ROOM_SIZE = 4096
+    READ_ROOM_SIZE = 262144
+
+
+cdef inline int find_short(Reader reader, Input* given, Found* found) noexcept:
+    """Find, at a glance, what most messages are: one frame that is whole in the input, its header
+    two bytes and a mask. CONTINUATION: it is something else, or wrong."""
+    cdef const uint8_t* header = given.data
+    cdef int opcode
+    cdef size_t size
+    if given.size < SHORT_HEADER_SIZE or reader.message_opcode or reader.piece_size:
+        return CONTINUATION
+    opcode = header[0] ^ FIN
+    size = header[1] ^ MASKED
+    if (
+        not TEXT <= opcode <= BINARY or size > given.size - SHORT_HEADER_SIZE
+        or size > MAX_SHORT_SIZE or size > reader.max_size
+    ):
+        return CONTINUATION
+    found.data = header + SHORT_HEADER_SIZE
+    found.size = size
+    memcpy(&found.mask, header + 2, 4)
+    found.assembled = found.is_deflated = False
+    given.data += SHORT_HEADER_SIZE + size
+    given.size -= SHORT_HEADER_SIZE + size
+    return opcode
+
+
+@cython.no_gc
+cdef class Reader(Held):
+    """The reader of one connection, or of all those for which it would be idle."""
+
+    def __cinit__(self, size_t max_size, uint32_t free_fragment_count):
+        self.max_size = self.whole_max_size = max_size
+        self.free_fragment_count = free_fragment_count
+
+    def __dealloc__(self):
+        self.forget_message()
+
+    cdef int next(self, Input* given, Found* found) except? -3:
+        """Find the next message or control frame: its opcode, NEEDS_MORE, or VIOLATED."""
+        cdef Header header
+        cdef size_t limit
+        cdef int event
+        event = find_short(self, given, found)
+        if event != CONTINUATION:
+            return event
+        while True:
+            if self.frame_left:
+                event = self.take_payload(given, found)
+                if event != CONTINUATION:
+                    return event
+                continue
+            if not parse_header(given.data, given.size, &header):
+                return NEEDS_MORE
+            found.violation = check_header(
+                &header, self.allowed_reserved, self.message_opcode != 0
+            )
+            if found.violation != NO_VIOLATION:
+                return VIOLATED
+            if not header.complete:
+                return NEEDS_MORE
+            if is_control(header.opcode):
+                if given.size < header.size + header.length:
+                    return NEEDS_MORE
+                self.find_whole(given, &header, found, True)
+                if header.opcode == CLOSE:
+                    found.violation = check_close(found.data, found.size)
+                    if found.violation != NO_VIOLATION:
+                        return VIOLATED
+                return header.opcode
+            # Compared so that no sum can overflow. The message is refused at the header,
+            # before any of its bytes is read.
+            if not self.message_opcode:
+                # RFC 7692 section 6.1: the first fragment says whether the message is compressed.
+                self.is_deflated = header.reserved != 0
+            limit = self.whole_max_size if self.is_deflated else self.max_size
+            if header.length > limit - self.message_size:
+                return self.violate(found, MESSAGE_TOO_BIG)
+            if (
+                not self.message_opcode and header.fin and header.length <= given.size - header.size
+                and (not self.gives_pieces() or header.length <= self.piece_size)
+            ):
+                self.find_whole(given, &header, found, self.is_deflated)
+                return header.opcode
+            given.data += header.size
+            given.size -= header.size
+            event = self.begin_frame(&header, found)
+            if event != CONTINUATION:
+                return event
+
+    cdef int find_whole(
+        self, Input* given, const Header* header, Found* found, bint unmasked
+    ) noexcept:
+        """Find the payload where it lies in the input, all of it."""
+        found.data = given.data + header.size
+        found.size = <size_t>header.length
+        found.mask = header.mask
+        found.assembled = False
+        found.is_deflated = header.reserved != 0
+        if unmasked:
+            unmask(given.data + header.size, found.data, found.size, header.mask)
+        given.data += header.size + found.size
+        given.size -= header.size + found.size
+        return 0
+
+    cdef int begin_frame(self, const Header* header, Found* found) except? -3:
+        """Go into a data frame that is assembled; CONTINUATION when there is more to find."""
+        if header.opcode != CONTINUATION:
+            self.message_opcode = header.opcode
+            self.utf8_state = UTF8_COMPLETE
+        self.fragment_count += 1
+        if (
+            self.fragment_count
+            > self.free_fragment_count + self.message_size / FRAGMENT_PRICE_SIZE
+        ):
+            return self.violate(found, TOO_MANY_FRAGMENTS)
+        self.frame_left = header.length
+        self.frame_fin = header.fin
+        self.mask = header.mask
+        if header.length == 0 and header.fin:
+            found.size = 0
+            return self.end_message(found)
+        return CONTINUATION
+
+    cdef int take_payload(self, Input* given, Found* found) except? -3:
+        """Add what has come of the current frame to the message;
+        CONTINUATION when there is more to find."""
+        cdef size_t size = min(given.size, self.frame_left)
+        cdef bint is_plain
+        if size == 0:
+            return NEEDS_MORE
+        if self.gives_pieces():
+            return self.take_piece(given, found)
+        is_plain = self.append(given.data, size) and self.utf8_state == UTF8_COMPLETE
+        if not is_plain and self.message_opcode == TEXT and not self.is_deflated:
+            # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
+            # stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
+            # Connection_." Here: at the first wrong byte.
+            self.utf8_state = utf8_check(
+                self.utf8_state, place_in(self.message) + self.message_size - size, size
+            )
+            if self.utf8_state == UTF8_INVALID:
+                return self.violate(found, INVALID_UTF8)
+        given.data += size
+        given.size -= size
+        self.frame_left -= size
+        if self.frame_left:
+            return NEEDS_MORE
+        return self.end_message(found) if self.frame_fin else CONTINUATION
+
+    cdef int take_piece(self, Input* given, Found* found) except? -3:
+        """Find what has come of the current frame where it lies; nothing is assembled, and
+        `message_size` is what has been given away."""
+        cdef size_t size = min(given.size, self.frame_left, self.piece_size)
+        cdef bint is_plain
+        found.data = given.data
+        found.size = size
+        is_plain = unmask(given.data, given.data, size, self.mask)
+        self.mask = mask_rotate(self.mask, size)
+        if self.message_opcode == TEXT and not (is_plain and self.utf8_state == UTF8_COMPLETE):
+            self.utf8_state = utf8_check(self.utf8_state, given.data, size)
+            if self.utf8_state == UTF8_INVALID:
+                return self.violate(found, INVALID_UTF8)
+        given.data += size
+        given.size -= size
+        self.frame_left -= size
+        self.message_size += size
+        if not self.frame_left and self.frame_fin:
+            return self.end_message(found)
+        found.is_last = False
+        return PIECE
+
+    cdef int end_message(self, Found* found) noexcept:
+        cdef int opcode = self.message_opcode
+        if opcode == TEXT and self.utf8_state != UTF8_COMPLETE:
+            return self.violate(found, INVALID_UTF8)
+        if self.gives_pieces():
+            found.is_last = True
+            return PIECE
+        found.assembled = True
+        found.is_deflated = self.is_deflated
+        found.size = self.message_size
+        found.data = NULL
+        if self.message is not NULL:
+            found.data = place_in(self.message)
+        self.message_opcode = 0
+        self.fragment_count = 0
+        return opcode
+
+    cdef int violate(self, Found* found, Violation violation) noexcept:
+        found.violation = violation
+        return VIOLATED
+
+    # ---- the message in the making
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL:
+        """Give the place behind the message so far, when so much of a frame is missing that reading
+        straight into it pays."""
+        if self.frame_left < DIRECT_READ_SIZE or self.held_size or self.gives_pieces():
+            return NULL
+        self.make_room(min(self.frame_left, max(<size_t>READ_ROOM_SIZE, self.message_size)))
+        size[0] = min(size_of(self.message) - self.message_size, self.frame_left)
+        return place_in(self.message) + self.message_size
+
+    cdef bint append(self, const uint8_t* data, size_t size) except -1:
+        """Add bytes to the message, unmasked on the way; true: they are ASCII."""
+        cdef bint is_ascii
+        # They may have been read straight into their place.
+        if self.message is NULL or data != place_in(self.message) + self.message_size:
+            self.make_room(size)
+        is_ascii = unmask(place_in(self.message) + self.message_size, data, size, self.mask)
+        self.mask = mask_rotate(self.mask, size)
+        self.message_size += size
+        self.is_ascii = self.is_ascii and is_ascii
+        return is_ascii
+
+    cdef int make_room(self, size_t size) except -1:
+        """Have room for `size` more bytes. It grows with what has been received,
+        whatever a header announces."""
+        cdef size_t room
+        if self.message is NULL:
+            self.begin_message(max(size, min(<size_t>FIRST_ROOM_SIZE, self.frame_left)))
+        elif self.message_size + size > size_of(self.message):
+            room = 2 * self.message_size
+            if self.frame_fin:      # no more than what is announced will come
+                room = min(2 * room, self.message_size + self.frame_left)
+            room = max(room, self.message_size + size)
+            resize(&self.message, room)
+        return 0
+
+    cdef int begin_message(self, size_t room) except -1:
+        cdef bint is_text = self.message_opcode == TEXT and not self.is_deflated
+        self.message = block_for(is_text, self.frame_left, self.frame_left, room)
+        self.message_size = 0
+        self.is_ascii = True
+        return 0
+
+    cdef size_t room_size(self) noexcept:
+        """Say what the message in the making takes, with the room to grow, and the one that is
+        being inflated."""
+        cdef size_t size = 0 if self.message is NULL else size_of(self.message)
+        return size if self.inflation is None else size + self.inflation.room_size()
+
+    cdef object take_message(self, bint is_text):
+        """Give the assembled message away: a str, or bytes."""
+        cdef object message
+        if self.message is NULL:
+            return "" if is_text else b""
+        if is_text and not self.is_ascii:
+            message = decode(place_in(self.message), self.message_size)
+            offer_spare(<object>self.message, self.message_size)
+        else:
+            if size_of(self.message) != self.message_size:
+                resize(&self.message, self.message_size)
+            message = <object>self.message
+        self.forget_message()
+        return message
+
+    cdef int forget_message(self) noexcept:
+        if self.message is not NULL:
+            Py_DECREF(<object>self.message)
+        self.message = NULL
+        self.message_size = 0
+        self.inflation = None
+        return 0
+
+    cdef bint gives_pieces(self) noexcept:
+        """Say whether the present message is given away in pieces; what is compressed never is."""
+        return self.piece_size != 0 and not self.is_deflated
+
+    cdef bytes give_pieces(self, size_t max_size, size_t piece_size):
+        """Give the next message away in pieces, or the present one: what has come of it is the
+        first. `max_size` bounds their sum."""
+        cdef size_t size = self.message_size
+        self.max_size = max_size
+        self.piece_size = piece_size
+        if not self.message_opcode or self.message is NULL or self.is_deflated:
+            return None
+        message = PyBytes_FromStringAndSize(<const char*>place_in(self.message), size)
+        self.forget_message()
+        self.message_size = size
+        return message
+
+    cdef int end_pieces(self) noexcept:
+        """Begin with the next message anew."""
+        self.message_opcode = 0
+        self.message_size = 0
+        self.fragment_count = 0
+        return 0
+
+    cdef size_t next_deflated_size(self, const Input* given) noexcept:
+        """Say how long what comes next is, if it belongs to a compressed message, as far as two
+        bytes tell; 0: it does not, or there is nothing."""
+        if self.message_opcode:
+            return MAX_SHORT_SIZE + 1 if self.is_deflated else 0
+        if given.size < 2 or not given.data[0] & RSV1:
+            return 0
+        return given.data[1] & ~MASKED
+
+    cdef bint is_idle(self) noexcept:
+        """Say whether it stands between two messages, with nothing kept: like any new one."""
+        return (
+            self.message_opcode == 0 and self.message is NULL and self.piece_size == 0
+            and self.held is NULL and self.lent is NULL and self.inflation is None
+        )

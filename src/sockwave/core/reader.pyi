@@ -1,7 +1,0 @@
-from typing import Self
-
-from sockwave.core.held import Held
-
-class Reader(Held):
-    max_size: int
-    def __new__(cls, max_size: int, free_fragment_count: int) -> Self: ...

@@ -1,0 +1,1 @@
+"""A connection: what the protocol does, and what the application holds."""

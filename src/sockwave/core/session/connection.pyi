@@ -1,0 +1,84 @@
+import asyncio
+from collections.abc import Awaitable, Coroutine, Hashable
+from contextvars import Context
+from typing import Any, TypeVar
+
+from sockwave.address import Address
+from sockwave.core.events.waiter import Done
+from sockwave.core.io.transport import Carrier
+from sockwave.core.session.hub import Hub
+from sockwave.core.session.keepalive import Keeper
+from sockwave.core.session.outgoing import OutgoingMessage
+from sockwave.deflate import Agreement
+from sockwave.http import RequestHead
+from sockwave.messages import Message
+from sockwave.states import ReadyState
+from sockwave.tls_info import Security
+
+_Result = TypeVar("_Result")
+
+CONNECTION_EVENTS: dict[str, tuple[int, int]]
+READY_STATES: tuple[ReadyState, ...]
+VERSIONS: tuple[str, ...]
+DONE: Done
+
+class Connection(Keeper):
+    id: int
+    def __init__(self, hub: Hub, line: Carrier, version: str, head: bytes) -> None: ...
+    def _compress(self, agreement: Agreement) -> None: ...
+    def _open(self, answer: bytes, subprotocol: str | None) -> None: ...
+    def _has_left(self) -> bool: ...
+    dropped_count: int
+    def send(
+        self,
+        message: Message,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> Awaitable[None]: ...
+    write = send
+    def broadcast(
+        self,
+        message: Message,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> int: ...
+    def stream_message(self, kind: str) -> OutgoingMessage: ...
+    def create_task(
+        self,
+        coroutine: Coroutine[Any, Any, _Result],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[_Result]: ...
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def abort(self) -> None: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def ready_state(self) -> ReadyState: ...
+    @property
+    def request(self) -> RequestHead: ...
+    @property
+    def subprotocol(self) -> str | None: ...
+    @property
+    def data(self) -> dict[Any, Any]: ...
+    @property
+    def backlog_size(self) -> int: ...
+    @property
+    def carrier(self) -> str: ...
+    @property
+    def tls(self) -> Security | None: ...
+    @property
+    def is_secure(self) -> bool: ...
+    @property
+    def remote_address(self) -> Address: ...
+    @property
+    def local_address(self) -> Address: ...
+    @property
+    def close_code(self) -> int | None: ...
+    @property
+    def close_reason(self) -> str | None: ...

@@ -1,0 +1,362 @@
+"""A WebSocket connection as the application holds it."""
+
+from asyncio import iscoroutine
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+
+from sockwave.core.io.transport cimport Carrier
+from sockwave.core.protocol.deflate cimport Deflater
+from sockwave.core.events.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
+from sockwave.core.protocol.frames cimport TEXT
+from sockwave.core.session.hub cimport Hub
+from sockwave.core.protocol.framing cimport check_compress, payload_of
+from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_speakers
+from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
+from sockwave.core.io.slow_peer cimport CLOSE_SLOW, DROP_OLD, policy_of, waiting_size
+
+from sockwave.close import check_close
+from sockwave.core.events.emitter import CONNECTION_EVENTS
+from sockwave.core.session.closing import READY_STATES
+from sockwave.core.session.sender import VERSIONS
+from sockwave.core.events.waiter import DONE
+
+# The steps in which a connection ends, in their order.
+cdef enum:
+    HAND_OVER, LEAVE, ENTER_END, END_STREAMS, END_PINGS, EMIT_CLOSE, LAST_STEP
+    ALL_STEPS = (1 << (LAST_STEP + 1)) - 1
+
+cdef uint64_t connection_count = 0
+
+
+cdef class Connection(Keeper):
+    """One WebSocket connection, whatever its version and whatever carries it.
+
+    `id` is never used again in this process, and counts upwards: a name, and no secret.
+    """
+
+    def __init__(self, Hub hub, Carrier line, str version, bytes head):
+        self.set_up(hub, line, VERSIONS.index(version), head)
+
+    cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1:
+        global connection_count
+        self.begin(line, version_index)
+        connection_count += 1
+        self.id = connection_count
+        self.hub = hub
+        self.head = head
+        return 0
+
+    def __repr__(self):
+        return f"<Connection {self.id} {self.version} {self.ready_state.name}>"
+
+    # ---- what the protocol's side has found
+
+    def _compress(self, agreement):
+        """Compress and inflate from here on, as has been agreed."""
+        self.deflater = self.hub.codecs.deflater_for(agreement)
+        self.inflater = self.hub.codecs.inflater_for(agreement)
+
+    def _open(self, bytes answer, str subprotocol):
+        self.open(answer, subprotocol)
+
+    cdef int open(self, bytes answer, str subprotocol) except -1:
+        """Send the answer to the handshake: from here on the connection can send and receive."""
+        self.opening = None
+        self.chosen_subprotocol = subprotocol
+        self.line.set_deadline(None)
+        if not self.line.is_closing:
+            self.line.write_bytes(
+                answer, <const uint8_t*>PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer)
+            )
+        self.hub.connections.join(self, self.id)
+        self.enter(CONNECTED)
+        if self.phase == CONNECTED:
+            self.begin_keeping()
+            self.hub.tell_server(CONNECTION, self, None)
+        return self.go_on_later()
+
+    cdef int entered(self, object state) except -1:
+        self.emit_in_context(READY_STATE_CHANGE, state, None)
+        return self.hub.tell_server(READY_STATE_CHANGE, self, state)
+
+    cdef int dropped(self, size_t count) except -1:
+        self.dropped_count += count
+        self.hub.dropped_count += count
+        return 0
+
+    cdef int heard_ping(self, bytes payload) except -1:
+        return self.emit_in_context(PINGED, payload, None)
+
+    cdef int may_send_again(self) except -1:
+        return self.emit_in_context(DRAIN, None, None)
+
+    cdef int rest_begins(self) except -1:
+        Keeper.rest_begins(self)
+        # Or a call that waits for its peer would keep the rest from being read.
+        wake_speakers(self)
+        return self.end_pings()
+
+    cdef int ended(self) except -1:
+        cdef int step
+        # Each for itself: what cannot be done, for want of memory, must not keep the rest from it.
+        for step in range(HAND_OVER, LAST_STEP + 1):
+            if not self.taken_steps >> step & 1 and self.try_step(step):
+                self.taken_steps |= 1 << step
+        if self.taken_steps < ALL_STEPS:
+            raise MemoryError       # who is not told of the end would wait for ever: again, later
+        self.context = None             # whose values may refer to this connection
+        return self.forget_listeners()
+
+    cdef bint try_step(self, int step) except -1:
+        """Take a step, and tell whether there was the memory for it."""
+        cdef bint is_taken = True
+        try:
+            self.take_step(step)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # A listener that has heard of the end must not hear of it again.
+            is_taken = step == EMIT_CLOSE or not isinstance(error, MemoryError)
+            if is_taken:
+                self.hub.engine.tell(error, self.line)
+        return is_taken
+
+    cdef int take_step(self, int step) except -1:
+        """Take one of the steps in which a connection ends."""
+        if step == HAND_OVER:
+            if self.inbox is not None:
+                self._hand_over()
+        elif step == LEAVE:
+            self.hub.connections.leave(self.id)
+        elif step == ENTER_END:
+            self.enter(ENDED)
+        elif step == END_STREAMS:
+            intake = self.intake()
+            if intake is not None:
+                intake.end(self.closed_error())
+            wake_speakers(self)
+        elif step == END_PINGS:
+            self.end_pings()
+        elif step == EMIT_CLOSE:
+            self.emit_in_context(CLOSED, self.code, self.reason)
+        else:
+            self.end_delivery()
+        return 0
+
+    # ---- what the application uses
+
+    cpdef dict event_table(self):
+        return CONNECTION_EVENTS
+
+    cpdef object listener_failed(self, BaseException error):
+        self.hub.host.listener_failed_for(error, self)
+
+    def send(self, message, *, compress=None, slow=None, key=None):
+        """Send a str (text) or bytes-like (binary) message.
+
+        It is queued at once and leaves in order and whole. The awaitable that is returned is done
+        when the backlog is under the high-water mark; it need not be awaited.
+
+        Where permessage-deflate has been agreed on, messages from the threshold on are compressed;
+        `compress` True or False decides otherwise for this one. False is for secrets beside text of
+        an attacker's: the size of the two compressed together tells about the secret.
+
+        `slow` says what becomes of it where the backlog would pass `max_backlog`, in place of the
+        server's option: "close" closes the connection with 1013, "drop_new" drops the message,
+        "drop_old" drops the oldest that wait, of those sent under it or under "conflate".
+        "conflate" does the same, and takes the place of the message with the same `key` that waits
+        for a slow peer.
+
+        Raises ConnectionClosed when not connected, TypeError for anything but str and bytes-like
+        (on a draft: but str), ValueError for a str with a lone surrogate, TypeError or ValueError
+        for a policy that does not exist, or a key without "conflate". Serves RFC 6455,
+        section 6.1, and RFC 7692, section 6.1.
+        """
+        cdef const uint8_t* data
+        cdef size_t size
+        cdef int opcode
+        cdef int policy = self.hub.policy
+        cdef bint is_queued = True
+        cdef Deflater deflater = None
+        self.hub.thread.check("conn.send")
+        if self.phase != CONNECTED:
+            raise self.closed_error()
+        if compress is not None or slow is not None or key is not None:
+            check_compress(compress)
+            policy = policy_of(slow, key, policy)
+        owner = payload_of(message, &data, &size, &opcode)
+        if opcode != TEXT and self.is_draft():
+            given = type(message).__name__
+            raise TypeError(f"{self.version} has text messages only: expected str, given {given}")
+        if self.deflater is not None and self.deflater.wants(size, compress):
+            deflater = self.deflater
+            owner = deflater.deflate(owner, &data, &size, &opcode, policy >= DROP_OLD)
+        if policy == CLOSE_SLOW:
+            self.write_message(opcode, owner, data, size)
+        else:
+            is_queued = self.share_frame(self.frame_message(opcode, data, size), policy, key)
+        if deflater is not None and is_queued:
+            deflater.was_sent()
+        if self.behind is not None or self.line.backlog_size > self.line.cork.high_water:
+            return self.when_drained()
+        return self.line.drain_awaitable() if self.line.is_broken else DONE
+
+    write = send
+
+    def broadcast(self, message, *, compress=None, slow=None, key=None):
+        """Send a message to all the other connections; give how many it was queued for.
+
+        `compress`, `slow` and `key` are those of `send`.
+        """
+        return self.hub.broadcast(message, self, compress=compress, slow=slow, key=key)
+
+    def stream_message(self, kind):
+        """Send a message in pieces: `async with conn.stream_message("binary") as out`.
+
+        Each `await out.write(chunk)` is a frame of its own; "text" takes str, "binary" bytes-like.
+        Other messages sent meanwhile wait behind it, in order; a second stream waits for its turn
+        when it is entered. An exception inside the block fails the connection with 1011, where
+        something has been written. A draft's message leaves in one frame at the end.
+
+        Raises TypeError or ValueError for a kind that does not exist, TypeError for "binary" on a
+        draft; entering raises ConnectionClosed when not connected. Serves RFC 6455, section 5.4.
+        """
+        self.hub.thread.check("conn.stream_message")
+        opcode = kind_of(kind)
+        if self.is_draft() and opcode != TEXT:
+            raise TypeError(
+                f"{self.version} has text messages only: expected 'text', given {kind!r}"
+            )
+        return OutgoingMessage(self, opcode)
+
+    def create_task(self, coroutine, *, name=None, context=None):
+        """Run a coroutine as a task of this connection: it is cancelled when the connection has
+        ended and nothing is left for it to receive. `name` and `context` are those of
+        `asyncio.create_task`.
+
+        It does not count for `max_tasks`: what waits for this client's next message, or goes on for
+        long, belongs here, so that messages are read meanwhile. What it raises goes to `error`, as
+        what a listener raises, whether or not it is awaited; ConnectionClosed, once the connection
+        has ended, is no error.
+
+        Gives the asyncio.Task. Raises TypeError for what is no coroutine, ConnectionClosed when the
+        connection has ended; the coroutine is closed then.
+        """
+        self.hub.thread.check("conn.create_task")
+        if not iscoroutine(coroutine):
+            given = type(coroutine).__name__
+            raise TypeError(f"create_task: expected a coroutine, given {given}")
+        if self.phase == ENDED:
+            coroutine.close()
+            raise self.closed_error()
+        task = self.hub.engine.loop.create_task(coroutine, name=name, context=context)
+        self.hub.calls.adopt(task, self)
+        return task
+
+    def close(self, code=1000, reason=""):
+        """Start the closing handshake (RFC 6455, section 7.1.2); nothing happens when it has begun.
+
+        Raises TypeError or ValueError for a code or reason that cannot be sent. The drafts' close
+        carries neither.
+        """
+        self.hub.thread.check("conn.close")
+        payload = check_close(code, reason)
+        if self.phase < CONNECTED:
+            self.line.lose(None)
+        else:
+            self.happened(WE_CLOSE, payload)
+
+    def abort(self):
+        """Drop the socket now, without a closing handshake."""
+        self.hub.thread.check("conn.abort")
+        if self.phase < ENDING:
+            if self.phase >= CONNECTED:
+                self.enter(ENDING)
+                self.dropped(self.line.count_messages(self.is_draft()))
+            self.line.reset()
+
+    def _has_left(self):
+        """Tell whether it is not open any more, or about to end."""
+        return self.phase > CONNECTED
+
+    # ---- what the application asks about
+
+    @property
+    def version(self):
+        """The protocol version: "draft75", "draft76", "hybi-07", "hybi-08" or "rfc6455"."""
+        return VERSIONS[self.version_index]
+
+    @property
+    def ready_state(self):
+        """Where the connection stands: a `ReadyState`."""
+        return READY_STATES[self.phase]
+
+    @property
+    def request(self):
+        """The opening handshake's request."""
+        if type(self.head) is bytes:
+            self.head = self.hub.host.make_request(self.head)
+        return self.head
+
+    @property
+    def subprotocol(self):
+        """The subprotocol that was chosen, or None."""
+        return self.chosen_subprotocol
+
+    @property
+    def data(self):
+        """A dict of the application's own."""
+        if self.own_data is None:
+            self.own_data = {}
+        return self.own_data
+
+    @property
+    def backlog_size(self):
+        """How many bytes wait because the peer does not take them, or behind a streamed message."""
+        return waiting_size(self.line, self.behind)
+
+    @property
+    def carrier(self):
+        """What carries the connection: "http/1.1", "h2" or "h3"."""
+        return self.line.protocol
+
+    @property
+    def tls(self):
+        """What TLS has agreed on with the peer: a `Security`; None on a plain connection.
+
+        Where a proxy has ended it, as the PROXY protocol tells, until the connection has gone.
+        """
+        facts = self.line.security
+        if facts is None and self.line.is_secure:
+            return self.hub.host.security_of(self.line)
+        return facts
+
+    @property
+    def is_secure(self):
+        """Whether the client came by TLS: to us, or to a proxy that is believed (PROXY protocol,
+        `Forwarded`, `X-Forwarded-Proto`). `tls` has the facts, where they are known."""
+        return self.line.is_secure
+
+    @property
+    def remote_address(self):
+        """The peer: (host, port), or the path of a Unix socket."""
+        return self.line.remote_address
+
+    @property
+    def local_address(self):
+        """Our end: (host, port), or the path of a Unix socket."""
+        return self.line.local_address
+
+    @property
+    def close_code(self):
+        """How it ended: the peer's code, or ours for what the peer did wrong; None before.
+
+        1005 stands for a close without a code, 1006 for an end without a close.
+        """
+        return self.code if self.phase == ENDED else None
+
+    @property
+    def close_reason(self):
+        """The reason that came with the code, None before the end."""
+        return self.reason if self.phase == ENDED else None

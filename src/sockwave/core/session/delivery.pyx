@@ -1,0 +1,485 @@
+"""How messages come to the application: by listeners, by `receive` and `async for`, by `stream`."""
+
+from asyncio import current_task
+
+from libc.stdint cimport UINT32_MAX
+
+from sockwave.core.session.calls cimport OF_MESSAGE, OTHER, Call
+from sockwave.core.events.emitter cimport MESSAGE
+from sockwave.core.session.flow_control cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
+from sockwave.core.session.closing cimport CONNECTED, ENDED
+from sockwave.core.session.streams cimport IncomingMessage, check_limit
+from sockwave.core.limits.counters cimport LISTEN_TIMEOUT, MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
+from sockwave.core.io.timers cimport STALE_TICKS, tick_s, ticks_of
+
+from sockwave.errors import SockwaveError
+from sockwave.timeouts import within
+
+# So long none of the tasks that stop the reading ends before that is told: one that waits for a
+# database may take seconds.
+STUCK_S = 5.0
+
+cdef uint32_t stuck_ticks = ticks_of(STUCK_S)
+
+
+cdef class Deliverer(Session):
+    """A session whose messages go to whoever of the application wants them."""
+
+    cdef int check_thread(self, str call) except -1:
+        return self.hub.thread.check(call)
+
+    # ---- what has been heard
+
+    cdef int heard_message(self, object message, size_t size) except -1:
+        cdef Inbox inbox = self.inbox
+        if inbox is not None:
+            if inbox.intake is not None and inbox.intake.queue:
+                return inbox.intake.take_whole(message, size)
+            if inbox.count and self.hears(MESSAGE):
+                self._hand_over()
+                if inbox.count:
+                    return self.queue(message, size)    # behind the others, in order
+        self.is_hearing = True
+        heard = self.emit(MESSAGE, message, None)
+        self.is_hearing = False
+        return 0 if heard else self.queue(message, size)
+
+    cdef int add(self, object event, object listener, bint once) except -1:
+        cdef bint is_for_messages = event == "message"
+        if is_for_messages and self.is_being_taken():
+            raise SockwaveError(
+                "a listener of 'message': expected a connection whose messages nobody else takes, "
+                "given one that `receive`, `async for` or `stream` has begun to take them of"
+            )
+        Session.add(self, event, listener, once)
+        if is_for_messages:
+            self.is_unheard = False
+            self.catch_up(NOT_ASKED)
+            if self.inbox is not None:
+                self.inbox.due = 0
+                if self.inbox.count:
+                    self.hub.engine.loop.call_soon(self._hand_over)
+        return 0
+
+    cdef bint is_being_taken(self) except -1:
+        """Tell whether somebody waits for a message, or a handler has begun to take them: then no
+        listener can have them."""
+        cdef Inbox inbox = self.inbox
+        return inbox is not None and (
+            inbox.has_receiver()
+            or self.has_handler and inbox.is_wanted
+            or inbox.intake is not None and inbox.intake.is_expected()
+        )
+
+    def _hand_over(self):
+        """Let a listener that came late hear what has been kept, as far as its tasks may run."""
+        cdef Inbox inbox = self.inbox
+        if inbox is None:
+            return              # it has been dropped meanwhile
+        while inbox.count and self.hears(MESSAGE) and (
+            self.phase != CONNECTED and not self.reads_rest or not self.fullness & TASKS_FULL
+        ):
+            self.is_hearing = True
+            self.emit_in_context(MESSAGE, inbox.take(), None)
+            self.is_hearing = False
+        if not inbox.count:
+            self.catch_up(INBOX_FULL)
+            if self.reads_rest and self.is_gone:
+                self.go_on_later()      # that was what the end has waited for
+        else:
+            self.await_listener()
+
+    cdef bint keeps_for_listener(self) except -1:
+        return self.inbox is not None and self.inbox.count > 0 and self.hears(MESSAGE)
+
+    cdef int heard_piece(self, int opcode, const Found* found) except -1:
+        return self.inbox.intake.take_piece(opcode, found)
+
+    cdef bint may_be_streamed(self) except -1:
+        """Tell whether a message that is too big to hold can wait until it is known how the
+        application asks for it: by `stream`, or by `receive`, which cannot have it."""
+        cdef Inbox inbox = self.inbox
+        if self.phase != CONNECTED or self.is_unheard or self.hears(MESSAGE) or (
+            not self.has_taker()
+        ):
+            return False
+        if inbox is None:
+            inbox = self.inbox = Inbox()
+        if inbox.is_awaited() or inbox.intake is not None and inbox.intake.queue:
+            return False
+        self.await_listener()
+        return True
+
+    # ---- what waits for somebody to ask
+
+    cdef Intake intake(self):
+        """Give the messages that are taken as streams; None until there has been one."""
+        return None if self.inbox is None else self.inbox.intake
+
+    cdef int queue(self, object message, size_t size) except -1:
+        """Keep a message for whoever asks or listens, unless nobody has done so in time."""
+        cdef Inbox inbox = self.inbox
+        if self.is_unheard:
+            return self.dropped(1)
+        if inbox is None:
+            inbox = self.inbox = Inbox()
+        inbox.put(message, size)
+        if inbox.count >= self.hub.queue_count or inbox.size >= self.hub.queue_size:
+            self.fall_behind(
+                INBOX_FULL, QUEUE_COUNT if inbox.count >= self.hub.queue_count else QUEUE_SIZE
+            )
+        return self.await_listener()
+
+    cdef int await_listener(self) except -1:
+        """Let `listen_timeout` begin, where something waits and nobody has begun to take it."""
+        cdef Inbox inbox = self.inbox
+        if inbox.due or not self.hub.listen_ticks or inbox.is_listened_to() or (
+            self.phase != CONNECTED or self.hears(MESSAGE)
+        ):
+            return 0
+        inbox.due = self.hub.engine.wheel.tick + self.hub.listen_ticks + STALE_TICKS
+        return self.ask_by(inbox.due)
+
+    cdef int ask_by(self, uint32_t tick) except -1:
+        """Have a look at the times at a tick, or before."""
+        return self.line.ask_for(min(self.line.asked or UINT32_MAX, tick))
+
+    cdef int stop_keeping(self) except -1:
+        """Nobody has listened in time: read on, and drop what comes until somebody does."""
+        cdef Inbox inbox = self.inbox
+        cdef Py_ssize_t count = inbox.count
+        inbox.due = 0
+        self.is_unheard = True
+        self.hub.engine.tally.hit(LISTEN_TIMEOUT)
+        inbox.forget()
+        if inbox.intake is None:
+            self.inbox = None       # those that only send are to hold nothing for it
+        self.dropped(count)
+        self.hub.host.nobody_listened(self)
+        self.catch_up(INBOX_FULL)
+        return self.catch_up(NOT_ASKED)
+
+    cdef size_t held_size(self) except? 0:
+        cdef size_t size = Session.held_size(self)
+        cdef Intake intake = self.intake()
+        if self.inbox is not None:
+            size += self.inbox.size
+        if intake is not None:
+            size += intake.size
+        return size
+
+    cdef int forget_received(self) except -1:
+        cdef Intake intake = self.intake()
+        if self.inbox is not None:
+            self.inbox.forget()
+        if intake is not None:
+            intake.forget()
+        return Session.forget_received(self)
+
+    cdef bint has_taker(self) except -1:
+        """Tell whether somebody takes messages, or may be about to."""
+        return self.has_handler or self.call_count > 0 or self.inbox is not None and (
+            self.inbox.is_awaited() or self.inbox.is_wanted
+        )
+
+    cdef int note_taker(self, bint is_stream) except -1:
+        """Note that the running task takes messages; raise where they are the listeners'. What
+        `once` has added hears the next one, and the task gets the rest."""
+        if self.hears(MESSAGE) and self.phase != ENDED:
+            if is_stream or self.hears_for_good(MESSAGE):
+                raise SockwaveError(
+                    "`receive`, `async for` and `stream`: expected a connection without a listener "
+                    "of 'message', which gets all messages, given one that has one"
+                )
+            self._hand_over()
+        self.is_unheard = False
+        if self.inbox is None:
+            self.inbox = Inbox()
+        self.inbox.due = 0
+        if self.inbox.is_wanted and (self.has_handler or not self.call_count):
+            self.inbox.consumer = None
+            return 0                # none of the tasks that end with the connection
+        self.hub.calls.keep_task(self)
+        self.inbox.consumer = current_task(self.hub.engine.loop)
+        if self.has_handler or self.find_call(self.inbox.consumer) is None:
+            # One that is not ours to see the end of; such come and go for each message.
+            self.inbox.is_wanted = True
+        return 0
+
+    cdef int note_room(self) except -1:
+        """Read on when the queue is down to a quarter of its limits."""
+        if (
+            self.inbox.count <= self.hub.queue_count // 4
+            and self.inbox.size <= self.hub.queue_size // 4
+        ):
+            return self.catch_up(INBOX_FULL)
+        return 0
+
+    # ---- the tasks of listeners
+
+    cdef int keep_call(self, object call) except -1:
+        if self.calls is None:
+            self.calls = call       # as for most: a dict would take four times the memory
+        elif type(self.calls) is dict:
+            self.calls[(<Call>call).task] = call
+        else:
+            self.calls = {(<Call>self.calls).task: self.calls, (<Call>call).task: call}
+        return 0
+
+    cdef int forget_call(self, object call) except -1:
+        if self.calls is call:
+            self.calls = None
+        elif type(self.calls) is dict:
+            (<dict>self.calls).pop((<Call>call).task, None)
+            if not self.calls:
+                self.calls = None
+        if self.phase == ENDED and not self.has_bound_calls():
+            self.hub.calls.forget(self)
+        return 0
+
+    cdef object find_call(self, object task):
+        if type(self.calls) is dict:
+            return (<dict>self.calls).get(task)
+        return self.calls if self.calls is not None and (<Call>self.calls).task is task else None
+
+    cdef list list_calls(self):
+        if type(self.calls) is dict:
+            return list((<dict>self.calls).values())
+        return [] if self.calls is None else [self.calls]
+
+    cdef int returned(self, object listener, object result) except -1:
+        if self.is_drain(self.line, result):
+            return 0
+        if self.behind is not None and self.is_drain(self.behind, result):
+            return 0
+        return Session.returned(self, listener, result)
+
+    cdef bint is_drain(self, Writer writer, object awaitable) except -1:
+        """Tell whether `send` has just given it, as the listener's last word: no task has to wait
+        for that, as meanwhile the peer is not read."""
+        return bool(writer.waiters) and writer.waiters[-1] is awaitable
+
+    cpdef object listener_started(self, object coroutine):
+        self.hub.calls.start(coroutine, self, OF_MESSAGE if self.is_hearing else OTHER)
+
+    cdef int call_started(self, bint is_own, bint is_message) except -1:
+        self.call_count += is_own
+        if is_message:
+            self.task_count += 1
+            if self.task_count >= <size_t>self.hub.max_tasks:
+                if self.phase == CONNECTED and not self.fullness & TASKS_FULL:
+                    self.stuck_at = self.hub.engine.wheel.tick + stuck_ticks
+                    self.ask_by(self.stuck_at)
+                return self.fall_behind(TASKS_FULL, MAX_TASKS)
+        return 0
+
+    cdef int call_ended(self, bint is_own, bint is_message) except -1:
+        self.call_count -= is_own
+        self.task_count -= is_message
+        if self.fullness:
+            if is_message and self.fullness & TASKS_FULL:
+                self.stuck_at = 0
+                self.catch_up(TASKS_FULL)
+                if self.inbox is not None and self.inbox.count:
+                    self.hub.engine.loop.call_soon(self._hand_over)
+            if not self.has_taker():        # the last one is gone who might have asked for it
+                self.catch_up(NOT_ASKED)
+        return 0
+
+    cdef int note_end_of(self, object task) except -1:
+        """Note that a task of the connection's has ended; it may have been the one that takes the
+        messages."""
+        if self.inbox is not None and self.inbox.consumer is task:
+            self.inbox.consumer = None
+            if self.inbox.count:
+                self.await_listener()
+        return 0
+
+    cdef int tasks_are_stuck(self) except -1:
+        """Tell the operator that nothing goes on: reading, nor any of the tasks it waits for."""
+        self.stuck_at = 0
+        self.hub.host.tasks_stand_still(self, self.task_count, stuck_ticks * tick_s)
+        return 0
+
+    cdef int end_delivery(self) except -1:
+        """Let everybody know that nothing more will come."""
+        cdef Call call
+        for call in self.list_calls():
+            if not call.outlives:
+                call.outlive()
+        if self.inbox is not None:
+            self.inbox.end()
+        return self.end_calls()
+
+    cdef bint has_bound_calls(self) except -1:
+        """Tell whether there are tasks of calls that end with the connection."""
+        cdef Call call
+        for call in self.list_calls():
+            if not call.is_message:
+                return True
+        return False
+
+    cdef bint has_left(self) except -1:
+        # Who has taken a message may still be at work on it, and hears of the end when it asks for
+        # the next one.
+        cdef Inbox inbox = self.inbox
+        if inbox is None or inbox.is_told:
+            return False
+        if inbox.count or inbox.is_wanted:
+            return True
+        return inbox.consumer is not None and not inbox.consumer.done()
+
+    cdef int end_calls(self) except -1:
+        """Cancel the calls that end with the connection, when nothing is left for them."""
+        if not self.has_bound_calls():
+            return 0
+        if self.has_left():
+            return self.hub.calls.watch(self)
+        return self.cancel_calls(self.inbox.consumer if self.inbox is not None else None)
+
+    cdef int cancel_calls(self, object spared) except -1:
+        """Cancel the calls that end with the connection, but for the one that has just been told
+        of the end, which does what it has left to do."""
+        cdef Call call
+        cdef bint is_spared = False
+        for call in self.list_calls():
+            if call.is_message:
+                continue
+            if call.task is spared:
+                is_spared = True
+            else:
+                call.cancel()
+        return self.hub.calls.watch(self) if is_spared else self.hub.calls.forget(self)
+
+    cdef int was_told(self) except -1:
+        """Note that the running task has heard that nothing more will come."""
+        cdef object task
+        if not self.inbox.is_told and self.phase == ENDED:
+            self.inbox.is_told = True
+            task = self.inbox.consumer = current_task(self.hub.engine.loop)
+            if self.calls is not None and task is not None and (
+                type(self.calls) is dict or (<Call>self.calls).task is not task
+            ):
+                # It may belong to one of those that are cancelled now.
+                task.add_done_callback(self._receiver_done)
+        return 0
+
+    def _receiver_done(self, _):
+        self.cancel_calls(None)
+
+    cdef bint end_in_time(self) except -1:
+        """Wait no longer for anybody to take what is left."""
+        cdef Call call
+        cdef bint is_loss = self.reads_rest
+        if self.reads_rest:
+            self.forget_received()
+            self.fullness = 0
+            self.end_rest()
+            for call in self.list_calls():
+                if call.is_message:
+                    self.hub.calls.forget(call)
+                    call.cancel()
+        elif self.inbox is not None and self.inbox.count and not self.inbox.is_told:
+            is_loss = self.inbox.is_wanted or self.inbox.consumer is not None
+        if self.phase == ENDED:
+            self.cancel_calls(None)
+        return is_loss
+
+    cdef int rest_begins(self) except -1:
+        self.hub.calls.watch(self)
+        return self.hub.calls.bind()
+
+    cdef int rest_ends(self) except -1:
+        return self.hub.calls.unbind()
+
+    # ---- what the application uses
+
+    def stream(self, *, max_size=None):
+        """Take the next message as a stream: `async for chunk in conn.stream()`.
+
+        It is the oldest that nobody has been given, begun or not; those who wait in `receive` do
+        not get it. The chunks are bytes, or str of a text message, as
+        they arrive; `is_text` of what is returned tells. Several streams may be asked for: each is
+        one message, in order. Leaving the loop early discards the rest of the message.
+
+        What waits to be taken is bounded by the options `max_size` and `queue_size`, in bytes, and
+        `queue_count`, in chunks; then the socket is not read. The whole message is bounded by the
+        argument `max_size`, in bytes (None: not at all): beyond, the connection fails with 1009.
+        A compressed message (RFC 7692) comes as one chunk, and within the option `max_size`.
+
+        The loop raises ConnectionClosed when the connection ends before the message does. Raises
+        SockwaveError while there is a listener of `message`, TypeError or ValueError for a wrong
+        `max_size`. Serves RFC 6455, section 5.4.
+        """
+        cdef size_t limit
+        cdef size_t held_size
+        cdef Inbox inbox
+        self.hub.thread.check("conn.stream")
+        limit = check_limit(max_size)
+        self.note_taker(True)
+        inbox = self.inbox
+        if inbox.intake is None:
+            held_size = min(self.hub.max_size, self.hub.queue_size)
+            inbox.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
+            if self.phase == ENDED:
+                inbox.intake.end(self.closed_error())
+        if inbox.count:
+            held_size = inbox.size
+            message = inbox.take()
+            incoming = inbox.intake.turn_into(limit, message, held_size - inbox.size)
+            self.note_room()
+        else:
+            incoming = inbox.intake.expect(limit)
+            self.catch_up(NOT_ASKED)
+        return IncomingMessage(incoming)
+
+    def expect_handler(self):
+        """Keep messages for a task that will ask for them."""
+        self.has_handler = True
+
+    async def receive(self, timeout=None):
+        """Receive the next message, waiting for it at most `timeout` seconds (None: without end).
+
+        Raises TimeoutError, or ConnectionClosed when no message is left and none will come;
+        SockwaveError while there is a listener of `message`, which gets all of them.
+        """
+        self.hub.thread.check("conn.receive")
+        if timeout is not None:
+            return await within(timeout, self.receive())
+        self.note_taker(False)
+        while self.awaits_message():
+            await self.next_turn()
+        if not self.inbox.count:
+            self.was_told()
+            raise self.closed_error()
+        return self.take_message()
+
+    cdef bint awaits_message(self) except -1:
+        return not self.inbox.count and self.phase != ENDED
+
+    cdef Turn next_turn(self):
+        """Wait in line for a message."""
+        cdef Turn turn = self.inbox.wait(self.hub.engine.bell)
+        self.catch_up(NOT_ASKED)
+        return turn
+
+    cdef object take_message(self):
+        message = self.inbox.take()
+        self.note_room()
+        if self.phase == ENDED and self.calls is not None:
+            self.hub.calls.watch(self)      # it has as much time for each
+        return message
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        # Not by `receive`: a coroutine for each message more than there has to be.
+        self.hub.thread.check("async for message in conn")
+        self.note_taker(False)
+        while self.awaits_message():
+            await self.next_turn()
+        if not self.inbox.count:
+            self.was_told()
+            raise StopAsyncIteration
+        return self.take_message()

@@ -1,0 +1,3 @@
+from sockwave.core.session.closing import Phased
+
+class Flow(Phased): ...

@@ -1,0 +1,134 @@
+"""Who has to wait for whom, and what has come meanwhile."""
+
+from sockwave.core.io.engine cimport Engine
+from sockwave.core.protocol.frames cimport RSV1
+from sockwave.core.protocol.inflation cimport Inflation, is_crowded
+from sockwave.core.session.closing cimport CONNECTED
+from sockwave.core.io.slow_peer cimport waiting_size
+
+
+cdef class Flow(Phased):
+    """A conversation whose socket is read while nobody has to wait."""
+
+    cdef int may_send_again(self) except -1:
+        return 0
+
+    # ---- what has come
+
+    cdef Reader take_reader(self):
+        """Give this session a reader of its own, until that is idle: most connections are, most of
+        the time, and their readers would all be alike."""
+        cdef Engine engine = self.line.engine
+        if self.reader is None:
+            self.reader = engine.spare_reader
+            engine.spare_reader = None
+            if self.reader is None:
+                self.reader = Reader(engine.max_size, engine.tariff.free_fragment_count)
+        # RFC 7692, 6: what the first reserved bit means, the extension says.
+        self.reader.allowed_reserved = 0 if self.inflater is None else RSV1
+        return self.reader
+
+    cdef int leave_reader(self) noexcept:
+        """Let others have the reader, if nothing is left in it."""
+        if self.reader is not None and self.reader.is_idle():
+            self.line.engine.spare_reader = self.reader
+            self.reader = None
+        return 0
+
+    cdef int hold(self, const Input* given) except -1:
+        """Keep what cannot be read yet."""
+        return self.take_reader().hold(given) if given.size else 0
+
+    cdef size_t kept_size(self) noexcept:
+        """Say how many bytes have come that could not be read yet."""
+        return 0 if self.reader is None else self.reader.held_size
+
+    cdef bint has_more(self) noexcept:
+        """Say whether something of what has come is left to be read, or to be inflated."""
+        return self.reader is not None and (
+            self.reader.held_size > 0 or self.reader.inflation is not None
+        )
+
+    cdef size_t held_size(self) except? 0:
+        """Say how many bytes are held for this peer."""
+        cdef size_t size = waiting_size(self.line, self.behind)
+        if self.reader is not None:
+            size += self.reader.held_size + self.reader.room_size()
+        return size
+
+    cdef int forget_received(self) except -1:
+        """Drop what has come and waits."""
+        if self.reader is not None:
+            self.reader.forget_message()
+            self.reader.forget_held()
+        return 0
+
+    # ---- who waits
+
+    cdef bint must_wait(self) noexcept:
+        """Say whether messages have to wait for the application, or for a peer that does not read
+        what it gets for them; when the session closes, they do not."""
+        return (self.phase == CONNECTED or self.reads_rest) and (
+            self.fullness != 0 or self.is_choked
+        )
+
+    cdef int set_reading(self) except -1:
+        """Read the socket while nobody has to wait."""
+        if self.is_postponed or self.must_wait():
+            self.line.pause()
+        elif self.phase >= CONNECTED:
+            self.line.resume()
+        return 0
+
+    cdef int postpone(self) except -1:
+        """Go on in the next wake-up; until then the socket waits as well."""
+        if not self.is_postponed:
+            if self.reader is not None and self.reader.inflation is not None:
+                self.postpone_inflating(self.reader.inflation)
+            else:
+                self.line.engine.postpone(self.line)
+            self.is_postponed = True
+            self.set_reading()
+        return 0
+
+    cdef int postpone_inflating(self, Inflation inflation) except -1:
+        """Go on inflating behind the others who do; where there is too much in the middle, before
+        them: what has begun comes to its end then."""
+        return self.line.engine.postpone_inflating(
+            self.line, is_crowded() and inflation.parked_size > 0
+        )
+
+    cdef int go_on_later(self) except -1:
+        """Take up what had to wait: first what has been received already, then the socket."""
+        return self.postpone() if self.has_more() or self.reads_rest else self.set_reading()
+
+    cdef int fall_behind(self, Fullness why, Limit limit) except -1:
+        """Let the peer wait for the application."""
+        # A session that closes reads on, for the peer's close frame.
+        if (self.phase == CONNECTED or self.reads_rest) and not self.fullness & why:
+            self.fullness |= why
+            self.line.engine.tally.hit(limit)
+            self.set_reading()
+        return 0
+
+    cdef int catch_up(self, Fullness why) except -1:
+        """Read again, where nothing else is in the way."""
+        if self.fullness & why:
+            self.fullness &= ~<int>why
+            if not self.fullness and (self.phase == CONNECTED or self.reads_rest):
+                self.go_on_later()
+        return 0
+
+    cdef int backlog_rose(self) except -1:
+        self.is_choked = True
+        return self.set_reading()
+
+    cdef int backlog_fell(self) except -1:
+        self.is_choked = False
+        self.go_on_later()
+        return self.may_send_again()
+
+    cdef int listen_for_close(self) except -1:
+        # Nobody takes messages any more, but the peer's close frame comes behind them.
+        self.fullness = 0
+        return self.go_on_later()

@@ -1,0 +1,31 @@
+"""What the connections of one server share, and how all of them are told something."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from sockwave.core.session.calls cimport Calls
+from sockwave.core.protocol.deflate cimport Codecs
+from sockwave.core.session.connections cimport Connections
+from sockwave.core.events.emitter cimport Emitter
+from sockwave.core.io.engine cimport Engine
+from sockwave.core.events.loop_thread cimport LoopThread
+from sockwave.core.session.session cimport Session
+
+cdef class Hub:
+    """What the connections of one server share."""
+    cdef readonly Connections connections
+    cdef readonly Engine engine
+    cdef readonly LoopThread thread     # the engine's; without one, any thread may call
+    cdef readonly object limits
+    cdef Emitter host
+    cdef Codecs codecs
+    cdef size_t max_size, queue_size
+    cdef Py_ssize_t queue_count, max_tasks
+    cdef int policy                     # for who cannot keep up, unless a call says otherwise
+    cdef readonly uint64_t dropped_count
+    cdef public bint is_short           # of memory: nobody is let in
+    cdef uint32_t ping_ticks, pong_ticks, idle_ticks, listen_ticks  # 0: none
+    cdef double max_lifetime, lifetime_jitter           # seconds, 0: none; as a part of it
+    cdef Calls calls
+    cdef readonly Session current    # whose event the server's listeners are hearing
+
+    cdef int tell_server(self, int event, Session connection, object argument) except -1

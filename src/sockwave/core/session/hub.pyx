@@ -1,0 +1,179 @@
+"""What the connections of one server share, and how all of them are told something."""
+
+from libc.stdint cimport uint8_t
+
+from sockwave.core.session.calls cimport FREE, OTHER
+from sockwave.core.protocol.deflate cimport Deflater
+from sockwave.core.protocol.frames cimport FIN, OUT_OF_MEMORY, TEXT
+from sockwave.core.protocol.framing cimport (
+    check_compress, deflated_frame_of, draft_frame_of, frame_of, payload_of,
+)
+from sockwave.core.session.closing cimport CONNECTED
+from sockwave.core.io.slow_peer cimport CLOSE_SLOW, DROP_OLD, policy_of
+from sockwave.core.io.timers cimport ticks_of
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
+
+cdef class Hub:
+    """What the connections of one server share."""
+
+    def __cinit__(
+        self, Emitter host, Engine engine, limits, Connections connections, str slow="close"
+    ):
+        self.host = host
+        self.engine = engine
+        self.thread = LoopThread() if engine is None else engine.thread
+        self.limits = limits
+        self.connections = connections
+        self.calls = Calls(engine, host, limits)
+        self.max_size = PY_SSIZE_T_MAX if limits.max_size is None else limits.max_size
+        self.queue_count = limits.queue_count
+        self.queue_size = limits.queue_size
+        self.max_tasks = PY_SSIZE_T_MAX if limits.max_tasks is None else limits.max_tasks
+        self.policy = policy_of(slow, None, CLOSE_SLOW)
+        self.ping_ticks = ticks_of(limits.ping_interval)
+        self.pong_ticks = ticks_of(limits.ping_timeout)
+        self.idle_ticks = ticks_of(limits.idle_timeout)
+        self.listen_ticks = ticks_of(limits.listen_timeout)
+        self.max_lifetime = limits.max_lifetime or 0
+        self.lifetime_jitter = limits.lifetime_jitter
+        self.codecs = Codecs(self.max_size)
+
+    def broadcast(
+        self, message, Session besides=None, *, compress=None, slow=None, key=None
+    ):
+        """Send a message to every connected client, `besides` one; give how many it was queued for.
+        """
+        cdef const uint8_t* data
+        cdef size_t size
+        cdef int opcode
+        cdef bytes frame = None, draft_frame = None
+        cdef dict deflated_frames = {}      # by compressor
+        cdef Deflater deflater
+        cdef bytes end = None       # of the message: one for all, as what they may refer to next
+        cdef Session connection
+        cdef Py_ssize_t count = 0
+        cdef int policy
+        self.thread.check("server.broadcast" if besides is None else "conn.broadcast")
+        policy = policy_of(slow, key, self.policy)
+        check_compress(compress)
+        owner = payload_of(message, &data, &size, &opcode)
+        for receiver in self.connections.places:
+            connection = <Session>receiver      # a test of its type would be made for each
+            if connection is None or connection.phase != CONNECTED or connection is besides:
+                continue
+            if connection.deflater is not None and connection.deflater.wants(size, compress):
+                deflater = connection.deflater
+                deflated_frame = deflated_frames.get(deflater.compressor)
+                if deflated_frame is None:
+                    deflated_frame = deflated_frame_of(
+                        deflater.compressor, owner, data, size, opcode
+                    )
+                    deflated_frames[deflater.compressor] = deflated_frame
+                if end is None and deflater.has_context and policy < DROP_OLD:
+                    end = deflater.compressor.end_of(None, data, size)
+                deflater.sending(end)
+                if connection.share_frame(deflated_frame, policy, key):
+                    deflater.was_sent()
+                    count += 1
+            elif not connection.is_draft():
+                if frame is None:
+                    frame = frame_of(FIN | opcode, data, size)
+                count += connection.share_frame(frame, policy, key)
+            elif opcode == TEXT:
+                if draft_frame is None:
+                    draft_frame = draft_frame_of(data, size)
+                count += connection.share_frame(draft_frame, policy, key)
+            # else: the drafts have no binary
+        return count
+
+    def own(self, message, *, compress=None, slow=None, key=None):
+        """Raise what `broadcast` would, and give the message as it is now: for another time."""
+        cdef const uint8_t* data
+        cdef size_t size
+        cdef int opcode
+        policy_of(slow, key, self.policy)
+        check_compress(compress)
+        return payload_of(message, &data, &size, &opcode)
+
+    def weigh(self, others):
+        """Give how many bytes are held for all connections, and for `others`, not open yet."""
+        cdef Session connection
+        cdef size_t size = 0
+        for connection in self.connections:
+            size += connection.held_size()
+        for connection in others:
+            size += connection.held_size()
+        return size
+
+    def weigh_each(self):
+        """Give pairs of how many bytes are held for a connection, and the connection, for those
+        that there are any for."""
+        cdef Session connection
+        cdef size_t size
+        cdef list pairs = []
+        for connection in self.connections:
+            size = connection.held_size()
+            if size:
+                pairs.append((size, connection))
+        return pairs
+
+    def shed(self, Session connection):
+        """Fail a connection for the memory that it takes; gives how many bytes that has freed."""
+        cdef size_t size = connection.held_size()
+        connection.give_up(OUT_OF_MEMORY)
+        connection.forget_received()
+        if connection.held_size() > self.engine.cork.high_water:
+            connection.line.lose(None)      # what is half sent would be held until it is taken
+        return size - min(size, connection.held_size())
+
+    cdef int tell_server(self, int event, Session connection, object argument) except -1:
+        """Let the server's listeners hear what happens to a connection, in its context."""
+        cdef Session previous = self.current
+        if not self.host.hears(event):
+            return 0
+        entered = connection.enter_context()
+        self.current = connection
+        try:
+            return self.host.emit(event, connection, argument)
+        finally:
+            self.current = previous
+            connection.leave_context(entered)
+
+    # ---- calls
+
+    def hold(self, coroutine, Session connection=None, *, bint is_free=False):
+        """Run what an asynchronous listener returned as a task: the server's own, or one of a
+        connection's, which ends with it, or is free to go on."""
+        self.calls.start(coroutine, connection, FREE if is_free else OTHER)
+
+    @property
+    def call_count(self):
+        """How many calls, and connections with messages left, the end of the server waits for."""
+        return self.calls.bound_count
+
+    def when_idle(self, call):
+        """Call something when there are no such calls any more; None: nothing."""
+        self.calls.when_idle = call
+
+    def cancel_calls(self):
+        """Cancel those that are left when all connections have ended, and all that come yet."""
+        self.calls.cancel_all()
+
+    def excuse(self, task):
+        """Let the end of the server not wait for a task that waits for that end."""
+        cdef Session connection
+        if task is not None and not self.calls.excuse(task):
+            for connection in self.connections:
+                call = connection.find_call(task)
+                if call is not None:
+                    self.calls.excuse_call(call)
+
+    def begin_last_calls(self):
+        """Wait for the calls of the server's own listeners from now on, which have their time, and
+        no more for any other."""
+        self.calls.bound_count = 0
+        self.calls.is_over = False
+        self.calls.binds_all = True

@@ -1,0 +1,10 @@
+import asyncio
+from typing import Any
+
+from sockwave.core.events.waiter import Waiter
+
+class Inbox:
+    consumer: asyncio.Task[Any] | None
+
+class Turn(Waiter):
+    def cancel(self, msg: object = None) -> bool: ...

@@ -1,0 +1,19 @@
+"""Messages that are sent in pieces (RFC 6455, section 5.4)."""
+
+from libc.stdint cimport uint8_t
+
+from sockwave.core.session.closing cimport Phased
+
+cdef class OutgoingMessage:
+    """What `Connection.stream_message` gives."""
+    cdef Phased session
+    cdef object turn            # the future of who waits for another streamed message to end
+    cdef list parts             # on a draft: what becomes one frame
+    cdef uint8_t opcode
+    cdef bint is_entered, is_open, has_begun
+
+    cdef int let_next(self) except -1
+    cdef int finish(self) except -1
+
+cdef int wake_speakers(Phased session) except -1
+cdef int kind_of(object kind) except -1

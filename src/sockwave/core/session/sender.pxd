@@ -1,0 +1,47 @@
+"""What a session writes: messages, whole and in pieces, and control frames."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from sockwave.core.io.transport cimport Carrier
+from sockwave.core.protocol.frames cimport Violation
+from sockwave.core.io.receiver cimport Receiver
+from sockwave.core.io.writer cimport Writer
+
+# The versions, in the order of VERSIONS.
+cdef enum:
+    DRAFT75
+    DRAFT76
+    HYBI07
+    HYBI08
+    RFC6455
+
+cdef class Sender(Receiver):
+    """Writes the frames of one conversation, in whatever version of the protocol it is."""
+    cdef Carrier line
+    cdef bytes owed_pong        # the newest ping's payload, while the backlog lets no pong through
+    # While a message is streamed out: the messages that must not come in between, in order.
+    cdef Writer behind
+    cdef object speakers        # a deque of those who stream: the first does, the others wait
+    cdef uint32_t sent          # the wheel's tick at which a message was last sent
+    cdef uint16_t unanswered_count      # pings of ours that no pong has answered
+    cdef uint8_t version_index
+
+    # What those above it do:
+    cdef int fail(self, Violation violation) except -1
+    cdef int dropped(self, size_t count) except -1
+
+    cdef bint is_draft(self) noexcept
+    cdef int write_message(
+        self, int opcode, object owner, const uint8_t* data, size_t size
+    ) except -1
+    cdef bytes frame_message(self, int opcode, const uint8_t* data, size_t size)
+    cdef bint share_frame(self, bytes frame, int policy, object key) except -1
+    cdef object when_drained(self)
+    cdef int write_fragment(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1
+    cdef int end_fragments(self) except -1
+    cdef int give_up(self, Violation violation) except -1
+    cdef int write_control(self, int opcode, bytes payload) except -1
+    cdef int write_close(self, bytes payload) except -1
+    cdef int write_pong(self, bytes payload) except -1

@@ -1,0 +1,140 @@
+"""What a session writes: messages, whole and in pieces, and control frames.
+
+RFC 6455 sections 5.4 and 5.5, and what the drafts have in their place.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+from sockwave.core.protocol.frames cimport CLOSE, FIN, MAX_HEADER_SIZE, PING, PONG, TOO_SLOW
+from sockwave.core.protocol.framing cimport draft_frame_of, frame_of
+from sockwave.core.io.slow_peer cimport (
+    CLOSE_SLOW, Offer, is_overfull, join, make_offer, waiting_size,
+)
+from sockwave.core.limits.counters cimport MAX_BACKLOG
+
+from sockwave.core.events.waiter import DONE
+
+cdef enum:
+    # As many as can be counted; who sends more pings than that has had no pong for very long.
+    MOST_UNANSWERED_COUNT = 65535
+
+VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
+
+
+cdef class Sender(Receiver):
+    """Writes the frames of one conversation, in whatever version of the protocol it is."""
+
+    cdef int fail(self, Violation violation) except -1:
+        return 0
+
+    cdef int dropped(self, size_t count) except -1:
+        return 0
+
+    cdef bint is_draft(self) noexcept:
+        return self.version_index <= DRAFT76
+
+    # ---- messages
+
+    cdef int write_message(
+        self, int opcode, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        self.sent = self.line.engine.wheel.tick
+        if self.behind is not None or is_overfull(self.line, None, size + MAX_HEADER_SIZE):
+            self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
+            return 0
+        if not self.is_draft():
+            return self.line.write_frame(FIN | opcode, owner, data, size)
+        return self.line.share(draft_frame_of(data, size))
+
+    cdef bytes frame_message(self, int opcode, const uint8_t* data, size_t size):
+        return draft_frame_of(data, size) if self.is_draft() else frame_of(FIN | opcode, data, size)
+
+    cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
+        """Queue a frame that others may hold too, unless the peer is too far behind for it."""
+        cdef Offer offer
+        self.sent = self.line.engine.wheel.tick
+        if policy == CLOSE_SLOW and not is_overfull(
+            self.line, self.behind, PyBytes_GET_SIZE(frame)
+        ):
+            if self.behind is None:
+                self.line.share(frame)
+            else:
+                self.behind.share(frame)
+            return True
+        offer.policy = policy
+        make_offer(&offer, self.line, self.behind, frame, key)
+        if offer.dropped_count:
+            self.dropped(offer.dropped_count)
+        if policy == CLOSE_SLOW and not offer.is_queued:
+            self.give_up(TOO_SLOW)
+        elif offer.is_over:
+            self.line.engine.tally.hit(MAX_BACKLOG)
+        return offer.is_queued
+
+    cdef object when_drained(self):
+        """Give an awaitable that is done when all that waits is under the high-water mark."""
+        if self.behind is None or self.line.is_broken:
+            return self.line.drain_awaitable()
+        if waiting_size(self.line, self.behind) <= self.line.cork.high_water:
+            return DONE
+        self.behind.wants_drain = True
+        return self.behind.new_waiter()
+
+    cdef int write_fragment(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        """Write a piece of a streamed message.
+
+        5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
+        message": from the first one on, other messages wait behind it.
+        """
+        self.sent = self.line.engine.wheel.tick
+        if is_overfull(self.line, None, size):
+            return self.give_up(TOO_SLOW)
+        if self.behind is None:
+            self.behind = Writer.__new__(Writer)
+            self.behind.cork = self.line.cork
+            self.behind.is_blocked = True
+        return self.line.write_frame(first_byte, owner, data, size)
+
+    cdef int end_fragments(self) except -1:
+        """Send what has waited behind a streamed message."""
+        cdef Writer behind = self.behind
+        self.behind = None
+        if behind is None:
+            return 0
+        if behind.count:
+            join(self.line, behind)
+        return self.line.take_over_waiters(behind)
+
+    cdef int give_up(self, Violation violation) except -1:
+        """Fail a peer that does not read: what has not begun to leave is dropped, so that the close
+        frame can follow."""
+        self.line.drop_backlog(True)
+        return self.fail(violation)
+
+    # ---- control frames
+
+    cdef int write_control(self, int opcode, bytes payload) except -1:
+        if opcode == PING and self.unanswered_count < MOST_UNANSWERED_COUNT:
+            self.unanswered_count += 1
+        return self.line.write_frame(
+            FIN | opcode, payload, <const uint8_t*>PyBytes_AS_STRING(payload),
+            PyBytes_GET_SIZE(payload),
+        )
+
+    cdef int write_close(self, bytes payload) except -1:
+        if self.version_index == DRAFT76:
+            return self.line.write_bytes(b"\xff\x00", b"\xff\x00", 2)
+        if self.version_index != DRAFT75:
+            return self.write_control(CLOSE, payload)
+        return 0
+
+    cdef int write_pong(self, bytes payload) except -1:
+        # 5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in
+        # response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
+        # the most recently processed Ping frame."
+        if self.line.is_blocked:
+            self.owed_pong = payload
+            return 0
+        return self.write_control(PONG, payload)

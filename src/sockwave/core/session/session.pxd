@@ -1,0 +1,57 @@
+"""What a session reads: bytes → messages and control frames."""
+
+from sockwave.core.limits.rate_limit cimport Account
+from sockwave.core.io.transport cimport Carrier
+from sockwave.core.protocol.deflate cimport Deflater
+from sockwave.core.session.flow_control cimport Flow
+from sockwave.core.protocol.frames cimport Violation
+from sockwave.core.protocol.input_buffer cimport Input
+from sockwave.core.protocol.inflation cimport Inflation
+from sockwave.core.protocol.reader cimport Found, Reader
+
+cdef class Session(Flow):
+    """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
+    cdef Deflater deflater      # None: permessage-deflate has not been agreed on
+    cdef Account* account       # what the peer has spent; NULL: nothing yet
+    # What its listeners run in; None: they do not right now, and have set no variable in it.
+    cdef object context
+
+    # What the application's side does with what is found:
+    cdef int heard_message(self, object message, size_t size) except -1
+    cdef int heard_piece(self, int opcode, const Found* found) except -1
+    cdef bint may_be_streamed(self) except -1
+    cdef int heard_ping(self, bytes payload) except -1
+    cdef int heard_pong(self, bytes payload) except -1
+    cdef int keep_call(self, object call) except -1     # a listener's, which has a task
+    cdef int forget_call(self, object call) except -1
+    cdef object find_call(self, object task)    # the call that a task is; None: it is none of these
+    cdef int end_calls(self) except -1          # those that end with it, which has ended
+    cdef bint has_left(self) except -1          # something for one of them to receive
+    cdef bint end_in_time(self) except -1       # True: something accepted is lost by it
+    cdef bint keeps_for_listener(self) except -1    # messages whose listener has no task to spare
+    cdef int rest_begins(self) except -1        # the peer has gone, and its last messages come
+    cdef int rest_ends(self) except -1
+    cdef int call_started(self, bint is_own, bint is_message) except -1
+    cdef int note_end_of(self, object task) except -1
+    cdef int call_ended(self, bint is_own, bint is_message) except -1
+
+    cdef int begin(self, Carrier line, int version_index) except -1
+    cdef object enter_context(self)
+    cdef int leave_context(self, object entered) except -1
+    cdef int emit_in_context(self, int event, object first, object second) except -1
+    cdef int read(self, Input* given) except -1
+    cdef int read_messages(self, Input* given) except -1
+    cdef int note_rest(self) except -1
+    cdef int begin_rest(self) except -1
+    cdef int read_rest(self) except -1
+    cdef int end_rest(self) except -1
+    cdef bint overspends(self, int event, const Found* found) except -1
+    cdef bint may_control(self, int opcode) except -1
+    cdef int open_account(self) except -1
+    cdef bint is_dear(self, Reader reader, const Input* given) noexcept
+    cdef int found_message(self, int opcode, Found* found) except -1
+    cdef int found_deflated(self, int opcode, const Found* found) except -1
+    cdef int go_on_inflating(self, Inflation inflation) except -1
+    cdef int take_inflated(self, Inflation inflation, Violation violation) except -1
+    cdef int found_piece(self, const Found* found) except -1
+    cdef int found_control(self, int opcode, const Found* found) except -1

@@ -1,0 +1,529 @@
+"""What a session reads: bytes → messages and control frames.
+
+RFC 6455 sections 5.4 to 6.2, and what the drafts have in their place.
+"""
+
+from time import perf_counter
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free
+
+from sockwave.core.limits.rate_limit cimport spend
+from sockwave.core.protocol.message_memory cimport bytes_of, decode, offer_spare, text_of
+from sockwave.core.io.transport cimport Carrier
+from sockwave.core.events.contexts cimport Contexts, are_alike, enter_or_copy, is_present
+from sockwave.core.io.engine cimport HEADROOM_SIZE, TURN_RESERVE_SIZE, Engine
+from sockwave.core.session.flow_control cimport NOT_ASKED
+from sockwave.core.protocol.frames cimport (
+    CLOSE, INVALID_UTF8, MAX_SHORT_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES,
+    TOO_MANY_CONTROLS, TOO_MANY_MESSAGES, Violation,
+)
+from sockwave.core.protocol.hixie cimport HixieReader
+from sockwave.core.protocol.inflation cimport SLICE_SIZE, Inflation, is_crowded
+from sockwave.core.session.closing cimport CLOSING, CONNECTED, ENDING, OPENING, PEER_CLOSES
+from sockwave.core.protocol.reader cimport NEEDS_MORE, PIECE, VIOLATED
+from sockwave.core.session.sender cimport DRAFT75, DRAFT76
+from sockwave.core.limits.counters cimport NO_LIMIT
+
+from sockwave.close import CloseCode
+
+# What it takes to inflate a byte of what most messages are, JSON and other text, or into one. Empty
+# blocks take a hundred times as long.
+cdef double BYTE_S = 2e-9
+
+
+cdef extern from "Python.h":
+    object copy_context "PyContext_CopyCurrent" ()
+    int leave_context "PyContext_Exit" (object context) except -1
+
+
+cdef class Session(Flow):
+    """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
+
+    cdef int begin(self, Carrier line, int version_index) except -1:
+        """Be the conversation of a carrier, in a version."""
+        cdef HixieReader draft_reader
+        self.line = line
+        self.version_index = version_index
+        if self.is_draft():
+            draft_reader = HixieReader(line.engine.max_size, 0)
+            draft_reader.has_close = self.version_index == DRAFT76
+            self.reader = draft_reader
+        if line.engine.tariff.message.one_s or line.engine.tariff.byte.one_s:
+            self.open_account()
+        return 0
+
+    def __dealloc__(self):
+        free(self.account)
+
+    cdef int heard_message(self, object message, size_t size) except -1:
+        return 0
+
+    cdef int heard_piece(self, int opcode, const Found* found) except -1:
+        return 0
+
+    cdef bint may_be_streamed(self) except -1:
+        return False
+
+    cdef int heard_ping(self, bytes payload) except -1:
+        return 0
+
+    cdef int heard_pong(self, bytes payload) except -1:
+        return 0
+
+    cdef int keep_call(self, object call) except -1:
+        return 0
+
+    cdef int forget_call(self, object call) except -1:
+        return 0
+
+    cdef object find_call(self, object task):
+        return None
+
+    cdef int end_calls(self) except -1:
+        return 0
+
+    cdef bint has_left(self) except -1:
+        return False
+
+    cdef bint end_in_time(self) except -1:
+        return False
+
+    cdef bint keeps_for_listener(self) except -1:
+        return False
+
+    cdef int rest_begins(self) except -1:
+        return 0
+
+    cdef int rest_ends(self) except -1:
+        return 0
+
+    cdef int call_started(self, bint is_own, bint is_message) except -1:
+        return 0
+
+    cdef int note_end_of(self, object task) except -1:
+        return 0
+
+    cdef int call_ended(self, bint is_own, bint is_message) except -1:
+        return 0
+
+    # ---- the context of its listeners
+
+    cdef object enter_context(self):
+        """Run in the context of this session's listeners, until `leave_context` is given what this
+        gives: None where that is so already."""
+        cdef Contexts contexts
+        context = self.context
+        if context is None:
+            contexts = self.line.engine.contexts
+            context = contexts.take()
+            self.context = context
+        elif is_present(context):
+            return None
+        return enter_or_copy(context)
+
+    cdef int leave_context(self, object entered) except -1:
+        """Leave it. It stays this session's where a variable has been set in it."""
+        cdef Contexts contexts
+        if entered is None:
+            return 0
+        leave_context(entered)
+        if entered is self.context:
+            contexts = self.line.engine.contexts
+            # The session's reference, and that of who has entered.
+            if contexts.is_untouched(entered, 2):
+                contexts.spare = entered
+                self.context = None
+        return 0
+
+    cdef int emit_in_context(self, int event, object first, object second) except -1:
+        """Emit an event of this session's in its context, whoever has caused it; what is read is
+        read there, and emitted without."""
+        if not self.hears(event):
+            return 0
+        entered = self.enter_context()
+        try:
+            return self.emit(event, first, second)
+        finally:
+            self.leave_context(entered)
+
+    def _run(self, function, *arguments):
+        """Call something in the context of this session's listeners."""
+        entered = self.enter_context()
+        try:
+            return function(*arguments)
+        finally:
+            self.leave_context(entered)
+
+    def _adopt(self, context):
+        """Go on in the context that the first hooks of the handshake have run in; None: in any."""
+        self.context = context
+
+    def _inherit(self):
+        """Go on in a copy of the present context, if something has been set in it: that of the task
+        in which hooks have run."""
+        cdef Contexts contexts = self.line.engine.contexts
+        context = copy_context()
+        if not are_alike(context, contexts.base if self.context is None else self.context):
+            self.context = context
+
+    # ---- the opening, driven from outside
+
+    def _begin(self, opening, bytes rest):
+        """Become the receiver; `rest` came behind the request.
+
+        Until it is connected, what comes is kept, and `opening` is told.
+        """
+        cdef Input given
+        self.opening = opening
+        self.line.receiver = self
+        self.enter(OPENING)
+        given.data = <uint8_t*>PyBytes_AS_STRING(rest)
+        given.size = PyBytes_GET_SIZE(rest)
+        self.hold(&given)
+
+    def _take(self, size_t size):
+        """Take `size` bytes of what came behind the request; None while they are not all there."""
+        cdef Input given
+        cdef size_t held_size
+        cdef uint8_t* held
+        if self.kept_size() < size:
+            return None
+        held = self.reader.take_held(&held_size)
+        try:
+            taken = PyBytes_FromStringAndSize(<char*>held, size)
+            given.data = held + size
+            given.size = held_size - size
+            self.hold(&given)
+        finally:
+            free(held)
+        return taken
+
+    # ---- bytes in
+
+    cdef uint8_t* reserve(self, size_t* size) except? NULL:
+        if self.reader is None or self.phase != CONNECTED:
+            return NULL
+        return self.reader.reserve(size)
+
+    cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
+        cdef Input given
+        cdef size_t kept_size = self.kept_size()
+        self.heard = self.line.engine.wheel.tick
+        given.data = data
+        given.size = size
+        if self.phase < CONNECTED:
+            self.hold(&given)
+            self.opening.more_received()
+        elif self.is_postponed or self.must_wait() or kept_size > HEADROOM_SIZE:
+            # Reading is paused, but a transport may have had this under way.
+            self.hold(&given)
+            if not self.must_wait():
+                self.postpone()
+        else:
+            if kept_size:
+                given.data = self.reader.prepend_held(data)
+                given.size += kept_size
+            self.read(&given)
+            self.leave_reader()
+        return 0
+
+    cdef int go_on(self) except -1:
+        cdef Input given
+        self.is_postponed = False
+        if self.reads_rest and self.is_gone:
+            return self.read_rest()
+        if self.has_more() and not self.must_wait():
+            self.reader.lend_held(&given)
+            try:
+                self.read(&given)
+            finally:
+                self.reader.take_back()
+            self.leave_reader()
+        if not self.is_postponed:
+            self.set_reading()
+        return 0
+
+    cdef int read(self, Input* given) except -1:
+        """Read what has come, in the context of the listeners, if there are any: that is entered
+        once for all of it."""
+        if self.kept is None:
+            return self.read_messages(given)
+        entered = self.enter_context()
+        try:
+            return self.read_messages(given)
+        finally:
+            self.leave_context(entered)
+
+    cdef int read_messages(self, Input* given) except -1:
+        """Read one message after the other, until nothing whole is left or somebody has to wait."""
+        cdef Found found
+        cdef Engine engine = self.line.engine
+        cdef Reader reader = self.take_reader()
+        cdef int event
+        found.is_deflated = False
+        # 1.4: "After sending a control frame indicating the connection should be closed, a peer
+        # does not send any further data; after receiving a control frame indicating the connection
+        # should be closed, a peer discards any further data received."
+        while self.phase == CONNECTED or self.phase == CLOSING or self.reads_rest:
+            if self.must_wait():
+                return reader.hold(given)
+            if reader.inflation is not None:
+                if self.phase != CONNECTED and not self.reads_rest:
+                    reader.inflation = None     # nobody hears it any more
+                elif self.is_postponed:
+                    return reader.hold(given)
+                else:
+                    self.go_on_inflating(reader.inflation)
+                continue
+            if engine.budget <= 0 or engine.inflatable <= 0 and self.is_dear(reader, given):
+                reader.hold(given)
+                return self.postpone()
+            event = reader.next(given, &found)
+            if event == NEEDS_MORE:
+                return reader.hold(given)
+            engine.budget -= 1
+            if event == VIOLATED:
+                if found.violation == MESSAGE_TOO_BIG and self.may_be_streamed():
+                    reader.hold(given)
+                    return self.fall_behind(NOT_ASKED, NO_LIMIT)
+                return self.fail(found.violation)
+            if event >= CLOSE:
+                self.found_control(event, &found)
+            elif self.account is not NULL and self.overspends(event, &found):
+                return 0
+            elif event == PIECE:
+                self.found_piece(&found)
+            else:
+                self.found_message(event, &found)
+        return 0
+
+    cdef bint is_dear(self, Reader reader, const Input* given) noexcept:
+        """Say whether what comes next has to wait, as enough has been inflated in this turn: it is
+        compressed, and either not short or not even that matters any more."""
+        cdef size_t size = 0 if self.inflater is None else reader.next_deflated_size(given)
+        return size > MAX_SHORT_SIZE or (
+            size > 0 and self.line.engine.inflatable <= -TURN_RESERVE_SIZE
+        )
+
+    cdef int found_message(self, int opcode, Found* found) except -1:
+        """Make the message an object, and hand it on."""
+        if self.phase != CONNECTED and not self.reads_rest:
+            return self.reader.forget_message()
+        if found.is_deflated:
+            return self.found_deflated(opcode, found)
+        if found.assembled:
+            message = self.reader.take_message(opcode == TEXT)
+        elif opcode == TEXT:
+            message = text_of(found.data, found.size, found.mask)
+        else:
+            message = bytes_of(found.data, found.size, found.mask)
+        if message is None:
+            return self.fail(INVALID_UTF8)
+        self.heard_message(message, found.size)
+        return offer_spare(message, found.size)
+
+    cdef int found_deflated(self, int opcode, const Found* found) except -1:
+        """Begin to inflate a compressed message, unless too many have begun and that takes long."""
+        cdef Inflation inflation = self.inflater.begin(found.data, found.size)
+        inflation.opcode = opcode
+        if found.assembled:
+            self.reader.forget_message()
+        if found.size > SLICE_SIZE and is_crowded():
+            self.reader.inflation = inflation
+            return self.postpone()
+        return self.go_on_inflating(inflation)
+
+    cdef int go_on_inflating(self, Inflation inflation) except -1:
+        """Inflate a message, as far as this turn's fill goes, and hand it on when it is whole. The
+        reader keeps it until then, and nothing behind it is read."""
+        cdef Engine engine = self.line.engine
+        cdef Violation violation
+        cdef bint is_over
+        cdef Py_ssize_t size = 0
+        cdef Py_ssize_t cost
+        cdef double begin_s = perf_counter()
+        while True:
+            is_over = inflation.advance(&violation)
+            size += inflation.slice_size
+            # What comes in counts like what comes out, or as much as could be inflated in the time.
+            cost = max(size, <Py_ssize_t>((<double>perf_counter() - begin_s) / BYTE_S))
+            if is_over or (cost >= engine.inflatable and inflation.is_between):
+                break
+        engine.has_inflated(cost)
+        if is_over:
+            self.reader.inflation = None
+            return self.take_inflated(inflation, violation)
+        self.reader.inflation = inflation
+        inflation.park()
+        return self.postpone()
+
+    cdef int take_inflated(self, Inflation inflation, Violation violation) except -1:
+        """Hand on a message that has been inflated, or fail."""
+        cdef bytes inflated = inflation.message
+        cdef size_t size
+        inflation.message = None
+        inflation.unpark()
+        if inflated is None:
+            return self.fail(violation)
+        message = inflated
+        size = PyBytes_GET_SIZE(inflated)
+        if inflation.opcode == TEXT:
+            message = decode(<const uint8_t*>PyBytes_AS_STRING(inflated), size)
+            if message is None:
+                return self.fail(INVALID_UTF8)
+        self.heard_message(message, size)
+        return offer_spare(inflated, size)
+
+    cdef int found_piece(self, const Found* found) except -1:
+        """Hand on the next bytes of a message that is taken as a stream."""
+        cdef int opcode = self.reader.message_opcode
+        if found.is_last:
+            self.reader.end_pieces()
+        if self.phase != CONNECTED and not self.reads_rest:
+            return 0
+        return self.heard_piece(opcode, found)
+
+    cdef int found_control(self, int opcode, const Found* found) except -1:
+        cdef bytes payload = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
+        if opcode == CLOSE:
+            if found.size:
+                self.settle(found.data[0] << 8 | found.data[1], payload[2:].decode())
+            else:
+                self.settle(CloseCode.NO_STATUS_RECEIVED, "")
+            # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the
+            # status code it received."
+            self.happened(PEER_CLOSES, payload[:2])
+            self.reads_rest = False
+        elif self.phase != CONNECTED:
+            return 0
+        elif not self.may_control(opcode):
+            return self.fail(TOO_MANY_CONTROLS)
+        elif opcode == PING:
+            self.write_pong(payload)
+            self.heard_ping(payload)
+        else:
+            self.heard_pong(payload)
+        return 0
+
+    # ---- what the peer may do in a second
+
+    cdef int open_account(self) except -1:
+        self.account = <Account*>calloc(1, sizeof(Account))
+        if self.account is NULL:
+            raise MemoryError
+        return 0
+
+    cdef bint overspends(self, int event, const Found* found) except -1:
+        """Say whether a message, or a piece of one, was one too many; then the session fails."""
+        cdef Engine engine = self.line.engine
+        cdef double now_s
+        if self.phase != CONNECTED:
+            return False
+        now_s = engine.clock()
+        if not spend(&engine.tariff.byte, &self.account.byte_s, now_s, found.size):
+            self.fail(TOO_MANY_BYTES)
+            return True
+        if event == PIECE and not found.is_last:
+            return False
+        if not spend(&engine.tariff.message, &self.account.message_s, now_s, 1):
+            self.fail(TOO_MANY_MESSAGES)
+            return True
+        return False
+
+    cdef bint may_control(self, int opcode) except -1:
+        """Say whether the peer may send this ping or pong. A pong that answers a ping of ours is
+        free; 5.5.3 lets it answer several by one, so which it answers is not looked at."""
+        cdef Engine engine = self.line.engine
+        if opcode == PONG and self.unanswered_count:
+            self.unanswered_count -= 1
+            return True
+        if not engine.tariff.control.one_s:
+            return True
+        if self.account is NULL:
+            self.open_account()
+        return spend(&engine.tariff.control, &self.account.control_s, engine.clock(), 1)
+
+    cdef int backlog_emptied(self) except -1:
+        cdef bytes owed = self.owed_pong
+        self.owed_pong = None
+        if owed is not None and self.phase == CONNECTED:
+            self.write_pong(owed)
+        return 0
+
+    # ---- the end
+
+    cdef int fail(self, Violation violation) except -1:
+        if self.reader is not None:
+            self.reader.forget_message()
+        self.reads_rest = False
+        return Flow.fail(self, violation)
+
+    cpdef object eof_received(self):
+        self.note_rest()
+        if self.reads_rest and self.version_index == DRAFT75:
+            self.settle(CloseCode.NO_STATUS_RECEIVED, "")
+        Flow.eof_received(self)
+
+    cpdef object connection_lost(self, object error):
+        self.note_rest()
+        if self.reads_rest:
+            self.begin_rest()
+        else:
+            Flow.forget_received(self)
+            self.deflater = self.inflater = None
+            Flow.connection_lost(self, error)
+
+    # ---- what came before the end
+
+    cdef int note_rest(self) except -1:
+        """Note, where the peer goes, whether messages of its are left that had to wait."""
+        if self.phase == CONNECTED and (
+            self.has_more() and (self.is_postponed or self.must_wait())
+            or self.fullness and self.keeps_for_listener()
+        ):
+            self.reads_rest = True
+        return 0
+
+    cdef int begin_rest(self) except -1:
+        """Hand over what the peer sent before it went, as fast as the application takes it. The
+        connection ends behind that; until then it can do nothing but receive."""
+        self.line.receiver = self       # the engine has let go of it, and is to give it its turns
+        if not self.is_gone:
+            self.phase = max(self.phase, ENDING)
+            self.is_choked = False      # nobody waits for who has gone
+            self.rest_begins()
+            self.is_gone = True
+        if not self.must_wait():
+            self.postpone()
+        return 0
+
+    cdef int read_rest(self) except -1:
+        cdef Input given
+        if self.has_more() and not self.must_wait():
+            self.reader.lend_held(&given)
+            try:
+                self.read(&given)
+            except BaseException:
+                self.end_rest()
+                raise
+            finally:
+                self.reader.take_back()
+        if self.is_postponed or self.must_wait() or self.keeps_for_listener():
+            return 0
+        return self.end_rest()
+
+    cdef int end_rest(self) except -1:
+        """Come to the end: nothing is left, or nobody takes it."""
+        self.reads_rest = self.is_postponed = False
+        self.line.receiver = None
+        try:
+            self.connection_lost(ConnectionResetError())
+        except MemoryError:
+            # Not everybody has been told: again, in the next turn.
+            self.reads_rest = True
+            self.line.receiver = self
+            self.postpone()
+            raise
+        return self.rest_ends()

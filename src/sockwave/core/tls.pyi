@@ -1,5 +1,0 @@
-from sockwave.core.sealer import Sealer
-
-PLAIN_HTTP: tuple[str, ...]
-
-class Tls(Sealer): ...

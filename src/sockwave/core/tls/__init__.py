@@ -1,0 +1,1 @@
+"""TLS between a transport and its bytes."""

@@ -1,0 +1,7 @@
+from typing import Self
+
+from sockwave.core.io.epoll.socket import EpollSocket
+from sockwave.core.tls.tls import Tls
+
+class TlsSocket(EpollSocket):
+    def __new__(cls, guard: Tls) -> Self: ...

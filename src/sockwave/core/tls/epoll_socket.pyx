@@ -1,0 +1,69 @@
+"""A socket of the epoll engine that speaks TLS."""
+
+import os
+
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint8_t
+
+from sockwave.core.io.engine cimport READ_SIZE
+from sockwave.core.io.epoll.system cimport recv
+from sockwave.core.io.writer cimport Vector
+
+
+cdef class TlsSocket(EpollSocket):
+    """A TCP or Unix socket in the engine's epoll, with TLS on it."""
+
+    def __cinit__(self, Tls guard):
+        self.guard = guard
+        self.is_secure = True
+
+    cdef int readable(self) except -1:
+        cdef uint8_t* place = self.guard.records.received
+        cdef ssize_t count = recv(self.fd, place, READ_SIZE, 0)
+        if count > 0:
+            self.guard.receive(self, place, count)
+        elif count == 0:
+            self.guard.end_of_stream(self)
+        elif errno != EAGAIN and errno != EINTR:
+            self.lose(OSError(errno, os.strerror(errno)))
+        return 0
+
+    cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
+        if self.fd < 0:
+            return -1
+        return self.guard.put(self, vectors, count)
+
+    cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
+        cdef Vector vector
+        vector.base = <void*>data
+        vector.size = size
+        return EpollSocket.put(self, &vector, 1)
+
+    cdef int run_ready(self) except -1:
+        if not self.guard.is_clear(self):
+            return 0
+        if self.is_finished:
+            return EpollSocket.end_writing(self)
+        return EpollSocket.run_ready(self)
+
+    cdef bint is_flushed(self) noexcept:
+        return self.count == 0 and self.guard.unsent is None
+
+    cdef int finish(self, bint linger) except -1:
+        return self.guard.finish(self, linger)
+
+    cdef int end_writing(self) except -1:
+        # Else the FIN follows when the close_notify has left.
+        return EpollSocket.end_writing(self) if self.guard.notify(self) else 0
+
+    cdef int drop(self) except -1:
+        if self.fd >= 0:
+            if self.is_finished or self.has_ended:      # in order, on one side at least
+                self.guard.notify(self)
+            EpollSocket.drop(self)
+            self.guard.release()
+        return 0
+
+    @property
+    def security(self):
+        return self.guard.security

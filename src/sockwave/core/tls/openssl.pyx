@@ -1,0 +1,204 @@
+"""TLS by OpenSSL's own functions, called on the SSL that the ssl module has made.
+
+The functions are looked up at run time in the very library that the ssl module uses, and the SSL is
+the one that OpenSSL itself names while it is being made: no layout of Python's is guessed. Whatever
+is not as expected leaves the portable path in its place.
+"""
+
+import _ssl
+import ssl
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t
+
+from sockwave.core.io.transport cimport Carrier
+from sockwave.core.tls.session cimport Wire
+
+cdef extern from "openssl.h" nogil:
+    enum: OPENSSL_WANT_READ, OPENSSL_ZERO_RETURN
+    int openssl_load(const char* path, const char* version)
+    void openssl_capture(void** place)
+    void* openssl_replace_bio(void* session)
+    void openssl_attach(void* bio, Wire* line)
+    int openssl_read(void* session, void* bio, Wire* line, void* data, int size)
+    int openssl_write(void* session, void* bio, Wire* line, const void* data, int size)
+    void openssl_clear_error "openssl.ERR_clear_error" ()
+    unsigned long openssl_peek_error "openssl.ERR_peek_error" ()
+    const char* openssl_reason "openssl.ERR_reason_error_string" (unsigned long error)
+    int openssl_get_error "openssl.SSL_get_error" (const void* session, int result)
+    int openssl_pending "openssl.SSL_pending" (const void* session)
+    int openssl_is_server "openssl.SSL_is_server" (const void* session)
+    void* openssl_owner "openssl.SSL_get_ex_data" (const void* session, int index)
+
+cdef enum:
+    MAX_READ_SIZE = 1 << 30     # what goes into an int
+
+
+cdef void* ssl_of(
+    object context, object incoming, object outgoing, bint is_client, list made
+) except? NULL:
+    """Have the ssl module make an SSLObject, appended to `made`; gives the SSL in it, or NULL where
+    that is in doubt."""
+    cdef void* captured = NULL
+    openssl_capture(&captured)
+    try:
+        made.append(context.wrap_bio(incoming, outgoing, server_side=not is_client))
+    finally:
+        openssl_capture(NULL)
+    # The ssl module keeps a pointer to its own object as the application data of each SSL.
+    owner = getattr(made[0], "_sslobj", None)
+    if captured is NULL or openssl_owner(captured, 0) != <void*><PyObject*>owner:
+        return NULL
+    return captured if openssl_is_server(captured) != is_client else NULL
+
+
+cdef bint find_functions() except -1:
+    """Find OpenSSL's functions, and try on an SSL that nobody uses whether they are its own."""
+    cdef Wire line
+    cdef void* found
+    cdef void* bio
+    cdef uint8_t[16] place
+    path = getattr(_ssl, "__file__", None)
+    version = ssl.OPENSSL_VERSION.encode()
+    if not version.startswith((b"OpenSSL 1.1.1", b"OpenSSL 3.")):
+        return False
+    if path is None:
+        if openssl_load(NULL, version) < 0:
+            return False
+    elif openssl_load(path.encode(), version) < 0:
+        return False
+    made = []
+    found = ssl_of(
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO(), False, made
+    )
+    if found is NULL:
+        return False
+    bio = openssl_replace_bio(found)
+    if bio is NULL:
+        return False
+    # Nothing has come: OpenSSL is to look at the wire, and to want more.
+    line.input = place
+    line.input_size = 3
+    line.output = NULL
+    line.output_size = line.output_capacity = 0
+    place[0], place[1], place[2] = 22, 3, 1
+    openssl_clear_error()
+    result = openssl_read(found, bio, &line, place, 16)
+    return (
+        result == -1 and openssl_get_error(found, result) == OPENSSL_WANT_READ
+        and line.input_size == 0 and line.output_size == 0
+    )
+
+
+cdef bint found = find_functions()
+
+
+def is_available():
+    """Say whether the direct path can be used in this process."""
+    return found
+
+
+cdef class DirectTls(Tls):
+    """The same connection, without the ssl module's memory in between."""
+
+    cdef int begin(self) except -1:
+        cdef list made = []
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.ssl = ssl_of(self.context, self.incoming, self.outgoing, self.is_client, made)
+        self.guard = made[0]
+        if self.ssl is not NULL:
+            self.bio = openssl_replace_bio(self.ssl)
+            if self.bio is NULL:
+                raise MemoryError
+            self.incoming = self.outgoing = None
+        return 0
+
+    cdef int feed(self, const uint8_t* data, size_t size) except -1:
+        if self.ssl is NULL:
+            return Tls.feed(self, data, size)
+        self.records.wire.input = data
+        self.records.wire.input_size = size
+        return 0
+
+    cdef int shake_hands(self) except -1:
+        if self.ssl is NULL:
+            return Tls.shake_hands(self)
+        openssl_attach(self.bio, &self.records.wire)
+        try:
+            self.guard.do_handshake()
+        finally:
+            openssl_attach(self.bio, NULL)
+        return 0
+
+    cdef bint may_have_more(self) except -1:
+        if self.ssl is NULL:
+            return Tls.may_have_more(self)
+        return self.records.wire.input_size or openssl_pending(self.ssl)
+
+    cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2:
+        cdef int count
+        if self.ssl is NULL:
+            return Tls.unseal(self, place, size)
+        openssl_clear_error()
+        count = openssl_read(
+            self.ssl, self.bio, &self.records.wire, place, min(size, <size_t>MAX_READ_SIZE)
+        )
+        if count > 0:
+            return count
+        count = openssl_get_error(self.ssl, count)
+        if count == OPENSSL_ZERO_RETURN:
+            return -1
+        if count == OPENSSL_WANT_READ:
+            return 0
+        return self.complain(count)
+
+    cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2:
+        cdef int count
+        if self.ssl is NULL:
+            return Tls.seal(self, data, size)
+        openssl_clear_error()
+        count = openssl_write(
+            self.ssl, self.bio, &self.records.wire, data, min(size, <size_t>MAX_READ_SIZE)
+        )
+        if count > 0:
+            return count
+        count = openssl_get_error(self.ssl, count)
+        if count == OPENSSL_WANT_READ:
+            self.awaits_peer = True
+            return 0
+        return self.complain(count)
+
+    cdef int complain(self, int result) except -1:
+        """Raise what OpenSSL says is wrong, as the ssl module would."""
+        cdef const char* reason = openssl_reason(openssl_peek_error())
+        openssl_clear_error()
+        raise ssl.SSLError(result, "no reason given" if reason is NULL else reason.decode())
+
+    cdef int unwrap(self) except -1:
+        cdef size_t input_size = self.records.wire.input_size
+        if self.ssl is NULL:
+            return Tls.unwrap(self)
+        self.records.wire.input_size = 0        # that is another connection's, or comes too late
+        openssl_attach(self.bio, &self.records.wire)
+        try:
+            return Tls.unwrap(self)
+        finally:
+            openssl_attach(self.bio, NULL)
+            self.records.wire.input_size = input_size
+
+    cdef int forward(self, Carrier line, size_t mark) except -1:
+        cdef Wire* wire = &self.records.wire
+        cdef size_t size
+        if self.ssl is NULL:
+            return Tls.forward(self, line, mark)
+        if wire.output_size > mark:
+            size = wire.output_size - mark
+            wire.output_size = mark
+            self.send(line, wire.output + mark, size)
+        return 0
+
+    cdef int release(self) except -1:
+        Tls.release(self)
+        self.ssl = self.bio = NULL
+        return 0

@@ -1,0 +1,150 @@
+"""A TLS session, with OpenSSL's memory in place of a socket: what is sealed and unsealed.
+
+RFC 8446 and RFC 5246. This is the portable path, by the ssl module's `SSLObject` and `MemoryBIO`;
+`openssl` has the direct one.
+"""
+
+import ssl
+
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from sockwave.core.io.engine cimport READ_SIZE
+
+from sockwave.tls_info import Security
+
+
+cdef class Records:
+    """Buffers that the TLS connections of a listener share."""
+
+    def __cinit__(self):
+        self.received = <uint8_t*>malloc(READ_SIZE)
+        self.gathered = <uint8_t*>malloc(RECORD_SIZE)
+        if self.received is NULL or self.gathered is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.received)
+        free(self.gathered)
+        free(self.wire.output)
+
+
+cdef class Sealer:
+    """One connection's TLS session."""
+
+    def __cinit__(self, context, Records records, bint is_client=False):
+        self.context = context
+        self.records = records
+        self.is_client = is_client
+
+    @property
+    def security(self):
+        """The facts of the session, once it is established."""
+        if self.facts is None and self.is_established and self.guard is not None:
+            try:
+                self.facts = Security.of(self.guard)
+            except ValueError:
+                pass        # a session that has failed does not tell any more
+        return self.facts
+
+    cdef int begin(self) except -1:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.guard = self.context.wrap_bio(
+            self.incoming, self.outgoing, server_side=not self.is_client
+        )
+        return 0
+
+    cdef int feed(self, const uint8_t* data, size_t size) except -1:
+        self.incoming.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+        return 0
+
+    cdef int shake_hands(self) except -1:
+        self.guard.do_handshake()
+        return 0
+
+    cdef bint may_have_more(self) except -1:
+        return self.incoming.pending or self.guard.pending()
+
+    cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2:
+        cdef Py_ssize_t count = -1
+        try:
+            # The ssl module gives 0 bytes for a close_notify.
+            count = self.guard.read(
+                size, PyMemoryView_FromMemory(<char*>place, size, PyBUF_WRITE)
+            ) or -1
+        except ssl.SSLWantReadError:
+            count = 0
+        except ssl.SSLZeroReturnError:
+            pass
+        return count
+
+    cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2:
+        cdef Py_ssize_t taken = 0
+        try:
+            taken = self.guard.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+        except ssl.SSLWantReadError:
+            self.awaits_peer = True
+        return taken
+
+    cdef int unwrap(self) except -1:
+        try:
+            self.guard.unwrap()
+        except Exception:
+            pass        # it wants the peer's, for which nobody waits here, or cannot say any more
+        return 0
+
+    cdef Py_ssize_t read_into(self, uint8_t* place, size_t size, size_t* filled) except -2:
+        """Fill a place with as many records as there are; more than 0 when there may be more."""
+        cdef Py_ssize_t count = 1
+        while filled[0] < size:
+            count = self.unseal(place + filled[0], size - filled[0])
+            if count <= 0:
+                return count
+            filled[0] += count
+            if not self.may_have_more():
+                return 0
+        return count
+
+    cdef Py_ssize_t seal_chunk(
+        self, const Vector* vectors, int count, int* at, size_t* offset
+    ) except -2:
+        """Seal the next stretch, in records as full as they go; gives its size."""
+        cdef Py_ssize_t sealed = 0
+        cdef Py_ssize_t done
+        cdef size_t size
+        while at[0] < count and sealed < CHUNK_SIZE:
+            size = vectors[at[0]].size - offset[0]
+            if size < RECORD_SIZE and at[0] + 1 < count:
+                size = self.gather(vectors, count, at[0], offset[0])
+                done = self.seal(self.records.gathered, size)
+            else:
+                done = self.seal(<const uint8_t*>vectors[at[0]].base + offset[0], size)
+            if done <= 0:
+                break
+            sealed += done
+            offset[0] += done
+            while at[0] < count and offset[0] >= vectors[at[0]].size:
+                offset[0] -= vectors[at[0]].size
+                at[0] += 1
+        return sealed
+
+    cdef size_t gather(self, const Vector* vectors, int count, int at, size_t offset) noexcept:
+        """Copy what fits one record."""
+        cdef size_t used = 0
+        cdef size_t size
+        while at < count and used < RECORD_SIZE:
+            size = min(vectors[at].size - offset, RECORD_SIZE - used)
+            memcpy(self.records.gathered + used, <const uint8_t*>vectors[at].base + offset, size)
+            used += size
+            offset = 0
+            at += 1
+        return used
+
+    cdef int release(self) except -1:
+        """Give up what the session holds, but for its facts."""
+        _facts = self.security      # read while they can be
+        self.guard = self.incoming = self.outgoing = None
+        return 0

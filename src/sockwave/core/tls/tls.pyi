@@ -1,0 +1,5 @@
+from sockwave.core.tls.session import Sealer
+
+PLAIN_HTTP: tuple[str, ...]
+
+class Tls(Sealer): ...

@@ -1,8 +1,0 @@
-"""A socket of the epoll engine that speaks TLS."""
-
-from sockwave.core.epoll_socket cimport EpollSocket
-from sockwave.core.tls cimport Tls
-
-cdef class TlsSocket(EpollSocket):
-    """A TCP or Unix socket in the engine's epoll, with TLS on it."""
-    cdef Tls guard

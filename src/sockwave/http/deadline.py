@@ -1,0 +1,93 @@
+"""How long a peer is waited for: RFC 9112, section 9.5."""
+
+import asyncio
+import enum
+
+from sockwave.core.io.transport import Carrier
+from sockwave.limits import Limits
+
+
+class Wait(enum.Enum):
+    """What the deadline is for."""
+
+    HEAD = enum.auto()  #: the end of a request head, from accept or from its first byte
+    NEXT = enum.auto()  #: the next request
+    EXCHANGE = enum.auto()  #: any movement of a body or an answer
+    ANSWER = enum.auto()  #: the head of an answer, which the application owes
+
+
+class Patience:
+    """Sets the deadline of a carrier, and knows what it stands for.
+
+    The first one, for a head, was set at accept.
+    """
+
+    __slots__ = (
+        "_answer_end",
+        "_carrier",
+        "_limits",
+        "_loop",
+        "_moved_size",
+        "wait",
+        "written_size",
+    )
+
+    def __init__(self, carrier: Carrier, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._carrier = carrier
+        self._limits = limits
+        #: How many bytes were given to the carrier.
+        self.written_size = 0
+        self._moved_size = -1
+        # On the clock of the loop; None: an answer may take for ever.
+        self._answer_end: float | None = None
+        self.wait = Wait.HEAD
+
+    def begin(self, wait: Wait) -> None:
+        """Set the deadline anew."""
+        self.wait = wait
+        self._moved_size = -1
+        if wait is Wait.ANSWER:
+            timeout = self._limits.answer_timeout
+            self._answer_end = None if timeout is None else self._loop.time() + timeout
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        """Have the carrier tell when it is time to look."""
+        wait = self.wait
+        if wait is Wait.HEAD:
+            timeout = self._limits.handshake_timeout
+        elif wait is Wait.NEXT:
+            timeout = self._limits.keep_alive_timeout
+        else:
+            timeout = self._limits.body_timeout
+            if wait is Wait.ANSWER and self._answer_end is not None:
+                left = max(self._answer_end - self._loop.time(), 0)
+                timeout = left if timeout is None else min(left, timeout)
+        self._carrier.set_deadline(timeout)
+
+    def change(self, wait: Wait) -> None:
+        """Set the deadline if it is for something else than before; else it stays where it is."""
+        if wait is not self.wait:
+            self.begin(wait)
+
+    def has_waited_for_answer(self) -> bool:
+        """Tell, at a deadline, whether the application has taken too long."""
+        return (
+            self.wait is Wait.ANSWER
+            and self._answer_end is not None
+            and self._loop.time() >= self._answer_end
+        )
+
+    def is_over(self, *, half_closed: bool) -> bool:
+        """Tell, at a deadline, whether nothing has moved for a peer that has ended its own side.
+
+        It may be gone. If something has moved since the deadline before, a new one is set. Who
+        takes nothing of what waits for him is `write_timeout`'s affair.
+        """
+        moved_size = self.written_size - self._carrier.backlog_size
+        if moved_size == self._moved_size and half_closed:
+            return True
+        self._set_deadline()
+        self._moved_size = moved_size
+        return False

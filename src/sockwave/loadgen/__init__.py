@@ -1,0 +1,1 @@
+"""The load generator (Linux): nothing of the server imports it."""

@@ -1,0 +1,200 @@
+"""Who has sent a request, as trusted proxies tell: RFC 7239, and its forerunners X-Forwarded-*."""
+
+import re
+from dataclasses import dataclass
+
+from sockwave.address import Address, parse_address
+from sockwave.errors import Refused
+from sockwave.headers import Headers
+from sockwave.http.check import is_host
+from sockwave.trusted import Trust
+
+# Honest chains have a handful; each one costs a look at the networks that are trusted.
+_MAX_HOP_COUNT = 100
+
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+# RFC 7239, 4: forwarded-pair = token "=" value, value = token / quoted-string.
+_PAIR = re.compile(rf'({_WORD})=(?:({_WORD})|"((?:[^"\\]|\\.)*)")')
+_SPACES = re.compile(r"[ \t]*")
+_ESCAPED = re.compile(r"\\(.)")
+
+# RFC 7239, 6: node = nodename [ ":" node-port ]. IPv6 addresses stand in brackets there; in
+# X-Forwarded-For they often do not, and have no port then.
+_NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]+))(?::([0-9]{1,5}|_[0-9A-Za-z._-]+))?")
+_HIDDEN = re.compile(r"_[0-9A-Za-z._-]+|unknown", re.IGNORECASE)
+
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+# What stands behind the host: an IPv6 address has colons of its own, within brackets.
+_HOST_PORT = re.compile(r":[0-9]*\Z")
+
+_SCHEMES = {"https": True, "wss": True, "http": False, "ws": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who has sent a request, and how."""
+
+    #: "" where a proxy does not tell.
+    address: Address
+    is_secure: bool
+    #: What the client has asked for, where a proxy tells that it is not the request's own Host.
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """What one proxy tells of the request that it got; None for what it does not."""
+
+    node: str | None
+    scheme: str | None
+    host: str | None
+
+
+def find_client(
+    headers: Headers, peer: Client, trust: Trust, *, trusts_host: bool = False
+) -> Client:
+    """Give the client behind `peer`, where that is a proxy of those in `trust`; else the peer.
+
+    Which host it has asked for is read with `trusts_host` alone: many proxies pass the header on as
+    the client has sent it. The port is read either way, and takes the place of the host's own.
+
+    Each proxy adds at the right whom it got the request from. So they are read from the right, as
+    long as those who tell are trusted: the first who is not is the client, whatever stands to the
+    left of it. Raises Refused for what cannot be read up to there, for RFC 7239's header and the
+    others in one request that do not tell the same, and for too long a chain.
+    """
+    if not trust.covers(peer.address):
+        return peer
+    found = [
+        _follow(hops, peer, trust, trusts_host)
+        for hops in (_read_forwarded(headers), _read_x_forwarded(headers, trusts_host))
+        if hops
+    ]
+    # A proxy sets one of them; the other may have come with the request, from anybody.
+    if len(found) == 2 and found[0][0] != found[1][0]:
+        raise Refused(400, "Forwarded and X-Forwarded-For tell different things\n")
+    client, depth = found[-1] if found else (peer, 1)
+    ports = _read_list(headers, "x-forwarded-port")
+    return _add_port(client, headers, ports, depth) if ports else client
+
+
+def _add_port(client: Client, headers: Headers, ports: list[str], depth: int) -> Client:
+    """Give the client with the port it has asked for, as the outermost of `depth` proxies told.
+
+    Raises Refused for one up to there that is none.
+    """
+    for from_right in range(1, depth + 1):
+        port = _pick(ports, from_right) or ""
+        if not _PORT.fullmatch(port) or int(port) > 65535:
+            raise Refused(400, "a malformed port was forwarded\n")
+    host = client.host or headers.get("host")
+    if not host:
+        return client
+    host = _HOST_PORT.sub("", host)
+    # RFC 3986, 6.2.3: without the default port, as the client's own URL has it.
+    if port != ("443" if client.is_secure else "80"):
+        host = f"{host}:{port}"
+    return Client(client.address, client.is_secure, host)
+
+
+def _follow(hops: list[_Hop], peer: Client, trust: Trust, trusts_host: bool) -> tuple[Client, int]:
+    """Go from proxy to proxy, up to one who is not trusted, or who does not tell.
+
+    Gives whom the last one has named, and how many have been asked.
+    """
+    client, depth = peer, 0
+    for depth, hop in enumerate(reversed(hops), 1):
+        host = client.host if hop.host is None or not trusts_host else hop.host
+        if host is not None and not is_host(host):
+            raise Refused(400, "a malformed host was forwarded\n")
+        secure = peer.is_secure if hop.scheme is None else _SCHEMES.get(hop.scheme.lower())
+        if secure is None:
+            raise Refused(400, "a malformed scheme was forwarded\n")
+        if hop.node is None:
+            return Client(client.address, secure, host), depth
+        address = _read_node(hop.node)
+        client = Client(address, secure, host)
+        if not address or not trust.covers(address):
+            break
+    return client, depth
+
+
+def _read_node(node: str) -> Address:
+    """Read an address, and a port where there is one, else 0; "" for one that is hidden."""
+    found = _NODE.fullmatch(node)
+    try:
+        if found is None:
+            return str(parse_address(node)), 0
+        if found[2] is not None and _HIDDEN.fullmatch(found[2]):
+            return ""
+        port = found[3] or ""
+        number = int(port) if port.isdigit() else 0
+        if number <= 65535:
+            return str(parse_address(found[1] or found[2])), number
+    except ValueError:
+        pass
+    raise Refused(400, "a malformed address was forwarded\n")
+
+
+def _read_forwarded(headers: Headers) -> list[_Hop]:
+    """Read the Forwarded header."""
+    text = ",".join(headers.get_all("forwarded"))
+    hops: list[_Hop] = []
+    pairs: dict[str, str] = {}
+    position = 0
+    while text:
+        position = _skip_spaces(text, position)
+        if pair := _PAIR.match(text, position):
+            name, token, quoted = pair.groups()
+            # 4: "Each parameter MUST NOT occur more than once per field-value."
+            if name.lower() in pairs:
+                raise Refused(400, "malformed Forwarded: a parameter stands there twice\n")
+            pairs[name.lower()] = token if quoted is None else _ESCAPED.sub(r"\1", quoted)
+            position = _skip_spaces(text, pair.end())
+        separator = text[position : position + 1]
+        if separator not in ("", ",", ";"):
+            raise Refused(400, "malformed Forwarded\n")
+        if separator != ";" and pairs:
+            hops.append(_Hop(pairs.get("for"), pairs.get("proto"), pairs.get("host")))
+            pairs = {}
+            _check_count(hops)
+        if not separator:
+            break
+        position += 1
+    return hops
+
+
+def _skip_spaces(text: str, position: int) -> int:
+    found = _SPACES.match(text, position)
+    return position if found is None else found.end()
+
+
+def _read_list(headers: Headers, name: str) -> list[str]:
+    """Read the elements of a list; the lines of a repeated field are one."""
+    value = ",".join(headers.get_all(name))
+    return [part.strip(" \t") for part in value.split(",")] if value else []
+
+
+def _read_x_forwarded(headers: Headers, trusts_host: bool) -> list[_Hop]:
+    """Read X-Forwarded-For, with -Proto and, where it is trusted, -Host beside it."""
+    nodes = _read_list(headers, "x-forwarded-for")
+    schemes = _read_list(headers, "x-forwarded-proto")
+    hosts = _read_list(headers, "x-forwarded-host") if trusts_host else []
+    _check_count(nodes)
+    if not nodes and (schemes or hosts):
+        nodes = [""]
+    # They are in step at the right, where a proxy adds; one that is set anew has a single element.
+    return [
+        _Hop(node or None, _pick(schemes, len(nodes) - i), _pick(hosts, len(nodes) - i))
+        for i, node in enumerate(nodes)
+    ]
+
+
+def _pick(values: list[str], from_right: int) -> str | None:
+    """Give the element that stands so far from the right, or the first where there are fewer."""
+    return values[max(len(values) - from_right, 0)] if values else None
+
+
+def _check_count(hops: "list[_Hop] | list[str]") -> None:
+    if len(hops) > _MAX_HOP_COUNT:
+        raise Refused(400, f"more than {_MAX_HOP_COUNT} proxies were forwarded through\n")

@@ -1,0 +1,99 @@
+"""The choice of the engine: the core's own epoll, or asyncio's transports."""
+
+import asyncio
+import os
+import ssl
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sockwave.core.io.asyncio.engine import AsyncioEngine
+from sockwave.core.limits.counters import Tally
+from sockwave.core.limits.rate_limit import Tariff
+from sockwave.core.tls.asyncio_transport import TlsProtocol
+from sockwave.core.tls.session import Records
+from sockwave.core.tls.tls import Tls
+from sockwave.errors import SockwaveError
+from sockwave.options import Options
+
+if TYPE_CHECKING:
+    from sockwave.core.io.epoll.engine import EpollEngine
+    from sockwave.core.io.transport import Carrier
+    from sockwave.runtime.selector import CoreSelector
+
+Engine: TypeAlias = "EpollEngine | AsyncioEngine"
+
+
+def create_loop(options: Options) -> "tuple[asyncio.AbstractEventLoop, CoreSelector | None]":
+    """Create the loop of a server that runs by itself, and its selector where that is ours."""
+    if sys.platform == "linux" and options.engine != "asyncio":
+        from sockwave.runtime.selector import CoreSelector
+
+        selector = CoreSelector()
+        return asyncio.SelectorEventLoop(selector), selector
+    return asyncio.new_event_loop(), None
+
+
+def create_engine(
+    options: Options,
+    loop: asyncio.AbstractEventLoop,
+    selector: "CoreSelector | None",
+    complain: "Callable[[BaseException, Carrier | None], object]",
+    tally: Tally,
+) -> Engine:
+    """Create the engine that the options ask for; without a wish, epoll where there is one.
+
+    Raises SockwaveError for epoll where the system or the loop has none.
+    """
+    limits = options.limits
+    settings: dict[str, Any] = {
+        "high_water": limits.high_water,
+        "low_water": limits.low_water,
+        "max_backlog": sys.maxsize if limits.max_backlog is None else limits.max_backlog,
+        "write_timeout": limits.write_timeout,
+        "max_size": sys.maxsize if limits.max_size is None else limits.max_size,
+        "close_timeout": limits.close_timeout,
+        "tally": tally,
+        "tariff": Tariff(limits),
+    }
+    if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
+        from sockwave.core.io.epoll.engine import EpollEngine
+
+        engine = EpollEngine(loop, complain, **settings)
+        if selector is None:
+            engine.attach()
+        else:
+            selector.attach(engine)
+        return engine
+    if options.engine == "epoll":
+        raise SockwaveError("engine: expected a system and a loop with epoll, for 'epoll'")
+    return AsyncioEngine(loop, complain, **settings)
+
+
+def secure(engine: Engine, context: ssl.SSLContext) -> "Callable[[], Any]":
+    """Give what makes the carriers of a listening socket that speaks TLS."""
+    records = Records()
+    kind = choose_tls()
+    if isinstance(engine, AsyncioEngine):
+        return lambda: TlsProtocol(engine, kind(context, records))
+    from sockwave.core.tls.epoll_socket import TlsSocket
+
+    return lambda: TlsSocket(kind(context, records))
+
+
+def choose_tls() -> type[Tls]:
+    """Choose how OpenSSL is called: directly where that is possible, else by way of `ssl`.
+
+    `SOCKWAVE_TLS=portable` in the environment chooses the second in any case.
+    """
+    if sys.platform != "win32" and os.environ.get("SOCKWAVE_TLS") != "portable":
+        from sockwave.core.tls.openssl import DirectTls, is_available
+
+        if is_available():
+            return DirectTls
+    return Tls
+
+
+def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether a loop can wait for a descriptor."""
+    return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader

@@ -1,0 +1,241 @@
+"""One opening handshake, from the request to the open connection or the refusal."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from sockwave import deflate, handshake
+from sockwave.core.io.transport import Carrier
+from sockwave.core.session.connection import Connection
+from sockwave.errors import Refused
+from sockwave.handshake.refusal import Refusal
+from sockwave.http import RequestHead, serialize_response
+from sockwave.limits import OverLimit
+from sockwave.log import peers
+from sockwave.proxy.forwarded import Client
+from sockwave.states import ReadyState
+
+if TYPE_CHECKING:
+    from sockwave.runtime.host import Host
+
+#: A function of the application's, and whether it takes the handshake.
+Hook: TypeAlias = tuple[Callable[..., object], int]
+
+
+class Opening:
+    """What stands beside a connection until it is open.
+
+    The protocol's own rules come first, then the last eight bytes of a draft-76 client, then what
+    the application says.
+    """
+
+    __slots__ = (
+        "agreement",
+        "carrier",
+        "client",
+        "connection",
+        "head",
+        "host",
+        "key3",
+        "subprotocol",
+        "task",
+        "version",
+    )
+
+    connection: Connection
+    #: None until they have been told.
+    client: Client | None
+    version: str | None
+
+    def __init__(self, host: "Host", carrier: Carrier, head: RequestHead) -> None:
+        self.host = host
+        self.carrier = carrier
+        self.head = head
+        self.client = None
+        self.version = None
+        self.key3: bytes | None = None
+        self.subprotocol: str | None = None
+        self.agreement: deflate.Agreement | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, rest: bytes) -> None:
+        """Judge the request; `rest` came behind it, and is kept unread until then."""
+        options, contexts = self.host.options, self.host.engine.contexts
+        contexts.enter()
+        try:
+            self.client = client = self.host.client_of(self.head, self.carrier)
+            if client.address != self.carrier.remote_address:
+                self.carrier.claim_address(*(client.address or ("", 0)))
+                self.host.admission.count_address(self.carrier, client.address)
+            self.carrier.is_secure = client.is_secure
+            self.version = version = handshake.identify(self.head, options)
+            handshake.check(self.head, version, options, secure=client.is_secure, host=client.host)
+            self.subprotocol = handshake.choose_subprotocol(self.head, options)
+            # RFC 7692 is about the frames of RFC 6455; no client of the drafts offers it.
+            if options.compression is not None and version == "rfc6455":
+                offers = self.head.headers.get_all("sec-websocket-extensions")
+                self.agreement = deflate.negotiate(offers, options.compression)
+        except Refused as refused:
+            self.refuse(refused)
+            return
+        except Exception as error:  # the application's own: an origin or subprotocol function
+            self.fail(error, None)
+            return
+        finally:
+            kept = contexts.leave()
+        self.connection = Connection(self.host.hub, self.carrier, version, self.head.raw)
+        self.connection._adopt(kept)
+        self.host.openings.add(self)
+        self.connection._begin(self, rest)
+        if version == "draft76":
+            self.host.admission.await_peer(self.carrier, self)
+            self.connection._enter(ReadyState.WAITING)
+            self.more_received()
+        else:
+            self.decide()
+
+    def decide(self) -> None:
+        """Ask the application, where it wants to be asked."""
+        self.host.admission.settle(self.carrier)
+        self.connection._enter(ReadyState.HANDSHAKING)
+        if self.carrier.is_closing:
+            return
+        hooks = self.host.takers("handshake")
+        if self.host.options.authorize is not None:
+            hooks.insert(0, (self.host.options.authorize, 1))
+        if hooks:
+            self.carrier.pause_reading()
+            self.host.admission.await_decision(self.carrier)
+            version = self.connection.version
+            offer = handshake.Handshake(self.head, self.connection, version, self.subprotocol)
+            create_task = self.host.loop.create_task
+            self.task = self.connection._run(create_task, self.ask(hooks, offer))
+        else:
+            self.accept(())
+
+    async def ask(self, hooks: list[Hook], offer: handshake.Handshake) -> None:
+        """Let each hook see the handshake, in their order."""
+        hook: object = None
+        try:
+            for hook, count in hooks:
+                verdict = hook(*(offer,)[:count])
+                if inspect.isawaitable(verdict):
+                    verdict = await verdict
+                if verdict is False:
+                    offer.refuse()
+                if verdict is not None and verdict is not True:
+                    raise TypeError(
+                        f"a handshake hook: expected True, False or None, given {verdict!r}"
+                    )
+        except Refused as refused:
+            self.refuse(refused, hook)
+        except Exception as error:
+            self.fail(error, self.connection)
+        except BaseException:
+            # Cancelled, by whoever: nothing else would answer. Who has done so already has closed.
+            if not self.carrier.is_closing:
+                self.refuse(Refused(503, "the handshake was not decided\n"))
+            raise
+        else:
+            self.subprotocol = offer.subprotocol
+            self.connection._inherit()
+            try:
+                self.accept(offer.headers)
+            except BaseException:
+                self.carrier.abort()
+                raise
+
+    def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Answer with 101."""
+        self.host.admission.settle(self.carrier)
+        if self.carrier.is_closing:
+            return
+        if self.agreement is not None:
+            headers = (("Sec-WebSocket-Extensions", self.agreement.answer), *headers)
+            self.connection._compress(self.agreement)
+        client = self.client
+        assert client is not None
+        answer = handshake.answer(
+            self.head,
+            self.connection.version,
+            self.host.options,
+            key3=self.key3,
+            secure=client.is_secure,
+            host=client.host,
+            subprotocol=self.subprotocol,
+            extra_headers=headers,
+        )
+        self.host.openings.discard(self)
+        self.connection._open(answer, self.subprotocol)
+
+    def refuse(self, refused: Refused, hook: object = None) -> None:
+        """Answer with another status; what came behind the request is never read.
+
+        `hook` is the function of the application's that asks for it, if one does.
+        """
+        is_answered = not self.carrier.is_closing
+        self.host.admission.settle(self.carrier)
+        if isinstance(refused, OverLimit):
+            self.host.tally.count(refused.limit)
+        self.carrier.write(serialize_response(refused.status, refused.headers, refused.body))
+        self.carrier.close()
+        if is_answered and peers.is_on(logging.INFO):
+            self.log(refused, hook)
+
+    def log(self, refused: Refused, hook: object) -> None:
+        """Tell the operator why: the client is told little, and its page is told nothing."""
+        client = self.client
+        detail = Refusal(
+            refused,
+            self.head,
+            self.host.options,
+            version=self.version,
+            secure=self.carrier.is_secure,
+            host=None if client is None else client.host,
+            hook=hook,
+        )
+        # The status belongs to the format: who floods with one kind hides no other.
+        who = "the handshake of %s is refused" if hook is None else "the application refuses %s"
+        peers.info(f"{who} with {refused.status}: %s", self.carrier, detail)
+
+    def dismiss(self, refused: OverLimit) -> None:
+        """Make room for somebody else's handshake, while the last eight bytes do not come."""
+        self.refuse(refused)
+
+    def give_up(self) -> None:
+        """Refuse, because the server closes."""
+        if self.task is not None:
+            self.task.cancel()
+        self.refuse(Refused(503, "the server is going away\n"))
+
+    def fail(self, error: BaseException, connection: Connection | None) -> None:
+        """Answer for an application that could not."""
+        self.refuse(Refused(500, "internal server error\n"))
+        self.host.report(error, connection)
+
+    # ---- what the connection tells
+
+    def more_received(self) -> None:
+        """Look for the last eight bytes of a draft-76 handshake."""
+        if self.version == "draft76" and self.key3 is None:
+            self.key3 = self.connection._take(handshake.KEY3_SIZE)
+            if self.key3 is not None:
+                self.decide()
+
+    def deadline_passed(self) -> None:
+        """End a handshake that took too long: the client's fault, or the application's."""
+        if self.task is None:
+            self.refuse(OverLimit("handshake_timeout", 408, "the handshake took too long\n"))
+        else:
+            self.task.cancel()
+            sentence = "the handshake was not decided in time\n"
+            self.refuse(OverLimit("handshake_timeout", 503, sentence))
+
+    def connection_lost(self) -> None:
+        """Stop: there is nobody left to answer."""
+        self.host.openings.discard(self)
+        self.host.admission.settle(self.carrier)
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()

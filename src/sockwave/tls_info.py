@@ -1,0 +1,44 @@
+"""What TLS has agreed on with a peer: RFC 8446, and RFC 5246 for TLS 1.2."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sockwave.proxy.tlv import Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """The facts of one TLS session, as `conn.tls` gives them."""
+
+    #: "TLSv1.3" or "TLSv1.2".
+    version: str
+    #: The cipher suite, as OpenSSL names it.
+    cipher: str
+    #: The protocol chosen by ALPN (RFC 7301); None where the client or the context offered none.
+    alpn: str | None
+    #: The client's verified certificate, in the form of `ssl.SSLSocket.getpeercert`; None where it
+    #: sent none. A context asks for one with `verify_mode`.
+    peer_certificate: dict[str, Any] | None
+    #: The host that the client named (SNI: RFC 6066, 3), where a proxy has ended its TLS and tells.
+    #: Of sessions of our own the context's `sni_callback` hears it, and this is None.
+    server_name: str | None = None
+
+    @classmethod
+    def of(cls, session: ssl.SSLObject) -> Self:
+        """Read the facts of an established session."""
+        cipher = session.cipher()
+        return cls(
+            session.version() or "",
+            cipher[0] if cipher else "",
+            session.selected_alpn_protocol(),
+            session.getpeercert() or None,
+        )
+
+    @classmethod
+    def told(cls, facts: Facts) -> Self:
+        """Give the facts of a session between the client and a proxy, "" for what is not told.
+
+        That the proxy has verified a certificate is for it to act on: none is shown here.
+        """
+        return cls(facts.tls_version or "", facts.cipher or "", facts.alpn, None, facts.authority)
