@@ -5,7 +5,7 @@ from conftest import StartServer
 from test_plain import DATE, PLAIN
 from wire import Wire, build_request, upgrade_headers, wait_until
 
-from sockwave.core.opening.newcomer import Arrival
+from sockwave.core.opening.newcomer import PendingConnection
 
 #: A head is kept by what answers plain requests up to here, and read by HTTP beyond it.
 BEGUN_SIZE = 1024
@@ -108,12 +108,12 @@ async def test_beginning_is_kept_by_the_connection_alone_up_to_its_limit(
         await wait_until(
             lambda: [guest.held_size for guest in server._host.guests()] == [BEGUN_SIZE]
         )
-        assert isinstance(server._host.guests()[0], Arrival)
+        assert isinstance(server._host.guests()[0], PendingConnection)
         wire.write(b"x")
         await wait_until(
             lambda: [guest.held_size for guest in server._host.guests()] == [BEGUN_SIZE + 1]
         )
-        assert not isinstance(server._host.guests()[0], Arrival)
+        assert not isinstance(server._host.guests()[0], PendingConnection)
 
 
 async def test_who_ends_in_the_middle_of_a_head_hears_nothing(start_server: StartServer) -> None:

@@ -182,7 +182,7 @@ async def test_stream_taken_in_the_middle_begins_with_what_has_come(
     assert await exchange(wire, conn, "a" * MEBIBYTE) == "a" * MEBIBYTE
     message = "b" * (MEBIBYTE - 1) + "z"
     wire.write_frame(TEXT, message[:400_000], fin=False)
-    await wait_until(lambda: server._host.hub.weigh(()) >= 400_000)
+    await wait_until(lambda: server._host.hub.measure(()) >= 400_000)
     stream = conn.stream()
     wire.write_frame(CONTINUATION, message[400_000:])
     assert "".join([str(chunk) async for chunk in stream]) == message

@@ -140,7 +140,7 @@ async def test_a_request_listener_may_refuse(start_server: StartServer, style: s
 async def test_a_refused_peer_that_has_gone_is_not_waited_for(start_server: StartServer) -> None:
     # Longer than the end of a refused peer is waited for.
     server = await start_server(handshake_timeout=2.5)
-    accepted: list[sockwave.Stream] = []
+    accepted: list[sockwave.AcceptedSocket] = []
     server.on("stream", accepted.append)
     for count in range(1, 11):
         with socket.create_connection(server.addresses[0]) as client:

@@ -24,14 +24,14 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 
 OPENING = build_request(upgrade_headers())
 
-# What every program begins with: a server on one carrier, and what its clients ask it for.
+# What every program begins with: a server on one transport, and what its clients ask it for.
 # A child sleeps until it is killed, or its parent has gone. One kind is known to Python, the other
 # is what C code forks, or a subprocess between fork and exec: it has no chance to let go.
 PROGRAM = r"""
 import asyncio, ctypes, multiprocessing, os, signal, ssl, sys, threading, time
 import sockwave
 
-engine, carrier, place, cert, key = sys.argv[1:]
+engine, transport, place, cert, key = sys.argv[1:]
 libc = ctypes.PyDLL(None)
 children = []
 
@@ -53,17 +53,17 @@ server = sockwave.create_server(engine=engine)
 
 def listen(server=server):
     context = None
-    if carrier == "tls":
+    if transport == "tls":
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(cert, key)
-    if carrier == "unix":
+    if transport == "unix":
         server.listen(path=place, ssl=context)
     else:
         server.listen(0, "127.0.0.1", ssl=context)
 
 def announce(server=server):
     address = server.addresses[0]
-    sys.stdout.write(f"{address if carrier == 'unix' else address[1]}\n")
+    sys.stdout.write(f"{address if transport == 'unix' else address[1]}\n")
     sys.stdout.flush()
 """
 
@@ -110,7 +110,7 @@ server.run()
 
 
 @pytest.fixture(params=["tcp", "tls", "unix"])
-def carrier(request: pytest.FixtureRequest) -> str:
+def transport(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
@@ -118,8 +118,8 @@ def carrier(request: pytest.FixtureRequest) -> str:
 class Peer:
     """A client that blocks."""
 
-    def __init__(self, place: str, carrier: str) -> None:
-        if carrier == "unix":
+    def __init__(self, place: str, transport: str) -> None:
+        if transport == "unix":
             self.sock = socket.socket(socket.AF_UNIX)
             try:
                 self.sock.connect(place)
@@ -129,7 +129,7 @@ class Peer:
         else:
             self.sock = socket.create_connection(("127.0.0.1", int(place)))
         self.sock.settimeout(PATIENCE_S)
-        if carrier == "tls":
+        if transport == "tls":
             context = certificates.client_context()
             # Who breaks off, says nothing in TLS's terms.
             context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
@@ -190,14 +190,14 @@ class Peer:
 class Served:
     """A server in a process of its own."""
 
-    def __init__(self, process: Process, place: str, carrier: str) -> None:
+    def __init__(self, process: Process, place: str, transport: str) -> None:
         self.process = process
         self.place = place
-        self.carrier = carrier
+        self.transport = transport
         self.peers: list[Peer] = []
 
     def peer(self) -> Peer:
-        made = Peer(self.place, self.carrier)
+        made = Peer(self.place, self.transport)
         self.peers.append(made)
         return made
 
@@ -217,22 +217,22 @@ Serve = Callable[..., Any]
 
 @pytest.fixture
 def serve(engine: str, tmp_path: Path) -> Serve:
-    """`with serve(program, carrier) as served:` a program that announces where it listens."""
+    """`with serve(program, transport) as served:` a program that announces where it listens."""
 
     @contextlib.contextmanager
-    def serving(program: str, carrier: str = "tcp") -> Iterator[Served]:
+    def serving(program: str, transport: str = "tcp") -> Iterator[Served]:
         cert, key = certificates.write_pem(certificates.LOCALHOST, tmp_path, "server")
         place = str(tmp_path / "socket")
         text = PROGRAM + textwrap.dedent(program)
         environment = {"PYTHONWARNINGS": "error,ignore:This process:DeprecationWarning"}
         with started(
-            "-c", text, engine, carrier, place, cert, key, environment=environment
+            "-c", text, engine, transport, place, cert, key, environment=environment
         ) as process:
             assert process.stdout
             line = process.stdout.readline().strip()
             if not line:
                 pytest.fail(f"nothing announced: {process.communicate()[1]}")
-            served = Served(process, line, carrier)
+            served = Served(process, line, transport)
             try:
                 yield served
             finally:
@@ -243,9 +243,9 @@ def serve(engine: str, tmp_path: Path) -> Serve:
 
 @pytest.mark.parametrize("how", ["python", "raw"])
 def test_peers_hear_of_the_end_while_a_child_holds_their_sockets(
-    serve: Serve, carrier: str, how: str
+    serve: Serve, transport: str, how: str
 ) -> None:
-    with serve(HOLDING, carrier) as served:
+    with serve(HOLDING, transport) as served:
         control = served.peer().open()
         closed, aborted, gone = (served.peer().open() for _ in range(3))
         asker = served.peer().ask_for_ever()
@@ -295,9 +295,9 @@ def test_server_sleeps_though_a_child_holds_the_sockets_of_those_who_have_gone(
 
 @pytest.mark.parametrize("how", ["python", "raw"])
 def test_nobody_connects_to_a_closed_server_though_a_child_holds_its_socket(
-    serve: Serve, carrier: str, how: str
+    serve: Serve, transport: str, how: str
 ) -> None:
-    with serve(HOLDING, carrier) as served:
+    with serve(HOLDING, transport) as served:
         control = served.peer().open()
         reset = served.peer().open()
         control.ask(f"fork {how}")
@@ -305,7 +305,7 @@ def test_nobody_connects_to_a_closed_server_though_a_child_holds_its_socket(
         control.say("end")
         assert reset.read_to_end() in (b"", b"\x88\x02\x03\xe9")
         with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
-            Peer(served.place, carrier)
+            Peer(served.place, transport)
         assert wait(served.process)[0] == 0
 
 
@@ -385,9 +385,9 @@ asyncio.run(main())
     ("what", "status"), [("exit", 7), ("kill", -signal.SIGTERM), ("return", 1)]
 )
 def test_child_forked_in_a_listener_ends_without_a_trace(
-    serve: Serve, carrier: str, ending: str, what: str, status: int
+    serve: Serve, transport: str, ending: str, what: str, status: int
 ) -> None:
-    with serve(IN_THE_LISTENER + ending, carrier) as served:
+    with serve(IN_THE_LISTENER + ending, transport) as served:
         other = served.peer().open()
         wire = served.peer().open()
         for _ in range(2):
@@ -494,8 +494,10 @@ print("over", flush=True)
 """
 
 
-def test_server_that_only_listens_may_be_run_in_forked_children(serve: Serve, carrier: str) -> None:
-    with serve(PREFORK, carrier) as served:
+def test_server_that_only_listens_may_be_run_in_forked_children(
+    serve: Serve, transport: str
+) -> None:
+    with serve(PREFORK, transport) as served:
         first = served.peer().open()
         pid = first.ask("who")
         assert first.ask("end") == pid
@@ -509,7 +511,7 @@ def test_server_that_only_listens_may_be_run_in_forked_children(serve: Serve, ca
         assert (served.process.returncode, errors) == (0, "")
         assert output.splitlines()[-1] == "over"
         with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
-            Peer(served.place, carrier)
+            Peer(served.place, transport)
 
 
 # The parent has its children serve, and closes its own end of it.

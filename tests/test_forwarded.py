@@ -8,9 +8,9 @@ from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait
 
 import sockwave
 from sockwave.proxy.forwarded import Client, find_client
-from sockwave.trusted import Trust
+from sockwave.trusted import TrustedNetworks
 
-TRUST = Trust("trusted_proxies", ["10.0.0.0/8", "2001:db8:1::/48", "unix"])
+TRUST = TrustedNetworks("trusted_proxies", ["10.0.0.0/8", "2001:db8:1::/48", "unix"])
 PEER = Client(("10.0.0.1", 5000), False)
 BEHIND = "192.0.2.7"
 

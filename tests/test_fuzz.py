@@ -36,7 +36,7 @@ def test_kept_inputs_leave_nothing_behind(target: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.slow
 def test_others_read_the_same_or_the_difference_is_listed(kind: str) -> None:
-    tally = run(kind, seed=20, cases=4_000, seconds=40)
-    assert not tally.unexplained
-    assert set(tally.listed) <= set(REASONS)
-    assert tally.cases > 1_000
+    limit_counters = run(kind, seed=20, cases=4_000, seconds=40)
+    assert not limit_counters.unexplained
+    assert set(limit_counters.listed) <= set(REASONS)
+    assert limit_counters.cases > 1_000

@@ -45,7 +45,7 @@ async def test_a_connection_that_has_ended_leaves_nothing_to_the_collector_of_ga
     async def serve(visitor_count: int) -> None:
         for _ in range(visitor_count):
             await asyncio.to_thread(visit, echo_server.addresses[0], steps)
-        await wait_until(lambda: not echo_server._host.engine.carrier_count)
+        await wait_until(lambda: not echo_server._host.engine.transport_count)
         await let_arrive()  # the loop's own last calls
 
     await serve(5)

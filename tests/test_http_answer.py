@@ -479,7 +479,7 @@ async def test_client_that_leaves_is_no_unanswered_request(start_server: StartSe
     wire.write(get())
     await wait_until(lambda: asked)
     wire.reset()
-    await wait_until(lambda: not server._host.engine.carrier_count)
+    await wait_until(lambda: not server._host.engine.transport_count)
     asked.clear()
     gc.collect()
     _, conn = await connect_both(server)

@@ -490,7 +490,7 @@ async def test_what_is_written_after_the_end_of_the_client_is_dropped(start_serv
         wire.write(get("/", "Content-Length: 5", method="POST"))
         await wait_until(lambda: kept, "the request")
         wire.reset()
-        await wait_until(lambda: not server._host.engine.carrier_count, "the end of the client")
+        await wait_until(lambda: not server._host.engine.transport_count, "the end of the client")
     request, response = kept[0]
     with pytest.raises(asyncio.CancelledError):
         await request.body()

@@ -299,11 +299,11 @@ async def test_what_is_being_inflated_counts_among_what_is_held(
     neighbour = await Neighbour.come(server)
     client, conn, heard = await come_to_be_heard(server)
     await begin_to_inflate(server, client, neighbour)
-    held = {holder: size for size, holder in server._host.hub.weigh_each()}
+    held = {holder: size for size, holder in server._host.hub.measure_each()}
     assert held[conn] >= len(COSTLY)
     await wait_until(lambda: heard)
     await neighbour.talk_on()
-    held = {holder: size for size, holder in server._host.hub.weigh_each()}
+    held = {holder: size for size, holder in server._host.hub.measure_each()}
     assert held.get(conn, 0) == 0
     await neighbour.leave()
     await client.wire.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opening import open_handshake
 from wire import KEY, Wire, build_request, upgrade_headers, wait_until
 
-from sockwave.core.opening.fast_request import is_plain, write_answer
+from sockwave.core.opening.fast_request import is_fast_request, write_answer
 from sockwave.handshake import Handshake
 from sockwave.http import RequestHead, parse_head
 from sockwave.limits import Limits
@@ -107,7 +107,7 @@ def requests(draw: st.DrawFn) -> bytes:
 @example(PLAIN)
 @example(BROWSER)
 def test_what_is_plain_is_opened_by_the_rules_too(raw: bytes) -> None:
-    if is_plain(raw):
+    if is_fast_request(raw):
         head = parse_head(raw, Limits())
         # These are looked at apart.
         extensions = head.headers.get_all("sec-websocket-extensions")
@@ -123,21 +123,21 @@ def test_what_is_plain_is_opened_by_the_rules_too(raw: bytes) -> None:
 
 @pytest.mark.parametrize("raw", [PLAIN, BROWSER, PLAIN.replace(b"Upgrade: w", b"uPGRADE:\t w")])
 def test_what_clients_send_is_plain(raw: bytes) -> None:
-    assert is_plain(raw)
+    assert is_fast_request(raw)
 
 
 @pytest.mark.parametrize("size", range(len(PLAIN)))
 def test_part_of_a_request_is_not_plain(size: int) -> None:
-    assert not is_plain(PLAIN[:size])
+    assert not is_fast_request(PLAIN[:size])
 
 
 @pytest.mark.parametrize("name", upgrade_headers())
 def test_a_request_without_a_field_or_with_two_of_it_is_not_plain(name: str) -> None:
     headers = upgrade_headers()
     twice = [*headers.items(), (name, headers[name])]
-    assert not is_plain(build_request(twice))
+    assert not is_fast_request(build_request(twice))
     del headers[name]
-    assert not is_plain(build_request(headers))
+    assert not is_fast_request(build_request(headers))
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_a_request_without_a_field_or_with_two_of_it_is_not_plain(name: str) -> 
     ],
 )
 def test_a_request_with_such_a_line_is_not_plain(line: bytes) -> None:
-    assert not is_plain(PLAIN[:-2] + line + b"\r\n\r\n")
+    assert not is_fast_request(PLAIN[:-2] + line + b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", b"\x81\x80abcd", b"G"])
 def test_a_request_with_something_behind_it_is_not_plain(behind: bytes) -> None:
-    assert not is_plain(PLAIN + behind)
+    assert not is_fast_request(PLAIN + behind)
 
 
 @pytest.mark.parametrize("size", [0, 23, 25, 1000])
@@ -218,7 +218,7 @@ async def test_a_plain_request_is_answered_as_one_that_is_looked_at(
     caplog.set_level(logging.INFO, "sockwave.peers")
     server = await start_server(**options)
     raw = raw[:-2] + line + b"\r\n"
-    assert is_plain(raw)
+    assert is_fast_request(raw)
     answers = []
     handshakes: list[Handshake] = []
     requests: list[RequestHead] = []

@@ -237,7 +237,7 @@ async def test_a_stream_listener_hears_of_the_client_and_can_turn_it_away(
     seen: list[Any] = []
 
     @server.on("stream")
-    def arrived(stream: sockwave.Stream) -> None:
+    def arrived(stream: sockwave.AcceptedSocket) -> None:
         seen.append(stream.remote_address)
         stream.close()
 
@@ -361,8 +361,8 @@ async def test_what_a_proxy_tells_of_its_tls_is_shown_until_the_client_has_gone(
         await expect_echo(wire)
     told = [conn.tls for conn in accepted]
     assert told == [
-        sockwave.Security("TLSv1.3", "TLS_AES_256_GCM_SHA384", "http/1.1", None, "chat.example"),
-        sockwave.Security("", "", None, None),
+        sockwave.TLSInfo("TLSv1.3", "TLS_AES_256_GCM_SHA384", "http/1.1", None, "chat.example"),
+        sockwave.TLSInfo("", "", None, None),
         None,
     ]
     await Wire.close_all()

@@ -138,7 +138,7 @@ async def test_a_client_that_resets_as_the_server_closes_does_no_harm(
     start_server: StartServer,
 ) -> None:
     server = await start_server()
-    accepted: list[sockwave.Stream] = []
+    accepted: list[sockwave.AcceptedSocket] = []
     server.on("stream", accepted.append)
     address = server.addresses[0]
     before = count_descriptors()

@@ -181,7 +181,7 @@ async def test_a_response_belongs_to_its_thread(start_server: StartServer) -> No
 
 async def test_an_accepted_socket_belongs_to_its_thread(start_server: StartServer) -> None:
     server = await start_server()
-    streams: list[sockwave.Stream] = []
+    streams: list[sockwave.AcceptedSocket] = []
     server.on("stream", streams.append)
     wire = await Wire.open(server.addresses[0])
     await wait_until(lambda: streams)

@@ -88,8 +88,8 @@ def record_ends(server: sockwave.Server) -> list[int]:
     return codes
 
 
-def count_streams(server: sockwave.Server) -> list[sockwave.Stream]:
-    streams: list[sockwave.Stream] = []
+def count_streams(server: sockwave.Server) -> list[sockwave.AcceptedSocket]:
+    streams: list[sockwave.AcceptedSocket] = []
     server.on("stream", streams.append)
     return streams
 
@@ -172,7 +172,7 @@ async def test_the_facts_of_the_session_stand_on_the_connection(start_tls: Start
     context = server_context()
     context.set_alpn_protocols(["chat", "http/1.1"])
     server = await start_tls(context)
-    facts: list[sockwave.Security | None] = []
+    facts: list[sockwave.TLSInfo | None] = []
 
     @server.on("connection")
     def connected(conn: sockwave.Connection) -> None:

@@ -33,8 +33,8 @@ def never_answer(server: sockwave.Server) -> list[str]:
     return waiting
 
 
-def carrier_count(server: sockwave.Server) -> int:
-    return server._host.engine.carrier_count
+def transport_count(server: sockwave.Server) -> int:
+    return server._host.engine.transport_count
 
 
 async def leave_unanswered(server: sockwave.Server, count: int) -> None:
@@ -56,7 +56,7 @@ async def test_a_place_is_freed_though_its_request_is_never_answered(
     await leave_unanswered(server, 4)
     await asyncio.sleep(0.1)  # for the ends to come
     gc.collect()
-    await wait_until(lambda: not carrier_count(server))
+    await wait_until(lambda: not transport_count(server))
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(GET.replace(b"/never", b"/"))
         assert (await receive_answer(wire)).body == b"here"
@@ -67,10 +67,10 @@ async def test_close_ends_though_a_request_is_never_answered(start_server: Start
     await leave_unanswered(server, 3)
     await asyncio.sleep(0.1)  # for the ends to come
     gc.collect()
-    assert carrier_count(server) == 3
+    assert transport_count(server) == 3
     async with asyncio.timeout(PATIENCE_S):
         await server.close(drain=0.2)
-    assert not carrier_count(server)
+    assert not transport_count(server)
 
 
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
@@ -137,9 +137,9 @@ async def test_newcomers_are_not_cut_by_a_collection(start_server: StartServer) 
     wires[1].write(PROXY[:10])
     wires[2].write(PROXY + b"GET /")
     wires[3].write(PROXY + GET)
-    await wait_until(lambda: waiting and carrier_count(server) == 4)
+    await wait_until(lambda: waiting and transport_count(server) == 4)
     gc.collect()
-    assert carrier_count(server) == 4
+    assert transport_count(server) == 4
     wires[0].write(PROXY)
     wires[1].write(PROXY[10:])
     for wire in wires[:2]:
@@ -148,7 +148,7 @@ async def test_newcomers_are_not_cut_by_a_collection(start_server: StartServer) 
     wires[2].write(b" HTTP/1.1\r\nHost: a\r\n\r\n")
     assert (await receive_answer(wires[2])).body == b"here"
     await server.close(drain=0.2)
-    assert not carrier_count(server)
+    assert not transport_count(server)
 
 
 async def test_what_is_dropped_is_held_no_more(start_server: StartServer) -> None:
@@ -159,12 +159,12 @@ async def test_what_is_dropped_is_held_no_more(start_server: StartServer) -> Non
     conns = list(server.connections)
     for place in (3, 0, 7, 5):
         await wires[place].close()
-    await wait_until(lambda: carrier_count(server) == 4)
+    await wait_until(lambda: transport_count(server) == 4)
     gc.collect()
     for place in (1, 2, 4, 6):
         await conns[place].send("still there")
         assert await wires[place].receive_message() == "still there"
     newcomer = await Wire.connect(server.addresses[0])
-    await wait_until(lambda: carrier_count(server) == 5)
+    await wait_until(lambda: transport_count(server) == 5)
     await newcomer.close()
-    await wait_until(lambda: carrier_count(server) == 4)
+    await wait_until(lambda: transport_count(server) == 4)

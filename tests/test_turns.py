@@ -126,7 +126,7 @@ async def test_who_leaves_while_waiting_for_a_turn_leaves_nothing_behind(
     for wire in crowd:
         wire.write(ask_from("http://stranger"))
         leave(wire)
-    await wait_until(lambda: not server._host.engine.carrier_count)
+    await wait_until(lambda: not server._host.engine.transport_count)
     assert not server._host.guests()
     assert not server._host.openings
 

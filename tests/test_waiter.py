@@ -12,7 +12,7 @@ from reference import PING, TEXT, Frame, serialize
 from wire import connect_both, wait_until
 
 import sockwave
-from sockwave.core.events.waiter import Bell
+from sockwave.core.events.waiter import WakeQueue
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -272,7 +272,7 @@ async def test_who_waits_is_woken_although_the_loop_has_lost_the_call(
     lost: list[object] = []
 
     def call_unless_lost(callback: Any, *arguments: Any, context: Any = None) -> asyncio.Handle:
-        if lost or not isinstance(getattr(callback, "__self__", None), Bell):
+        if lost or not isinstance(getattr(callback, "__self__", None), WakeQueue):
             return call_soon(callback, *arguments, context=context)
         lost.append(callback)
         if not is_promised:

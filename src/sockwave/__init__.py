@@ -11,11 +11,11 @@ from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
 from sockwave.limits import Limits
-from sockwave.runtime.accepted_socket import Stream
+from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.server.server import Server
 from sockwave.server.serving import create_server, serve
 from sockwave.states import ReadyState
-from sockwave.tls_info import Security
+from sockwave.tls_info import TLSInfo
 
 #: Node's name for it.
 createServer = create_server  # noqa: N816
@@ -23,6 +23,7 @@ createServer = create_server  # noqa: N816
 __version__ = version("sockwave")
 
 __all__ = [
+    "AcceptedSocket",
     "CloseCode",
     "Connection",
     "ConnectionClosed",
@@ -37,10 +38,9 @@ __all__ = [
     "Request",
     "RequestHead",
     "Response",
-    "Security",
     "Server",
     "SockwaveError",
-    "Stream",
+    "TLSInfo",
     "__version__",
     "createServer",
     "create_server",

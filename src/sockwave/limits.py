@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sockwave.errors import Refused
 
 if TYPE_CHECKING:
-    from sockwave.core.limits.counters import Tally
+    from sockwave.core.limits.counters import LimitCounters
 
 # Deadlines are counted in ticks; more than a year is a mistake in the unit.
 _LONGEST_TIME = 366 * 24 * 3600.0
@@ -278,13 +278,13 @@ class OverLimit(Refused):
 class LimitHits(Mapping[str, int]):
     """How often each limit has been applied, by its option's name: a live view."""
 
-    __slots__ = ("_tally",)
+    __slots__ = ("_limit_counters",)
 
-    def __init__(self, tally: "Tally") -> None:
-        self._tally = tally
+    def __init__(self, limit_counters: "LimitCounters") -> None:
+        self._limit_counters = limit_counters
 
     def __getitem__(self, name: str) -> int:
-        return self._tally.count_of(name)
+        return self._limit_counters.count_of(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(COUNTED_LIMITS)

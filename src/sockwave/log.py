@@ -50,7 +50,7 @@ def describe(listener: object) -> str:
 
 
 class HasPeer(Protocol):
-    """A carrier or a connection."""
+    """A transport or a connection."""
 
     @property
     def remote_address(self) -> Address:

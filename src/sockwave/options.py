@@ -10,7 +10,7 @@ from sockwave.deflate import Deflate
 from sockwave.fields import is_token
 from sockwave.functions import check_runs, is_async
 from sockwave.limits import LIMIT_NAMES, Limits
-from sockwave.trusted import Trust
+from sockwave.trusted import TrustedNetworks
 
 if TYPE_CHECKING:
     from sockwave.handshake.hook import Handshake
@@ -91,8 +91,8 @@ class Options:
     authorize: Authorize | None
     compression: Deflate | None
     slow: str
-    proxy_protocol: Trust
-    trusted_proxies: Trust
+    proxy_protocol: TrustedNetworks
+    trusted_proxies: TrustedNetworks
     trust_forwarded_host: bool
     limits: Limits
 
@@ -121,8 +121,8 @@ class Options:
         self.authorize = check_authorize(authorize)
         self.compression = normalize_compression(compression)
         self.slow = check_slow(slow)
-        self.proxy_protocol = Trust("proxy_protocol", proxy_protocol)
-        self.trusted_proxies = Trust("trusted_proxies", trusted_proxies)
+        self.proxy_protocol = TrustedNetworks("proxy_protocol", proxy_protocol)
+        self.trusted_proxies = TrustedNetworks("trusted_proxies", trusted_proxies)
         if not isinstance(trust_forwarded_host, bool):
             raise TypeError(
                 f"trust_forwarded_host: expected bool, given {type(trust_forwarded_host).__name__}"

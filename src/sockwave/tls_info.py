@@ -8,7 +8,7 @@ from sockwave.proxy.tlv import Facts
 
 
 @dataclass(frozen=True, slots=True)
-class Security:
+class TLSInfo:
     """The facts of one TLS session, as `conn.tls` gives them."""
 
     #: "TLSv1.3" or "TLSv1.2".

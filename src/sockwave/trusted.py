@@ -9,7 +9,7 @@ from sockwave.address import Address, IPAddress, parse_address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Trust:
+class TrustedNetworks:
     """The proxies that an option names.
 
     Raises TypeError or ValueError naming the option, what was expected and what was given.

@@ -367,7 +367,7 @@ def refusing(**options: Any) -> sockwave.Server:
     server.on("connection", lambda conn: conn.on("message", conn.send))
 
     @server.on("stream")
-    def accepted(stream: sockwave.Stream) -> None:
+    def accepted(stream: sockwave.AcceptedSocket) -> None:
         if stream.remote_address[0] == "127.0.0.2":
             stream.close()
 

@@ -124,7 +124,7 @@ class Program:
                 sockets += os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
         return {
             "connections": len(self.server.connections),
-            "carriers": self.server._host.engine.carrier_count,
+            "carriers": self.server._host.engine.transport_count,
             "sockets": sockets,
             "Connection": kinds["Connection"],
             "faults": self.faults,

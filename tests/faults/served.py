@@ -21,7 +21,7 @@ from gate import Gate
 
 import sockwave
 from sockwave.core.io.engine import Engine
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.core.session.calls import Calls
 
 KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
@@ -152,7 +152,7 @@ class Echo:
         failures, self.failures = self.failures, []
         return {
             "connections": len(self.server.connections),
-            "carriers": server._host.engine.carrier_count,
+            "carriers": server._host.engine.transport_count,
             "openings": len(server._host.openings),
             "tasks": len(asyncio.all_tasks()),
             "stranded": sum(map(is_stranded, asyncio.all_tasks())),
@@ -214,7 +214,7 @@ class Survivor:
 
         def run_handle(handle: Any) -> None:
             callback = handle._callback
-            if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
+            if isinstance(getattr(callback, "__self__", None), (Engine, Transport)):
                 # What accepts is closed to faults: CPython loses the descriptor that it finds no
                 # object for. `connection_made` opens the gate by itself.
                 is_open = callback.__name__ not in ("_accept", "<lambda>")
@@ -241,7 +241,7 @@ class Survivor:
                     cls.count += was_lost
                     return schedule(loop, callback, *arguments, **more)
                 except (MemoryError, SystemError):
-                    if isinstance(getattr(callback, "__self__", None), (Engine, Carrier)):
+                    if isinstance(getattr(callback, "__self__", None), (Engine, Transport)):
                         raise
                     was_lost = True
 

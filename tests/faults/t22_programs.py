@@ -1,6 +1,6 @@
 """T22: the server inside an ordinary program, which forks, starts processes, and uses threads.
 
-Clients of every carrier come, talk and vanish; whoever takes leave in order has been heard to the
+Clients of every transport come, talk and vanish; whoever takes leave in order has been heard to the
 last message, and nobody meets another's context variables.
 """
 
@@ -63,26 +63,26 @@ class Crowd:
     async def keep_coming(self) -> None:
         """Come again and again."""
         while time.monotonic() < self.end:
-            carrier = self.chance.choice(CARRIERS)
+            transport = self.chance.choice(CARRIERS)
             async with asyncio.timeout(PATIENCE_S):
                 if self.chance.random() < 0.25:
-                    await self.ask(carrier)
+                    await self.ask(transport)
                 else:
-                    await self.visit(carrier)
+                    await self.visit(transport)
 
-    async def connect(self, carrier: str, client: Client) -> None:
+    async def connect(self, transport: str, client: Client) -> None:
         """Connect by one of the carriers."""
         loop = asyncio.get_running_loop()
-        if carrier == "unix":
+        if transport == "unix":
             await loop.create_unix_connection(lambda: client, self.path)
-        elif carrier == "tls":
+        elif transport == "tls":
             await loop.create_connection(
                 lambda: client, "127.0.0.1", self.ports[1], ssl=self.context
             )
         else:
             await loop.create_connection(lambda: client, "127.0.0.1", self.ports[0])
 
-    async def visit(self, carrier: str) -> None:
+    async def visit(self, transport: str) -> None:
         """Open, send some messages, and end in one of the ways."""
         number = next(self.numbers)
         stream = Stream(self.verdict.ledger, number)
@@ -94,9 +94,9 @@ class Crowd:
                 heard.set()
 
         client = Client(hear)
-        await self.connect(carrier, client)
+        await self.connect(transport, client)
         client.open_with(f"{self.chance.choice(PATHS)}?c{number}")
-        self.verdict.require(await client.opened == 101, f"{carrier}: no 101")
+        self.verdict.require(await client.opened == 101, f"{transport}: no 101")
         end = self.chance.choice(ENDS)
         for _ in range(self.chance.randrange(1, 12)):
             client.send(stream.next_message())
@@ -116,15 +116,15 @@ class Crowd:
         stream.settle(explained=end != "answered")
         self.visit_count += 1
 
-    async def ask(self, carrier: str) -> None:
+    async def ask(self, transport: str) -> None:
         """Send a request, and compare what was set in its context."""
         number = next(self.numbers)
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         make = lambda: asyncio.StreamReaderProtocol(reader)  # noqa: E731
-        if carrier == "unix":
+        if transport == "unix":
             transport, _ = await loop.create_unix_connection(make, self.path)
-        elif carrier == "tls":
+        elif transport == "tls":
             transport, _ = await loop.create_connection(
                 make, "127.0.0.1", self.ports[1], ssl=self.context
             )

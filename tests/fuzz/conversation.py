@@ -71,8 +71,8 @@ def feed(front: MemoryServer, peer: Peer, data: bytes, how: int) -> None:
 
 def check_held(peer: Peer, received: int) -> None:
     """Raise AssertionError where more is held than was received, and some room."""
-    if hasattr(peer.carrier, "held_size"):
-        held = peer.carrier.held_size()
+    if hasattr(peer.transport, "held_size"):
+        held = peer.transport.held_size()
         assert held <= 2 * received + ROOM_SIZE, f"{held} bytes held of {received}"
 
 

@@ -1,4 +1,4 @@
-"""A carrier whose every read lies in a block of memory of its own.
+"""A transport whose every read lies in a block of memory of its own.
 
 The loop's shared buffer is so large that a step behind what was read goes unnoticed. Here
 AddressSanitizer sees it.
@@ -13,10 +13,10 @@ from sockwave.core.protocol.message_memory cimport size_of
 from sockwave.core.io.engine cimport HEADROOM_SIZE, TURN_MESSAGE_COUNT
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.session.session cimport Session
-from sockwave.core.io.asyncio.transport cimport TransportCarrier
+from sockwave.core.io.asyncio.transport cimport AsyncioTransport
 
 
-cdef class ExactCarrier(TransportCarrier):
+cdef class ExactCarrier(AsyncioTransport):
     """A peer behind a transport in memory."""
 
     def take(self, bytes data):

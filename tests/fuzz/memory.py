@@ -51,8 +51,8 @@ class MemoryServer:
         """Give a peer that is past the opening handshake, in the steps that `Opening` takes."""
         peer = Peer(self)
         with running(self.loop):
-            self.server._host.admission.settle(peer.carrier)
-            connection = Connection(self.server._host.hub, peer.carrier, version, b"")
+            self.server._host.admission.end_handshake(peer.transport)
+            connection = Connection(self.server._host.hub, peer.transport, version, b"")
             connection._begin(None, b"")
             if agreement is not None:
                 connection._compress(agreement)
@@ -72,9 +72,9 @@ class MemoryServer:
     def pass_time(self, seconds: float, *peers: "Peer") -> None:
         """Let time pass, and all that happens meanwhile, until nobody is connected any more."""
         end = self.loop.now + seconds
-        # Behind its carrier, a connection may hand over what came before the end.
+        # Behind its transport, a connection may hand over what came before the end.
         while (
-            self.engine.carrier_count or self.server.connections
+            self.engine.transport_count or self.server.connections
         ) and self.loop.skip_to_next_timer(end):
             self.settle(*peers)
 
@@ -84,7 +84,7 @@ class MemoryServer:
             peer.end()
         self.settle(*peers)
         self.pass_time(LONG_S, *peers)
-        assert self.engine.carrier_count == 0, "a carrier outlives its peer"
+        assert self.engine.transport_count == 0, "a transport outlives its peer"
         assert not self.server.connections, "a connection outlives its peer"
         self.check_errors()
 
@@ -120,8 +120,8 @@ class Peer(asyncio.Transport):
         make = front.loop.factory if ExactCarrier is None else lambda: ExactCarrier(front.engine)
         assert make is not None
         with running(self.loop):
-            self.carrier = make()
-            self.carrier.connection_made(self)
+            self.transport = make()
+            self.transport.connection_made(self)
 
     # ---- what the peer does
 
@@ -145,7 +145,7 @@ class Peer(asyncio.Transport):
         if self._is_full and (appetite is None or appetite > 0):
             self._is_full = False
             if not self.is_aborted:
-                self.loop.call_soon(self.carrier.resume_writing)
+                self.loop.call_soon(self.transport.resume_writing)
 
     def deliver(self) -> bool:
         """Have the next piece read, if the server reads; tell whether it was."""
@@ -153,19 +153,19 @@ class Peer(asyncio.Transport):
             return False
         data = self._unread.popleft()
         if data is None:
-            self.carrier.eof_received()
+            self.transport.eof_received()
         elif ExactCarrier is not None:
-            taken = self.carrier.take(data)
+            taken = self.transport.take(data)
             if taken < len(data):
                 self._unread.appendleft(data[taken:])
         else:
-            place = self.carrier.get_buffer(-1)
+            place = self.transport.get_buffer(-1)
             size = min(len(place), len(data))
             place[:size] = data[:size]
             del place
             if size < len(data):
                 self._unread.appendleft(data[size:])
-            self.carrier.buffer_updated(size)
+            self.transport.buffer_updated(size)
         return True
 
     # ---- what the server's end calls
@@ -191,7 +191,7 @@ class Peer(asyncio.Transport):
             self.appetite -= len(data)
             if self.appetite <= 0 and not self._is_full:
                 self._is_full = True
-                self.carrier.pause_writing()
+                self.transport.pause_writing()
 
     def can_write_eof(self) -> bool:
         return True
@@ -208,6 +208,6 @@ class Peer(asyncio.Transport):
     def abort(self, error: OSError | None = None) -> None:
         if not self.is_aborted:
             self.is_aborted = True
-            self.loop.call_soon(self.carrier.connection_lost, error)
+            self.loop.call_soon(self.transport.connection_lost, error)
 
     close = abort

@@ -30,7 +30,7 @@ async def hold(server: sockwave.Server, size: int) -> Wire:
     wire, conn = await connect_both(server)
     conn.expect_handler()
     wire.send(b"x" * size)
-    await wait_until(lambda: server._host.hub.weigh(()) >= size)
+    await wait_until(lambda: server._host.hub.measure(()) >= size)
     return wire
 
 
@@ -85,7 +85,7 @@ async def test_slowest_goes_and_the_others_stay(start_server: StartServer) -> No
     await wait_until(lambda: codes)
     await look_twice()
     assert codes == [(3, 1013)]
-    assert server._host.hub.weigh(()) < BUDGET
+    assert server._host.hub.measure(()) < BUDGET
     assert count_hits(server)["memory_budget"] == 1
     for _, conn in clients:
         conn.abort()
@@ -97,7 +97,7 @@ async def test_half_a_message_counts_and_is_shed(start_server: StartServer) -> N
     for wire, size in zip(wires, (100_000, 100_000, 760_000), strict=True):
         wire.write(reference.serialize_header(Frame(BINARY), 800_000) + b"x" * size)
     assert (await wires[2].receive_close())[0] == 1013
-    await wait_until(lambda: server._host.hub.weigh(()) < BUDGET)
+    await wait_until(lambda: server._host.hub.measure(()) < BUDGET)
     for wire in wires[:2]:
         await wire.receive_nothing()
     assert count_hits(server) == {"memory_budget": 1}
@@ -115,7 +115,9 @@ async def test_requests_and_answers_count_too(start_server: StartServer) -> None
     wire.write(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
     await wait_until(lambda: server.limit_hits["memory_budget"])
     assert count_hits(server)["memory_budget"] == 1
-    await wait_until(lambda: not any(visitor.held_size for visitor in server._host.visitors))
+    await wait_until(
+        lambda: not any(connection.held_size for connection in server._host.http_connections)
+    )
     await look_twice()
     await Wire.connect(server.addresses[0])
 

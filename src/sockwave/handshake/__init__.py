@@ -29,11 +29,11 @@ __all__ = [
     "Handshake",
     "answer",
     "check",
+    "check_origin_and_subprotocol",
     "choose_subprotocol",
     "identify",
     "read_origin",
     "read_subprotocols",
-    "weigh",
 ]
 
 KEY3_SIZE = hixie76.KEY3_SIZE
@@ -102,7 +102,7 @@ def check(
     check_origin(head, version, options, secure, host)
 
 
-def weigh(
+def check_origin_and_subprotocol(
     options: Options, host: str, origin: str | None, offer: str | None, *, secure: bool
 ) -> str | None:
     """Return the subprotocol for a plain request of RFC 6455's version, or None.

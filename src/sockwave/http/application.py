@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.http.request import Request
 from sockwave.http.response import Response
 from sockwave.limits import Limits, OverLimit
@@ -11,17 +11,17 @@ from sockwave.proxy.forwarded import Client
 from sockwave.request_head import RequestHead
 
 if TYPE_CHECKING:
-    from sockwave.core.limits.counters import Tally
+    from sockwave.core.limits.counters import LimitCounters
     from sockwave.http.connection import HttpConnection
 
 
-class Doorkeeper(Protocol):
+class Counter(Protocol):
     """Who counts connections until it is known what they want."""
 
-    def settle(self, carrier: Carrier) -> None:
-        """Count a carrier no more among those whose handshake is under way."""
+    def end_handshake(self, transport: Transport) -> None:
+        """Count a transport no more among those whose handshake is under way."""
 
-    def turn_away(self, carrier: Carrier, refused: OverLimit) -> None:
+    def turn_away(self, transport: Transport, refused: OverLimit) -> None:
         """Answer a connection of which nothing has been read, and end it."""
 
 
@@ -29,14 +29,14 @@ class Application(Protocol):
     """Who answers the requests of a connection."""
 
     @property
-    def admission(self) -> Doorkeeper:
+    def admission(self) -> Counter:
         """Who let the connection in."""
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
-    tally: "Tally"
+    limit_counters: "LimitCounters"
 
-    def client_of(self, head: RequestHead, carrier: Carrier) -> Client:
+    def client_of(self, head: RequestHead, transport: Transport) -> Client:
         """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
 
     def handle_request(self, request: Request, response: Response) -> None:
@@ -46,7 +46,7 @@ class Application(Protocol):
         """Tell of a request that nobody has answered, or not to the end."""
 
     def handle_upgrade(self, connection: "HttpConnection", head: RequestHead, rest: bytes) -> None:
-        """Take over the carrier, which is given another receiver before this returns.
+        """Take over the transport, which is given another receiver before this returns.
 
         `rest` is what has arrived behind the head.
         """

@@ -2,13 +2,13 @@
 
 import logging
 
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.errors import Refused
 from sockwave.http.application import Application
 from sockwave.http.check import parse_head
 from sockwave.http.deadline import Wait
 from sockwave.http.exchange import Exchange
-from sockwave.http.lifecycle import Departing, Phase
+from sockwave.http.lifecycle import HttpLifecycle, Phase
 from sockwave.http.request import Request
 from sockwave.http.scanner import HeadScanner
 from sockwave.http.semantics import wants_websocket
@@ -19,8 +19,8 @@ from sockwave.proxy.forwarded import Client
 from sockwave.request_head import RequestHead
 
 
-class HttpConnection(Departing):
-    """The receiver of a carrier from accept on.
+class HttpConnection(HttpLifecycle):
+    """The receiver of a transport from accept on.
 
     Requests are answered in order: the next one is begun when the answer before it is finished, and
     waits unparsed until then.
@@ -36,8 +36,8 @@ class HttpConnection(Departing):
         "_scanner",
     )
 
-    def __init__(self, carrier: Carrier, application: Application) -> None:
-        super().__init__(carrier, application)
+    def __init__(self, transport: Transport, application: Application) -> None:
+        super().__init__(transport, application)
         self._scanner = HeadScanner(self.limits)
         self._exchange: Exchange | None = None
         self._advancing = False
@@ -50,9 +50,9 @@ class HttpConnection(Departing):
     def held_size(self) -> int:
         """How many bytes are held for the peer: its input, and answers that it has not taken."""
         body_size = 0 if self._exchange is None else self._exchange.held_size
-        return len(self._input) + body_size + self.carrier.backlog_size
+        return len(self._input) + body_size + self.transport.backlog_size
 
-    # ---- what the carrier tells ----
+    # ---- what the transport tells ----
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer."""
@@ -74,25 +74,27 @@ class HttpConnection(Departing):
         if self._phase in (Phase.UPGRADED, Phase.ENDED):
             return
         exchange = self._exchange
-        if self._phase is Phase.DRAINING or self._patience.wait in (Wait.EXCHANGE, Wait.ANSWER):
+        if self._phase is Phase.DRAINING or self._deadline.wait in (Wait.EXCHANGE, Wait.ANSWER):
             if exchange is not None and exchange.awaits_body and not self._paused:
                 self._refuse(OverLimit("body_timeout", 408, "the body took too long\n"))
                 return
             if exchange is None or not exchange.awaits_answer:
-                self._patience.change(Wait.EXCHANGE)
-            elif self._patience.has_waited_for_answer():
-                self.application.tally.count("answer_timeout")
+                self._deadline.change(Wait.EXCHANGE)
+            elif self._deadline.has_waited_for_answer():
+                self.application.limit_counters.count_by_name("answer_timeout")
                 timeout = self.limits.answer_timeout
                 exchange.give_up(f"it took longer than answer_timeout, {timeout:g} s")
                 return
-            if self._patience.is_over(half_closed=self._eof):
-                self.application.tally.count("body_timeout")
+            if self._deadline.is_over(half_closed=self._eof):
+                self.application.limit_counters.count_by_name("body_timeout")
                 self.abort()
-        elif self._patience.wait is Wait.HEAD and self._input:
+        elif self._deadline.wait is Wait.HEAD and self._input:
             self._refuse(OverLimit("handshake_timeout", 408, "the request took too long\n"))
         else:
-            is_new = self._patience.wait is Wait.HEAD
-            self.application.tally.count("handshake_timeout" if is_new else "keep_alive_timeout")
+            is_new = self._deadline.wait is Wait.HEAD
+            self.application.limit_counters.count_by_name(
+                "handshake_timeout" if is_new else "keep_alive_timeout"
+            )
             self._end()
 
     # ---- what the server asks for ----
@@ -107,7 +109,7 @@ class HttpConnection(Departing):
 
     def client_of(self, head: RequestHead) -> Client:
         """Whom a request is from."""
-        return self.application.client_of(head, self.carrier)
+        return self.application.client_of(head, self.transport)
 
     def is_last(self) -> bool:
         """Tell whether the connection ends with the present exchange."""
@@ -128,7 +130,7 @@ class HttpConnection(Departing):
 
     def expect_body(self) -> None:
         """Begin to count the time that the peer takes for the next bytes of the body."""
-        self._patience.begin(Wait.EXCHANGE)
+        self._deadline.begin(Wait.EXCHANGE)
 
     def tell_unanswered(self, request: Request, reason: str) -> None:
         """Take note that the application does not answer a request."""
@@ -168,20 +170,20 @@ class HttpConnection(Departing):
                 self._end()
         if self._phase is not Phase.OPEN:
             return False
-        if self._input and self.carrier.backlog_size > self.limits.high_water:
+        if self._input and self.transport.backlog_size > self.limits.high_water:
             self._postponed = True
             self.hold(self.loop.create_task(self._go_on_drained()))
             return False
         raw = self._scanner.cut(self._input)
         if raw is None:
             return False
-        self.application.admission.settle(self.carrier)
+        self.application.admission.end_handshake(self.transport)
         head = parse_head(raw, self.limits)
         if not wants_websocket(head):
             self._begin(head)
         elif self._eof:
             # A conversation with half a connection would end as it begins.
-            peers.info("the handshake of %s is not answered: its side has ended", self.carrier)
+            peers.info("the handshake of %s is not answered: its side has ended", self.transport)
             self._end()
         else:
             self._hand_over(head)
@@ -195,13 +197,13 @@ class HttpConnection(Departing):
 
     async def _go_on_drained(self) -> None:
         """Go on when the peer has read the answers to its earlier requests."""
-        await self.carrier.drained()
+        await self.transport.drained()
         self._go_on_postponed()
 
     def _begin(self, head: RequestHead) -> None:
         """Have one request answered; raises Refused."""
         # It may be answered before anybody looks at the time again.
-        self._patience.change(Wait.EXCHANGE)
+        self._deadline.change(Wait.EXCHANGE)
         self._exchange = exchange = Exchange(self, head)
         exchange.receive(self._input)
         response = exchange.make_response()
@@ -212,23 +214,23 @@ class HttpConnection(Departing):
             self._report("a request was not handled", error)
 
     def _hand_over(self, head: RequestHead) -> None:
-        """Leave the carrier to the application, for a WebSocket."""
+        """Leave the transport to the application, for a WebSocket."""
         rest = bytes(self._input)
-        self._patience.change(Wait.HEAD)
+        self._deadline.change(Wait.HEAD)
         if self._paused:
             self._paused = False
-            self.carrier.resume_reading()
+            self.transport.resume_reading()
         self._leave(Phase.UPGRADED)
         try:
             self.application.handle_upgrade(self, head, rest)
         except Exception as error:
-            self.carrier.abort()
+            self.transport.abort()
             self._report("an upgrade was not handled", error)
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what is being read with an error, and end; nothing behind it is read."""
         if isinstance(refused, OverLimit):
-            self.application.tally.count(refused.limit)
+            self.application.limit_counters.count_by_name(refused.limit)
         exchange = self._exchange
         is_owed = exchange is None or not exchange.is_answered
         if is_owed and exchange is not None and exchange.is_begun:
@@ -245,7 +247,7 @@ class HttpConnection(Departing):
         # It cannot be known of all of them whether they would have upgraded.
         if exchange is None and peers.is_on(logging.INFO):
             line = f"a request of %s is refused with {refused.status}: %s"
-            peers.info(line, self.carrier, refused.body.decode(errors="replace").strip())
+            peers.info(line, self.transport, refused.body.decode(errors="replace").strip())
 
     # ---- flow and time ----
 
@@ -259,17 +261,17 @@ class HttpConnection(Departing):
             return
         full = busy and self._is_full()
         if busy:
-            self._patience.change(Wait.ANSWER if self._awaits_answer(full) else Wait.EXCHANGE)
+            self._deadline.change(Wait.ANSWER if self._awaits_answer(full) else Wait.EXCHANGE)
         elif self._input:
-            self._patience.change(Wait.HEAD)
-        elif self._patience.wait in (Wait.EXCHANGE, Wait.ANSWER):
-            self._patience.begin(Wait.NEXT)
+            self._deadline.change(Wait.HEAD)
+        elif self._deadline.wait in (Wait.EXCHANGE, Wait.ANSWER):
+            self._deadline.begin(Wait.NEXT)
         if full and not self._paused:
-            self.carrier.pause_reading()
+            self.transport.pause_reading()
             if self._exchange is None or self._exchange.is_received:
-                self.application.tally.count("pipelined_count")
+                self.application.limit_counters.count_by_name("pipelined_count")
         elif self._paused and not full:
-            self.carrier.resume_reading()
+            self.transport.resume_reading()
         self._paused = full
 
     def _awaits_answer(self, full: bool) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import enum
 
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.limits import Limits
 
 
@@ -16,27 +16,29 @@ class Wait(enum.Enum):
     ANSWER = enum.auto()  #: the head of an answer, which the application owes
 
 
-class Patience:
-    """Sets the deadline of a carrier, and knows what it stands for.
+class HttpDeadline:
+    """Sets the deadline of a transport, and knows what it stands for.
 
     The first one, for a head, was set at accept.
     """
 
     __slots__ = (
         "_answer_end",
-        "_carrier",
         "_limits",
         "_loop",
         "_moved_size",
+        "_transport",
         "wait",
         "written_size",
     )
 
-    def __init__(self, carrier: Carrier, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: Transport, limits: Limits, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._loop = loop
-        self._carrier = carrier
+        self._transport = transport
         self._limits = limits
-        #: How many bytes were given to the carrier.
+        #: How many bytes were given to the transport.
         self.written_size = 0
         self._moved_size = -1
         # On the clock of the loop; None: an answer may take for ever.
@@ -53,7 +55,7 @@ class Patience:
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        """Have the carrier tell when it is time to look."""
+        """Have the transport tell when it is time to look."""
         wait = self.wait
         if wait is Wait.HEAD:
             timeout = self._limits.handshake_timeout
@@ -64,7 +66,7 @@ class Patience:
             if wait is Wait.ANSWER and self._answer_end is not None:
                 left = max(self._answer_end - self._loop.time(), 0)
                 timeout = left if timeout is None else min(left, timeout)
-        self._carrier.set_deadline(timeout)
+        self._transport.set_deadline(timeout)
 
     def change(self, wait: Wait) -> None:
         """Set the deadline if it is for something else than before; else it stays where it is."""
@@ -85,7 +87,7 @@ class Patience:
         It may be gone. If something has moved since the deadline before, a new one is set. Who
         takes nothing of what waits for him is `write_timeout`'s affair.
         """
-        moved_size = self.written_size - self._carrier.backlog_size
+        moved_size = self.written_size - self._transport.backlog_size
         if moved_size == self._moved_size and half_closed:
             return True
         self._set_deadline()

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.http.body import create_decoder
 from sockwave.http.request import Request
 from sockwave.http.response import Response
@@ -22,7 +22,7 @@ class Connection(Protocol):
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
-    carrier: Carrier
+    transport: Transport
 
     def client_of(self, head: RequestHead) -> Client:
         """Whom a request is from; raises Refused where a proxy's word makes no sense."""
@@ -82,7 +82,7 @@ class Exchange:
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         self.loop = connection.loop
-        self.thread = connection.carrier.engine.thread
+        self.thread = connection.transport.engine.thread
         self._connection = connection
         self._decoder = create_decoder(head, connection.limits)
         # Whether the peer holds back its body until it is told to go on.

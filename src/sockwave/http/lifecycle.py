@@ -6,9 +6,9 @@ from collections.abc import Awaitable
 from typing import Any
 
 from sockwave.core.io.receiver import Receiver
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.http.application import Application
-from sockwave.http.deadline import Patience, Wait
+from sockwave.http.deadline import HttpDeadline, Wait
 from sockwave.limits import OverLimit
 
 
@@ -16,29 +16,29 @@ class Phase(enum.Enum):
     """Where a connection stands; it only moves downwards."""
 
     OPEN = enum.auto()  #: requests are read and answered
-    UPGRADED = enum.auto()  #: the carrier belongs to the application
+    UPGRADED = enum.auto()  #: the transport belongs to the application
     DRAINING = enum.auto()  #: the last answer is on its way, what arrives is dropped
-    ENDED = enum.auto()  #: the carrier has been told to close
+    ENDED = enum.auto()  #: the transport has been told to close
 
 
-class Departing(Receiver):
+class HttpLifecycle(Receiver):
     """A connection with what has to end when it does: its tasks, and what waits for its peer."""
 
     __slots__ = (
         "__weakref__",
+        "_deadline",
         "_input",
         "_lost",
-        "_patience",
         "_phase",
         "_tasks",
         "application",
-        "carrier",
         "limits",
         "loop",
+        "transport",
     )
 
-    def __init__(self, carrier: Carrier, application: Application) -> None:
-        self.carrier = carrier
+    def __init__(self, transport: Transport, application: Application) -> None:
+        self.transport = transport
         self.application = application
         self.limits = application.limits
         self.loop = application.loop
@@ -47,21 +47,21 @@ class Departing(Receiver):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lost = False
         # From accept to the first head, whatever comes meanwhile: that deadline has been set.
-        self._patience = Patience(carrier, self.limits, self.loop)
+        self._deadline = HttpDeadline(transport, self.limits, self.loop)
 
     def write(self, data: bytes) -> None:
         """Queue bytes."""
-        self._patience.written_size += len(data)
-        self.carrier.write(data)
+        self._deadline.written_size += len(data)
+        self.transport.write(data)
 
     def drained(self) -> Awaitable[None]:
         """Return what is done when the backlog is under the high-water mark."""
-        return self.carrier.drained()
+        return self.transport.drained()
 
     def dismiss(self, refused: OverLimit) -> None:
         """Make room for somebody else's handshake, while nothing has been asked."""
         self._leave(Phase.ENDED)
-        self.application.admission.turn_away(self.carrier, refused)
+        self.application.admission.turn_away(self.transport, refused)
 
     def hold(self, task: asyncio.Task[Any]) -> None:
         """Keep a task, and cancel it when the connection goes."""
@@ -74,7 +74,7 @@ class Departing(Receiver):
     def abort(self) -> None:
         """Drop the connection."""
         self._leave(Phase.ENDED)
-        self.carrier.abort()
+        self.transport.abort()
 
     def connection_lost(self, error: OSError | None) -> None:
         """Cancel everything that works for a peer that is gone."""
@@ -84,31 +84,31 @@ class Departing(Receiver):
             task.cancel()
 
     def _end(self) -> None:
-        """Close the carrier when the peer has taken nearly everything that was written to it."""
+        """Close the transport when the peer has taken nearly everything that was written to it."""
         try:
             self._leave(Phase.DRAINING)
-            self._patience.begin(Wait.EXCHANGE)
-            if self.carrier.backlog_size > self.limits.high_water:
+            self._deadline.begin(Wait.EXCHANGE)
+            if self.transport.backlog_size > self.limits.high_water:
                 self.hold(self.loop.create_task(self._close_drained()))
             else:
                 self._close_carrier()
         except BaseException:
             # Half of it has been done, and nothing else would end it.
-            self.carrier.abort()
+            self.transport.abort()
             raise
 
     async def _close_drained(self) -> None:
-        """Close the carrier behind a large answer."""
-        await self.carrier.drained()
-        self._patience.begin(Wait.EXCHANGE)
+        """Close the transport behind a large answer."""
+        await self.transport.drained()
+        self._deadline.begin(Wait.EXCHANGE)
         self._close_carrier()
 
     def _close_carrier(self) -> None:
         self._leave(Phase.ENDED)
-        self.carrier.close()
+        self.transport.close()
 
     def _leave(self, phase: Phase) -> None:
         """Be done with requests."""
-        self.application.admission.settle(self.carrier)
+        self.application.admission.end_handshake(self.transport)
         self._phase = phase
         self._input.clear()

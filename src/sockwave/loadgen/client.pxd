@@ -20,7 +20,7 @@ cdef class Client:
     cdef Target target
     cdef object socket
     cdef int fd
-    cdef DirectTls guard
+    cdef DirectTls tls
     cdef bytes unsent           # sealed, but not yet taken by the kernel; None: nothing
     cdef bytes answer           # what has come of the answer to the opening request
     cdef str agreement          # on extensions; None: there is none, or the answer is not here

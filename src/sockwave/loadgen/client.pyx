@@ -75,20 +75,20 @@ cdef class Client:
         self.answer = b""
         if target.context is None:
             return self.send_request()
-        self.guard = DirectTls(target.context, target.records, True)
-        self.guard.begin()
-        if self.guard.ssl is NULL:
+        self.tls = DirectTls(target.context, target.records, True)
+        self.tls.begin()
+        if self.tls.ssl is NULL:
             raise LoadError("TLS needs the OpenSSL that Python's ssl module has loaded")
         return self.shake_hands()
 
     cdef int shake_hands(self) except -1:
         try:
-            self.guard.shake_hands()
-            self.guard.is_established = True
+            self.tls.shake_hands()
+            self.tls.is_established = True
         except ssl.SSLWantReadError:
             pass
         self.send_sealed()
-        if self.guard.is_established:
+        if self.tls.is_established:
             self.send_request()
         return 0
 
@@ -146,21 +146,21 @@ cdef class Client:
     cdef Py_ssize_t receive(self, uint8_t* place, size_t size) except -2:
         """Take what the socket has; with TLS, go on with `receive_more` while there is some."""
         cdef Py_ssize_t count
-        if self.guard is None:
+        if self.tls is None:
             return self.receive_bytes(place, size)
         count = self.receive_bytes(self.target.records.received, READ_SIZE)
         if count <= 0:
             return count
-        self.guard.feed(self.target.records.received, count)
-        if not self.guard.is_established:
+        self.tls.feed(self.target.records.received, count)
+        if not self.tls.is_established:
             self.shake_hands()
-            if not self.guard.is_established:
+            if not self.tls.is_established:
                 return 0
-        return self.guard.unseal(place, size)
+        return self.tls.unseal(place, size)
 
     cdef Py_ssize_t receive_more(self, uint8_t* place, size_t size) except -2:
         """Take what has come with the last bytes, without another call of the kernel."""
-        return 0 if self.guard is None else self.guard.unseal(place, size)
+        return 0 if self.tls is None else self.tls.unseal(place, size)
 
     cdef Py_ssize_t receive_bytes(self, uint8_t* place, size_t size) except -2:
         cdef ssize_t count = recv(self.fd, place, size, MSG_DONTWAIT)
@@ -178,11 +178,11 @@ cdef class Client:
         """Send; gives how much of it has been taken, if only to be sent later (`unsent`)."""
         cdef size_t taken = 0
         cdef Py_ssize_t sealed
-        if self.guard is None:
+        if self.tls is None:
             return self.send_plain(data, size)
         self.send_sealed()
         while self.unsent is None and taken < size:
-            sealed = self.guard.seal(data + taken, min(size - taken, <size_t>SEALED_SIZE))
+            sealed = self.tls.seal(data + taken, min(size - taken, <size_t>SEALED_SIZE))
             if sealed == 0:
                 break
             taken += sealed

@@ -7,7 +7,7 @@ from sockwave.address import Address, parse_address
 from sockwave.errors import Refused
 from sockwave.headers import Headers
 from sockwave.http.check import is_host
-from sockwave.trusted import Trust
+from sockwave.trusted import TrustedNetworks
 
 # Honest chains have a handful; each one costs a look at the networks that are trusted.
 _MAX_HOP_COUNT = 100
@@ -51,7 +51,7 @@ class _Hop:
 
 
 def find_client(
-    headers: Headers, peer: Client, trust: Trust, *, trusts_host: bool = False
+    headers: Headers, peer: Client, trust: TrustedNetworks, *, trusts_host: bool = False
 ) -> Client:
     """Give the client behind `peer`, where that is a proxy of those in `trust`; else the peer.
 
@@ -97,7 +97,9 @@ def _add_port(client: Client, headers: Headers, ports: list[str], depth: int) ->
     return Client(client.address, client.is_secure, host)
 
 
-def _follow(hops: list[_Hop], peer: Client, trust: Trust, trusts_host: bool) -> tuple[Client, int]:
+def _follow(
+    hops: list[_Hop], peer: Client, trust: TrustedNetworks, trusts_host: bool
+) -> tuple[Client, int]:
     """Go from proxy to proxy, up to one who is not trusted, or who does not tell.
 
     Gives whom the last one has named, and how many have been asked.

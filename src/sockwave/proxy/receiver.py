@@ -3,33 +3,33 @@
 from collections.abc import Callable
 
 from sockwave.core.io.receiver import Receiver
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.log import peers
 from sockwave.proxy.header import parse_proxy_header
 from sockwave.proxy.tlv import Facts
 
 
-class Preamble(Receiver):
+class ProxyReceiver(Receiver):
     """Reads the header of the PROXY protocol, which comes before everything else, TLS included.
 
     The receiver behind it exists already, and its deadline counts from accept.
     """
 
-    __slots__ = ("_carrier", "_input", "_next", "_when_read")
+    __slots__ = ("_input", "_next", "_transport", "_when_read")
 
     def __init__(
-        self, carrier: Carrier, receiver: Receiver, when_read: Callable[[Facts], None]
+        self, transport: Transport, receiver: Receiver, when_read: Callable[[Facts], None]
     ) -> None:
-        self._carrier = carrier
+        self._transport = transport
         self._next = receiver
         self._when_read = when_read
         self._input = bytearray()
-        carrier.awaits_preamble = True
+        transport.awaits_proxy_header = True
 
     def data_received(self, data: bytes) -> None:
-        """Take the next bytes, of a carrier without TLS."""
+        """Take the next bytes, of a transport without TLS."""
         rest = self.take(data)
-        if rest and not self._carrier.is_closing:
+        if rest and not self._transport.is_closing:
             self._next.data_received(rest)
 
     def take(self, data: bytes) -> bytes | None:
@@ -38,30 +38,30 @@ class Preamble(Receiver):
         "The receiver must be configured to only receive the protocol described in this
         specification and must not try to guess": what is no header ends the connection.
         """
-        carrier = self._carrier
+        transport = self._transport
         self._input += data
         try:
             header = parse_proxy_header(self._input)
         except ValueError as error:
-            peers.warning("no PROXY header from %s: %s", carrier, error)
-            carrier.abort()
+            peers.warning("no PROXY header from %s: %s", transport, error)
+            transport.abort()
             return None
         if header is None:
             return None
         rest = bytes(self._input[header.size :])
-        carrier.awaits_preamble = False
-        carrier.receiver = self._next
+        transport.awaits_proxy_header = False
+        transport.receiver = self._next
         if header.source is not None:
-            carrier.claim_address(*header.source)
+            transport.claim_address(*header.source)
         # Of its own TLS alone: what goes through the proxy under TLS is none of that.
         if header.facts.is_secure:
-            carrier.is_secure = True
+            transport.is_secure = True
         self._when_read(header.facts)
         return rest
 
     def eof_received(self) -> None:
         """End with the peer."""
-        self._carrier.abort()
+        self._transport.abort()
 
     def connection_lost(self, error: OSError | None) -> None:
         """Tell the receiver behind."""

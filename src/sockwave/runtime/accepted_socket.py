@@ -1,28 +1,28 @@
 """A raw connection, as the `stream` event shows it: before any byte of it has been read."""
 
 from sockwave.address import Address
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 
 
-class Stream:
+class AcceptedSocket:
     """A connection that has just been accepted."""
 
-    __slots__ = ("_carrier",)
+    __slots__ = ("_transport",)
 
-    def __init__(self, carrier: Carrier) -> None:
-        self._carrier = carrier
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     @property
     def remote_address(self) -> Address:
         """The peer: (host, port), or the path of a Unix socket."""
-        return self._carrier.remote_address
+        return self._transport.remote_address
 
     @property
     def local_address(self) -> Address:
         """Our end: (host, port), or the path of a Unix socket."""
-        return self._carrier.local_address
+        return self._transport.local_address
 
     def close(self) -> None:
         """Drop the connection; nothing has been read from it, and nothing is answered."""
-        self._carrier.engine.thread.check_call("stream.close")
-        self._carrier.abort()
+        self._transport.engine.thread.check_call("stream.close")
+        self._transport.abort()

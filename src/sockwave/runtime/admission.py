@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sockwave.address import Address, parse_address
 from sockwave.core.io.receiver import Receiver
-from sockwave.core.io.transport import Carrier
-from sockwave.core.opening.newcomer import Arrival, Entrance
+from sockwave.core.io.transport import Transport
+from sockwave.core.opening.newcomer import Gate, PendingConnection
 from sockwave.core.session.hub import Hub
-from sockwave.handshake import weigh
+from sockwave.handshake import check_origin_and_subprotocol
 from sockwave.http.serialize import serialize_response
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import peers
 from sockwave.options import Options
-from sockwave.tls_info import Security
+from sockwave.tls_info import TLSInfo
 
 if TYPE_CHECKING:
     from sockwave.runtime.host import Host
@@ -37,7 +37,7 @@ Network: TypeAlias = str | bytes
 
 
 class Farewell(Receiver):
-    """Stands behind a carrier that was turned away, until it has gone."""
+    """Stands behind a transport that was turned away, until it has gone."""
 
     __slots__ = ("_others",)
 
@@ -75,7 +75,7 @@ def network_of(address: Address) -> Network | None:
     return str(parsed) if parsed.version == 4 else parsed.packed[:8]
 
 
-class Admission(Entrance):
+class Admission(Gate):
     """Lets connections in, or turns them away."""
 
     def __init__(self, host: "Host", hub: Hub, options: Options) -> None:
@@ -83,42 +83,42 @@ class Admission(Entrance):
         self._limits = limits = options.limits
         self._hub = hub
         self._max_connections = resolve_max_connections(limits)
-        super().__init__(host, hub, options, self._max_connections, weigh)
-        engine.usher = self
+        super().__init__(host, hub, options, self._max_connections, check_origin_and_subprotocol)
+        engine.acceptor = self
         self._farewells: set[Farewell] = set()
         # Only where they are counted.
-        self._networks: dict[Carrier, Network] = {}
+        self._networks: dict[Transport, Network] = {}
         self._counts: dict[Network, int] = {}
         #: What proxies have told of the TLS of their clients, who are still connected.
-        self.told: dict[Carrier, Security] = {}
+        self.told: dict[Transport, TLSInfo] = {}
         if limits.max_connections_per_address is not None or options.proxy_protocol:
             engine.when_departed = self._forget
 
     # ---- at accept
 
-    def enter(self, carrier: Carrier, address: Address) -> bool:
+    def enter(self, transport: Transport, address: Address) -> bool:
         """Let a new connection in, or answer it and give False.
 
         `address` is what it is counted for; None where that is to be told yet.
         """
         try:
             self._find_room()
-            self.count_address(carrier, address)
+            self.count_address(transport, address)
             self._find_handshake()
         except OverLimit as refused:
-            self.turn_away(carrier, refused)
+            self.turn_away(transport, refused)
             return False
         return True
 
     def _find_room(self) -> None:
         """Raise OverLimit when there are too many connections."""
-        count = self._engine.carrier_count - len(self._farewells)
+        count = self._engine.transport_count - len(self._farewells)
         if self._max_connections is not None and count > self._max_connections:
             raise OverLimit("max_connections", 503, "too many connections\n")
         if self._hub.is_short:
             raise OverLimit("memory_budget", 503, "too little memory\n")
 
-    def count_address(self, carrier: Carrier, address: Address) -> None:
+    def count_address(self, transport: Transport, address: Address) -> None:
         """Count a connection for the address of its peer, in place of one that it was counted for.
 
         Called as soon as the peer's own address is known, which may be after accept where a proxy
@@ -127,7 +127,7 @@ class Admission(Entrance):
         most = self._limits.max_connections_per_address
         if most is None:
             return
-        self._forget_address(carrier)
+        self._forget_address(transport)
         network = network_of(address)
         if network is None:
             return
@@ -137,35 +137,35 @@ class Admission(Entrance):
                 "max_connections_per_address", 429, "too many connections from your address\n"
             )
         self._counts[network] = count + 1
-        self._networks[carrier] = network
+        self._networks[transport] = network
 
-    def note_security(self, carrier: Carrier, facts: Security) -> None:
+    def note_security(self, transport: Transport, facts: TLSInfo) -> None:
         """Keep what a proxy has told of a connection's TLS, until it has gone."""
-        self.told[carrier] = facts
+        self.told[transport] = facts
 
-    def _forget(self, carrier: Carrier) -> None:
+    def _forget(self, transport: Transport) -> None:
         """Count a connection no more, and forget what was told of it."""
-        self.told.pop(carrier, None)
-        self._forget_address(carrier)
+        self.told.pop(transport, None)
+        self._forget_address(transport)
 
-    def _forget_address(self, carrier: Carrier) -> None:
+    def _forget_address(self, transport: Transport) -> None:
         """Count a connection no more."""
-        network = self._networks.pop(carrier, None)
+        network = self._networks.pop(transport, None)
         if network is not None:
             self._counts[network] -= 1
             if not self._counts[network]:
                 del self._counts[network]
 
-    def turn_away(self, carrier: Carrier, refused: OverLimit) -> None:
+    def turn_away(self, transport: Transport, refused: OverLimit) -> None:
         """Answer a connection of which nothing has been read, and end it."""
-        self._engine.tally.count(refused.limit)
-        peers.warning("%s is turned away: %s", carrier, refused.limit)
+        self._engine.limit_counters.count_by_name(refused.limit)
+        peers.warning("%s is turned away: %s", transport, refused.limit)
         if len(self._farewells) >= _FAREWELL_COUNT:
-            carrier.abort()
+            transport.abort()
             return
-        carrier.receiver = Farewell(self._farewells)
-        carrier.write(serialize_response(refused.status, refused.headers, refused.body))
-        carrier.close()
+        transport.receiver = Farewell(self._farewells)
+        transport.write(serialize_response(refused.status, refused.headers, refused.body))
+        transport.close()
 
     # ---- handshakes under way
 
@@ -178,13 +178,13 @@ class Admission(Entrance):
         most = self._limits.max_handshakes
         while most is not None and len(self.expected) + len(self.undecided) >= most:
             refused = OverLimit("max_handshakes", 503, "too many handshakes are under way\n")
-            carrier = next(iter(self.expected), None)
-            if carrier is None:
+            transport = next(iter(self.expected), None)
+            if transport is None:
                 raise refused
-            oldest = self.expected[carrier]
-            self.settle(carrier)
+            oldest = self.expected[transport]
+            self.end_handshake(transport)
             oldest.dismiss(refused)
 
-    def arrivals(self) -> list[Arrival]:
+    def pending_connections(self) -> list[PendingConnection]:
         """Give those that have not yet asked for anything."""
-        return [one for one in self.expected.values() if isinstance(one, Arrival)]
+        return [one for one in self.expected.values() if isinstance(one, PendingConnection)]

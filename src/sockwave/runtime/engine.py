@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sockwave.core.io.asyncio.engine import AsyncioEngine
-from sockwave.core.limits.counters import Tally
-from sockwave.core.limits.rate_limit import Tariff
+from sockwave.core.limits.counters import LimitCounters
+from sockwave.core.limits.rate_limit import RateLimits
 from sockwave.core.tls.asyncio_transport import TlsProtocol
 from sockwave.core.tls.session import Records
 from sockwave.core.tls.tls import Tls
@@ -18,7 +18,7 @@ from sockwave.options import Options
 
 if TYPE_CHECKING:
     from sockwave.core.io.epoll.engine import EpollEngine
-    from sockwave.core.io.transport import Carrier
+    from sockwave.core.io.transport import Transport
     from sockwave.runtime.selector import CoreSelector
 
 Engine: TypeAlias = "EpollEngine | AsyncioEngine"
@@ -38,8 +38,8 @@ def create_engine(
     options: Options,
     loop: asyncio.AbstractEventLoop,
     selector: "CoreSelector | None",
-    complain: "Callable[[BaseException, Carrier | None], object]",
-    tally: Tally,
+    complain: "Callable[[BaseException, Transport | None], object]",
+    limit_counters: LimitCounters,
 ) -> Engine:
     """Create the engine that the options ask for; without a wish, epoll where there is one.
 
@@ -53,8 +53,8 @@ def create_engine(
         "write_timeout": limits.write_timeout,
         "max_size": sys.maxsize if limits.max_size is None else limits.max_size,
         "close_timeout": limits.close_timeout,
-        "tally": tally,
-        "tariff": Tariff(limits),
+        "limit_counters": limit_counters,
+        "rate_limits": RateLimits(limits),
     }
     if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
         from sockwave.core.io.epoll.engine import EpollEngine
@@ -71,7 +71,7 @@ def create_engine(
 
 
 def secure(engine: Engine, context: ssl.SSLContext) -> "Callable[[], Any]":
-    """Give what makes the carriers of a listening socket that speaks TLS."""
+    """Give what makes the transports of a listening socket that speaks TLS."""
     records = Records()
     kind = choose_tls()
     if isinstance(engine, AsyncioEngine):

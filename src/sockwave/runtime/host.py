@@ -1,4 +1,4 @@
-"""A server as its carriers, requests and connections see it."""
+"""A server as its transports, requests and connections see it."""
 
 import asyncio
 import inspect
@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import SERVER_EVENTS, Emitter
-from sockwave.core.io.transport import Carrier
-from sockwave.core.limits.counters import Tally
-from sockwave.core.opening.newcomer import Arrival
+from sockwave.core.io.transport import Transport
+from sockwave.core.limits.counters import LimitCounters
+from sockwave.core.opening.newcomer import PendingConnection
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.connections import Connections
 from sockwave.core.session.hub import Hub
@@ -27,16 +27,16 @@ from sockwave.limits import Limits, OverLimit
 from sockwave.log import describe, escape, peers
 from sockwave.options import Options
 from sockwave.proxy.forwarded import Client, find_client
-from sockwave.proxy.receiver import Preamble
+from sockwave.proxy.receiver import ProxyReceiver
 from sockwave.proxy.tlv import Facts
-from sockwave.runtime.accepted_socket import Stream
+from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.runtime.admission import Admission
 from sockwave.runtime.engine import Engine
 from sockwave.runtime.memory_budget import Guest, MemoryWatch
 from sockwave.runtime.opening import Opening
 from sockwave.runtime.thread_calls import ThreadCalls
 from sockwave.timeouts import outcome_of
-from sockwave.tls_info import Security
+from sockwave.tls_info import TLSInfo
 
 logger = logging.getLogger("sockwave")
 
@@ -64,7 +64,7 @@ class Host(Emitter):
     def __init__(self, options: Options) -> None:
         self.options = options
         self.limits = options.limits
-        self.tally = Tally()
+        self.limit_counters = LimitCounters()
         self.clients = Connections()
         #: Until the server runs, one without a loop: nobody is there whom it could tell anything.
         self.hub = Hub(self, None, self.limits, self.clients, options.slow)
@@ -76,7 +76,7 @@ class Host(Emitter):
         self.is_abandoned = False
         self.when_abandoned: Callable[[], object] | None = None
         self.openings: set[Opening] = set()
-        self.visitors: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
+        self.http_connections: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
         self._is_reporting = False
         self._asked: RequestListeners | None = None
         self._has_warned_of_drops = False
@@ -119,67 +119,69 @@ class Host(Emitter):
             self._is_close_told = True
             self.emit_event("close", None)
 
-    # ---- carriers and requests
+    # ---- transports and requests
 
-    def let_in(self, carrier: Carrier) -> bool:
+    def let_in(self, transport: Transport) -> bool:
         """Let a new connection in, or turn it away and give False."""
-        options, address = self.options, carrier.remote_address
+        options, address = self.options, transport.remote_address
         # A proxy is counted for its clients, once it has told whose connection it is.
         is_proxy = options.proxy_protocol.covers(address) or options.trusted_proxies.covers(address)
-        return self.admission.enter(carrier, None if is_proxy else address)
+        return self.admission.enter(transport, None if is_proxy else address)
 
-    def introduce(self, arrival: Arrival) -> None:
+    def introduce(self, pending: PendingConnection) -> None:
         """Learn whom a proxy brings, where one has to tell that first."""
-        carrier = arrival.carrier
-        if self.options.proxy_protocol.covers(carrier.remote_address):
-            carrier.receiver = Preamble(carrier, arrival, partial(self._introduced, arrival))
+        transport = pending.transport
+        if self.options.proxy_protocol.covers(transport.remote_address):
+            transport.receiver = ProxyReceiver(
+                transport, pending, partial(self._introduced, pending)
+            )
         else:
-            self.meet(carrier)
+            self.meet(transport)
 
-    def _introduced(self, arrival: Arrival, facts: Facts) -> None:
+    def _introduced(self, pending: PendingConnection, facts: Facts) -> None:
         """Take note of whom a proxy has brought."""
-        carrier = arrival.carrier
+        transport = pending.transport
         if facts.is_secure:
-            self.admission.note_security(carrier, Security.told(facts))
+            self.admission.note_security(transport, TLSInfo.told(facts))
         try:
-            if not self.options.trusted_proxies.covers(carrier.remote_address):
-                self.admission.count_address(carrier, carrier.remote_address)
+            if not self.options.trusted_proxies.covers(transport.remote_address):
+                self.admission.count_address(transport, transport.remote_address)
         except OverLimit as refused:
-            arrival.dismiss(refused)
+            pending.dismiss(refused)
         else:
-            self.meet(carrier)
+            self.meet(transport)
 
-    def visit(self, carrier: Carrier) -> HttpConnection:
+    def open_http(self, transport: Transport) -> HttpConnection:
         """Begin a connection as HTTP, whatever becomes of it; its deadline has been set."""
-        visitor = HttpConnection(carrier, self)
-        self.visitors.add(visitor)
-        return visitor
+        http_connection = HttpConnection(transport, self)
+        self.http_connections.add(http_connection)
+        return http_connection
 
     def guests(self) -> list[Guest]:
         """Give those that have not become WebSockets, and may hold something."""
-        return [*self.visitors, *self.admission.arrivals()]
+        return [*self.http_connections, *self.admission.pending_connections()]
 
-    def meet(self, carrier: Carrier) -> None:
+    def meet(self, transport: Transport) -> None:
         """Tell of a new connection, as soon as it is known whose it is."""
         if self.listeners("stream"):
-            self.engine.contexts.run(self.emit_event, "stream", Stream(carrier))
+            self.engine.contexts.run(self.emit_event, "stream", AcceptedSocket(transport))
 
-    def client_of(self, head: RequestHead, carrier: Carrier) -> Client:
+    def client_of(self, head: RequestHead, transport: Transport) -> Client:
         """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
-        peer = Client(carrier.remote_address, carrier.is_secure)
+        peer = Client(transport.remote_address, transport.is_secure)
         proxies = self.options.trusted_proxies
         if not proxies:
             return peer
         trusts_host = self.options.trust_forwarded_host
         return find_client(head.headers, peer, proxies, trusts_host=trusts_host)
 
-    def security_of(self, carrier: Carrier) -> Security | None:
+    def security_of(self, transport: Transport) -> TLSInfo | None:
         """Give what a proxy has told of the TLS that it has ended; None where it has not."""
-        return self.admission.told.get(carrier)
+        return self.admission.told.get(transport)
 
-    def complain(self, error: BaseException, carrier: Carrier | None) -> None:
-        """Deal with what a receiver raised; its carrier is dropped."""
-        receiver = None if carrier is None else carrier.receiver
+    def complain(self, error: BaseException, transport: Transport | None) -> None:
+        """Deal with what a receiver raised; its transport is dropped."""
+        receiver = None if transport is None else transport.receiver
         connection = receiver if isinstance(receiver, Connection) else None
         run = self.engine.contexts.run if connection is None else connection._run
         run(self.report, error, connection)
@@ -222,8 +224,8 @@ class Host(Emitter):
 
     def handle_upgrade(self, connection: HttpConnection, head: RequestHead, rest: bytes) -> None:
         """Let a request become a WebSocket connection."""
-        self.visitors.discard(connection)
-        Opening(self, connection.carrier, head).begin(rest)
+        self.http_connections.discard(connection)
+        Opening(self, connection.transport, head).begin(rest)
 
     def make_request(self, raw: bytes) -> RequestHead:
         """Give the opening request of a connection, from the bytes that it keeps."""

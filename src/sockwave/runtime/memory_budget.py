@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
-from sockwave.core.opening.newcomer import Arrival
+from sockwave.core.opening.newcomer import PendingConnection
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.hub import Hub
 from sockwave.http import HttpConnection
@@ -29,7 +29,7 @@ _LOOK_COUNT = 10_000
 
 
 #: A connection that is no WebSocket yet.
-Guest: TypeAlias = Arrival | HttpConnection
+Guest: TypeAlias = PendingConnection | HttpConnection
 
 
 class MemoryWatch:
@@ -56,7 +56,7 @@ class MemoryWatch:
         count = len(self._hub.connections) + len(guests)
         delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
         self._timer = self._hub.engine.loop.call_later(delay_s, self.look)
-        held_size = self._hub.weigh(opening.connection for opening in self._openings)
+        held_size = self._hub.measure(opening.connection for opening in self._openings)
         held_size += sum(guest.held_size for guest in guests)
         if held_size >= SHED_PART * budget:
             held_size = self._shed(guests, held_size, int(SHED_PART * budget))
@@ -69,17 +69,17 @@ class MemoryWatch:
 
     def _shed(self, guests: Sequence[Guest], held_size: int, most_size: int) -> int:
         """Drop who holds the most, one after the other; give what is held then."""
-        holders: list[tuple[int, Connection | Guest]] = [*self._hub.weigh_each()]
+        holders: list[tuple[int, Connection | Guest]] = [*self._hub.measure_each()]
         holders += [(guest.held_size, guest) for guest in guests]
         for size, holder in sorted(holders, key=itemgetter(0), reverse=True):
             if held_size < most_size or not size:
                 break
-            peer = holder if isinstance(holder, Connection) else holder.carrier
+            peer = holder if isinstance(holder, Connection) else holder.transport
             peers.warning("%s holds %d bytes: too many now", peer, size)
             if isinstance(holder, Connection):
                 held_size -= self._hub.shed(holder)
             else:
-                self._hub.engine.tally.count("memory_budget")
+                self._hub.engine.limit_counters.count_by_name("memory_budget")
                 holder.abort()
                 held_size -= size
         return held_size

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from sockwave import deflate, handshake
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.core.session.connection import Connection
 from sockwave.errors import Refused
 from sockwave.handshake.refusal import Refusal
@@ -33,7 +33,6 @@ class Opening:
 
     __slots__ = (
         "agreement",
-        "carrier",
         "client",
         "connection",
         "head",
@@ -41,6 +40,7 @@ class Opening:
         "key3",
         "subprotocol",
         "task",
+        "transport",
         "version",
     )
 
@@ -49,9 +49,9 @@ class Opening:
     client: Client | None
     version: str | None
 
-    def __init__(self, host: "Host", carrier: Carrier, head: RequestHead) -> None:
+    def __init__(self, host: "Host", transport: Transport, head: RequestHead) -> None:
         self.host = host
-        self.carrier = carrier
+        self.transport = transport
         self.head = head
         self.client = None
         self.version = None
@@ -65,11 +65,11 @@ class Opening:
         options, contexts = self.host.options, self.host.engine.contexts
         contexts.enter()
         try:
-            self.client = client = self.host.client_of(self.head, self.carrier)
-            if client.address != self.carrier.remote_address:
-                self.carrier.claim_address(*(client.address or ("", 0)))
-                self.host.admission.count_address(self.carrier, client.address)
-            self.carrier.is_secure = client.is_secure
+            self.client = client = self.host.client_of(self.head, self.transport)
+            if client.address != self.transport.remote_address:
+                self.transport.claim_address(*(client.address or ("", 0)))
+                self.host.admission.count_address(self.transport, client.address)
+            self.transport.is_secure = client.is_secure
             self.version = version = handshake.identify(self.head, options)
             handshake.check(self.head, version, options, secure=client.is_secure, host=client.host)
             self.subprotocol = handshake.choose_subprotocol(self.head, options)
@@ -85,12 +85,12 @@ class Opening:
             return
         finally:
             kept = contexts.leave()
-        self.connection = Connection(self.host.hub, self.carrier, version, self.head.raw)
+        self.connection = Connection(self.host.hub, self.transport, version, self.head.raw)
         self.connection._adopt(kept)
         self.host.openings.add(self)
         self.connection._begin(self, rest)
         if version == "draft76":
-            self.host.admission.await_peer(self.carrier, self)
+            self.host.admission.await_peer(self.transport, self)
             self.connection._enter(ReadyState.WAITING)
             self.more_received()
         else:
@@ -98,16 +98,16 @@ class Opening:
 
     def decide(self) -> None:
         """Ask the application, where it wants to be asked."""
-        self.host.admission.settle(self.carrier)
+        self.host.admission.end_handshake(self.transport)
         self.connection._enter(ReadyState.HANDSHAKING)
-        if self.carrier.is_closing:
+        if self.transport.is_closing:
             return
         hooks = self.host.takers("handshake")
         if self.host.options.authorize is not None:
             hooks.insert(0, (self.host.options.authorize, 1))
         if hooks:
-            self.carrier.pause_reading()
-            self.host.admission.await_decision(self.carrier)
+            self.transport.pause_reading()
+            self.host.admission.await_decision(self.transport)
             version = self.connection.version
             offer = handshake.Handshake(self.head, self.connection, version, self.subprotocol)
             create_task = self.host.loop.create_task
@@ -135,7 +135,7 @@ class Opening:
             self.fail(error, self.connection)
         except BaseException:
             # Cancelled, by whoever: nothing else would answer. Who has done so already has closed.
-            if not self.carrier.is_closing:
+            if not self.transport.is_closing:
                 self.refuse(Refused(503, "the handshake was not decided\n"))
             raise
         else:
@@ -144,13 +144,13 @@ class Opening:
             try:
                 self.accept(offer.headers)
             except BaseException:
-                self.carrier.abort()
+                self.transport.abort()
                 raise
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""
-        self.host.admission.settle(self.carrier)
-        if self.carrier.is_closing:
+        self.host.admission.end_handshake(self.transport)
+        if self.transport.is_closing:
             return
         if self.agreement is not None:
             headers = (("Sec-WebSocket-Extensions", self.agreement.answer), *headers)
@@ -175,12 +175,12 @@ class Opening:
 
         `hook` is the function of the application's that asks for it, if one does.
         """
-        is_answered = not self.carrier.is_closing
-        self.host.admission.settle(self.carrier)
+        is_answered = not self.transport.is_closing
+        self.host.admission.end_handshake(self.transport)
         if isinstance(refused, OverLimit):
-            self.host.tally.count(refused.limit)
-        self.carrier.write(serialize_response(refused.status, refused.headers, refused.body))
-        self.carrier.close()
+            self.host.limit_counters.count_by_name(refused.limit)
+        self.transport.write(serialize_response(refused.status, refused.headers, refused.body))
+        self.transport.close()
         if is_answered and peers.is_on(logging.INFO):
             self.log(refused, hook)
 
@@ -192,13 +192,13 @@ class Opening:
             self.head,
             self.host.options,
             version=self.version,
-            secure=self.carrier.is_secure,
+            secure=self.transport.is_secure,
             host=None if client is None else client.host,
             hook=hook,
         )
         # The status belongs to the format: who floods with one kind hides no other.
         who = "the handshake of %s is refused" if hook is None else "the application refuses %s"
-        peers.info(f"{who} with {refused.status}: %s", self.carrier, detail)
+        peers.info(f"{who} with {refused.status}: %s", self.transport, detail)
 
     def dismiss(self, refused: OverLimit) -> None:
         """Make room for somebody else's handshake, while the last eight bytes do not come."""
@@ -236,6 +236,6 @@ class Opening:
     def connection_lost(self) -> None:
         """Stop: there is nobody left to answer."""
         self.host.openings.discard(self)
-        self.host.admission.settle(self.carrier)
+        self.host.admission.end_handshake(self.transport)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()

@@ -44,7 +44,7 @@ def check_times(drain: float | None, jitter: float | str) -> None:
             raise ValueError(f"{name}: expected 0 or more seconds or {other!r}, given {value}")
 
 
-class Ending:
+class Shutdown:
     """The end of one server that runs."""
 
     def __init__(self, host: Host, selector: "CoreSelector | None") -> None:
@@ -73,10 +73,10 @@ class Ending:
         self._has_begun = True
         host, engine = self._host, self._engine
         engine.stop_listening()
-        for arrival in host.admission.arrivals():
-            arrival.close()
-        for visitor in list(host.visitors):
-            visitor.close()
+        for pending in host.admission.pending_connections():
+            pending.close()
+        for http_connection in list(host.http_connections):
+            http_connection.close()
         for opening in list(host.openings):
             opening.give_up()
         self._draw_turns(jitter, drain)
@@ -85,7 +85,7 @@ class Ending:
         if drain is not None:
             self._timers["drain"] = host.loop.call_later(drain, self._abort_late, drain)
         engine.when_empty = self._look
-        if not engine.carrier_count:
+        if not engine.transport_count:
             host.loop.call_soon(self._look)
 
     def abandon(self) -> None:
@@ -121,10 +121,10 @@ class Ending:
             self._timers["turn"] = tell_some
 
     def _abort_late(self, drain: float) -> None:
-        if self._engine.carrier_count:
+        if self._engine.transport_count:
             logger.warning(
                 "%d connections had not gone after %g s, and are dropped",
-                self._engine.carrier_count,
+                self._engine.transport_count,
                 drain,
             )
         elif self._host.hub.call_count:
@@ -141,10 +141,10 @@ class Ending:
         self._left, self._turns = [], []
         for connection in host.hub.connections:
             connection.abort()
-        for visitor in list(host.visitors):
-            visitor.carrier.reset()
+        for http_connection in list(host.http_connections):
+            http_connection.transport.reset()
         for opening in list(host.openings):
-            opening.carrier.reset()
+            opening.transport.reset()
         self._engine.reset_waiting()
         host.hub.cancel_calls()
         self._timers["grace"] = host.loop.call_later(GRACE_S, self._give_up)
@@ -157,7 +157,7 @@ class Ending:
     def _look(self) -> None:
         """Come to the end when nobody is there any more, and nothing is done for anybody."""
         host = self._host
-        if self._engine.carrier_count:
+        if self._engine.transport_count:
             return
         if host.hub.call_count and self._has_patience:
             host.hub.when_idle(lambda: host.loop.call_soon(self._look))

@@ -129,7 +129,7 @@ class Audience(Announcer):
         message that is dropped, and to who has to wait: each counts once, when it begins. What each
         of them costs, and the name of its metric, stand in the metadata of the fields of `Limits`.
         """
-        return LimitHits(self._host.tally)
+        return LimitHits(self._host.limit_counters)
 
     def handle_with(self, handler: Handler, *, cancel_on_close: bool = True) -> None:
         """Run `handler(conn)` as a task for each connection, as `serve` does.

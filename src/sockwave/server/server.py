@@ -20,7 +20,7 @@ from sockwave.listening.socket_activation import notify, take_inherited
 from sockwave.options import Options
 from sockwave.runtime.engine import create_engine, secure
 from sockwave.runtime.loop import heard_signals, run_alone
-from sockwave.runtime.shutdown import DRAIN_S, Ending, check_times
+from sockwave.runtime.shutdown import DRAIN_S, Shutdown, check_times
 from sockwave.runtime.thread_calls import LoopEnded, ThreadCalls, ThreadFuture, handles_signal
 from sockwave.server.audience import Audience
 from sockwave.timeouts import Farewell
@@ -42,7 +42,7 @@ class Server(Audience):
     def __init__(self, **options: Any) -> None:
         super().__init__(Options(**options))
         self._listening = Listening()
-        self._ending: Ending | None = None
+        self._shutdown: Shutdown | None = None
         self._selector: CoreSelector | None = None
         self._is_closing = False
 
@@ -168,8 +168,8 @@ class Server(Audience):
     def _interrupt(self) -> None:
         """Close at the first signal, drop everything at the second."""
         notify("STOPPING=1")
-        if self._is_closing and self._ending is not None:
-            self._ending.abort_rest()
+        if self._is_closing and self._shutdown is not None:
+            self._shutdown.abort_rest()
         self.close()
 
     def _hang_up(self) -> None:
@@ -182,9 +182,9 @@ class Server(Audience):
     async def serve_forever(self) -> None:
         """Run in the present loop until the server is closed; when cancelled, close it."""
         await self.start()
-        assert self._ending is not None
+        assert self._shutdown is not None
         try:
-            await asyncio.shield(self._ending.done)
+            await asyncio.shield(self._shutdown.done)
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -212,10 +212,12 @@ class Server(Audience):
         if not self._listening.addresses:
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
         host, loop = self._host, asyncio.get_running_loop()
-        engine = create_engine(self.options, loop, self._selector, host.complain, host.tally)
+        engine = create_engine(
+            self.options, loop, self._selector, host.complain, host.limit_counters
+        )
         host.start(loop, engine)
-        self._ending = Ending(host, self._selector)
-        host.when_abandoned = self._ending.abandon
+        self._shutdown = Shutdown(host, self._selector)
+        host.when_abandoned = self._shutdown.abandon
         if self._is_closing:  # from another thread, or a signal handler, that saw no end to begin
             self._begin_ending(1001, "", 0, 0)
         await self._accept_on(self._listening.take())
@@ -280,7 +282,7 @@ class Server(Audience):
             return self._closed_already()  # nothing of it is here
         is_first = not self._is_closing
         self._is_closing = True
-        ending, calls = self._ending, self._host.calls
+        ending, calls = self._shutdown, self._host.calls
         if ending is None or calls is None:
             if ending is None and is_first:
                 self._listening.end()
@@ -320,14 +322,14 @@ class Server(Audience):
     def _begin_ending(
         self, code: int, reason: str, drain: float | None, jitter: float | str
     ) -> None:
-        assert self._ending is not None
+        assert self._shutdown is not None
         self._listening.end()
-        self._ending.begin(code, reason, drain, jitter)
+        self._shutdown.begin(code, reason, drain, jitter)
 
     async def _wait_closed(self) -> None:
-        assert self._ending is not None
+        assert self._shutdown is not None
         try:
-            await asyncio.shield(self._ending.done)
+            await asyncio.shield(self._shutdown.done)
         except asyncio.CancelledError:
-            if not self._ending.done.done():  # else the loop ends right behind the server
+            if not self._shutdown.done.done():  # else the loop ends right behind the server
                 raise

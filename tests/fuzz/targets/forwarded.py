@@ -10,7 +10,7 @@ import re
 from sockwave.errors import Refused
 from sockwave.headers import Headers
 from sockwave.proxy.forwarded import Client, find_client
-from sockwave.trusted import Trust
+from sockwave.trusted import TrustedNetworks
 
 NAMES = (
     "Forwarded",
@@ -32,7 +32,7 @@ def run(data: bytes) -> None:
     """Hold one request's fields to what may come of them."""
     if not data:
         return
-    trust = Trust("trusted_proxies", TRUSTED[data[0] & 3])
+    trust = TrustedNetworks("trusted_proxies", TRUSTED[data[0] & 3])
     fields = [
         (NAMES[ord(line[0]) & 7], line[1:].strip(" \t"))
         for line in data[1:].decode("latin-1").split("\n")
@@ -64,7 +64,7 @@ def run(data: bytes) -> None:
 
 
 def check_host(
-    client: Client, fields: list[tuple[str, str]], trust: Trust, trusts_host: bool
+    client: Client, fields: list[tuple[str, str]], trust: TrustedNetworks, trusts_host: bool
 ) -> None:
     """Raise AssertionError where the host is not the one that may be believed, with the port."""
     ports = [
@@ -83,7 +83,7 @@ def check_host(
         assert find(left, trust, trusts_host) == client, "a host that is not trusted counts"
 
 
-def find(fields: list[tuple[str, str]], trust: Trust, trusts_host: bool) -> Client | None:
+def find(fields: list[tuple[str, str]], trust: TrustedNetworks, trusts_host: bool) -> Client | None:
     """Give the client, None where the fields are refused."""
     try:
         return find_client(Headers(fields), PEER, trust, trusts_host=trusts_host)

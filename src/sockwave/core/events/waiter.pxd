@@ -7,11 +7,11 @@ cdef class Waiter
 cdef class Done:
     """An awaitable that is done: what `send` gives in the usual case."""
 
-cdef class Bell:
+cdef class WakeQueue:
     """Wakes who waits: all those that are told of something in one turn of the loop, by one call
     of the next."""
     cdef readonly object loop
-    cdef object occurrence      # a future that is done
+    cdef object done_future      # a future that is done
     cdef Waiter first, last     # of those that have been told, in this order
     cdef Py_ssize_t told_count
     cdef flag is_promised       # a call that rings is under way
@@ -19,14 +19,14 @@ cdef class Bell:
 
     cdef int tell(self, Waiter waiter) except -1
     cdef int promise(self) except -1
-    cdef int ring(self) except -1
+    cdef int wake_all(self) except -1
     cdef int call_watched(self, object callback, object outcome) except -1
     cdef Waiter take_first(self)
 
 cdef class Waiter:
     """Something to wait for, once, by one task. To asyncio it is a future, and as cheap as it can
     be; the application never holds it."""
-    cdef Bell bell
+    cdef WakeQueue wake_queue
     cdef Waiter next            # the one told behind it
     cdef object callback        # which wakes the task; None: nobody waits yet
     cdef object context         # in which it is called

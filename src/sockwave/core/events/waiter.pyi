@@ -10,7 +10,7 @@ class Done(Awaitable[None]):
 
 DONE: Done
 
-class Bell:
+class WakeQueue:
     loop: asyncio.AbstractEventLoop
     def __new__(cls, loop: asyncio.AbstractEventLoop) -> Self: ...
     def _ring(self) -> None: ...

@@ -32,14 +32,14 @@ cdef class Done:
 DONE = Done()
 
 
-cdef class Bell:
+cdef class WakeQueue:
     """Wakes who waits: all those that are told of something in one turn of the loop, by one call
     of the next. Where that call is lost, for want of memory, the engine's next tick does it."""
 
     def __cinit__(self, loop):
         self.loop = loop
-        self.occurrence = Future(loop=loop)
-        self.occurrence.set_result(None)
+        self.done_future = Future(loop=loop)
+        self.done_future.set_result(None)
 
     cdef int tell(self, Waiter waiter) except -1:
         """Wake a waiter in the next turn. Takes no memory for the waiter."""
@@ -61,9 +61,9 @@ cdef class Bell:
         return 0
 
     def _ring(self):
-        self.ring()
+        self.wake_all()
 
-    cdef int ring(self) except -1:
+    cdef int wake_all(self) except -1:
         """Wake all who have been told; those told meanwhile are woken in the next turn."""
         cdef Py_ssize_t count = self.told_count
         cdef Waiter waiter
@@ -113,7 +113,7 @@ cdef class Waiter:
         """Let the task go on; nothing happens when it has been woken already."""
         if not self.is_done:
             if self.callback is not None:
-                self.bell.tell(self)
+                self.wake_queue.tell(self)
             self.is_done = True
         return 0
 
@@ -125,8 +125,8 @@ cdef class Waiter:
             return 0
         enter_context(self.context)
         try:
-            if self.bell.is_watched:
-                self.bell.call_watched(self.callback, self.outcome())
+            if self.wake_queue.is_watched:
+                self.wake_queue.call_watched(self.callback, self.outcome())
             else:
                 self.callback(self.outcome())
         except MemoryError:
@@ -138,7 +138,7 @@ cdef class Waiter:
                 self.callback = self.context = None
                 if self.others:
                     self.callback, self.context = self.others.pop(0)
-                    self.bell.tell(self)
+                    self.wake_queue.tell(self)
         return 0
 
     cdef object outcome(self):
@@ -148,7 +148,7 @@ cdef class Waiter:
             owner = owner_of(self.callback)
             if owner is not NULL and type(<object>owner) is Task:
                 # It asks a future of asyncio's own in a tenth of the time for its result.
-                return self.bell.occurrence
+                return self.wake_queue.done_future
         return self
 
     cdef int ended_early(self) except -1:
@@ -185,7 +185,7 @@ cdef class Waiter:
         self.is_blocking = value
 
     def get_loop(self):
-        return self.bell.loop
+        return self.wake_queue.loop
 
     def add_done_callback(self, callback, *, context=None):
         """Call back in a turn of the loop of its own when it is done."""
@@ -199,7 +199,7 @@ cdef class Waiter:
         self.callback = callback
         self.context = context
         if self.is_done:
-            self.bell.tell(self)
+            self.wake_queue.tell(self)
 
     def remove_done_callback(self, callback):
         """Call it no more; gives how often it was there."""

@@ -1,5 +1,5 @@
 import asyncio
 from typing import Self
 
-class Doorman:
+class AcceptPause:
     def __new__(cls, loop: asyncio.AbstractEventLoop) -> Self: ...

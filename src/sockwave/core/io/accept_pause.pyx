@@ -5,20 +5,20 @@ import logging
 logger = logging.getLogger("sockwave")
 
 # Without descriptors or memory to accept: how long until the next try.
-cdef double REST_S = 0.1
+cdef double PAUSE_S = 0.1
 # How long all must be well until that is said: at the brink, each client that goes lets one in.
 cdef double RECOVERY_S = 1.0
 
 
-cdef class Doorman:
+cdef class AcceptPause:
     """Has accepting tried again, and tells the log when it becomes impossible and possible."""
 
     def __cinit__(self, loop):
         self.loop = loop
 
-    cdef int rest(self, object reason, object again, object listener) except -1:
+    cdef int begin(self, object reason, object again, object listener) except -1:
         """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
-        self.loop.call_later(REST_S, again, listener)
+        self.loop.call_later(PAUSE_S, again, listener)
         self.stop()
         if not self.is_short:
             self.is_short = True

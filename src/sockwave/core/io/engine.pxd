@@ -1,17 +1,17 @@
-"""What the carriers of one server in one loop share, and how each is given its turns."""
+"""What the transports of one server in one loop share, and how each is given its turns."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from sockwave.core.limits.rate_limit cimport Tariff
+from sockwave.core.limits.rate_limit cimport RateLimits
 from sockwave.core.events.contexts cimport Contexts
-from sockwave.core.io.accept_pause cimport Doorman
+from sockwave.core.io.accept_pause cimport AcceptPause
 from sockwave.core.flag cimport flag
 from sockwave.core.events.loop_thread cimport LoopThread
 from sockwave.core.protocol.reader cimport Reader
 from sockwave.core.io.receiver cimport Receiver
-from sockwave.core.limits.counters cimport Tally
+from sockwave.core.limits.counters cimport LimitCounters
 from sockwave.core.io.timers cimport Timed, Wheel
-from sockwave.core.events.waiter cimport Bell
+from sockwave.core.events.waiter cimport WakeQueue
 from sockwave.core.io.writer cimport Cork
 
 cdef enum:
@@ -37,57 +37,57 @@ cdef enum:
 
 cdef class Driver
 
-cdef class Usher:
-    """Gives new carriers their receivers."""
-    cdef int welcome(self, Driver carrier, double now) except -1
+cdef class Acceptor:
+    """Gives new transports their receivers."""
+    cdef int welcome(self, Driver transport, double now) except -1
 
 cdef class Engine:
-    """What the carriers of one server in one loop share."""
+    """What the transports of one server in one loop share."""
     cdef readonly object loop
     cdef readonly LoopThread thread     # which the application may call from
     cdef Cork cork
-    cdef Bell bell
+    cdef WakeQueue wake_queue
     cdef readonly Contexts contexts
     cdef Wheel wheel
-    cdef readonly Tally tally
-    cdef Tariff tariff
-    cdef Doorman doorman
+    cdef readonly LimitCounters limit_counters
+    cdef RateLimits rate_limits
+    cdef AcceptPause accept_pause
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
     cdef Reader spare_reader    # an idle one, for whoever reads next
     cdef size_t max_size        # of a message
     cdef float close_timeout    # how long the peer's close frame is awaited, seconds; 0: for ever
-    cdef public Usher usher     # welcomes each new carrier
-    cdef object complain        # called with (error, carrier): what no caller could see
+    cdef public Acceptor acceptor     # welcomes each new transport
+    cdef object complain        # called with (error, transport): what no caller could see
     cdef tuple ticks            # the handles of those that have been promised; (): nobody needs any
     cdef double tick_due
     cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
-    cdef dict losses            # carrier that is gone → the error that has ended it
-    cdef object postponed       # carriers whose receivers have messages left for the next wake-up
+    cdef dict losses            # transport that is gone → the error that has ended it
+    cdef object postponed       # transports whose receivers have messages left for the next wake-up
     cdef object inflating       # those whose next message is in the middle of being inflated
-    cdef readonly Py_ssize_t carrier_count
-    cdef public object when_empty   # called when the last carrier is gone, if not None
-    cdef public object when_departed    # called with each carrier that is gone, if not None
+    cdef readonly Py_ssize_t transport_count
+    cdef public object when_empty   # called when the last transport is gone, if not None
+    cdef public object when_departed    # called with each transport that is gone, if not None
     cdef int budget             # messages that this wake-up may still deliver
     cdef Py_ssize_t inflatable  # bytes, or their time's worth, that this turn may still inflate
-    cdef double weighing_end    # until then it may weigh what newcomers ask; 0: it has not begun to
+    cdef double slow_request_end    # until then it may weigh what newcomers ask; 0: it has not begun to
     cdef bint is_abandoned      # in a forked child: all of it is the parent's
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
-    cdef void tell(self, object error, Driver carrier) noexcept
+    cdef void tell(self, object error, Driver transport) noexcept
     # `now`, here and above, is `clock`'s, as of a moment ago: one look is enough for a row of them.
-    cdef int admit(self, Driver carrier, double now) except -1
-    cdef int postpone(self, Driver carrier) except -1
-    cdef int postpone_inflating(self, Driver carrier, bint comes_first) except -1
+    cdef int admit(self, Driver transport, double now) except -1
+    cdef int postpone(self, Driver transport) except -1
+    cdef int postpone_inflating(self, Driver transport, bint comes_first) except -1
     cdef int serve_postponed(self) except -1
     cdef int serve_some(self, object waiting) except -1
     cdef bint has_postponed(self) except -1
     cdef int has_inflated(self, Py_ssize_t size) noexcept
     cdef int refill(self) noexcept
-    cdef bint may_weigh(self) except -1
+    cdef bint has_time_for_slow_request(self) except -1
     cdef int tell_passed(self) except -1
-    cdef int say_farewell(self, Driver carrier) except -1
-    cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1
-    cdef int let_go(self, Driver carrier) except -1
+    cdef int say_farewell(self, Driver transport) except -1
+    cdef int tell_of_end(self, Driver transport, Receiver receiver) except -1
+    cdef int let_go(self, Driver transport) except -1
     cdef int note_debug(self, bint is_wanted) except -1
     cdef int expect_ticks(self, double now) except -1
     cdef int promise_ticks(self, double now) except -1
@@ -96,13 +96,13 @@ cdef class Engine:
     cdef int end_turn(self) except -1
 
 cdef class Driver(Timed):
-    """Gives one receiver its turns: what an engine knows of a carrier."""
+    """Gives one receiver its turns: what an engine knows of a transport."""
     cdef readonly Engine engine
     cdef public Receiver receiver
     cdef readonly flag is_closing       # nothing more is written; what still arrives is dropped
     cdef flag is_lost                   # the socket is gone
 
-    # What a carrier does:
+    # What a transport does:
     cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
     cdef int lose(self, object error) except -1
     cdef int drop(self) except -1               # close the socket now

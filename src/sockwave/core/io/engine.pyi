@@ -6,23 +6,23 @@ from sockwave.core.events.contexts import Contexts
 from sockwave.core.events.loop_thread import LoopThread
 from sockwave.core.io.receiver import Receiver
 from sockwave.core.io.timers import Timed
-from sockwave.core.io.transport import Carrier
-from sockwave.core.limits.counters import Tally
-from sockwave.core.limits.rate_limit import Tariff
+from sockwave.core.io.transport import Transport
+from sockwave.core.limits.counters import LimitCounters
+from sockwave.core.limits.rate_limit import RateLimits
 
 TICK_S: float
 
-class Usher: ...
+class Acceptor: ...
 
 class Engine:
     contexts: Contexts
     loop: asyncio.AbstractEventLoop
     thread: LoopThread
-    tally: Tally
+    limit_counters: LimitCounters
     def __new__(
         cls,
         loop: asyncio.AbstractEventLoop,
-        complain: Callable[[BaseException, Carrier], object],
+        complain: Callable[[BaseException, Transport], object],
         *,
         high_water: int,
         low_water: int,
@@ -30,14 +30,14 @@ class Engine:
         write_timeout: float | None,
         max_size: int,
         close_timeout: float | None,
-        tally: Tally,
-        tariff: Tariff,
+        limit_counters: LimitCounters,
+        rate_limits: RateLimits,
     ) -> Self: ...
-    usher: Usher
-    carrier_count: int
+    acceptor: Acceptor
+    transport_count: int
     when_empty: Callable[[], object] | None
     def reset_waiting(self) -> None: ...
-    when_departed: Callable[[Carrier], object] | None
+    when_departed: Callable[[Transport], object] | None
     def stop(self) -> None: ...
     def abandon(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What the carriers of one server in one loop share, and how each is given its turns."""
+"""What the transports of one server in one loop share, and how each is given its turns."""
 
 from collections import deque
 
@@ -18,34 +18,34 @@ from sockwave.core.io.timers import TICK_S
 cdef double SLICE_S = 0.1e-3
 
 
-cdef class Usher:
-    """Gives new carriers their receivers."""
+cdef class Acceptor:
+    """Gives new transports their receivers."""
 
-    cdef int welcome(self, Driver carrier, double now) except -1:
+    cdef int welcome(self, Driver transport, double now) except -1:
         return 0
 
 
 cdef class Engine:
-    """What the carriers of one server in one loop share."""
+    """What the transports of one server in one loop share."""
 
     def __cinit__(
         self, loop, complain, *,
         size_t high_water, size_t low_water, size_t max_backlog, write_timeout,
-        size_t max_size, close_timeout, Tally tally, Tariff tariff,
+        size_t max_size, close_timeout, LimitCounters limit_counters, RateLimits rate_limits,
     ):
         self.loop = loop
         self.thread = LoopThread(loop)
         self.complain = complain
         self.cork = Cork(self._promise_end, high_water, low_water, max_backlog)
-        self.bell = Bell(loop)
+        self.wake_queue = WakeQueue(loop)
         self.contexts = Contexts()
         self.wheel = Wheel(loop.time())
         self.write_ticks = ticks_of(write_timeout)
         self.max_size = max_size
         self.close_timeout = close_timeout or 0
-        self.tally = tally
-        self.tariff = tariff
-        self.doorman = Doorman(loop)
+        self.limit_counters = limit_counters
+        self.rate_limits = rate_limits
+        self.accept_pause = AcceptPause(loop)
         self.ticks = ()
         self.losses = {}
         self.postponed = deque()
@@ -62,35 +62,35 @@ cdef class Engine:
     def _promise_end(self):
         self.loop.call_soon(self._end_turn)
 
-    cdef void tell(self, object error, Driver carrier) noexcept:
+    cdef void tell(self, object error, Driver transport) noexcept:
         """Tell of what no caller could see. Where not even that can be done, mostly for want of
         memory, Python's last resort is to write it to stderr."""
-        self.complain(error, carrier)
+        self.complain(error, transport)
 
-    cdef int admit(self, Driver carrier, double now) except -1:
-        """Give a new carrier its receiver."""
-        carrier.engine = self
-        carrier.cork = self.cork
-        self.carrier_count += 1
+    cdef int admit(self, Driver transport, double now) except -1:
+        """Give a new transport its receiver."""
+        transport.engine = self
+        transport.cork = self.cork
+        self.transport_count += 1
         try:
             self.expect_ticks(now)
-            self.usher.welcome(carrier, now)
+            self.acceptor.welcome(transport, now)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            carrier.fail(error)
+            transport.fail(error)
         return 0
 
-    cdef int postpone(self, Driver carrier) except -1:
-        self.postponed.append(carrier)
+    cdef int postpone(self, Driver transport) except -1:
+        self.postponed.append(transport)
         return self.cork.promise()
 
-    cdef int postpone_inflating(self, Driver carrier, bint comes_first) except -1:
+    cdef int postpone_inflating(self, Driver transport, bint comes_first) except -1:
         """Go on with somebody's message in a later turn: in the next one, or behind others."""
         if comes_first:
-            self.inflating.appendleft(carrier)
+            self.inflating.appendleft(transport)
         else:
-            self.inflating.append(carrier)
+            self.inflating.append(transport)
         return self.cork.promise()
 
     cdef int serve_postponed(self) except -1:
@@ -133,17 +133,17 @@ cdef class Engine:
     cdef int refill(self) noexcept:
         """Let a turn begin, in which all may be done again that one may do so much of."""
         self.inflatable = TURN_INFLATED_SIZE
-        self.weighing_end = 0
+        self.slow_request_end = 0
         return 0
 
-    cdef bint may_weigh(self) except -1:
+    cdef bint has_time_for_slow_request(self) except -1:
         """Say whether this turn has time left for a request that is not known at a glance; it has
         for the first one."""
         cdef double now = self.clock()
-        if not self.weighing_end:
-            self.weighing_end = now + SLICE_S
+        if not self.slow_request_end:
+            self.slow_request_end = now + SLICE_S
             self.cork.promise()     # or nobody would see to it that the turn ends
-        return now < self.weighing_end
+        return now < self.slow_request_end
 
     cdef int tell_passed(self) except -1:
         """Tell those whose time has come, as far as a turn's time for them goes."""
@@ -162,43 +162,43 @@ cdef class Engine:
             self.inflatable = 0
         return 0
 
-    cdef int say_farewell(self, Driver carrier) except -1:
-        """Let everybody know that a carrier is gone: once, but for what there is no memory for.
+    cdef int say_farewell(self, Driver transport) except -1:
+        """Let everybody know that a transport is gone: once, but for what there is no memory for.
         That is tried again at the next tick, or it would be kept by whoever has not heard of it."""
-        cdef Receiver receiver = carrier.receiver
+        cdef Receiver receiver = transport.receiver
         cdef bint is_short = False
         if self.is_abandoned:
             return 0
-        carrier.receiver = None
+        transport.receiver = None
         self.cork.has_called_out = True
         try:
-            self.tell_of_end(carrier, receiver)
+            self.tell_of_end(transport, receiver)
         except (KeyboardInterrupt, SystemExit):
-            self.let_go(carrier)    # the server waits until nobody is left
+            self.let_go(transport)    # the server waits until nobody is left
             raise
         except BaseException as failure:
             is_short = isinstance(failure, MemoryError)
-            self.tell(failure, carrier)
+            self.tell(failure, transport)
         if is_short:
-            carrier.receiver = receiver
-            return carrier.come_back()
-        return self.let_go(carrier)
+            transport.receiver = receiver
+            return transport.come_back()
+        return self.let_go(transport)
 
-    cdef int tell_of_end(self, Driver carrier, Receiver receiver) except -1:
-        carrier.drop()              # once more: there may have been no memory to do it in
+    cdef int tell_of_end(self, Driver transport, Receiver receiver) except -1:
+        transport.drop()              # once more: there may have been no memory to do it in
         try:
             if receiver is not None:
-                receiver.connection_lost(self.losses.get(carrier))
+                receiver.connection_lost(self.losses.get(transport))
         finally:
-            carrier.release_waiters()
+            transport.release_waiters()
             if self.when_departed is not None:
-                self.when_departed(carrier)
+                self.when_departed(transport)
         return 0
 
-    cdef int let_go(self, Driver carrier) except -1:
-        self.losses.pop(carrier, None)
-        self.carrier_count -= 1
-        if not self.carrier_count and self.when_empty is not None:
+    cdef int let_go(self, Driver transport) except -1:
+        self.losses.pop(transport, None)
+        self.transport_count -= 1
+        if not self.transport_count and self.when_empty is not None:
             self.when_empty()
         return 0
 
@@ -217,13 +217,13 @@ cdef class Engine:
     cdef int note_debug(self, bint is_wanted) except -1:
         """Say which listeners, and steps of tasks, hold up the loop, in its debug mode. Whether it
         is in that, is asked once a tick."""
-        if is_wanted != self.bell.is_watched:
-            self.bell.is_watched = is_wanted
+        if is_wanted != self.wake_queue.is_watched:
+            self.wake_queue.is_watched = is_wanted
             watch_listeners(1 if is_wanted else -1)
         return 0
 
     cdef int expect_ticks(self, double now) except -1:
-        """Let time pass while there is a carrier: each may note when something happened to it."""
+        """Let time pass while there is a transport: each may note when something happened to it."""
         if not self.ticks:
             self.note_debug(self.loop.get_debug())
             self.wheel.begin(now)
@@ -255,14 +255,14 @@ cdef class Engine:
         self.note_debug(self.loop.get_debug())
         self.thread.follow()
         try:
-            self.bell.ring()        # the call that was to do it may have been lost as well
+            self.wake_queue.wake_all()        # the call that was to do it may have been lost as well
             self.end_turn()
             self.wheel.advance(self.loop.time())
             self.tell_passed()
         finally:
             earlier = self.ticks
             self.ticks = ()
-            if self.carrier_count or self.bell.told_count:
+            if self.transport_count or self.wake_queue.told_count:
                 self.promise_ticks(self.loop.time())
             else:
                 forget_spares()
@@ -270,7 +270,7 @@ cdef class Engine:
                 handle.cancel()
 
     def reset_waiting(self):
-        """Drop the carriers that wait for a deadline: among them all that are on their way out."""
+        """Drop the transports that wait for a deadline: among them all that are on their way out."""
         cdef Timed timed
         for timed in self.wheel.all_waiting():
             (<Driver>timed).reset()
@@ -296,7 +296,7 @@ cdef class Engine:
 
     cdef int stop_calls(self) except -1:
         """Have the loop call nothing of this any more."""
-        self.doorman.stop()
+        self.accept_pause.stop()
         for handle in self.ticks:
             handle.cancel()
         self.ticks = ()
@@ -307,7 +307,7 @@ cdef class Engine:
 
 
 cdef class Driver(Timed):
-    """Gives one receiver its turns: what an engine knows of a carrier."""
+    """Gives one receiver its turns: what an engine knows of a transport."""
 
     cdef int end_if_flushed(self) except -1:
         return 0
@@ -363,7 +363,7 @@ cdef class Driver(Timed):
         return 0
 
     cdef int fail(self, object error) except -1:
-        """End for an error of ours, or for want of memory: it costs this carrier and no other."""
+        """End for an error of ours, or for want of memory: it costs this transport and no other."""
         try:
             self.lose(None)
         finally:
@@ -371,7 +371,7 @@ cdef class Driver(Timed):
         return 0
 
     cdef int come_back(self) except -1:
-        """Say farewell once more at the next tick. It takes no memory: nobody may hold the carrier
+        """Say farewell once more at the next tick. It takes no memory: nobody may hold the transport
         any more, so it has to hold itself."""
         Py_INCREF(self)
         return self.wait_until(self.engine.wheel, self.engine.wheel.tick + 1)

@@ -1,11 +1,11 @@
-"""What stands behind a carrier: whoever takes the bytes of a peer, and tells what they mean."""
+"""What stands behind a transport: whoever takes the bytes of a peer, and tells what they mean."""
 
 from libc.stdint cimport uint8_t
 
 from sockwave.core.events.emitter cimport Emitter
 
 cdef class Receiver(Emitter):
-    """What stands behind a carrier, takes its bytes and tells what they mean."""
+    """What stands behind a transport, takes its bytes and tells what they mean."""
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1
     cdef uint8_t* reserve(self, size_t* size) except? NULL
     cdef int go_on(self) except -1

@@ -1,10 +1,10 @@
-"""What stands behind a carrier: whoever takes the bytes of a peer, and tells what they mean."""
+"""What stands behind a transport: whoever takes the bytes of a peer, and tells what they mean."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 
 cdef class Receiver(Emitter):
-    """What stands behind a carrier, takes its bytes and tells what they mean.
+    """What stands behind a transport, takes its bytes and tells what they mean.
 
     A compiled receiver takes them where they lie (`take_bytes`), one written in Python as bytes
     objects (`data_received`).
@@ -39,7 +39,7 @@ cdef class Receiver(Emitter):
         """Hear that the peer sends nothing more."""
 
     cpdef object connection_lost(self, object error):
-        """Hear, last and once, that the carrier is gone; `error` is an OSError,
+        """Hear, last and once, that the transport is gone; `error` is an OSError,
         or None after an orderly end."""
 
     cpdef object deadline_passed(self):

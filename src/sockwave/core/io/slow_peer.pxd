@@ -20,13 +20,13 @@ cdef struct Offer:
     size_t dropped_count        # messages, itself among them
 
 cdef int policy_of(object slow, object key, int default) except -1
-cdef bint is_overfull(Writer line, Writer behind, size_t size) noexcept
-cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, object key) except -1
-cdef int join(Writer line, Writer behind) except -1
+cdef bint is_overfull(Writer writer, Writer queued_behind, size_t size) noexcept
+cdef int make_offer(Offer* offer, Writer writer, Writer queued_behind, bytes frame, object key) except -1
+cdef int join(Writer writer, Writer queued_behind) except -1
 
-cdef size_t waiting_size(Writer line, Writer behind) noexcept
+cdef size_t waiting_size(Writer writer, Writer queued_behind) noexcept
 cdef size_t excess_size(Cork cork, size_t waiting, size_t size) noexcept
-cdef bint is_crowded(Writer line, Writer behind) noexcept
+cdef bint is_crowded(Writer writer, Writer queued_behind) noexcept
 cdef int queue_expendable(Writer queue, bytes frame, bint has_key, object key) except -1
 cdef Segment* find_waiting(Writer queue, object key, uint32_t begun_count) except? NULL
 cdef int replace(Writer queue, Segment* old, bytes frame) except -1

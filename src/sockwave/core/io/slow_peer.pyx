@@ -48,8 +48,8 @@ cdef int policy_of(object slow, object key, int default) except -1:
     return policy
 
 
-cdef size_t waiting_size(Writer line, Writer behind) noexcept:
-    return line.backlog_size + (0 if behind is None else behind.backlog_size)
+cdef size_t waiting_size(Writer writer, Writer queued_behind) noexcept:
+    return writer.backlog_size + (0 if queued_behind is None else queued_behind.backlog_size)
 
 
 cdef size_t excess_size(Cork cork, size_t waiting, size_t size) noexcept:
@@ -59,20 +59,20 @@ cdef size_t excess_size(Cork cork, size_t waiting, size_t size) noexcept:
     return size - room if waiting > cork.high_water and size > room else 0
 
 
-cdef bint is_overfull(Writer line, Writer behind, size_t size) noexcept:
+cdef bint is_overfull(Writer writer, Writer queued_behind, size_t size) noexcept:
     """Say whether `size` more bytes are too many."""
-    return excess_size(line.cork, waiting_size(line, behind), size) != 0
+    return excess_size(writer.cork, waiting_size(writer, queued_behind), size) != 0
 
 
-cdef bint is_crowded(Writer line, Writer behind) noexcept:
+cdef bint is_crowded(Writer writer, Writer queued_behind) noexcept:
     """Say whether what waits is so much in number that it costs more than its bytes."""
-    cdef size_t count = line.count + (0 if behind is None else behind.count)
-    return count > line.cork.max_backlog / LEAST_COST_SIZE
+    cdef size_t count = writer.count + (0 if queued_behind is None else queued_behind.count)
+    return count > writer.cork.max_backlog / LEAST_COST_SIZE
 
 
-cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, object key) except -1:
+cdef int make_offer(Offer* offer, Writer writer, Writer queued_behind, bytes frame, object key) except -1:
     """Queue a frame if it fits, and tell what was dropped for it, or whether it was dropped."""
-    cdef Writer queue = line if behind is None else behind
+    cdef Writer queue = writer if queued_behind is None else queued_behind
     cdef size_t size = PyBytes_GET_SIZE(frame)
     cdef size_t waiting, excess
     cdef uint32_t shed_count
@@ -80,21 +80,21 @@ cdef int make_offer(Offer* offer, Writer line, Writer behind, bytes frame, objec
     offer.dropped_count = 0
     offer.is_over = False
     while True:
-        waiting = waiting_size(line, behind)
+        waiting = waiting_size(writer, queued_behind)
         if offer.policy == CONFLATE:
-            old = find_waiting(queue, key, 0 if queue is behind else 1)
+            old = find_waiting(queue, key, 0 if queue is queued_behind else 1)
             if old is not NULL:
                 waiting -= old.size
-        excess = excess_size(line.cork, waiting, size)
-        if offer.policy >= DROP_OLD and old is NULL and is_crowded(line, behind):
+        excess = excess_size(writer.cork, waiting, size)
+        if offer.policy >= DROP_OLD and old is NULL and is_crowded(writer, queued_behind):
             excess = max(excess, 1)
         if excess:
             offer.is_over = True
         if not excess or offer.policy == DROP_NEW:
             break
-        shed_count = shed(line, &excess, 1)
-        if behind is not None:
-            shed_count += shed(behind, &excess, 0)
+        shed_count = shed(writer, &excess, 1)
+        if queued_behind is not None:
+            shed_count += shed(queued_behind, &excess, 0)
         if not shed_count:
             break
         offer.dropped_count += shed_count
@@ -195,19 +195,19 @@ cdef uint32_t shed(Writer queue, size_t* excess, uint32_t begun_count) noexcept:
     return dropped_count
 
 
-cdef int join(Writer line, Writer behind) except -1:
+cdef int join(Writer writer, Writer queued_behind) except -1:
     """Let follow on the line what has waited behind a streamed message."""
     cdef Segment* segment
-    cdef uint64_t offset = 0 if line.row is NULL else line.row.passed_count + line.count
+    cdef uint64_t offset = 0 if writer.row is NULL else writer.row.passed_count + writer.count
     cdef uint64_t place
     cdef uint32_t i
-    for i in range(behind.count):
-        segment = &behind.row.segments[behind.first + i]
-        line.append(<object>segment.owner, segment.data, segment.size, segment.continues)
-        line.row.segments[line.first + line.count - 1].is_expendable = segment.is_expendable
-    for key, place in (behind.places or {}).items():
-        if place >= behind.row.passed_count:
-            if line.places is None:
-                line.places = {}
-            line.places[key] = place - behind.row.passed_count + offset
-    return line.queued()
+    for i in range(queued_behind.count):
+        segment = &queued_behind.row.segments[queued_behind.first + i]
+        writer.append(<object>segment.owner, segment.data, segment.size, segment.continues)
+        writer.row.segments[writer.first + writer.count - 1].is_expendable = segment.is_expendable
+    for key, place in (queued_behind.places or {}).items():
+        if place >= queued_behind.row.passed_count:
+            if writer.places is None:
+                writer.places = {}
+            writer.places[key] = place - queued_behind.row.passed_count + offset
+    return writer.queued()

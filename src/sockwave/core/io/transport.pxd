@@ -12,7 +12,7 @@ cdef struct Probes:             # how TCP asks a quiet peer
     int count
     int patience_ms             # how long all of that takes
 
-cdef class Carrier(Driver):
+cdef class Transport(Driver):
     """Carries one peer's bytes both ways."""
     cdef public flag is_secure      # the client came by TLS: to us, or to a proxy that is believed
     cdef flag lingers       # waits for the peer's end after its own
@@ -20,14 +20,14 @@ cdef class Carrier(Driver):
     cdef flag is_paused
     cdef flag has_ended     # the peer's FIN has come
     cdef flag is_prompt     # the peer takes what it is sent: the kernel may hold much for it
-    cdef public flag awaits_preamble    # its receiver reads what comes before TLS
-    # Of the wheel's time. A carrier has one place on the wheel, for whichever comes first: the
+    cdef public flag awaits_proxy_header    # its receiver reads what comes before TLS
+    # Of the wheel's time. A transport has one place on the wheel, for whichever comes first: the
     # receiver's deadline, or the next look at whether the peer still takes what waits for it.
     cdef uint32_t asked     # the tick at which the receiver wants its turn; 0: none
     cdef uint32_t moved     # when the peer last took something of what waits; 0: nothing waits
     cdef uint32_t untaken_size      # how much it had not taken at the last look, in bytes
 
-    # What a kind of carrier does beside `put` and `await_writable`:
+    # What a kind of transport does beside `put` and `await_writable`:
     cdef int watch_readable(self, bint on) except -1
     cdef bint is_flushed(self) noexcept
     cdef uint32_t measure_untaken(self) except? 0   # bytes on their way to the peer

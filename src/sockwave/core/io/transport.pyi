@@ -2,15 +2,15 @@ from collections.abc import Awaitable
 
 from sockwave.address import Address
 from sockwave.core.io.engine import Driver
-from sockwave.tls_info import Security
+from sockwave.tls_info import TLSInfo
 
 UNSENT_SIZE: int
 
-class Carrier(Driver):
-    awaits_preamble: bool
+class Transport(Driver):
+    awaits_proxy_header: bool
     is_secure: bool
     protocol: str
-    security: Security | None
+    tls_info: TLSInfo | None
     remote_address: Address
     local_address: Address
     def claim_address(self, host: str, port: int) -> None: ...

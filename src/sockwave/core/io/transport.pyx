@@ -21,7 +21,7 @@ cdef enum:
     LOOK_COUNT = 4
 
 
-cdef class Carrier(Driver):
+cdef class Transport(Driver):
     """Carries one peer's bytes both ways."""
 
     cdef int watch_readable(self, bint on) except -1:
@@ -115,7 +115,7 @@ cdef class Carrier(Driver):
         return 0
 
     cdef int backlog_rose(self) except -1:
-        self.engine.tally.hit(HIGH_WATER)
+        self.engine.limit_counters.count(HIGH_WATER)
         if self.receiver is not None and not self.is_closing:
             self.receiver.backlog_rose()
         return 0
@@ -176,7 +176,7 @@ cdef class Carrier(Driver):
         if self.is_lost:
             return self.leave_again()
         if self.moved and self.has_stalled():
-            self.engine.tally.hit(WRITE_TIMEOUT)
+            self.engine.limit_counters.count(WRITE_TIMEOUT)
             return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))
         if self.asked and self.asked <= self.engine.wheel.tick:
             self.asked = 0
@@ -252,7 +252,7 @@ cdef class Carrier(Driver):
         return "http/1.1"
 
     @property
-    def security(self):
+    def tls_info(self):
         """The facts of the TLS session; None without TLS, and before its handshake is over."""
         return None
 

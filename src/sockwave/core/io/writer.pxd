@@ -34,13 +34,13 @@ cdef class Cork:
     cdef int forget_all(self) noexcept
 
 cdef class Writer(Backlog):
-    """What is written to one peer. A carrier is a writer that knows how to put bytes on its way."""
+    """What is written to one peer. A transport is a writer that knows how to put bytes on its way."""
     cdef Cork cork
     cdef Writer next_dirty
     cdef list waiters           # the futures of those who wait for the backlog to fall, if any
     cdef flag is_dirty, is_blocked, is_broken, wants_drain
 
-    # What a carrier does:
+    # What a transport does:
     # `put` gives the bytes taken; -1: the peer is gone.
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept
     cdef int end_turn(self) except -1           # flush; what goes wrong is its own affair
@@ -67,7 +67,7 @@ cdef class Writer(Backlog):
 
     cdef bint fits_cork(self, size_t size) except -1
     cdef int queued(self) except -1
-    cdef int settle_cork(self, size_t taken) except -1
+    cdef int shorten_cork(self, size_t taken) except -1
     cdef int block(self) except -1
     cdef int measure_backlog(self) except -1
     cdef int release_waiters(self) except -1

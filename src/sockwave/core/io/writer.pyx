@@ -30,7 +30,7 @@ cdef enum:
     # in time.
     COPIED_SIZE = 64
     MAX_VECTORS = 1024          # IOV_MAX: what the kernel takes in one call
-    FETCHED_SIZE = 256          # a writer, and what a carrier adds behind it
+    FETCHED_SIZE = 256          # a writer, and what a transport adds behind it
 
 
 cdef class Cork:
@@ -100,7 +100,7 @@ cdef class Cork:
 
 
 cdef class Writer(Backlog):
-    """What is written to one peer. A carrier is a writer that knows how to put bytes on their
+    """What is written to one peer. A transport is a writer that knows how to put bytes on their
     way."""
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
@@ -139,7 +139,7 @@ cdef class Writer(Backlog):
                 if taken < 0:
                     self.is_broken = True
                 elif <size_t>taken < self.cork.used:
-                    self.settle_cork(taken)
+                    self.shorten_cork(taken)
                     self.block()
         finally:
             self.cork.used = 0
@@ -148,7 +148,7 @@ cdef class Writer(Backlog):
             self.flush()
         return 0
 
-    cdef int settle_cork(self, size_t taken) except -1:
+    cdef int shorten_cork(self, size_t taken) except -1:
         """Turn what is in the cork, behind the `taken` bytes,
         into the first segment of the queue."""
         cdef size_t rest = self.cork.used - taken
@@ -165,7 +165,7 @@ cdef class Writer(Backlog):
             return False
         if size <= CORKABLE_SIZE and self.cork.used + size <= CORK_SIZE:
             return True
-        self.settle_cork(0)
+        self.shorten_cork(0)
         return False
 
     cdef int write_frame(
@@ -237,7 +237,7 @@ cdef class Writer(Backlog):
                 memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
                 self.cork.used += size
                 return 0
-            self.settle_cork(0)
+            self.shorten_cork(0)
         self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
         self.row.segments[self.first + self.count - 1].is_expendable = True
         return 1
@@ -255,7 +255,7 @@ cdef class Writer(Backlog):
         return 0
 
     cdef int flush(self) except -1:
-        """Put as much of the queue on its way as the carrier takes."""
+        """Put as much of the queue on its way as the transport takes."""
         cdef Vector vectors[MAX_VECTORS]
         cdef Py_ssize_t taken
         cdef size_t offered
@@ -291,7 +291,7 @@ cdef class Writer(Backlog):
         return 0
 
     cdef int peer_is_ready(self) except -1:
-        """Go on after the carrier was blocked, and tell those who wait."""
+        """Go on after the transport was blocked, and tell those who wait."""
         self.is_blocked = False
         self.flush()
         return self.tell_if_drained()

@@ -28,8 +28,8 @@ cdef enum Limit:
 cdef enum:
     MAX_LIMIT_COUNT = 64
 
-cdef class Tally:
+cdef class LimitCounters:
     """Counts, for one server."""
     cdef uint64_t counts[MAX_LIMIT_COUNT]
 
-    cdef int hit(self, Limit limit) noexcept
+    cdef int count(self, Limit limit) noexcept

@@ -32,15 +32,15 @@ if len(PLACES) != len(COUNTED_LIMITS) or len(PLACES) > MAX_LIMIT_COUNT:
     raise AssertionError("the core's limits: expected to be among those of Limits")
 
 
-cdef class Tally:
+cdef class LimitCounters:
     """Counts, for one server."""
 
-    cdef int hit(self, Limit limit) noexcept:
+    cdef int count(self, Limit limit) noexcept:
         if limit != NO_LIMIT:
             self.counts[<int>limit] += 1
         return 0
 
-    def count(self, str name):
+    def count_by_name(self, str name):
         """Note that a limit has been applied; KeyError for one that is not counted."""
         self.counts[<int>PLACES[name]] += 1
 

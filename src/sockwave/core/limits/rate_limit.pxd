@@ -3,21 +3,21 @@
 from libc.stdint cimport uint32_t
 
 # A peer pays in seconds of its time, of which it has one in each second.
-cdef struct Price:
+cdef struct Rate:
     double one_s                # of one message, byte or control frame; 0: free
-    double ahead_s              # how far ahead of the clock it may spend: all at once, at most
+    double ahead_s              # how far ahead of the clock it may take: all at once, at most
 
 # Until when one peer's time is spent, for each.
-cdef struct Account:
+cdef struct Usage:
     double message_s
     double byte_s
     double control_s
 
-cdef class Tariff:
+cdef class RateLimits:
     """The prices of one server."""
-    cdef Price message, byte, control
+    cdef Rate message, byte, control
     cdef uint32_t free_fragment_count   # of one message
 
-cdef bint spend(
-    const Price* price, double* spent_until_s, double now_s, size_t count
+cdef bint take(
+    const Rate* rate, double* used_until_s, double now_s, size_t count
 ) noexcept nogil

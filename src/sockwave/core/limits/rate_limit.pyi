@@ -4,5 +4,5 @@ from sockwave.limits import Limits
 
 BURST_S: float
 
-class Tariff:
+class RateLimits:
     def __new__(cls, limits: Limits) -> Self: ...

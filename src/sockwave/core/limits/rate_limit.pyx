@@ -7,33 +7,33 @@ counted: what was bought pushes it on, the clock catches up, and who is too far 
 from sockwave.limits import BURST_S
 
 
-cdef int set_price(Price* price, object rate, object burst) except -1:
-    """Make the price for `rate` things a second, of which `burst` may come at once."""
-    if rate is None:
-        price.one_s = price.ahead_s = 0
+cdef int set_rate(Rate* rate, object per_second, object burst) except -1:
+    """Make the rate for `per_second` things a second, of which `burst` may come at once."""
+    if per_second is None:
+        rate.one_s = rate.ahead_s = 0
     else:
-        price.one_s = 1 / <double>rate
+        rate.one_s = 1 / <double>per_second
         # Half a thing more, as sums of prices are not exact.
-        price.ahead_s = (<double>burst + 0.5) * price.one_s
+        rate.ahead_s = (<double>burst + 0.5) * rate.one_s
     return 0
 
 
-cdef class Tariff:
+cdef class RateLimits:
     """The prices of one server."""
 
     def __cinit__(self, limits):
-        set_price(&self.message, limits.message_rate, max(BURST_S * (limits.message_rate or 0), 1))
-        set_price(&self.byte, limits.byte_rate, BURST_S * (limits.byte_rate or 0))
-        set_price(&self.control, limits.control_rate, limits.control_burst)
+        set_rate(&self.message, limits.message_rate, max(BURST_S * (limits.message_rate or 0), 1))
+        set_rate(&self.byte, limits.byte_rate, BURST_S * (limits.byte_rate or 0))
+        set_rate(&self.control, limits.control_rate, limits.control_burst)
         self.free_fragment_count = min(limits.fragment_count, 0x7FFFFFFF)
 
 
-cdef bint spend(
-    const Price* price, double* spent_until_s, double now_s, size_t count
+cdef bint take(
+    const Rate* rate, double* used_until_s, double now_s, size_t count
 ) noexcept nogil:
     """Let a peer have `count` things; False when it has had too many."""
-    cdef double until_s = max(spent_until_s[0], now_s) + count * price.one_s
-    if until_s > now_s + price.ahead_s and price.one_s > 0:
+    cdef double until_s = max(used_until_s[0], now_s) + count * rate.one_s
+    if until_s > now_s + rate.ahead_s and rate.one_s > 0:
         return False
-    spent_until_s[0] = until_s
+    used_until_s[0] = until_s
     return True

@@ -23,7 +23,7 @@ cdef enum:
     NO_MATTER                   # fields that no rule of the handshake asks about
     KNOWN_COUNT
 
-cdef struct PlainRequest:
+cdef struct FastRequest:
     size_t line_size            # of the request line, without its line end
     size_t block_size           # of all behind it
     int field_count
@@ -31,6 +31,6 @@ cdef struct PlainRequest:
     Span values[KNOWN_COUNT]
 
 cdef bint is_beginning(const uint8_t* data, size_t size) noexcept nogil
-cdef bint parse_plain(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil
-cdef bint check_plain(const PlainRequest* found) noexcept nogil
+cdef bint parse_fast_request(const uint8_t* data, size_t size, FastRequest* found) noexcept nogil
+cdef bint check_fast_request(const FastRequest* found) noexcept nogil
 cpdef bytes write_answer(bytes key, bytes fields)

@@ -103,7 +103,7 @@ cdef int know(const uint8_t* name, size_t size) noexcept nogil:
     return OTHER_WAYS
 
 
-cdef bint parse_line(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil:
+cdef bint parse_line(const uint8_t* data, size_t size, FastRequest* found) noexcept nogil:
     """Parse the request line; false where it asks for anything but GET of a path."""
     cdef size_t target_size
     if size < 5 or memcmp(data, b"GET /", 5) != 0:
@@ -132,7 +132,7 @@ cdef bint is_beginning(const uint8_t* data, size_t size) noexcept nogil:
     return True
 
 
-cdef bint parse_plain(const uint8_t* data, size_t size, PlainRequest* found) noexcept nogil:
+cdef bint parse_fast_request(const uint8_t* data, size_t size, FastRequest* found) noexcept nogil:
     """Parse a whole request head with nothing behind it, in one pass; false for what is not so."""
     cdef const uint8_t* end = data + size
     cdef const uint8_t* name
@@ -183,7 +183,7 @@ cdef bint is_value(const Span* value, const char* word, size_t size) noexcept no
     return value.size == size and is_word(value.data, size, word)
 
 
-cdef bint check_plain(const PlainRequest* found) noexcept nogil:
+cdef bint check_fast_request(const FastRequest* found) noexcept nogil:
     """Say whether it is an opening handshake, with each field that counts at most once."""
     cdef const Span* host = &found.values[HOST]
     cdef const Span* key = &found.values[KEY]
@@ -250,10 +250,10 @@ cpdef bytes write_answer(bytes key, bytes fields):
     return answer
 
 
-def is_plain(bytes raw):
+def is_fast_request(bytes raw):
     """Tell whether these bytes are one plain opening request, and nothing else."""
-    cdef PlainRequest found
+    cdef FastRequest found
     return (
-        parse_plain(<const uint8_t*>PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), &found)
-        and check_plain(&found)
+        parse_fast_request(<const uint8_t*>PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), &found)
+        and check_fast_request(&found)
     )

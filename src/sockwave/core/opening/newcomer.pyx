@@ -11,10 +11,10 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from sockwave.core.session.connection cimport Connection
 from sockwave.core.events.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
-from sockwave.core.io.engine cimport Driver, Usher
+from sockwave.core.io.engine cimport Driver, Acceptor
 from sockwave.core.session.closing cimport HANDSHAKING
 from sockwave.core.opening.fast_request cimport (
-    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_plain, is_beginning, parse_plain,
+    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_fast_request, is_beginning, parse_fast_request,
     write_answer,
 )
 from sockwave.core.session.sender cimport RFC6455
@@ -34,7 +34,7 @@ cdef enum:
     BEGUN_SIZE = 1024
 
 
-cdef str value_of(const PlainRequest* request, int known):
+cdef str value_of(const FastRequest* request, int known):
     """Give the value of a field, which is ASCII; None where there is none."""
     cdef const char* data = <const char*>request.values[known].data
     if not request.counts[known]:
@@ -42,15 +42,15 @@ cdef str value_of(const PlainRequest* request, int known):
     return PyUnicode_DecodeASCII(data, request.values[known].size, NULL)
 
 
-cdef class Entrance(Usher):
+cdef class Gate(Acceptor):
     """Lets connections in, and opens them, where nothing has to be weighed."""
 
-    def __init__(self, Emitter host, Hub hub, options, max_connections, weigh):
+    def __init__(self, Emitter host, Hub hub, options, max_connections, check_origin_and_subprotocol):
         limits = options.limits
         self.host = host
         self.hub = hub
         self.options = options
-        self.weigh = weigh
+        self.check_origin_and_subprotocol = check_origin_and_subprotocol
         self.expected = {}
         self.undecided = set()
         self.agreements = {}
@@ -78,21 +78,21 @@ cdef class Entrance(Usher):
 
     cdef int welcome(self, Driver driver, double now) except -1:
         """Begin with a connection that has just been accepted."""
-        cdef Carrier carrier = driver
-        cdef Arrival arrival
-        if not self.has_room() and not self.host.let_in(carrier):
+        cdef Transport transport = driver
+        cdef PendingConnection pending
+        if not self.has_room() and not self.host.let_in(transport):
             return 0
-        arrival = Arrival.__new__(Arrival)
-        arrival.entrance = self
-        arrival.carrier = carrier
-        self.expected[carrier] = arrival
-        carrier.receiver = arrival
+        pending = PendingConnection.__new__(PendingConnection)
+        pending.gate = self
+        pending.transport = transport
+        self.expected[transport] = pending
+        transport.receiver = pending
         if self.handshake_timeout:
-            carrier.ask_for(carrier.engine.wheel.tick_in(now, self.handshake_timeout))
+            transport.ask_for(transport.engine.wheel.tick_in(now, self.handshake_timeout))
         if self.asks_addresses:
-            self.host.introduce(arrival)
+            self.host.introduce(pending)
         elif self.host.hears(STREAM):
-            self.host.meet(carrier)
+            self.host.meet(transport)
         return 0
 
     cdef bint has_room(self) except -1:
@@ -100,49 +100,49 @@ cdef class Entrance(Usher):
         counts."""
         return (
             not self.asks_addresses
-            and self.hub.engine.carrier_count <= self.max_connections
+            and self.hub.engine.transport_count <= self.max_connections
             and len(self.expected) + len(self.undecided) < self.max_handshakes
             and not self.hub.is_short
         )
 
     # ---- handshakes under way
 
-    def await_peer(self, carrier, newcomer):
+    def await_peer(self, transport, newcomer):
         """Note that a handshake waits for its peer."""
-        self.expected[carrier] = newcomer
+        self.expected[transport] = newcomer
 
-    def await_decision(self, carrier):
+    def await_decision(self, transport):
         """Note that a handshake waits for the application."""
-        self.expected.pop(carrier, None)
-        self.undecided.add(carrier)
+        self.expected.pop(transport, None)
+        self.undecided.add(transport)
 
-    def settle(self, carrier):
+    def end_handshake(self, transport):
         """Note that a handshake is under way no more; nothing happens when it was not."""
-        self.expected.pop(carrier, None)
-        self.undecided.discard(carrier)
+        self.expected.pop(transport, None)
+        self.undecided.discard(transport)
 
     # ---- plain requests
 
-    cdef bint is_plain(self, const uint8_t* data, size_t size, PlainRequest* found) noexcept:
+    cdef bint is_fast_request(self, const uint8_t* data, size_t size, FastRequest* found) noexcept:
         """Say whether a connection may be opened as soon as these bytes have been read."""
         return (
             self.asks_nobody
-            and parse_plain(data, size, found) and check_plain(found)
+            and parse_fast_request(data, size, found) and check_fast_request(found)
             and found.line_size <= self.line_size and found.block_size <= self.block_size
             and found.field_count <= self.field_count
             # Who sees the handshake may refuse it, and who sees the states may end it.
             and not self.host.hears(HANDSHAKE) and not self.host.hears(READY_STATE_CHANGE)
         )
 
-    cdef str choose(self, Carrier line, const PlainRequest* request):
+    cdef str choose(self, Transport transport, const FastRequest* request):
         """Give the subprotocol; raises Refused where the origin may not connect, or what is offered
         is malformed."""
-        return self.weigh(
+        return self.check_origin_and_subprotocol(
             self.options, value_of(request, HOST), value_of(request, ORIGIN),
-            value_of(request, SUBPROTOCOLS), secure=line.is_secure,
+            value_of(request, SUBPROTOCOLS), secure=transport.is_secure,
         )
 
-    cdef object agree(self, const PlainRequest* request):
+    cdef object agree(self, const FastRequest* request):
         """Give what an offer of permessage-deflate leads to; None: to nothing."""
         cdef str offer = value_of(request, EXTENSIONS)
         if offer in self.agreements:
@@ -153,7 +153,7 @@ cdef class Entrance(Usher):
         return agreement
 
     cdef bint open(
-        self, Carrier line, const uint8_t* data, size_t size, const PlainRequest* request
+        self, Transport transport, const uint8_t* data, size_t size, const FastRequest* request
     ) except -1:
         """Answer a plain request with 101; false where it is to be refused."""
         cdef Connection connection = Connection.__new__(Connection)
@@ -163,7 +163,7 @@ cdef class Entrance(Usher):
         cdef bint is_refused = False
         if self.has_origins or request.counts[SUBPROTOCOLS]:
             try:
-                subprotocol = self.choose(line, request)
+                subprotocol = self.choose(transport, request)
             except Refused:
                 is_refused = True
             if is_refused:
@@ -171,21 +171,21 @@ cdef class Entrance(Usher):
             if subprotocol is not None:
                 fields = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
         key = PyBytes_FromStringAndSize(<const char*>request.values[KEY].data, KEY_SIZE)
-        connection.set_up(self.hub, line, RFC6455, head)
-        connection.phase = HANDSHAKING
+        connection.set_up(self.hub, transport, RFC6455, head)
+        connection.state = HANDSHAKING
         if self.compression is not None and request.counts[EXTENSIONS]:
             agreement = self.agree(request)
             if agreement is not None:
                 connection._compress(agreement)
                 fields += b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer.encode()
-        del self.expected[line]
-        line.receiver = connection
+        del self.expected[transport]
+        transport.receiver = connection
         connection.open(write_answer(key, fields), subprotocol)
         return True
 
 
-cdef class Arrival(Receiver):
-    """The receiver of a carrier from accept to the end of its first head, if that is short.
+cdef class PendingConnection(Receiver):
+    """The receiver of a transport from accept to the end of its first head, if that is short.
 
     Whatever is not the usual beginning, it becomes an HTTP connection first: that knows what to do.
     """
@@ -195,34 +195,34 @@ cdef class Arrival(Receiver):
         """How many bytes are held for the peer."""
         return 0 if self.begun is None else PyBytes_GET_SIZE(self.begun)
 
-    cdef Receiver visit(self):
+    cdef Receiver open_http(self):
         """Become an HTTP connection, with the same deadline."""
-        cdef Receiver visitor = self.visitor
-        if visitor is None:
-            visitor = self.visitor = self.entrance.host.visit(self.carrier)
-            if self.carrier in self.entrance.expected:
-                self.entrance.expected[self.carrier] = visitor      # in its place
+        cdef Receiver http_connection = self.http_connection
+        if http_connection is None:
+            http_connection = self.http_connection = self.gate.host.open_http(self.transport)
+            if self.transport in self.gate.expected:
+                self.gate.expected[self.transport] = http_connection      # in its place
             # Before it, a proxy may have to be read: then that tells it what there is to tell.
-            if self.carrier.receiver is self:
-                self.carrier.receiver = visitor
+            if self.transport.receiver is self:
+                self.transport.receiver = http_connection
             if self.waits_for_turn:
                 self.waits_for_turn = False
-                self.carrier.resume()
+                self.transport.resume()
             begun, self.begun = self.begun, None
             if begun is not None:
-                visitor.data_received(begun)
-        return visitor
+                http_connection.data_received(begun)
+        return http_connection
 
     cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept:
         """Say whether these bytes are a short beginning, under every limit, that says nothing."""
-        cdef Entrance entrance = self.entrance
+        cdef Gate gate = self.gate
         return (
-            size <= min(<size_t>BEGUN_SIZE, entrance.line_size, entrance.block_size)
+            size <= min(<size_t>BEGUN_SIZE, gate.line_size, gate.block_size)
             and is_beginning(data, size)
         )
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
-        cdef PlainRequest request
+        cdef FastRequest request
         cdef bytes whole = None
         if self.begun is not None:
             whole = self.begun + PyBytes_FromStringAndSize(<char*>data, size)
@@ -233,58 +233,58 @@ cdef class Arrival(Receiver):
             size = PyBytes_GET_SIZE(whole)
             self.begun = None
         if (
-            self.entrance.is_plain(data, size, &request)
-            and self.entrance.open(self.carrier, data, size, &request)
+            self.gate.is_fast_request(data, size, &request)
+            and self.gate.open(self.transport, data, size, &request)
         ):
             return 0
         if self.waits_for_more(data, size):
             self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
             return 0
-        if not self.carrier.engine.may_weigh():
+        if not self.transport.engine.has_time_for_slow_request():
             self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
             return self.wait_for_turn()
-        return self.visit().take_bytes(data, size)
+        return self.open_http().take_bytes(data, size)
 
     cdef int wait_for_turn(self) except -1:
         """Wait until there is time for what has begun; what comes behind it waits in the kernel."""
-        self.carrier.engine.postpone(self.carrier)
+        self.transport.engine.postpone(self.transport)
         self.waits_for_turn = True
-        return self.carrier.pause()
+        return self.transport.pause()
 
     cdef int go_on(self) except -1:
         if self.waits_for_turn:
-            if self.carrier.engine.may_weigh():
-                self.visit()
+            if self.transport.engine.has_time_for_slow_request():
+                self.open_http()
             else:
-                self.carrier.engine.postpone(self.carrier)
+                self.transport.engine.postpone(self.transport)
         return 0
 
     cpdef object data_received(self, bytes data):
         self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     cpdef object eof_received(self):
-        self.visit().eof_received()
+        self.open_http().eof_received()
 
     cpdef object deadline_passed(self):
-        self.visit().deadline_passed()
+        self.open_http().deadline_passed()
 
     cpdef object connection_lost(self, object error):
-        self.entrance.expected.pop(self.carrier, None)
-        if self.visitor is not None:
-            self.visitor.connection_lost(error)
+        self.gate.expected.pop(self.transport, None)
+        if self.http_connection is not None:
+            self.http_connection.connection_lost(error)
 
     def close(self):
         """End the connection, as the server closes."""
-        self.visit().close()
+        self.open_http().close()
 
     def dismiss(self, refused):
         """Make room for somebody else."""
         self.begun = None
-        self.entrance.settle(self.carrier)
-        self.entrance.turn_away(self.carrier, refused)
+        self.gate.end_handshake(self.transport)
+        self.gate.turn_away(self.transport, refused)
 
     def abort(self):
         """Drop the connection."""
         self.begun = None
-        self.entrance.settle(self.carrier)
-        self.carrier.abort()
+        self.gate.end_handshake(self.transport)
+        self.transport.abort()

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 
-from sockwave.core.protocol.input_buffer cimport Input
+from sockwave.core.protocol.input_buffer cimport Span
 from sockwave.core.protocol.reader cimport Found, Reader
 
 cdef enum:
@@ -18,8 +18,8 @@ cdef class HixieReader(Reader):
     cdef bint in_frame          # between the type byte of a frame without length and its FRAME_END
     cdef bint has_close         # draft-76: FF 00 is the close
 
-    cdef int begin_draft_frame(self, Input* given, Found* found) except? -3
-    cdef int take_text(self, Input* given, Found* found) except? -3
+    cdef int begin_draft_frame(self, Span* given, Found* found) except? -3
+    cdef int take_text(self, Span* given, Found* found) except? -3
     cdef int take_text_piece(
-        self, Input* given, Found* found, size_t size, bint is_last
+        self, Span* given, Found* found, size_t size, bint is_last
     ) except? -3

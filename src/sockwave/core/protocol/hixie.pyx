@@ -32,7 +32,7 @@ cdef class HixieReader(Reader):
     cdef bint is_idle(self) noexcept:
         return False            # it may be among the bytes of a frame that is skipped
 
-    cdef int next(self, Input* given, Found* found) except? -3:
+    cdef int next(self, Span* given, Found* found) except? -3:
         """Find the next message or the close: TEXT, CLOSE, NEEDS_MORE, or VIOLATED."""
         cdef size_t size
         cdef int event
@@ -51,7 +51,7 @@ cdef class HixieReader(Reader):
                 return event
         return NEEDS_MORE
 
-    cdef int begin_draft_frame(self, Input* given, Found* found) except? -3:
+    cdef int begin_draft_frame(self, Span* given, Found* found) except? -3:
         """Read a type byte and, where there is one, the length."""
         cdef size_t i = 1
         cdef uint64_t length = 0
@@ -85,7 +85,7 @@ cdef class HixieReader(Reader):
         given.size -= i
         return CONTINUATION
 
-    cdef int take_text(self, Input* given, Found* found) except? -3:
+    cdef int take_text(self, Span* given, Found* found) except? -3:
         """Read up to the end of a frame without length, as far as it has come."""
         # A piece may have its largest size in front of the end.
         cdef bint in_pieces = self.piece_size != 0 and self.message_opcode == TEXT
@@ -132,7 +132,7 @@ cdef class HixieReader(Reader):
         return TEXT
 
     cdef int take_text_piece(
-        self, Input* given, Found* found, size_t size, bint is_last
+        self, Span* given, Found* found, size_t size, bint is_last
     ) except? -3:
         """Find the next `size` bytes of a text where they lie, with the FRAME_END behind the last
         of them."""

@@ -182,7 +182,7 @@ cdef class Inflater:
         if size:                    # of an empty message there may be no place
             memcpy(PyBytes_AS_STRING(deflated), data, size)
         memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(TAIL), TAIL_SIZE)
-        # Input is given in slices: what a decompressor has not used yet, it copies; and a slice is
+        # Span is given in slices: what a decompressor has not used yet, it copies; and a slice is
         # what others have to wait for.
         inflation.inflater = self
         inflation.deflated_size = size + TAIL_SIZE

@@ -18,8 +18,8 @@ cdef size_t size_of(PyObject* block) noexcept
 cdef int resize(PyObject** block, size_t size) except -1
 
 # Unmasked on the way. None: it is not UTF-8.
-cdef object text_of(const uint8_t* data, size_t size, uint32_t mask)
-cdef bytes bytes_of(const uint8_t* data, size_t size, uint32_t mask)
+cdef object unmask_text(const uint8_t* data, size_t size, uint32_t mask)
+cdef bytes unmask_bytes(const uint8_t* data, size_t size, uint32_t mask)
 cdef object decode(const uint8_t* data, size_t size)
 
 cdef inline int offer_spare(object message, size_t size) noexcept:

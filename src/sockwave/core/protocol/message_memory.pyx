@@ -102,7 +102,7 @@ cdef inline object place_for(bint is_text, size_t size):
     return made
 
 
-cdef object text_of(const uint8_t* data, size_t size, uint32_t mask):
+cdef object unmask_text(const uint8_t* data, size_t size, uint32_t mask):
     """Make a str of masked bytes; None: they are not UTF-8 (RFC 6455, section 8.1)."""
     text = place_for(True, size)
     place = <uint8_t*>PyUnicode_DATA(<PyObject*>text)
@@ -112,7 +112,7 @@ cdef object text_of(const uint8_t* data, size_t size, uint32_t mask):
     return decode(place, size)
 
 
-cdef bytes bytes_of(const uint8_t* data, size_t size, uint32_t mask):
+cdef bytes unmask_bytes(const uint8_t* data, size_t size, uint32_t mask):
     """Make a bytes of masked bytes."""
     copy = <bytes>place_for(False, size)
     unmask(<uint8_t*>PyBytes_AS_STRING(copy), data, size, mask)

@@ -5,7 +5,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.core.protocol.frames cimport Header, Violation
-from sockwave.core.protocol.input_buffer cimport Held, Input
+from sockwave.core.protocol.input_buffer cimport InputBuffer, Span
 from sockwave.core.protocol.inflation cimport Inflation
 
 # What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG:
@@ -26,7 +26,7 @@ cdef struct Found:
     bint is_deflated            # RFC 7692: what was found is compressed
     bint is_last                # of a piece: it ends its message
 
-cdef class Reader(Held):
+cdef class Reader(InputBuffer):
     """The reader of one connection, or of all those for which it would be idle."""
     cdef readonly size_t max_size
     cdef size_t whole_max_size  # of a compressed one, which is never given in pieces
@@ -47,13 +47,13 @@ cdef class Reader(Held):
     cdef bint is_deflated       # the current message is
     cdef bint frame_fin         # the current data frame is the last of its message
 
-    cdef int next(self, Input* given, Found* found) except? -3
+    cdef int next(self, Span* given, Found* found) except? -3
     cdef int find_whole(
-        self, Input* given, const Header* header, Found* found, bint unmasked
+        self, Span* given, const Header* header, Found* found, bint unmasked
     ) noexcept
     cdef int begin_frame(self, const Header* header, Found* found) except? -3
-    cdef int take_payload(self, Input* given, Found* found) except? -3
-    cdef int take_piece(self, Input* given, Found* found) except? -3
+    cdef int take_payload(self, Span* given, Found* found) except? -3
+    cdef int take_piece(self, Span* given, Found* found) except? -3
     cdef int end_message(self, Found* found) noexcept
     cdef int violate(self, Found* found, Violation violation) noexcept
 
@@ -67,5 +67,5 @@ cdef class Reader(Held):
     cdef bint gives_pieces(self) noexcept
     cdef bytes give_pieces(self, size_t max_size, size_t piece_size)
     cdef int end_pieces(self) noexcept
-    cdef size_t next_deflated_size(self, const Input* given) noexcept
+    cdef size_t next_deflated_size(self, const Span* given) noexcept
     cdef bint is_idle(self) noexcept

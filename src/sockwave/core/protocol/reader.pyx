@@ -38,7 +38,7 @@ cdef enum:
     READ_ROOM_SIZE = 262144
 
 
-cdef inline int find_short(Reader reader, Input* given, Found* found) noexcept:
+cdef inline int find_short(Reader reader, Span* given, Found* found) noexcept:
     """Find, at a glance, what most messages are: one frame that is whole in the input, its header
     two bytes and a mask. CONTINUATION: it is something else, or wrong."""
     cdef const uint8_t* header = given.data
@@ -63,7 +63,7 @@ cdef inline int find_short(Reader reader, Input* given, Found* found) noexcept:
 
 
 @cython.no_gc
-cdef class Reader(Held):
+cdef class Reader(InputBuffer):
     """The reader of one connection, or of all those for which it would be idle."""
 
     def __cinit__(self, size_t max_size, uint32_t free_fragment_count):
@@ -73,7 +73,7 @@ cdef class Reader(Held):
     def __dealloc__(self):
         self.forget_message()
 
-    cdef int next(self, Input* given, Found* found) except? -3:
+    cdef int next(self, Span* given, Found* found) except? -3:
         """Find the next message or control frame: its opcode, NEEDS_MORE, or VIOLATED."""
         cdef Header header
         cdef size_t limit
@@ -126,7 +126,7 @@ cdef class Reader(Held):
                 return event
 
     cdef int find_whole(
-        self, Input* given, const Header* header, Found* found, bint unmasked
+        self, Span* given, const Header* header, Found* found, bint unmasked
     ) noexcept:
         """Find the payload where it lies in the input, all of it."""
         found.data = given.data + header.size
@@ -159,17 +159,17 @@ cdef class Reader(Held):
             return self.end_message(found)
         return CONTINUATION
 
-    cdef int take_payload(self, Input* given, Found* found) except? -3:
+    cdef int take_payload(self, Span* given, Found* found) except? -3:
         """Add what has come of the current frame to the message;
         CONTINUATION when there is more to find."""
         cdef size_t size = min(given.size, self.frame_left)
-        cdef bint is_plain
+        cdef bint is_ascii
         if size == 0:
             return NEEDS_MORE
         if self.gives_pieces():
             return self.take_piece(given, found)
-        is_plain = self.append(given.data, size) and self.utf8_state == UTF8_COMPLETE
-        if not is_plain and self.message_opcode == TEXT and not self.is_deflated:
+        is_ascii = self.append(given.data, size) and self.utf8_state == UTF8_COMPLETE
+        if not is_ascii and self.message_opcode == TEXT and not self.is_deflated:
             # 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte
             # stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket
             # Connection_." Here: at the first wrong byte.
@@ -185,16 +185,16 @@ cdef class Reader(Held):
             return NEEDS_MORE
         return self.end_message(found) if self.frame_fin else CONTINUATION
 
-    cdef int take_piece(self, Input* given, Found* found) except? -3:
+    cdef int take_piece(self, Span* given, Found* found) except? -3:
         """Find what has come of the current frame where it lies; nothing is assembled, and
         `message_size` is what has been given away."""
         cdef size_t size = min(given.size, self.frame_left, self.piece_size)
-        cdef bint is_plain
+        cdef bint is_ascii
         found.data = given.data
         found.size = size
-        is_plain = unmask(given.data, given.data, size, self.mask)
+        is_ascii = unmask(given.data, given.data, size, self.mask)
         self.mask = mask_rotate(self.mask, size)
-        if self.message_opcode == TEXT and not (is_plain and self.utf8_state == UTF8_COMPLETE):
+        if self.message_opcode == TEXT and not (is_ascii and self.utf8_state == UTF8_COMPLETE):
             self.utf8_state = utf8_check(self.utf8_state, given.data, size)
             if self.utf8_state == UTF8_INVALID:
                 return self.violate(found, INVALID_UTF8)
@@ -325,7 +325,7 @@ cdef class Reader(Held):
         self.fragment_count = 0
         return 0
 
-    cdef size_t next_deflated_size(self, const Input* given) noexcept:
+    cdef size_t next_deflated_size(self, const Span* given) noexcept:
         """Say how long what comes next is, if it belongs to a compressed message, as far as two
         bytes tell; 0: it does not, or there is nothing."""
         if self.message_opcode:

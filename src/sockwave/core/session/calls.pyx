@@ -53,7 +53,7 @@ cdef class Calls:
         call.is_message = kind == OF_MESSAGE
         call.is_free = kind == FREE
         if connection is not None:
-            call.is_own = call.is_message or connection.phase < ENDING and kind != FREE
+            call.is_own = call.is_message or connection.state < ENDING and kind != FREE
             connection.call_started(call.is_own, call.is_message)
         if connection is not None or self.binds_all:
             call.is_bound = True
@@ -197,7 +197,7 @@ cdef class Calls:
             is_loss = connection.end_in_time()
         self.finishing.pop(one, None)       # not before: memory may lack, and it is tried again
         if is_loss and limit != NO_LIMIT:
-            self.engine.tally.hit(limit)
+            self.engine.limit_counters.count(limit)
             self.host.unfinished(connection, limit == MAX_FINISHING)
         return 0
 
@@ -268,7 +268,7 @@ cdef class Call:
             task.add_done_callback(self, context=self.context)
             if self.is_own:
                 self.connection.keep_call(self)
-            if not self.is_own or self.connection.phase == ENDED:
+            if not self.is_own or self.connection.state == ENDED:
                 self.outlive()
                 if self.is_own:
                     self.connection.end_calls()
@@ -319,7 +319,7 @@ cdef class Call:
         """Tell whether it is not to begin any more, as a task that is cancelled before it has."""
         return (
             self.is_own and not self.is_message
-            and self.connection.phase == ENDED and not self.connection.has_left()
+            and self.connection.state == ENDED and not self.connection.has_left()
         )
 
     cdef int drop(self) except -1:

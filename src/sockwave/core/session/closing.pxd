@@ -7,33 +7,33 @@ from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.session.sender cimport Sender
 
 # Where a session stands. The application sees fewer states: see READY_STATES.
-cdef enum Phase:
+cdef enum ConnectionState:
     UNKNOWN
     OPENING
     WAITING
     HANDSHAKING
     CONNECTED
     CLOSING                     # our close frame is sent, the peer's is awaited
-    ENDING                      # nothing more is read; the carrier is on its way out
+    ENDING                      # nothing more is read; the transport is on its way out
     ENDED
 
 # What can happen to a connected one.
-cdef enum Occurrence:
+cdef enum CloseEvent:
     WE_CLOSE
     PEER_CLOSES
     PEER_FAILS                  # it breaks the protocol, or a limit
-    PEER_VANISHES               # it answers no ping
+    PEER_VANISHES               # it sends_close no ping
     STREAM_ENDS
 
-cdef class Phased(Sender):
+cdef class ClosingHandshake(Sender):
     """A conversation that begins and ends in order."""
     cdef object opening         # told of bytes and deadlines until the session is connected
     cdef str reason
     cdef uint16_t code          # how it ended; 0: not yet
     cdef uint16_t own_code      # the one that we closed with
-    cdef uint8_t phase
+    cdef uint8_t state
     cdef uint8_t taken_steps    # of those in which it ends: a bit for each
-    cdef flag is_gone           # the carrier is, and has told of it
+    cdef flag is_gone           # the transport is, and has told of it
 
     # What those above it do:
     cdef int entered(self, object state) except -1
@@ -41,9 +41,9 @@ cdef class Phased(Sender):
     cdef int ended(self) except -1
     cdef int end_behind(self) except -1
 
-    cdef int enter(self, Phase phase) except -1
-    cdef int end_with(self, Violation violation, Occurrence occurrence) except -1
-    cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1
-    cdef int move(self, Phase phase, bint answers, int farewell, bytes close_payload) except -1
+    cdef int enter(self, ConnectionState state) except -1
+    cdef int end_with(self, Violation violation, CloseEvent event) except -1
+    cdef int advance_closing(self, CloseEvent event, bytes close_payload) except -1
+    cdef int move(self, ConnectionState state, bint sends_close, int farewell, bytes close_payload) except -1
     cdef object closed_error(self)
-    cdef int settle(self, int code, str reason) except -1
+    cdef int record_close(self, int code, str reason) except -1

@@ -2,8 +2,8 @@ from sockwave.core.session.sender import Sender
 from sockwave.states import ReadyState
 
 READY_STATES: tuple[ReadyState, ...]
-MOVES: dict[tuple[int, int], tuple[int, bool, int]]
+TRANSITIONS: dict[tuple[int, int], tuple[int, bool, int]]
 
-class Phased(Sender):
-    def _enter(self, phase: int) -> None: ...
+class ClosingHandshake(Sender):
+    def _enter(self, state: int) -> None: ...
     def abandon(self) -> None: ...

@@ -11,7 +11,7 @@ from sockwave.close import check_close
 from sockwave.errors import ConnectionClosed
 from sockwave.states import ReadyState
 
-# By phase.
+# By state.
 cdef tuple STATES = (
     ReadyState.UNKNOWN,         # UNKNOWN
     ReadyState.OPENING,         # OPENING
@@ -25,13 +25,13 @@ cdef tuple STATES = (
 READY_STATES = STATES
 
 # Section 7 as a table: where a session stands and what happens → where it stands then, whether
-# our close frame is sent, and what becomes of the carrier. What is not in it changes nothing.
+# our close frame is sent, and what becomes of the transport. What is not in it changes nothing.
 cdef enum:
     KEEP        # it stays, until the peer's close frame or the deadline
     FINISH      # it ends after our last byte: 7.1.1, the server is the one to close first
     LINGER      # the same, but the peer may still be sending
     DROP        # it is gone already
-MOVES = {
+TRANSITIONS = {
     (CONNECTED, WE_CLOSE): (CLOSING, True, KEEP),
     (CONNECTED, PEER_CLOSES): (ENDING, True, FINISH),
     (CONNECTED, PEER_FAILS): (ENDING, True, LINGER),
@@ -43,7 +43,7 @@ MOVES = {
 }
 
 
-cdef class Phased(Sender):
+cdef class ClosingHandshake(Sender):
     """A conversation that begins and ends in order."""
 
     cdef int entered(self, object state) except -1:
@@ -55,81 +55,81 @@ cdef class Phased(Sender):
     cdef int ended(self) except -1:
         return 0
 
-    cdef int enter(self, Phase phase) except -1:
-        before = STATES[self.phase]
-        self.phase = phase
-        state = STATES[phase]
-        if state is not before:
-            self.entered(state)
+    cdef int enter(self, ConnectionState state) except -1:
+        before = STATES[self.state]
+        self.state = state
+        after = STATES[state]
+        if after is not before:
+            self.entered(after)
         return 0
 
-    def _enter(self, int phase):
-        self.enter(<Phase>phase)
+    def _enter(self, int state):
+        self.enter(<ConnectionState>state)
 
     # ---- the closing handshake
 
-    cdef int happened(self, Occurrence occurrence, bytes close_payload) except -1:
+    cdef int advance_closing(self, CloseEvent event, bytes close_payload) except -1:
         """Do what the table says."""
-        move = MOVES.get((self.phase, occurrence))
+        move = TRANSITIONS.get((self.state, event))
         if move is None:
             return 0
-        phase, answers, farewell = move
+        state, sends_close, farewell = move
         try:
-            return self.move(phase, answers, farewell, close_payload)
+            return self.move(state, sends_close, farewell, close_payload)
         except BaseException:
             # Half of it has been done, and nothing else would end it.
-            self.line.lose(None)
+            self.transport.lose(None)
             raise
 
     cdef int move(
-        self, Phase phase, bint answers, int farewell, bytes close_payload
+        self, ConnectionState state, bint sends_close, int farewell, bytes close_payload
     ) except -1:
-        self.enter(phase)
-        if self.behind is not None:
+        self.enter(state)
+        if self.queued_behind is not None:
             # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
             # frame."
-            self.dropped(self.behind.count_messages(self.is_draft()))
-            self.behind.drop_backlog(False)
-            self.behind = None
-        if self.phase == CLOSING:
+            self.dropped(self.queued_behind.count_messages(self.is_draft()))
+            self.queued_behind.drop_backlog(False)
+            self.queued_behind = None
+        if self.state == CLOSING:
             self.listen_for_close()
-        if answers:
+        if sends_close:
             self.own_code = int.from_bytes(close_payload[:2], "big")
             self.write_close(close_payload)
             # No answer, or a peer that does not even take ours: it ends all the same.
-            self.line.set_deadline(self.line.engine.close_timeout or None)
+            self.transport.set_deadline(self.transport.engine.close_timeout or None)
         if farewell == LINGER or self.version_index == DRAFT75:
-            self.line.finish(True)
+            self.transport.finish(True)
         elif farewell == FINISH:
-            self.line.finish(False)
+            self.transport.finish(False)
         elif farewell == DROP:
-            self.line.lose(None)
+            self.transport.lose(None)
         return 0
 
     cdef int fail(self, Violation violation) except -1:
         """Fail the session (7.1.7): the one way out for whatever the peer does wrong."""
         return self.end_with(violation, PEER_FAILS)
 
-    cdef int end_with(self, Violation violation, Occurrence occurrence) except -1:
+    cdef int end_with(self, Violation violation, CloseEvent event) except -1:
         cdef int code = violation_code(violation)
         reason = violation_reason(violation)
-        if CONNECTED <= self.phase <= CLOSING:
-            self.line.engine.tally.hit(violation_limit(violation))
-        self.settle(code, reason)
-        return self.happened(occurrence, check_close(code, reason))
+        if CONNECTED <= self.state <= CLOSING:
+            self.transport.engine.limit_counters.count(violation_limit(violation))
+        self.record_close(code, reason)
+        return self.advance_closing(event, check_close(code, reason))
 
     def abandon(self):
         """Be at the end in a forked child, of which nobody hears: it is the parent's."""
-        self.settle(1006, "this process was forked, and the connection is the parent's")
-        self.phase = ENDED
+        self.record_close(1006, "this process was forked, and the connection is the parent's")
+        self.state = ENDED
 
     cdef object closed_error(self):
         """Make the exception for who asks for a connection that is not there."""
-        if self.phase < CONNECTED:
+        if self.state < CONNECTED:
             return ConnectionClosed(1006, "the handshake has not been completed")
         return ConnectionClosed(self.code or self.own_code or 1006, self.reason or "")
 
-    cdef int settle(self, int code, str reason) except -1:
+    cdef int record_close(self, int code, str reason) except -1:
         """Note how it ended, where that is not known yet."""
         if not self.code:
             self.code = code
@@ -137,23 +137,23 @@ cdef class Phased(Sender):
         return 0
 
     cpdef object eof_received(self):
-        if self.phase < CONNECTED:
-            self.line.lose(None)
+        if self.state < CONNECTED:
+            self.transport.lose(None)
         else:
-            self.happened(STREAM_ENDS, None)
+            self.advance_closing(STREAM_ENDS, None)
 
     cpdef object deadline_passed(self):
-        if self.phase < CONNECTED:
+        if self.state < CONNECTED:
             self.opening.deadline_passed()
         else:
-            self.line.engine.tally.hit(CLOSE_TIMEOUT)
-            self.dropped(self.line.count_messages(self.is_draft()))
-            self.happened(STREAM_ENDS, None)
+            self.transport.engine.limit_counters.count(CLOSE_TIMEOUT)
+            self.dropped(self.transport.count_messages(self.is_draft()))
+            self.advance_closing(STREAM_ENDS, None)
 
     cpdef object connection_lost(self, object error):
         # The end of the stream is all that draft-75 has for a close.
-        self.settle(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
-        self.phase = ENDING if self.phase < ENDING else self.phase
+        self.record_close(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
+        self.state = ENDING if self.state < ENDING else self.state
         try:
             if self.opening is not None:
                 self.opening.connection_lost()
@@ -164,9 +164,9 @@ cdef class Phased(Sender):
     cdef int end_behind(self) except -1:
         """Let those go who wait behind a streamed message, and end."""
         try:
-            if self.behind is not None:
-                self.behind.drop_backlog(False)
+            if self.queued_behind is not None:
+                self.queued_behind.drop_backlog(False)
         finally:
-            self.behind = None
+            self.queued_behind = None
             self.ended()
         return 0

@@ -2,11 +2,11 @@
 
 from libc.stdint cimport uint64_t
 
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.session.hub cimport Hub
-from sockwave.core.session.keepalive cimport Keeper
+from sockwave.core.session.keepalive cimport Keepalive
 
-cdef class Connection(Keeper):
+cdef class Connection(Keepalive):
     """One WebSocket connection, whatever its version and whatever carries it."""
     cdef object head            # the opening request: raw bytes until somebody asks for it
     cdef dict own_data
@@ -14,7 +14,7 @@ cdef class Connection(Keeper):
     cdef readonly uint64_t id
     cdef readonly uint64_t dropped_count
 
-    cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1
+    cdef int set_up(self, Hub hub, Transport transport, int version_index, bytes head) except -1
     cdef int open(self, bytes answer, str subprotocol) except -1
     cdef bint try_step(self, int step) except -1
     cdef int take_step(self, int step) except -1

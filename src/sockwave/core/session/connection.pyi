@@ -5,15 +5,15 @@ from typing import Any, TypeVar
 
 from sockwave.address import Address
 from sockwave.core.events.waiter import Done
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 from sockwave.core.session.hub import Hub
-from sockwave.core.session.keepalive import Keeper
+from sockwave.core.session.keepalive import Keepalive
 from sockwave.core.session.outgoing import OutgoingMessage
 from sockwave.deflate import Agreement
 from sockwave.http import RequestHead
 from sockwave.messages import Message
 from sockwave.states import ReadyState
-from sockwave.tls_info import Security
+from sockwave.tls_info import TLSInfo
 
 _Result = TypeVar("_Result")
 
@@ -22,9 +22,9 @@ READY_STATES: tuple[ReadyState, ...]
 VERSIONS: tuple[str, ...]
 DONE: Done
 
-class Connection(Keeper):
+class Connection(Keepalive):
     id: int
-    def __init__(self, hub: Hub, line: Carrier, version: str, head: bytes) -> None: ...
+    def __init__(self, hub: Hub, line: Transport, version: str, head: bytes) -> None: ...
     def _compress(self, agreement: Agreement) -> None: ...
     def _open(self, answer: bytes, subprotocol: str | None) -> None: ...
     def _has_left(self) -> bool: ...
@@ -71,7 +71,7 @@ class Connection(Keeper):
     @property
     def carrier(self) -> str: ...
     @property
-    def tls(self) -> Security | None: ...
+    def tls(self) -> TLSInfo | None: ...
     @property
     def is_secure(self) -> bool: ...
     @property

@@ -5,13 +5,13 @@ from asyncio import iscoroutine
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.deflate cimport Deflater
 from sockwave.core.events.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
 from sockwave.core.protocol.frames cimport TEXT
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.protocol.framing cimport check_compress, payload_of
-from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_speakers
+from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_streamers
 from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
 from sockwave.core.io.slow_peer cimport CLOSE_SLOW, DROP_OLD, policy_of, waiting_size
 
@@ -29,18 +29,18 @@ cdef enum:
 cdef uint64_t connection_count = 0
 
 
-cdef class Connection(Keeper):
+cdef class Connection(Keepalive):
     """One WebSocket connection, whatever its version and whatever carries it.
 
     `id` is never used again in this process, and counts upwards: a name, and no secret.
     """
 
-    def __init__(self, Hub hub, Carrier line, str version, bytes head):
-        self.set_up(hub, line, VERSIONS.index(version), head)
+    def __init__(self, Hub hub, Transport transport, str version, bytes head):
+        self.set_up(hub, transport, VERSIONS.index(version), head)
 
-    cdef int set_up(self, Hub hub, Carrier line, int version_index, bytes head) except -1:
+    cdef int set_up(self, Hub hub, Transport transport, int version_index, bytes head) except -1:
         global connection_count
-        self.begin(line, version_index)
+        self.begin(transport, version_index)
         connection_count += 1
         self.id = connection_count
         self.hub = hub
@@ -64,15 +64,15 @@ cdef class Connection(Keeper):
         """Send the answer to the handshake: from here on the connection can send and receive."""
         self.opening = None
         self.chosen_subprotocol = subprotocol
-        self.line.set_deadline(None)
-        if not self.line.is_closing:
-            self.line.write_bytes(
+        self.transport.set_deadline(None)
+        if not self.transport.is_closing:
+            self.transport.write_bytes(
                 answer, <const uint8_t*>PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer)
             )
         self.hub.connections.join(self, self.id)
         self.enter(CONNECTED)
-        if self.phase == CONNECTED:
-            self.begin_keeping()
+        if self.state == CONNECTED:
+            self.begin_keepalive()
             self.hub.tell_server(CONNECTION, self, None)
         return self.go_on_later()
 
@@ -92,9 +92,9 @@ cdef class Connection(Keeper):
         return self.emit_in_context(DRAIN, None, None)
 
     cdef int rest_begins(self) except -1:
-        Keeper.rest_begins(self)
+        Keepalive.rest_begins(self)
         # Or a call that waits for its peer would keep the rest from being read.
-        wake_speakers(self)
+        wake_streamers(self)
         return self.end_pings()
 
     cdef int ended(self) except -1:
@@ -119,7 +119,7 @@ cdef class Connection(Keeper):
             # A listener that has heard of the end must not hear of it again.
             is_taken = step == EMIT_CLOSE or not isinstance(error, MemoryError)
             if is_taken:
-                self.hub.engine.tell(error, self.line)
+                self.hub.engine.tell(error, self.transport)
         return is_taken
 
     cdef int take_step(self, int step) except -1:
@@ -135,7 +135,7 @@ cdef class Connection(Keeper):
             intake = self.intake()
             if intake is not None:
                 intake.end(self.closed_error())
-            wake_speakers(self)
+            wake_streamers(self)
         elif step == END_PINGS:
             self.end_pings()
         elif step == EMIT_CLOSE:
@@ -180,7 +180,7 @@ cdef class Connection(Keeper):
         cdef bint is_queued = True
         cdef Deflater deflater = None
         self.hub.thread.check("conn.send")
-        if self.phase != CONNECTED:
+        if self.state != CONNECTED:
             raise self.closed_error()
         if compress is not None or slow is not None or key is not None:
             check_compress(compress)
@@ -198,9 +198,9 @@ cdef class Connection(Keeper):
             is_queued = self.share_frame(self.frame_message(opcode, data, size), policy, key)
         if deflater is not None and is_queued:
             deflater.was_sent()
-        if self.behind is not None or self.line.backlog_size > self.line.cork.high_water:
+        if self.queued_behind is not None or self.transport.backlog_size > self.transport.cork.high_water:
             return self.when_drained()
-        return self.line.drain_awaitable() if self.line.is_broken else DONE
+        return self.transport.drain_awaitable() if self.transport.is_broken else DONE
 
     write = send
 
@@ -247,7 +247,7 @@ cdef class Connection(Keeper):
         if not iscoroutine(coroutine):
             given = type(coroutine).__name__
             raise TypeError(f"create_task: expected a coroutine, given {given}")
-        if self.phase == ENDED:
+        if self.state == ENDED:
             coroutine.close()
             raise self.closed_error()
         task = self.hub.engine.loop.create_task(coroutine, name=name, context=context)
@@ -262,23 +262,23 @@ cdef class Connection(Keeper):
         """
         self.hub.thread.check("conn.close")
         payload = check_close(code, reason)
-        if self.phase < CONNECTED:
-            self.line.lose(None)
+        if self.state < CONNECTED:
+            self.transport.lose(None)
         else:
-            self.happened(WE_CLOSE, payload)
+            self.advance_closing(WE_CLOSE, payload)
 
     def abort(self):
         """Drop the socket now, without a closing handshake."""
         self.hub.thread.check("conn.abort")
-        if self.phase < ENDING:
-            if self.phase >= CONNECTED:
+        if self.state < ENDING:
+            if self.state >= CONNECTED:
                 self.enter(ENDING)
-                self.dropped(self.line.count_messages(self.is_draft()))
-            self.line.reset()
+                self.dropped(self.transport.count_messages(self.is_draft()))
+            self.transport.reset()
 
     def _has_left(self):
         """Tell whether it is not open any more, or about to end."""
-        return self.phase > CONNECTED
+        return self.state > CONNECTED
 
     # ---- what the application asks about
 
@@ -290,7 +290,7 @@ cdef class Connection(Keeper):
     @property
     def ready_state(self):
         """Where the connection stands: a `ReadyState`."""
-        return READY_STATES[self.phase]
+        return READY_STATES[self.state]
 
     @property
     def request(self):
@@ -314,39 +314,39 @@ cdef class Connection(Keeper):
     @property
     def backlog_size(self):
         """How many bytes wait because the peer does not take them, or behind a streamed message."""
-        return waiting_size(self.line, self.behind)
+        return waiting_size(self.transport, self.queued_behind)
 
     @property
     def carrier(self):
         """What carries the connection: "http/1.1", "h2" or "h3"."""
-        return self.line.protocol
+        return self.transport.protocol
 
     @property
     def tls(self):
-        """What TLS has agreed on with the peer: a `Security`; None on a plain connection.
+        """What TLS has agreed on with the peer: a `TLSInfo`; None on a plain connection.
 
         Where a proxy has ended it, as the PROXY protocol tells, until the connection has gone.
         """
-        facts = self.line.security
-        if facts is None and self.line.is_secure:
-            return self.hub.host.security_of(self.line)
+        facts = self.transport.tls_info
+        if facts is None and self.transport.is_secure:
+            return self.hub.host.security_of(self.transport)
         return facts
 
     @property
     def is_secure(self):
         """Whether the client came by TLS: to us, or to a proxy that is believed (PROXY protocol,
         `Forwarded`, `X-Forwarded-Proto`). `tls` has the facts, where they are known."""
-        return self.line.is_secure
+        return self.transport.is_secure
 
     @property
     def remote_address(self):
         """The peer: (host, port), or the path of a Unix socket."""
-        return self.line.remote_address
+        return self.transport.remote_address
 
     @property
     def local_address(self):
         """Our end: (host, port), or the path of a Unix socket."""
-        return self.line.local_address
+        return self.transport.local_address
 
     @property
     def close_code(self):
@@ -354,9 +354,9 @@ cdef class Connection(Keeper):
 
         1005 stands for a close without a code, 1006 for an end without a close.
         """
-        return self.code if self.phase == ENDED else None
+        return self.code if self.state == ENDED else None
 
     @property
     def close_reason(self):
         """The reason that came with the code, None before the end."""
-        return self.reason if self.phase == ENDED else None
+        return self.reason if self.state == ENDED else None

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t
 
 from sockwave.core.flag cimport flag
 from sockwave.core.session.hub cimport Hub
-from sockwave.core.session.inbox cimport Inbox, Turn
+from sockwave.core.session.inbox cimport Inbox, InboxWaiter
 from sockwave.core.protocol.reader cimport Found
 from sockwave.core.session.session cimport Session
 from sockwave.core.session.streams cimport Intake
@@ -34,7 +34,7 @@ cdef class Deliverer(Session):
     cdef int note_taker(self, bint is_stream) except -1
     cdef int note_room(self) except -1
     cdef bint awaits_message(self) except -1
-    cdef Turn next_turn(self)
+    cdef InboxWaiter next_waiter(self)
     cdef object take_message(self)
     cdef bint is_drain(self, Writer writer, object awaitable) except -1
     cdef list list_calls(self)

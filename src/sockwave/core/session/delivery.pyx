@@ -54,7 +54,7 @@ cdef class Deliverer(Session):
         Session.add(self, event, listener, once)
         if is_for_messages:
             self.is_unheard = False
-            self.catch_up(NOT_ASKED)
+            self.resume(NOT_ASKED)
             if self.inbox is not None:
                 self.inbox.due = 0
                 if self.inbox.count:
@@ -77,13 +77,13 @@ cdef class Deliverer(Session):
         if inbox is None:
             return              # it has been dropped meanwhile
         while inbox.count and self.hears(MESSAGE) and (
-            self.phase != CONNECTED and not self.reads_rest or not self.fullness & TASKS_FULL
+            self.state != CONNECTED and not self.reads_rest or not self.pause_reasons & TASKS_FULL
         ):
             self.is_hearing = True
             self.emit_in_context(MESSAGE, inbox.take(), None)
             self.is_hearing = False
         if not inbox.count:
-            self.catch_up(INBOX_FULL)
+            self.resume(INBOX_FULL)
             if self.reads_rest and self.is_gone:
                 self.go_on_later()      # that was what the end has waited for
         else:
@@ -99,7 +99,7 @@ cdef class Deliverer(Session):
         """Tell whether a message that is too big to hold can wait until it is known how the
         application asks for it: by `stream`, or by `receive`, which cannot have it."""
         cdef Inbox inbox = self.inbox
-        if self.phase != CONNECTED or self.is_unheard or self.hears(MESSAGE) or (
+        if self.state != CONNECTED or self.is_unheard or self.hears(MESSAGE) or (
             not self.has_taker()
         ):
             return False
@@ -125,7 +125,7 @@ cdef class Deliverer(Session):
             inbox = self.inbox = Inbox()
         inbox.put(message, size)
         if inbox.count >= self.hub.queue_count or inbox.size >= self.hub.queue_size:
-            self.fall_behind(
+            self.pause(
                 INBOX_FULL, QUEUE_COUNT if inbox.count >= self.hub.queue_count else QUEUE_SIZE
             )
         return self.await_listener()
@@ -134,7 +134,7 @@ cdef class Deliverer(Session):
         """Let `listen_timeout` begin, where something waits and nobody has begun to take it."""
         cdef Inbox inbox = self.inbox
         if inbox.due or not self.hub.listen_ticks or inbox.is_listened_to() or (
-            self.phase != CONNECTED or self.hears(MESSAGE)
+            self.state != CONNECTED or self.hears(MESSAGE)
         ):
             return 0
         inbox.due = self.hub.engine.wheel.tick + self.hub.listen_ticks + STALE_TICKS
@@ -142,7 +142,7 @@ cdef class Deliverer(Session):
 
     cdef int ask_by(self, uint32_t tick) except -1:
         """Have a look at the times at a tick, or before."""
-        return self.line.ask_for(min(self.line.asked or UINT32_MAX, tick))
+        return self.transport.ask_for(min(self.transport.asked or UINT32_MAX, tick))
 
     cdef int stop_keeping(self) except -1:
         """Nobody has listened in time: read on, and drop what comes until somebody does."""
@@ -150,14 +150,14 @@ cdef class Deliverer(Session):
         cdef Py_ssize_t count = inbox.count
         inbox.due = 0
         self.is_unheard = True
-        self.hub.engine.tally.hit(LISTEN_TIMEOUT)
+        self.hub.engine.limit_counters.count(LISTEN_TIMEOUT)
         inbox.forget()
         if inbox.intake is None:
             self.inbox = None       # those that only send are to hold nothing for it
         self.dropped(count)
         self.hub.host.nobody_listened(self)
-        self.catch_up(INBOX_FULL)
-        return self.catch_up(NOT_ASKED)
+        self.resume(INBOX_FULL)
+        return self.resume(NOT_ASKED)
 
     cdef size_t held_size(self) except? 0:
         cdef size_t size = Session.held_size(self)
@@ -185,7 +185,7 @@ cdef class Deliverer(Session):
     cdef int note_taker(self, bint is_stream) except -1:
         """Note that the running task takes messages; raise where they are the listeners'. What
         `once` has added hears the next one, and the task gets the rest."""
-        if self.hears(MESSAGE) and self.phase != ENDED:
+        if self.hears(MESSAGE) and self.state != ENDED:
             if is_stream or self.hears_for_good(MESSAGE):
                 raise SockwaveError(
                     "`receive`, `async for` and `stream`: expected a connection without a listener "
@@ -212,7 +212,7 @@ cdef class Deliverer(Session):
             self.inbox.count <= self.hub.queue_count // 4
             and self.inbox.size <= self.hub.queue_size // 4
         ):
-            return self.catch_up(INBOX_FULL)
+            return self.resume(INBOX_FULL)
         return 0
 
     # ---- the tasks of listeners
@@ -233,7 +233,7 @@ cdef class Deliverer(Session):
             (<dict>self.calls).pop((<Call>call).task, None)
             if not self.calls:
                 self.calls = None
-        if self.phase == ENDED and not self.has_bound_calls():
+        if self.state == ENDED and not self.has_bound_calls():
             self.hub.calls.forget(self)
         return 0
 
@@ -248,9 +248,9 @@ cdef class Deliverer(Session):
         return [] if self.calls is None else [self.calls]
 
     cdef int returned(self, object listener, object result) except -1:
-        if self.is_drain(self.line, result):
+        if self.is_drain(self.transport, result):
             return 0
-        if self.behind is not None and self.is_drain(self.behind, result):
+        if self.queued_behind is not None and self.is_drain(self.queued_behind, result):
             return 0
         return Session.returned(self, listener, result)
 
@@ -267,23 +267,23 @@ cdef class Deliverer(Session):
         if is_message:
             self.task_count += 1
             if self.task_count >= <size_t>self.hub.max_tasks:
-                if self.phase == CONNECTED and not self.fullness & TASKS_FULL:
+                if self.state == CONNECTED and not self.pause_reasons & TASKS_FULL:
                     self.stuck_at = self.hub.engine.wheel.tick + stuck_ticks
                     self.ask_by(self.stuck_at)
-                return self.fall_behind(TASKS_FULL, MAX_TASKS)
+                return self.pause(TASKS_FULL, MAX_TASKS)
         return 0
 
     cdef int call_ended(self, bint is_own, bint is_message) except -1:
         self.call_count -= is_own
         self.task_count -= is_message
-        if self.fullness:
-            if is_message and self.fullness & TASKS_FULL:
+        if self.pause_reasons:
+            if is_message and self.pause_reasons & TASKS_FULL:
                 self.stuck_at = 0
-                self.catch_up(TASKS_FULL)
+                self.resume(TASKS_FULL)
                 if self.inbox is not None and self.inbox.count:
                     self.hub.engine.loop.call_soon(self._hand_over)
             if not self.has_taker():        # the last one is gone who might have asked for it
-                self.catch_up(NOT_ASKED)
+                self.resume(NOT_ASKED)
         return 0
 
     cdef int note_end_of(self, object task) except -1:
@@ -354,7 +354,7 @@ cdef class Deliverer(Session):
     cdef int was_told(self) except -1:
         """Note that the running task has heard that nothing more will come."""
         cdef object task
-        if not self.inbox.is_told and self.phase == ENDED:
+        if not self.inbox.is_told and self.state == ENDED:
             self.inbox.is_told = True
             task = self.inbox.consumer = current_task(self.hub.engine.loop)
             if self.calls is not None and task is not None and (
@@ -373,7 +373,7 @@ cdef class Deliverer(Session):
         cdef bint is_loss = self.reads_rest
         if self.reads_rest:
             self.forget_received()
-            self.fullness = 0
+            self.pause_reasons = 0
             self.end_rest()
             for call in self.list_calls():
                 if call.is_message:
@@ -381,7 +381,7 @@ cdef class Deliverer(Session):
                     call.cancel()
         elif self.inbox is not None and self.inbox.count and not self.inbox.is_told:
             is_loss = self.inbox.is_wanted or self.inbox.consumer is not None
-        if self.phase == ENDED:
+        if self.state == ENDED:
             self.cancel_calls(None)
         return is_loss
 
@@ -421,7 +421,7 @@ cdef class Deliverer(Session):
         if inbox.intake is None:
             held_size = min(self.hub.max_size, self.hub.queue_size)
             inbox.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
-            if self.phase == ENDED:
+            if self.state == ENDED:
                 inbox.intake.end(self.closed_error())
         if inbox.count:
             held_size = inbox.size
@@ -430,7 +430,7 @@ cdef class Deliverer(Session):
             self.note_room()
         else:
             incoming = inbox.intake.expect(limit)
-            self.catch_up(NOT_ASKED)
+            self.resume(NOT_ASKED)
         return IncomingMessage(incoming)
 
     def expect_handler(self):
@@ -448,25 +448,25 @@ cdef class Deliverer(Session):
             return await within(timeout, self.receive())
         self.note_taker(False)
         while self.awaits_message():
-            await self.next_turn()
+            await self.next_waiter()
         if not self.inbox.count:
             self.was_told()
             raise self.closed_error()
         return self.take_message()
 
     cdef bint awaits_message(self) except -1:
-        return not self.inbox.count and self.phase != ENDED
+        return not self.inbox.count and self.state != ENDED
 
-    cdef Turn next_turn(self):
+    cdef InboxWaiter next_waiter(self):
         """Wait in line for a message."""
-        cdef Turn turn = self.inbox.wait(self.hub.engine.bell)
-        self.catch_up(NOT_ASKED)
+        cdef InboxWaiter turn = self.inbox.wait(self.hub.engine.wake_queue)
+        self.resume(NOT_ASKED)
         return turn
 
     cdef object take_message(self):
         message = self.inbox.take()
         self.note_room()
-        if self.phase == ENDED and self.calls is not None:
+        if self.state == ENDED and self.calls is not None:
             self.hub.calls.watch(self)      # it has as much time for each
         return message
 
@@ -478,7 +478,7 @@ cdef class Deliverer(Session):
         self.hub.thread.check("async for message in conn")
         self.note_taker(False)
         while self.awaits_message():
-            await self.next_turn()
+            await self.next_waiter()
         if not self.inbox.count:
             self.was_told()
             raise StopAsyncIteration

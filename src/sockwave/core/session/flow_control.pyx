@@ -7,7 +7,7 @@ from sockwave.core.session.closing cimport CONNECTED
 from sockwave.core.io.slow_peer cimport waiting_size
 
 
-cdef class Flow(Phased):
+cdef class FlowControl(ClosingHandshake):
     """A conversation whose socket is read while nobody has to wait."""
 
     cdef int may_send_again(self) except -1:
@@ -18,12 +18,12 @@ cdef class Flow(Phased):
     cdef Reader take_reader(self):
         """Give this session a reader of its own, until that is idle: most connections are, most of
         the time, and their readers would all be alike."""
-        cdef Engine engine = self.line.engine
+        cdef Engine engine = self.transport.engine
         if self.reader is None:
             self.reader = engine.spare_reader
             engine.spare_reader = None
             if self.reader is None:
-                self.reader = Reader(engine.max_size, engine.tariff.free_fragment_count)
+                self.reader = Reader(engine.max_size, engine.rate_limits.free_fragment_count)
         # RFC 7692, 6: what the first reserved bit means, the extension says.
         self.reader.allowed_reserved = 0 if self.inflater is None else RSV1
         return self.reader
@@ -31,13 +31,13 @@ cdef class Flow(Phased):
     cdef int leave_reader(self) noexcept:
         """Let others have the reader, if nothing is left in it."""
         if self.reader is not None and self.reader.is_idle():
-            self.line.engine.spare_reader = self.reader
+            self.transport.engine.spare_reader = self.reader
             self.reader = None
         return 0
 
-    cdef int hold(self, const Input* given) except -1:
+    cdef int store_input(self, const Span* given) except -1:
         """Keep what cannot be read yet."""
-        return self.take_reader().hold(given) if given.size else 0
+        return self.take_reader().store(given) if given.size else 0
 
     cdef size_t kept_size(self) noexcept:
         """Say how many bytes have come that could not be read yet."""
@@ -51,7 +51,7 @@ cdef class Flow(Phased):
 
     cdef size_t held_size(self) except? 0:
         """Say how many bytes are held for this peer."""
-        cdef size_t size = waiting_size(self.line, self.behind)
+        cdef size_t size = waiting_size(self.transport, self.queued_behind)
         if self.reader is not None:
             size += self.reader.held_size + self.reader.room_size()
         return size
@@ -60,7 +60,7 @@ cdef class Flow(Phased):
         """Drop what has come and waits."""
         if self.reader is not None:
             self.reader.forget_message()
-            self.reader.forget_held()
+            self.reader.forget_input()
         return 0
 
     # ---- who waits
@@ -68,16 +68,16 @@ cdef class Flow(Phased):
     cdef bint must_wait(self) noexcept:
         """Say whether messages have to wait for the application, or for a peer that does not read
         what it gets for them; when the session closes, they do not."""
-        return (self.phase == CONNECTED or self.reads_rest) and (
-            self.fullness != 0 or self.is_choked
+        return (self.state == CONNECTED or self.reads_rest) and (
+            self.pause_reasons != 0 or self.is_write_blocked
         )
 
     cdef int set_reading(self) except -1:
         """Read the socket while nobody has to wait."""
         if self.is_postponed or self.must_wait():
-            self.line.pause()
-        elif self.phase >= CONNECTED:
-            self.line.resume()
+            self.transport.pause()
+        elif self.state >= CONNECTED:
+            self.transport.resume()
         return 0
 
     cdef int postpone(self) except -1:
@@ -86,7 +86,7 @@ cdef class Flow(Phased):
             if self.reader is not None and self.reader.inflation is not None:
                 self.postpone_inflating(self.reader.inflation)
             else:
-                self.line.engine.postpone(self.line)
+                self.transport.engine.postpone(self.transport)
             self.is_postponed = True
             self.set_reading()
         return 0
@@ -94,41 +94,41 @@ cdef class Flow(Phased):
     cdef int postpone_inflating(self, Inflation inflation) except -1:
         """Go on inflating behind the others who do; where there is too much in the middle, before
         them: what has begun comes to its end then."""
-        return self.line.engine.postpone_inflating(
-            self.line, is_crowded() and inflation.parked_size > 0
+        return self.transport.engine.postpone_inflating(
+            self.transport, is_crowded() and inflation.parked_size > 0
         )
 
     cdef int go_on_later(self) except -1:
         """Take up what had to wait: first what has been received already, then the socket."""
         return self.postpone() if self.has_more() or self.reads_rest else self.set_reading()
 
-    cdef int fall_behind(self, Fullness why, Limit limit) except -1:
+    cdef int pause(self, PauseReason reason, Limit limit) except -1:
         """Let the peer wait for the application."""
         # A session that closes reads on, for the peer's close frame.
-        if (self.phase == CONNECTED or self.reads_rest) and not self.fullness & why:
-            self.fullness |= why
-            self.line.engine.tally.hit(limit)
+        if (self.state == CONNECTED or self.reads_rest) and not self.pause_reasons & reason:
+            self.pause_reasons |= reason
+            self.transport.engine.limit_counters.count(limit)
             self.set_reading()
         return 0
 
-    cdef int catch_up(self, Fullness why) except -1:
+    cdef int resume(self, PauseReason reason) except -1:
         """Read again, where nothing else is in the way."""
-        if self.fullness & why:
-            self.fullness &= ~<int>why
-            if not self.fullness and (self.phase == CONNECTED or self.reads_rest):
+        if self.pause_reasons & reason:
+            self.pause_reasons &= ~<int>reason
+            if not self.pause_reasons and (self.state == CONNECTED or self.reads_rest):
                 self.go_on_later()
         return 0
 
     cdef int backlog_rose(self) except -1:
-        self.is_choked = True
+        self.is_write_blocked = True
         return self.set_reading()
 
     cdef int backlog_fell(self) except -1:
-        self.is_choked = False
+        self.is_write_blocked = False
         self.go_on_later()
         return self.may_send_again()
 
     cdef int listen_for_close(self) except -1:
         # Nobody takes messages any more, but the peer's close frame comes behind them.
-        self.fullness = 0
+        self.pause_reasons = 0
         return self.go_on_later()

@@ -62,7 +62,7 @@ cdef class Hub:
         owner = payload_of(message, &data, &size, &opcode)
         for receiver in self.connections.places:
             connection = <Session>receiver      # a test of its type would be made for each
-            if connection is None or connection.phase != CONNECTED or connection is besides:
+            if connection is None or connection.state != CONNECTED or connection is besides:
                 continue
             if connection.deflater is not None and connection.deflater.wants(size, compress):
                 deflater = connection.deflater
@@ -98,7 +98,7 @@ cdef class Hub:
         check_compress(compress)
         return payload_of(message, &data, &size, &opcode)
 
-    def weigh(self, others):
+    def measure(self, others):
         """Give how many bytes are held for all connections, and for `others`, not open yet."""
         cdef Session connection
         cdef size_t size = 0
@@ -108,7 +108,7 @@ cdef class Hub:
             size += connection.held_size()
         return size
 
-    def weigh_each(self):
+    def measure_each(self):
         """Give pairs of how many bytes are held for a connection, and the connection, for those
         that there are any for."""
         cdef Session connection
@@ -126,7 +126,7 @@ cdef class Hub:
         connection.give_up(OUT_OF_MEMORY)
         connection.forget_received()
         if connection.held_size() > self.engine.cork.high_water:
-            connection.line.lose(None)      # what is half sent would be held until it is taken
+            connection.transport.lose(None)      # what is half sent would be held until it is taken
         return size - min(size, connection.held_size())
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1:

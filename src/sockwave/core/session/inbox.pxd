@@ -5,13 +5,13 @@ from libc.stdint cimport uint32_t
 
 from sockwave.core.flag cimport flag
 from sockwave.core.session.streams cimport Intake
-from sockwave.core.events.waiter cimport Bell, Waiter
+from sockwave.core.events.waiter cimport WakeQueue, Waiter
 
 cdef struct Item:
     PyObject* message
     size_t size
 
-cdef class Turn
+cdef class InboxWaiter
 
 cdef class Inbox:
     """Messages that wait for `async for` and `receive`, and those that `stream` asks for."""
@@ -36,10 +36,10 @@ cdef class Inbox:
     cdef int end(self) except -1
     cdef object take(self)
     cdef int forget(self) except -1
-    cdef Turn wait(self, Bell bell)
+    cdef InboxWaiter wait(self, WakeQueue wake_queue)
     cdef int wake(self) except -1
 
-cdef class Turn(Waiter):
+cdef class InboxWaiter(Waiter):
     """One's turn to look into an inbox."""
     cdef Inbox inbox
     cdef bint is_woken          # and has not looked yet

@@ -6,5 +6,5 @@ from sockwave.core.events.waiter import Waiter
 class Inbox:
     consumer: asyncio.Task[Any] | None
 
-class Turn(Waiter):
+class InboxWaiter(Waiter):
     def cancel(self, msg: object = None) -> bool: ...

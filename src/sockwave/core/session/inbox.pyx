@@ -84,17 +84,17 @@ cdef class Inbox:
             self.take()
         return 0
 
-    cdef Turn wait(self, Bell bell):
+    cdef InboxWaiter wait(self, WakeQueue wake_queue):
         """Give what is done when it is worth looking again."""
-        cdef Turn turn = Turn.__new__(Turn)
-        turn.bell = bell
+        cdef InboxWaiter turn = InboxWaiter.__new__(InboxWaiter)
+        turn.wake_queue = wake_queue
         turn.inbox = self
         self.waiters.append(turn)
         return turn
 
     cdef int wake(self) except -1:
         """Let the one who has waited longest look."""
-        cdef Turn turn
+        cdef InboxWaiter turn
         if self.waiters:
             turn = self.waiters[0]
             turn.wake()
@@ -105,7 +105,7 @@ cdef class Inbox:
 
 
 @cython.freelist(64)
-cdef class Turn(Waiter):
+cdef class InboxWaiter(Waiter):
     """One's turn to look into an inbox."""
 
     def __next__(self):

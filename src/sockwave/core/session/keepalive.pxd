@@ -16,7 +16,7 @@ cdef enum Duty:
     STOP_KEEPING                # messages that nobody listens to
     TELL_STUCK                  # that tasks stop the reading, and do not end
 
-cdef class Keeper(Deliverer):
+cdef class Keepalive(Deliverer):
     """A connection that is kept alive, and ended when its time has come."""
     cdef list pings             # (payload, when, future) of those that are out; None: none are
     cdef float round_trip_s     # negative: not known
@@ -26,12 +26,12 @@ cdef class Keeper(Deliverer):
     cdef flag is_watched        # a draft, which has no ping: the kernel asks its peer
     cdef flag is_probed         # so it does where there are no pings, since reading was paused
 
-    cdef int begin_keeping(self) except -1
+    cdef int begin_keepalive(self) except -1
     cdef int hear_kernel(self) except -1
     cdef Duty find_duty(self, uint32_t* when) noexcept
     cdef int keep_time(self) except -1
     cdef bint ask_kernel(self) except -1
-    cdef int do_duty(self, Duty duty) except -1
+    cdef int run_duty(self, Duty duty) except -1
     cdef int expect_ping(self) except -1
     cdef int send_ping(self) except -1
     cdef int note_ping(self, bytes payload, object waiter) except -1

@@ -6,7 +6,7 @@ from sockwave.messages import Message
 
 ENDINGS: dict[int, tuple[int, CloseCode, str]]
 
-class Keeper(Deliverer):
+class Keepalive(Deliverer):
     def ping(self, data: Message = b"") -> Awaitable[float]: ...
     @property
     def latency(self) -> float | None: ...

@@ -42,7 +42,7 @@ cdef double vary(double value, double jitter):
     return value * (1 - jitter + 2 * jitter * random.random())
 
 
-cdef class Keeper(Deliverer):
+cdef class Keepalive(Deliverer):
     """A connection that is kept alive, and ended when its time has come."""
 
     def __cinit__(self):
@@ -50,9 +50,9 @@ cdef class Keeper(Deliverer):
 
     # ---- the times
 
-    cdef int begin_keeping(self) except -1:
+    cdef int begin_keepalive(self) except -1:
         """Let the times run, from the open connection on."""
-        engine = self.line.engine
+        engine = self.transport.engine
         self.heard = self.sent = engine.wheel.tick
         if self.hub.max_lifetime:
             seconds = vary(self.hub.max_lifetime, self.hub.lifetime_jitter)
@@ -73,23 +73,23 @@ cdef class Keeper(Deliverer):
         probes.idle_s = <int>ceil(interval)
         probes.interval_s = <int>ceil(timeout / probes.count)
         probes.patience_ms = 1000 * (probes.idle_s + probes.interval_s * probes.count)
-        return self.line.probe(&probes)
+        return self.transport.probe(&probes)
 
     cdef int hear_kernel(self) except -1:
         """Look whether a peer is there whose pongs are not read, as it waits for the application:
         its kernel acknowledges the pings."""
-        cdef Engine engine = self.line.engine
+        cdef Engine engine = self.transport.engine
         cdef uint32_t tick = engine.wheel.tick
         cdef uint32_t silence_ticks
         cdef bint has_pings = self.hub.ping_ticks and self.hub.pong_ticks and not self.is_draft()
-        if not self.line.find_silence(&silence_ticks) or not has_pings:
+        if not self.transport.find_silence(&silence_ticks) or not has_pings:
             if not (self.is_watched or self.is_probed or has_pings) and (
                 self.hub.ping_ticks or self.hub.idle_ticks
             ):
                 self.is_probed = True
                 self.ask_kernel()       # which ends the connection of a peer that is gone
             self.heard = tick
-        elif self.line.measure_untaken():
+        elif self.transport.measure_untaken():
             # Something is under way. What was under way before has been acknowledged, or not.
             if silence_ticks < tick:
                 self.heard = max(self.heard, tick - silence_ticks)
@@ -134,29 +134,29 @@ cdef class Keeper(Deliverer):
 
     cdef int keep_time(self) except -1:
         """Do what is due, and ask for a turn when the next thing is."""
-        cdef uint32_t tick = self.line.engine.wheel.tick
+        cdef uint32_t tick = self.transport.engine.wheel.tick
         cdef uint32_t when
         cdef Duty duty
-        if self.is_postponed or not self.line.is_flushed():
+        if self.is_postponed or not self.transport.is_flushed():
             # What the peer has sent has not been read, or our ping waits behind a backlog, of which
             # `write_timeout` is the judge: its silence says nothing.
             self.heard = tick
         elif self.must_wait():
             self.hear_kernel()
-            if self.line.is_lost:
+            if self.transport.is_lost:
                 return 0
         elif self.is_watched and (self.reader is None or not self.reader.message_opcode):
             # The kernel knows that it is there. But half a message is no way to be quiet.
             self.heard = tick
         duty = self.find_duty(&when)
-        while duty != NOTHING and when <= tick and self.phase == CONNECTED:
-            self.do_duty(duty)
+        while duty != NOTHING and when <= tick and self.state == CONNECTED:
+            self.run_duty(duty)
             duty = self.find_duty(&when)
-        if self.phase == CONNECTED:
-            self.line.ask_for(0 if duty == NOTHING else when)
+        if self.state == CONNECTED:
+            self.transport.ask_for(0 if duty == NOTHING else when)
         return 0
 
-    cdef int do_duty(self, Duty duty) except -1:
+    cdef int run_duty(self, Duty duty) except -1:
         if duty == SEND_PING:
             return self.send_ping()
         if duty == MISS_PONG:
@@ -167,11 +167,11 @@ cdef class Keeper(Deliverer):
         if duty == TELL_STUCK:
             return self.tasks_are_stuck()
         limit, code, reason = ENDINGS[duty]
-        self.line.engine.tally.hit(limit)
-        return self.happened(WE_CLOSE, check_close(code, reason))
+        self.transport.engine.limit_counters.count(limit)
+        return self.advance_closing(WE_CLOSE, check_close(code, reason))
 
     cpdef object deadline_passed(self):
-        if self.phase == CONNECTED:
+        if self.state == CONNECTED:
             self.keep_time()
         else:
             Deliverer.deadline_passed(self)
@@ -183,14 +183,14 @@ cdef class Keeper(Deliverer):
         cdef double ticks
         if self.hub.ping_ticks:
             ticks = vary(self.hub.ping_ticks, PING_JITTER)
-            self.ping_due = self.line.engine.wheel.tick + <uint32_t>ceil(ticks)
+            self.ping_due = self.transport.engine.wheel.tick + <uint32_t>ceil(ticks)
         return 0
 
     cdef int send_ping(self) except -1:
         cdef bytes payload = secrets.token_bytes(PAYLOAD_SIZE)
         if self.hub.pong_ticks:
             self.awaits_pong = True
-            self.ping_due = self.line.engine.wheel.tick
+            self.ping_due = self.transport.engine.wheel.tick
         else:
             # Nobody waits for the pong: at most one of these is remembered, for the round trip.
             self.pings = [ping for ping in self.pings or () if ping[2] is not None]
@@ -224,7 +224,7 @@ cdef class Keeper(Deliverer):
             if waiter is None:
                 self.awaits_pong = False
                 self.expect_ping()
-                self.line.ask_for(min(self.line.asked or UINT32_MAX, self.ping_due))
+                self.transport.ask_for(min(self.transport.asked or UINT32_MAX, self.ping_due))
             elif not waiter.done():
                 waiter.set_result(self.round_trip_s)
         return 0
@@ -246,7 +246,7 @@ cdef class Keeper(Deliverer):
         """
         cdef bytes payload
         self.hub.thread.check("conn.ping")
-        if self.phase != CONNECTED:
+        if self.state != CONNECTED:
             raise self.closed_error()
         if self.is_draft():
             raise TypeError(f"{self.version} has no ping")

@@ -2,11 +2,11 @@
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.session.closing cimport Phased
+from sockwave.core.session.closing cimport ClosingHandshake
 
 cdef class OutgoingMessage:
     """What `Connection.stream_message` gives."""
-    cdef Phased session
+    cdef ClosingHandshake session
     cdef object turn            # the future of who waits for another streamed message to end
     cdef list parts             # on a draft: what becomes one frame
     cdef uint8_t opcode
@@ -15,5 +15,5 @@ cdef class OutgoingMessage:
     cdef int let_next(self) except -1
     cdef int finish(self) except -1
 
-cdef int wake_speakers(Phased session) except -1
+cdef int wake_streamers(ClosingHandshake session) except -1
 cdef int kind_of(object kind) except -1

@@ -3,13 +3,13 @@ from types import TracebackType
 from typing import Self
 
 from sockwave.core.events.waiter import Done
-from sockwave.core.session.closing import Phased
+from sockwave.core.session.closing import ClosingHandshake
 
 KINDS: dict[str, int]
 DONE: Done
 
 class OutgoingMessage:
-    def __new__(cls, session: Phased, opcode: int) -> Self: ...
+    def __new__(cls, session: ClosingHandshake, opcode: int) -> Self: ...
     async def __aenter__(self) -> Self: ...
     def write(self, chunk: str | bytes | bytearray | memoryview) -> Awaitable[None]: ...
     async def __aexit__(

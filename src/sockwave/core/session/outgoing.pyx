@@ -27,28 +27,28 @@ cdef class OutgoingMessage:
     message can be neither ended nor taken back.
     """
 
-    def __cinit__(self, Phased session not None, int opcode):
+    def __cinit__(self, ClosingHandshake session not None, int opcode):
         self.session = session
         self.opcode = opcode
         self.parts = []
 
     async def __aenter__(self):
         session = self.session
-        session.line.engine.thread.check("conn.stream_message")
+        session.transport.engine.thread.check("conn.stream_message")
         if self.is_entered:
             raise RuntimeError("stream_message: expected to be entered once, given a second time")
         self.is_entered = True
-        if session.speakers is None:
-            session.speakers = deque()
-        session.speakers.append(self)
-        if session.speakers[0] is not self:
+        if session.streamers is None:
+            session.streamers = deque()
+        session.streamers.append(self)
+        if session.streamers[0] is not self:
             self.turn = asyncio.get_running_loop().create_future()
             try:
                 await self.turn
             except asyncio.CancelledError:
                 self.let_next()
                 raise
-        if session.phase != CONNECTED:
+        if session.state != CONNECTED:
             self.let_next()
             raise session.closed_error()
         self.is_open = True
@@ -66,10 +66,10 @@ cdef class OutgoingMessage:
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
-        self.session.line.engine.thread.check("out.write")
+        self.session.transport.engine.thread.check("out.write")
         if not self.is_open:
             raise RuntimeError("stream_message: expected to write inside its 'async with'")
-        if self.session.phase != CONNECTED:
+        if self.session.state != CONNECTED:
             raise self.session.closed_error()
         owner = payload_of(chunk, &data, &size, &opcode)
         if opcode != self.opcode:
@@ -82,25 +82,25 @@ cdef class OutgoingMessage:
                 CONTINUATION if self.has_begun else self.opcode, owner, data, size
             )
             self.has_begun = True
-            return self.session.line.drain_awaitable()
+            return self.session.transport.drain_awaitable()
         return DONE
 
     async def __aexit__(self, kind, error, traceback):
         session = self.session
-        session.line.engine.thread.check("conn.stream_message")
+        session.transport.engine.thread.check("conn.stream_message")
         self.is_open = False
         try:
             if error is None:
                 self.finish()
-            elif self.has_begun and session.phase == CONNECTED:
+            elif self.has_begun and session.state == CONNECTED:
                 # 7.4.1: "1011 indicates that a server is terminating the connection because it
                 # encountered an unexpected condition that prevented it from fulfilling the
                 # request."
-                session.happened(WE_CLOSE, check_close(CloseCode.INTERNAL_ERROR, ""))
+                session.advance_closing(WE_CLOSE, check_close(CloseCode.INTERNAL_ERROR, ""))
         finally:
             self.let_next()
         if error is None:
-            await session.line.drain_awaitable()
+            await session.transport.drain_awaitable()
 
     cdef int finish(self) except -1:
         """Send the frame that ends the message, and what has waited for it."""
@@ -108,7 +108,7 @@ cdef class OutgoingMessage:
         cdef size_t size
         cdef int opcode
         session = self.session
-        if session.phase != CONNECTED:
+        if session.state != CONNECTED:
             raise session.closed_error()
         if session.is_draft():
             text = payload_of("".join(self.parts), &data, &size, &opcode)
@@ -122,20 +122,20 @@ cdef class OutgoingMessage:
     cdef int let_next(self) except -1:
         """Leave the row of those who stream; who is first then has its turn."""
         cdef OutgoingMessage speaker
-        speakers = self.session.speakers
-        if self in speakers:
-            speakers.remove(self)
-        if speakers:
-            speaker = speakers[0]
+        streamers = self.session.streamers
+        if self in streamers:
+            streamers.remove(self)
+        if streamers:
+            speaker = streamers[0]
             if speaker.turn is not None and not speaker.turn.done():
                 speaker.turn.set_result(None)
         return 0
 
 
-cdef int wake_speakers(Phased session) except -1:
+cdef int wake_streamers(ClosingHandshake session) except -1:
     """Let all who wait for their turn find out that the connection is gone."""
     cdef OutgoingMessage speaker
-    for speaker in session.speakers or ():
+    for speaker in session.streamers or ():
         if speaker.turn is not None and not speaker.turn.done():
             speaker.turn.set_result(None)
     return 0

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.io.writer cimport Writer
@@ -17,11 +17,11 @@ cdef enum:
 
 cdef class Sender(Receiver):
     """Writes the frames of one conversation, in whatever version of the protocol it is."""
-    cdef Carrier line
+    cdef Transport transport
     cdef bytes owed_pong        # the newest ping's payload, while the backlog lets no pong through
     # While a message is streamed out: the messages that must not come in between, in order.
-    cdef Writer behind
-    cdef object speakers        # a deque of those who stream: the first does, the others wait
+    cdef Writer queued_behind
+    cdef object streamers        # a deque of those who stream: the first does, the others wait
     cdef uint32_t sent          # the wheel's tick at which a message was last sent
     cdef uint16_t unanswered_count      # pings of ours that no pong has answered
     cdef uint8_t version_index

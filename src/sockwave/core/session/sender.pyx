@@ -38,13 +38,13 @@ cdef class Sender(Receiver):
     cdef int write_message(
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
-        self.sent = self.line.engine.wheel.tick
-        if self.behind is not None or is_overfull(self.line, None, size + MAX_HEADER_SIZE):
+        self.sent = self.transport.engine.wheel.tick
+        if self.queued_behind is not None or is_overfull(self.transport, None, size + MAX_HEADER_SIZE):
             self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
             return 0
         if not self.is_draft():
-            return self.line.write_frame(FIN | opcode, owner, data, size)
-        return self.line.share(draft_frame_of(data, size))
+            return self.transport.write_frame(FIN | opcode, owner, data, size)
+        return self.transport.share(draft_frame_of(data, size))
 
     cdef bytes frame_message(self, int opcode, const uint8_t* data, size_t size):
         return draft_frame_of(data, size) if self.is_draft() else frame_of(FIN | opcode, data, size)
@@ -52,33 +52,33 @@ cdef class Sender(Receiver):
     cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
         """Queue a frame that others may hold too, unless the peer is too far behind for it."""
         cdef Offer offer
-        self.sent = self.line.engine.wheel.tick
+        self.sent = self.transport.engine.wheel.tick
         if policy == CLOSE_SLOW and not is_overfull(
-            self.line, self.behind, PyBytes_GET_SIZE(frame)
+            self.transport, self.queued_behind, PyBytes_GET_SIZE(frame)
         ):
-            if self.behind is None:
-                self.line.share(frame)
+            if self.queued_behind is None:
+                self.transport.share(frame)
             else:
-                self.behind.share(frame)
+                self.queued_behind.share(frame)
             return True
         offer.policy = policy
-        make_offer(&offer, self.line, self.behind, frame, key)
+        make_offer(&offer, self.transport, self.queued_behind, frame, key)
         if offer.dropped_count:
             self.dropped(offer.dropped_count)
         if policy == CLOSE_SLOW and not offer.is_queued:
             self.give_up(TOO_SLOW)
         elif offer.is_over:
-            self.line.engine.tally.hit(MAX_BACKLOG)
+            self.transport.engine.limit_counters.count(MAX_BACKLOG)
         return offer.is_queued
 
     cdef object when_drained(self):
         """Give an awaitable that is done when all that waits is under the high-water mark."""
-        if self.behind is None or self.line.is_broken:
-            return self.line.drain_awaitable()
-        if waiting_size(self.line, self.behind) <= self.line.cork.high_water:
+        if self.queued_behind is None or self.transport.is_broken:
+            return self.transport.drain_awaitable()
+        if waiting_size(self.transport, self.queued_behind) <= self.transport.cork.high_water:
             return DONE
-        self.behind.wants_drain = True
-        return self.behind.new_waiter()
+        self.queued_behind.wants_drain = True
+        return self.queued_behind.new_waiter()
 
     cdef int write_fragment(
         self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
@@ -88,29 +88,29 @@ cdef class Sender(Receiver):
         5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
         message": from the first one on, other messages wait behind it.
         """
-        self.sent = self.line.engine.wheel.tick
-        if is_overfull(self.line, None, size):
+        self.sent = self.transport.engine.wheel.tick
+        if is_overfull(self.transport, None, size):
             return self.give_up(TOO_SLOW)
-        if self.behind is None:
-            self.behind = Writer.__new__(Writer)
-            self.behind.cork = self.line.cork
-            self.behind.is_blocked = True
-        return self.line.write_frame(first_byte, owner, data, size)
+        if self.queued_behind is None:
+            self.queued_behind = Writer.__new__(Writer)
+            self.queued_behind.cork = self.transport.cork
+            self.queued_behind.is_blocked = True
+        return self.transport.write_frame(first_byte, owner, data, size)
 
     cdef int end_fragments(self) except -1:
         """Send what has waited behind a streamed message."""
-        cdef Writer behind = self.behind
-        self.behind = None
-        if behind is None:
+        cdef Writer queued_behind = self.queued_behind
+        self.queued_behind = None
+        if queued_behind is None:
             return 0
-        if behind.count:
-            join(self.line, behind)
-        return self.line.take_over_waiters(behind)
+        if queued_behind.count:
+            join(self.transport, queued_behind)
+        return self.transport.take_over_waiters(queued_behind)
 
     cdef int give_up(self, Violation violation) except -1:
         """Fail a peer that does not read: what has not begun to leave is dropped, so that the close
         frame can follow."""
-        self.line.drop_backlog(True)
+        self.transport.drop_backlog(True)
         return self.fail(violation)
 
     # ---- control frames
@@ -118,14 +118,14 @@ cdef class Sender(Receiver):
     cdef int write_control(self, int opcode, bytes payload) except -1:
         if opcode == PING and self.unanswered_count < MOST_UNANSWERED_COUNT:
             self.unanswered_count += 1
-        return self.line.write_frame(
+        return self.transport.write_frame(
             FIN | opcode, payload, <const uint8_t*>PyBytes_AS_STRING(payload),
             PyBytes_GET_SIZE(payload),
         )
 
     cdef int write_close(self, bytes payload) except -1:
         if self.version_index == DRAFT76:
-            return self.line.write_bytes(b"\xff\x00", b"\xff\x00", 2)
+            return self.transport.write_bytes(b"\xff\x00", b"\xff\x00", 2)
         if self.version_index != DRAFT75:
             return self.write_control(CLOSE, payload)
         return 0
@@ -134,7 +134,7 @@ cdef class Sender(Receiver):
         # 5.5.3: "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in
         # response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only
         # the most recently processed Ping frame."
-        if self.line.is_blocked:
+        if self.transport.is_blocked:
             self.owed_pong = payload
             return 0
         return self.write_control(PONG, payload)

@@ -1,18 +1,18 @@
 """What a session reads: bytes → messages and control frames."""
 
-from sockwave.core.limits.rate_limit cimport Account
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.limits.rate_limit cimport Usage
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.deflate cimport Deflater
-from sockwave.core.session.flow_control cimport Flow
+from sockwave.core.session.flow_control cimport FlowControl
 from sockwave.core.protocol.frames cimport Violation
-from sockwave.core.protocol.input_buffer cimport Input
+from sockwave.core.protocol.input_buffer cimport Span
 from sockwave.core.protocol.inflation cimport Inflation
 from sockwave.core.protocol.reader cimport Found, Reader
 
-cdef class Session(Flow):
-    """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
+cdef class Session(FlowControl):
+    """One WebSocket conversation: bytes of a transport in, messages and control frames out."""
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
-    cdef Account* account       # what the peer has spent; NULL: nothing yet
+    cdef Usage* usage       # what the peer has spent; NULL: nothing yet
     # What its listeners run in; None: they do not right now, and have set no variable in it.
     cdef object context
 
@@ -35,20 +35,20 @@ cdef class Session(Flow):
     cdef int note_end_of(self, object task) except -1
     cdef int call_ended(self, bint is_own, bint is_message) except -1
 
-    cdef int begin(self, Carrier line, int version_index) except -1
+    cdef int begin(self, Transport transport, int version_index) except -1
     cdef object enter_context(self)
     cdef int leave_context(self, object entered) except -1
     cdef int emit_in_context(self, int event, object first, object second) except -1
-    cdef int read(self, Input* given) except -1
-    cdef int read_messages(self, Input* given) except -1
+    cdef int read(self, Span* given) except -1
+    cdef int read_messages(self, Span* given) except -1
     cdef int note_rest(self) except -1
     cdef int begin_rest(self) except -1
     cdef int read_rest(self) except -1
     cdef int end_rest(self) except -1
-    cdef bint overspends(self, int event, const Found* found) except -1
+    cdef bint exceeds_rate(self, int event, const Found* found) except -1
     cdef bint may_control(self, int opcode) except -1
-    cdef int open_account(self) except -1
-    cdef bint is_dear(self, Reader reader, const Input* given) noexcept
+    cdef int open_usage(self) except -1
+    cdef bint is_dear(self, Reader reader, const Span* given) noexcept
     cdef int found_message(self, int opcode, Found* found) except -1
     cdef int found_deflated(self, int opcode, const Found* found) except -1
     cdef int go_on_inflating(self, Inflation inflation) except -1

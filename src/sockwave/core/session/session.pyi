@@ -2,7 +2,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol, TypeVar, type_check_only
 
-from sockwave.core.session.flow_control import Flow
+from sockwave.core.session.flow_control import FlowControl
 
 @type_check_only
 class Opening(Protocol):
@@ -12,7 +12,7 @@ class Opening(Protocol):
 
 _R = TypeVar("_R")
 
-class Session(Flow):
+class Session(FlowControl):
     def _run(self, function: Callable[..., _R], *arguments: Any) -> _R: ...
     def _adopt(self, context: Context | None) -> None: ...
     def _inherit(self) -> None: ...

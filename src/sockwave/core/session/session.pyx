@@ -9,9 +9,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
 
-from sockwave.core.limits.rate_limit cimport spend
-from sockwave.core.protocol.message_memory cimport bytes_of, decode, offer_spare, text_of
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.limits.rate_limit cimport take
+from sockwave.core.protocol.message_memory cimport unmask_bytes, decode, offer_spare, unmask_text
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.events.contexts cimport Contexts, are_alike, enter_or_copy, is_present
 from sockwave.core.io.engine cimport HEADROOM_SIZE, TURN_RESERVE_SIZE, Engine
 from sockwave.core.session.flow_control cimport NOT_ASKED
@@ -38,24 +38,24 @@ cdef extern from "Python.h":
     int leave_context "PyContext_Exit" (object context) except -1
 
 
-cdef class Session(Flow):
-    """One WebSocket conversation: bytes of a carrier in, messages and control frames out."""
+cdef class Session(FlowControl):
+    """One WebSocket conversation: bytes of a transport in, messages and control frames out."""
 
-    cdef int begin(self, Carrier line, int version_index) except -1:
-        """Be the conversation of a carrier, in a version."""
+    cdef int begin(self, Transport transport, int version_index) except -1:
+        """Be the conversation of a transport, in a version."""
         cdef HixieReader draft_reader
-        self.line = line
+        self.transport = transport
         self.version_index = version_index
         if self.is_draft():
-            draft_reader = HixieReader(line.engine.max_size, 0)
+            draft_reader = HixieReader(transport.engine.max_size, 0)
             draft_reader.has_close = self.version_index == DRAFT76
             self.reader = draft_reader
-        if line.engine.tariff.message.one_s or line.engine.tariff.byte.one_s:
-            self.open_account()
+        if transport.engine.rate_limits.message.one_s or transport.engine.rate_limits.byte.one_s:
+            self.open_usage()
         return 0
 
     def __dealloc__(self):
-        free(self.account)
+        free(self.usage)
 
     cdef int heard_message(self, object message, size_t size) except -1:
         return 0
@@ -116,7 +116,7 @@ cdef class Session(Flow):
         cdef Contexts contexts
         context = self.context
         if context is None:
-            contexts = self.line.engine.contexts
+            contexts = self.transport.engine.contexts
             context = contexts.take()
             self.context = context
         elif is_present(context):
@@ -130,7 +130,7 @@ cdef class Session(Flow):
             return 0
         leave_context(entered)
         if entered is self.context:
-            contexts = self.line.engine.contexts
+            contexts = self.transport.engine.contexts
             # The session's reference, and that of who has entered.
             if contexts.is_untouched(entered, 2):
                 contexts.spare = entered
@@ -163,7 +163,7 @@ cdef class Session(Flow):
     def _inherit(self):
         """Go on in a copy of the present context, if something has been set in it: that of the task
         in which hooks have run."""
-        cdef Contexts contexts = self.line.engine.contexts
+        cdef Contexts contexts = self.transport.engine.contexts
         context = copy_context()
         if not are_alike(context, contexts.base if self.context is None else self.context):
             self.context = context
@@ -175,27 +175,27 @@ cdef class Session(Flow):
 
         Until it is connected, what comes is kept, and `opening` is told.
         """
-        cdef Input given
+        cdef Span given
         self.opening = opening
-        self.line.receiver = self
+        self.transport.receiver = self
         self.enter(OPENING)
         given.data = <uint8_t*>PyBytes_AS_STRING(rest)
         given.size = PyBytes_GET_SIZE(rest)
-        self.hold(&given)
+        self.store_input(&given)
 
     def _take(self, size_t size):
         """Take `size` bytes of what came behind the request; None while they are not all there."""
-        cdef Input given
+        cdef Span given
         cdef size_t held_size
         cdef uint8_t* held
         if self.kept_size() < size:
             return None
-        held = self.reader.take_held(&held_size)
+        held = self.reader.take_input(&held_size)
         try:
             taken = PyBytes_FromStringAndSize(<char*>held, size)
             given.data = held + size
             given.size = held_size - size
-            self.hold(&given)
+            self.store_input(&given)
         finally:
             free(held)
         return taken
@@ -203,39 +203,39 @@ cdef class Session(Flow):
     # ---- bytes in
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
-        if self.reader is None or self.phase != CONNECTED:
+        if self.reader is None or self.state != CONNECTED:
             return NULL
         return self.reader.reserve(size)
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
-        cdef Input given
+        cdef Span given
         cdef size_t kept_size = self.kept_size()
-        self.heard = self.line.engine.wheel.tick
+        self.heard = self.transport.engine.wheel.tick
         given.data = data
         given.size = size
-        if self.phase < CONNECTED:
-            self.hold(&given)
+        if self.state < CONNECTED:
+            self.store_input(&given)
             self.opening.more_received()
         elif self.is_postponed or self.must_wait() or kept_size > HEADROOM_SIZE:
             # Reading is paused, but a transport may have had this under way.
-            self.hold(&given)
+            self.store_input(&given)
             if not self.must_wait():
                 self.postpone()
         else:
             if kept_size:
-                given.data = self.reader.prepend_held(data)
+                given.data = self.reader.prepend_input(data)
                 given.size += kept_size
             self.read(&given)
             self.leave_reader()
         return 0
 
     cdef int go_on(self) except -1:
-        cdef Input given
+        cdef Span given
         self.is_postponed = False
         if self.reads_rest and self.is_gone:
             return self.read_rest()
         if self.has_more() and not self.must_wait():
-            self.reader.lend_held(&given)
+            self.reader.lend_input(&given)
             try:
                 self.read(&given)
             finally:
@@ -245,7 +245,7 @@ cdef class Session(Flow):
             self.set_reading()
         return 0
 
-    cdef int read(self, Input* given) except -1:
+    cdef int read(self, Span* given) except -1:
         """Read what has come, in the context of the listeners, if there are any: that is entered
         once for all of it."""
         if self.kept is None:
@@ -256,42 +256,42 @@ cdef class Session(Flow):
         finally:
             self.leave_context(entered)
 
-    cdef int read_messages(self, Input* given) except -1:
+    cdef int read_messages(self, Span* given) except -1:
         """Read one message after the other, until nothing whole is left or somebody has to wait."""
         cdef Found found
-        cdef Engine engine = self.line.engine
+        cdef Engine engine = self.transport.engine
         cdef Reader reader = self.take_reader()
         cdef int event
         found.is_deflated = False
         # 1.4: "After sending a control frame indicating the connection should be closed, a peer
         # does not send any further data; after receiving a control frame indicating the connection
         # should be closed, a peer discards any further data received."
-        while self.phase == CONNECTED or self.phase == CLOSING or self.reads_rest:
+        while self.state == CONNECTED or self.state == CLOSING or self.reads_rest:
             if self.must_wait():
-                return reader.hold(given)
+                return reader.store(given)
             if reader.inflation is not None:
-                if self.phase != CONNECTED and not self.reads_rest:
+                if self.state != CONNECTED and not self.reads_rest:
                     reader.inflation = None     # nobody hears it any more
                 elif self.is_postponed:
-                    return reader.hold(given)
+                    return reader.store(given)
                 else:
                     self.go_on_inflating(reader.inflation)
                 continue
             if engine.budget <= 0 or engine.inflatable <= 0 and self.is_dear(reader, given):
-                reader.hold(given)
+                reader.store(given)
                 return self.postpone()
             event = reader.next(given, &found)
             if event == NEEDS_MORE:
-                return reader.hold(given)
+                return reader.store(given)
             engine.budget -= 1
             if event == VIOLATED:
                 if found.violation == MESSAGE_TOO_BIG and self.may_be_streamed():
-                    reader.hold(given)
-                    return self.fall_behind(NOT_ASKED, NO_LIMIT)
+                    reader.store(given)
+                    return self.pause(NOT_ASKED, NO_LIMIT)
                 return self.fail(found.violation)
             if event >= CLOSE:
                 self.found_control(event, &found)
-            elif self.account is not NULL and self.overspends(event, &found):
+            elif self.usage is not NULL and self.exceeds_rate(event, &found):
                 return 0
             elif event == PIECE:
                 self.found_piece(&found)
@@ -299,26 +299,26 @@ cdef class Session(Flow):
                 self.found_message(event, &found)
         return 0
 
-    cdef bint is_dear(self, Reader reader, const Input* given) noexcept:
+    cdef bint is_dear(self, Reader reader, const Span* given) noexcept:
         """Say whether what comes next has to wait, as enough has been inflated in this turn: it is
         compressed, and either not short or not even that matters any more."""
         cdef size_t size = 0 if self.inflater is None else reader.next_deflated_size(given)
         return size > MAX_SHORT_SIZE or (
-            size > 0 and self.line.engine.inflatable <= -TURN_RESERVE_SIZE
+            size > 0 and self.transport.engine.inflatable <= -TURN_RESERVE_SIZE
         )
 
     cdef int found_message(self, int opcode, Found* found) except -1:
         """Make the message an object, and hand it on."""
-        if self.phase != CONNECTED and not self.reads_rest:
+        if self.state != CONNECTED and not self.reads_rest:
             return self.reader.forget_message()
         if found.is_deflated:
             return self.found_deflated(opcode, found)
         if found.assembled:
             message = self.reader.take_message(opcode == TEXT)
         elif opcode == TEXT:
-            message = text_of(found.data, found.size, found.mask)
+            message = unmask_text(found.data, found.size, found.mask)
         else:
-            message = bytes_of(found.data, found.size, found.mask)
+            message = unmask_bytes(found.data, found.size, found.mask)
         if message is None:
             return self.fail(INVALID_UTF8)
         self.heard_message(message, found.size)
@@ -338,7 +338,7 @@ cdef class Session(Flow):
     cdef int go_on_inflating(self, Inflation inflation) except -1:
         """Inflate a message, as far as this turn's fill goes, and hand it on when it is whole. The
         reader keeps it until then, and nothing behind it is read."""
-        cdef Engine engine = self.line.engine
+        cdef Engine engine = self.transport.engine
         cdef Violation violation
         cdef bint is_over
         cdef Py_ssize_t size = 0
@@ -381,7 +381,7 @@ cdef class Session(Flow):
         cdef int opcode = self.reader.message_opcode
         if found.is_last:
             self.reader.end_pieces()
-        if self.phase != CONNECTED and not self.reads_rest:
+        if self.state != CONNECTED and not self.reads_rest:
             return 0
         return self.heard_piece(opcode, found)
 
@@ -389,14 +389,14 @@ cdef class Session(Flow):
         cdef bytes payload = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
         if opcode == CLOSE:
             if found.size:
-                self.settle(found.data[0] << 8 | found.data[1], payload[2:].decode())
+                self.record_close(found.data[0] << 8 | found.data[1], payload[2:].decode())
             else:
-                self.settle(CloseCode.NO_STATUS_RECEIVED, "")
+                self.record_close(CloseCode.NO_STATUS_RECEIVED, "")
             # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the
             # status code it received."
-            self.happened(PEER_CLOSES, payload[:2])
+            self.advance_closing(PEER_CLOSES, payload[:2])
             self.reads_rest = False
-        elif self.phase != CONNECTED:
+        elif self.state != CONNECTED:
             return 0
         elif not self.may_control(opcode):
             return self.fail(TOO_MANY_CONTROLS)
@@ -409,25 +409,25 @@ cdef class Session(Flow):
 
     # ---- what the peer may do in a second
 
-    cdef int open_account(self) except -1:
-        self.account = <Account*>calloc(1, sizeof(Account))
-        if self.account is NULL:
+    cdef int open_usage(self) except -1:
+        self.usage = <Usage*>calloc(1, sizeof(Usage))
+        if self.usage is NULL:
             raise MemoryError
         return 0
 
-    cdef bint overspends(self, int event, const Found* found) except -1:
+    cdef bint exceeds_rate(self, int event, const Found* found) except -1:
         """Say whether a message, or a piece of one, was one too many; then the session fails."""
-        cdef Engine engine = self.line.engine
+        cdef Engine engine = self.transport.engine
         cdef double now_s
-        if self.phase != CONNECTED:
+        if self.state != CONNECTED:
             return False
         now_s = engine.clock()
-        if not spend(&engine.tariff.byte, &self.account.byte_s, now_s, found.size):
+        if not take(&engine.rate_limits.byte, &self.usage.byte_s, now_s, found.size):
             self.fail(TOO_MANY_BYTES)
             return True
         if event == PIECE and not found.is_last:
             return False
-        if not spend(&engine.tariff.message, &self.account.message_s, now_s, 1):
+        if not take(&engine.rate_limits.message, &self.usage.message_s, now_s, 1):
             self.fail(TOO_MANY_MESSAGES)
             return True
         return False
@@ -435,20 +435,20 @@ cdef class Session(Flow):
     cdef bint may_control(self, int opcode) except -1:
         """Say whether the peer may send this ping or pong. A pong that answers a ping of ours is
         free; 5.5.3 lets it answer several by one, so which it answers is not looked at."""
-        cdef Engine engine = self.line.engine
+        cdef Engine engine = self.transport.engine
         if opcode == PONG and self.unanswered_count:
             self.unanswered_count -= 1
             return True
-        if not engine.tariff.control.one_s:
+        if not engine.rate_limits.control.one_s:
             return True
-        if self.account is NULL:
-            self.open_account()
-        return spend(&engine.tariff.control, &self.account.control_s, engine.clock(), 1)
+        if self.usage is NULL:
+            self.open_usage()
+        return take(&engine.rate_limits.control, &self.usage.control_s, engine.clock(), 1)
 
     cdef int backlog_emptied(self) except -1:
         cdef bytes owed = self.owed_pong
         self.owed_pong = None
-        if owed is not None and self.phase == CONNECTED:
+        if owed is not None and self.state == CONNECTED:
             self.write_pong(owed)
         return 0
 
@@ -458,30 +458,30 @@ cdef class Session(Flow):
         if self.reader is not None:
             self.reader.forget_message()
         self.reads_rest = False
-        return Flow.fail(self, violation)
+        return FlowControl.fail(self, violation)
 
     cpdef object eof_received(self):
         self.note_rest()
         if self.reads_rest and self.version_index == DRAFT75:
-            self.settle(CloseCode.NO_STATUS_RECEIVED, "")
-        Flow.eof_received(self)
+            self.record_close(CloseCode.NO_STATUS_RECEIVED, "")
+        FlowControl.eof_received(self)
 
     cpdef object connection_lost(self, object error):
         self.note_rest()
         if self.reads_rest:
             self.begin_rest()
         else:
-            Flow.forget_received(self)
+            FlowControl.forget_received(self)
             self.deflater = self.inflater = None
-            Flow.connection_lost(self, error)
+            FlowControl.connection_lost(self, error)
 
     # ---- what came before the end
 
     cdef int note_rest(self) except -1:
         """Note, where the peer goes, whether messages of its are left that had to wait."""
-        if self.phase == CONNECTED and (
+        if self.state == CONNECTED and (
             self.has_more() and (self.is_postponed or self.must_wait())
-            or self.fullness and self.keeps_for_listener()
+            or self.pause_reasons and self.keeps_for_listener()
         ):
             self.reads_rest = True
         return 0
@@ -489,10 +489,10 @@ cdef class Session(Flow):
     cdef int begin_rest(self) except -1:
         """Hand over what the peer sent before it went, as fast as the application takes it. The
         connection ends behind that; until then it can do nothing but receive."""
-        self.line.receiver = self       # the engine has let go of it, and is to give it its turns
+        self.transport.receiver = self       # the engine has let go of it, and is to give it its turns
         if not self.is_gone:
-            self.phase = max(self.phase, ENDING)
-            self.is_choked = False      # nobody waits for who has gone
+            self.state = max(self.state, ENDING)
+            self.is_write_blocked = False      # nobody waits for who has gone
             self.rest_begins()
             self.is_gone = True
         if not self.must_wait():
@@ -500,9 +500,9 @@ cdef class Session(Flow):
         return 0
 
     cdef int read_rest(self) except -1:
-        cdef Input given
+        cdef Span given
         if self.has_more() and not self.must_wait():
-            self.reader.lend_held(&given)
+            self.reader.lend_input(&given)
             try:
                 self.read(&given)
             except BaseException:
@@ -517,13 +517,13 @@ cdef class Session(Flow):
     cdef int end_rest(self) except -1:
         """Come to the end: nothing is left, or nobody takes it."""
         self.reads_rest = self.is_postponed = False
-        self.line.receiver = None
+        self.transport.receiver = None
         try:
             self.connection_lost(ConnectionResetError())
         except MemoryError:
             # Not everybody has been told: again, in the next turn.
             self.reads_rest = True
-            self.line.receiver = self
+            self.transport.receiver = self
             self.postpone()
             raise
         return self.rest_ends()

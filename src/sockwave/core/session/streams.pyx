@@ -44,7 +44,7 @@ cdef class Intake:
 
     def __init__(self, Session session, size_t max_size, Py_ssize_t max_count, size_t message_size):
         self.session = session
-        self.thread = session.line.engine.thread
+        self.thread = session.transport.engine.thread
         self.queue = deque()
         self.max_size = max_size
         self.max_count = max_count
@@ -135,11 +135,11 @@ cdef class Intake:
         if self.session is None:
             return 0
         if self.count >= self.max_count or self.size > self.max_size - self.piece_size:
-            return self.session.fall_behind(
+            return self.session.pause(
                 CHUNKS_FULL, QUEUE_COUNT if self.count >= self.max_count else QUEUE_SIZE
             )
         if self.count <= self.max_count // 4 and self.size <= self.max_size // 4:
-            return self.session.catch_up(CHUNKS_FULL)
+            return self.session.resume(CHUNKS_FULL)
         return 0
 
     cdef int withdraw(self, Incoming incoming) except -1:

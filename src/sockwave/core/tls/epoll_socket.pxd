@@ -5,4 +5,4 @@ from sockwave.core.tls.tls cimport Tls
 
 cdef class TlsSocket(EpollSocket):
     """A TCP or Unix socket in the engine's epoll, with TLS on it."""
-    cdef Tls guard
+    cdef Tls tls

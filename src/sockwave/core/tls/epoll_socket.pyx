@@ -13,17 +13,17 @@ from sockwave.core.io.writer cimport Vector
 cdef class TlsSocket(EpollSocket):
     """A TCP or Unix socket in the engine's epoll, with TLS on it."""
 
-    def __cinit__(self, Tls guard):
-        self.guard = guard
+    def __cinit__(self, Tls tls):
+        self.tls = tls
         self.is_secure = True
 
     cdef int readable(self) except -1:
-        cdef uint8_t* place = self.guard.records.received
+        cdef uint8_t* place = self.tls.records.received
         cdef ssize_t count = recv(self.fd, place, READ_SIZE, 0)
         if count > 0:
-            self.guard.receive(self, place, count)
+            self.tls.receive(self, place, count)
         elif count == 0:
-            self.guard.end_of_stream(self)
+            self.tls.end_of_stream(self)
         elif errno != EAGAIN and errno != EINTR:
             self.lose(OSError(errno, os.strerror(errno)))
         return 0
@@ -31,7 +31,7 @@ cdef class TlsSocket(EpollSocket):
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
         if self.fd < 0:
             return -1
-        return self.guard.put(self, vectors, count)
+        return self.tls.put(self, vectors, count)
 
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
         cdef Vector vector
@@ -40,30 +40,30 @@ cdef class TlsSocket(EpollSocket):
         return EpollSocket.put(self, &vector, 1)
 
     cdef int run_ready(self) except -1:
-        if not self.guard.is_clear(self):
+        if not self.tls.is_clear(self):
             return 0
         if self.is_finished:
             return EpollSocket.end_writing(self)
         return EpollSocket.run_ready(self)
 
     cdef bint is_flushed(self) noexcept:
-        return self.count == 0 and self.guard.unsent is None
+        return self.count == 0 and self.tls.unsent is None
 
     cdef int finish(self, bint linger) except -1:
-        return self.guard.finish(self, linger)
+        return self.tls.finish(self, linger)
 
     cdef int end_writing(self) except -1:
         # Else the FIN follows when the close_notify has left.
-        return EpollSocket.end_writing(self) if self.guard.notify(self) else 0
+        return EpollSocket.end_writing(self) if self.tls.notify(self) else 0
 
     cdef int drop(self) except -1:
         if self.fd >= 0:
             if self.is_finished or self.has_ended:      # in order, on one side at least
-                self.guard.notify(self)
+                self.tls.notify(self)
             EpollSocket.drop(self)
-            self.guard.release()
+            self.tls.release()
         return 0
 
     @property
-    def security(self):
-        return self.guard.security
+    def tls_info(self):
+        return self.tls.tls_info

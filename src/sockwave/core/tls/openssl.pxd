@@ -7,7 +7,7 @@ cdef class DirectTls(Tls):
 
     Python keeps what it has made, and runs its callbacks during the handshake.
     """
-    cdef void* ssl              # the SSL of `guard`; NULL: the portable path serves after all
+    cdef void* ssl              # the SSL of `ssl_object`; NULL: the portable path serves after all
     cdef void* bio              # reads and writes the wire
 
     cdef int complain(self, int result) except -1

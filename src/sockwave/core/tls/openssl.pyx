@@ -11,7 +11,7 @@ import ssl
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.tls.session cimport Wire
 
 cdef extern from "openssl.h" nogil:
@@ -106,7 +106,7 @@ cdef class DirectTls(Tls):
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.ssl = ssl_of(self.context, self.incoming, self.outgoing, self.is_client, made)
-        self.guard = made[0]
+        self.ssl_object = made[0]
         if self.ssl is not NULL:
             self.bio = openssl_replace_bio(self.ssl)
             if self.bio is NULL:
@@ -126,7 +126,7 @@ cdef class DirectTls(Tls):
             return Tls.shake_hands(self)
         openssl_attach(self.bio, &self.records.wire)
         try:
-            self.guard.do_handshake()
+            self.ssl_object.do_handshake()
         finally:
             openssl_attach(self.bio, NULL)
         return 0
@@ -187,15 +187,15 @@ cdef class DirectTls(Tls):
             openssl_attach(self.bio, NULL)
             self.records.wire.input_size = input_size
 
-    cdef int forward(self, Carrier line, size_t mark) except -1:
+    cdef int forward(self, Transport transport, size_t mark) except -1:
         cdef Wire* wire = &self.records.wire
         cdef size_t size
         if self.ssl is NULL:
-            return Tls.forward(self, line, mark)
+            return Tls.forward(self, transport, mark)
         if wire.output_size > mark:
             size = wire.output_size - mark
             wire.output_size = mark
-            self.send(line, wire.output + mark, size)
+            self.send(transport, wire.output + mark, size)
         return 0
 
     cdef int release(self) except -1:

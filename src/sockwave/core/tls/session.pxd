@@ -14,7 +14,7 @@ cdef extern from "wire.h" nogil:
 
 cdef enum:
     RECORD_SIZE = 16384         # RFC 8446, 5.1: the most that one record carries
-    # Sealed before the carrier is asked whether it takes any: so much may wait beside the backlog.
+    # Sealed before the transport is asked whether it takes any: so much may wait beside the backlog.
     CHUNK_SIZE = 65536
 
 cdef class Records:
@@ -23,10 +23,10 @@ cdef class Records:
     cdef uint8_t* received      # READ_SIZE bytes, as they came from the socket
     cdef uint8_t* gathered      # RECORD_SIZE bytes: small pieces on their way into one record
 
-cdef class Sealer:
+cdef class TlsSession:
     """One connection's TLS session."""
     cdef object context         # the user's ssl.SSLContext
-    cdef object guard           # the ssl.SSLObject, from the first byte of the peer on
+    cdef object ssl_object           # the ssl.SSLObject, from the first byte of the peer on
     cdef object incoming, outgoing      # its MemoryBIOs, on the portable path
     cdef Records records
     cdef object facts           # those of the session, as of its end

@@ -1,13 +1,13 @@
 import ssl
 from typing import Self
 
-from sockwave.tls_info import Security
+from sockwave.tls_info import TLSInfo
 
 class Records: ...
 
-class Sealer:
+class TlsSession:
     def __new__(
         cls, context: ssl.SSLContext, records: Records, is_client: bool = False
     ) -> Self: ...
     @property
-    def security(self) -> Security | None: ...
+    def tls_info(self) -> TLSInfo | None: ...

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 from sockwave.core.io.engine cimport READ_SIZE
 
-from sockwave.tls_info import Security
+from sockwave.tls_info import TLSInfo
 
 
 cdef class Records:
@@ -31,7 +31,7 @@ cdef class Records:
         free(self.wire.output)
 
 
-cdef class Sealer:
+cdef class TlsSession:
     """One connection's TLS session."""
 
     def __cinit__(self, context, Records records, bint is_client=False):
@@ -40,11 +40,11 @@ cdef class Sealer:
         self.is_client = is_client
 
     @property
-    def security(self):
+    def tls_info(self):
         """The facts of the session, once it is established."""
-        if self.facts is None and self.is_established and self.guard is not None:
+        if self.facts is None and self.is_established and self.ssl_object is not None:
             try:
-                self.facts = Security.of(self.guard)
+                self.facts = TLSInfo.of(self.ssl_object)
             except ValueError:
                 pass        # a session that has failed does not tell any more
         return self.facts
@@ -52,7 +52,7 @@ cdef class Sealer:
     cdef int begin(self) except -1:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self.guard = self.context.wrap_bio(
+        self.ssl_object = self.context.wrap_bio(
             self.incoming, self.outgoing, server_side=not self.is_client
         )
         return 0
@@ -62,17 +62,17 @@ cdef class Sealer:
         return 0
 
     cdef int shake_hands(self) except -1:
-        self.guard.do_handshake()
+        self.ssl_object.do_handshake()
         return 0
 
     cdef bint may_have_more(self) except -1:
-        return self.incoming.pending or self.guard.pending()
+        return self.incoming.pending or self.ssl_object.pending()
 
     cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2:
         cdef Py_ssize_t count = -1
         try:
             # The ssl module gives 0 bytes for a close_notify.
-            count = self.guard.read(
+            count = self.ssl_object.read(
                 size, PyMemoryView_FromMemory(<char*>place, size, PyBUF_WRITE)
             ) or -1
         except ssl.SSLWantReadError:
@@ -84,14 +84,14 @@ cdef class Sealer:
     cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2:
         cdef Py_ssize_t taken = 0
         try:
-            taken = self.guard.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+            taken = self.ssl_object.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
         except ssl.SSLWantReadError:
             self.awaits_peer = True
         return taken
 
     cdef int unwrap(self) except -1:
         try:
-            self.guard.unwrap()
+            self.ssl_object.unwrap()
         except Exception:
             pass        # it wants the peer's, for which nobody waits here, or cannot say any more
         return 0
@@ -145,6 +145,6 @@ cdef class Sealer:
 
     cdef int release(self) except -1:
         """Give up what the session holds, but for its facts."""
-        _facts = self.security      # read while they can be
-        self.guard = self.incoming = self.outgoing = None
+        _facts = self.tls_info      # read while they can be
+        self.ssl_object = self.incoming = self.outgoing = None
         return 0

@@ -1,5 +1,5 @@
-from sockwave.core.tls.session import Sealer
+from sockwave.core.tls.session import TlsSession
 
 PLAIN_HTTP: tuple[str, ...]
 
-class Tls(Sealer): ...
+class Tls(TlsSession): ...

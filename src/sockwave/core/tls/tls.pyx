@@ -1,6 +1,6 @@
-"""TLS between a carrier and its bytes: RFC 8446 and RFC 5246.
+"""TLS between a transport and its bytes: RFC 8446 and RFC 5246.
 
-What is sealed and unsealed here is read and written by the carrier.
+What is sealed and unsealed here is read and written by the transport.
 """
 
 import ssl
@@ -16,46 +16,46 @@ from sockwave.log import peers
 PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 
 
-cdef class Tls(Sealer):
+cdef class Tls(TlsSession):
     """One connection's TLS."""
 
-    cdef int forward(self, Carrier line, size_t mark) except -1:
+    cdef int forward(self, Transport transport, size_t mark) except -1:
         """Send what has been sealed; `mark` is where it begins in the wire."""
         cdef bytes sealed
         if self.outgoing is not None and self.outgoing.pending:
             sealed = self.outgoing.read()
-            self.send(line, <const uint8_t*>PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
+            self.send(transport, <const uint8_t*>PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
         return 0
 
     # ---- bytes in
 
-    cdef int receive(self, Carrier line, const uint8_t* data, size_t size) except -1:
+    cdef int receive(self, Transport transport, const uint8_t* data, size_t size) except -1:
         """Take what has come from the peer's socket."""
         cdef size_t mark = self.records.wire.output_size
         try:
-            if self.guard is None:
-                if line.awaits_preamble:
-                    return self.receive_preamble(line, data, size)
+            if self.ssl_object is None:
+                if transport.awaits_proxy_header:
+                    return self.receive_proxy_header(transport, data, size)
                 self.begin()
             self.feed(data, size)
-            if self.is_established or self.open(line):
-                self.read_records(line)
+            if self.is_established or self.open(transport):
+                self.read_records(transport)
         except Exception as error:
-            self.fail(line, error, mark)
+            self.fail(transport, error, mark)
         finally:
             self.records.wire.input_size = 0
         return 0
 
-    cdef int receive_preamble(self, Carrier line, const uint8_t* data, size_t size) except -1:
+    cdef int receive_proxy_header(self, Transport transport, const uint8_t* data, size_t size) except -1:
         """Let the receiver read what comes before TLS; None says that it is not all there yet."""
-        cdef bytes rest = line.receiver.take(PyBytes_FromStringAndSize(<const char*>data, size))
-        if rest and not line.is_closing:
+        cdef bytes rest = transport.receiver.take(PyBytes_FromStringAndSize(<const char*>data, size))
+        if rest and not transport.is_closing:
             self.receive(
-                line, <const uint8_t*>PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest)
+                transport, <const uint8_t*>PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest)
             )
         return 0
 
-    cdef bint open(self, Carrier line) except -1:
+    cdef bint open(self, Transport transport) except -1:
         """Go on with the handshake, and say whether it is over."""
         cdef size_t mark = self.records.wire.output_size
         cdef bint is_over = False
@@ -65,72 +65,72 @@ cdef class Tls(Sealer):
         except ssl.SSLWantReadError:
             pass
         finally:
-            self.forward(line, mark)
+            self.forward(transport, mark)
         if not is_over:
             return False
         self.is_established = True
-        if line.is_blocked:
-            line.run_ready()
-        return not line.is_lost
+        if transport.is_blocked:
+            transport.run_ready()
+        return not transport.is_lost
 
-    cdef int read_records(self, Carrier line) except -1:
+    cdef int read_records(self, Transport transport) except -1:
         """Unseal what has come, into the place where the receiver wants it."""
-        cdef object _held = self.guard      # a receiver may end the connection
+        cdef object _held = self.ssl_object      # a receiver may end the connection
         cdef size_t mark = self.records.wire.output_size
         cdef Receiver receiver
         cdef uint8_t* place
         cdef size_t size, filled
         cdef Py_ssize_t last = 1
-        while last > 0 and not line.is_lost:
-            receiver = line.receiver
+        while last > 0 and not transport.is_lost:
+            receiver = transport.receiver
             place = NULL
             size = filled = 0
-            if receiver is not None and not line.is_closing:
+            if receiver is not None and not transport.is_closing:
                 place = receiver.reserve(&size)
             if place is NULL:
-                place = line.engine.read_buffer + HEADROOM_SIZE
+                place = transport.engine.read_buffer + HEADROOM_SIZE
                 size = READ_SIZE
             last = self.read_into(place, size, &filled)
-            self.forward(line, mark)        # what the TLS layer itself has to answer
+            self.forward(transport, mark)        # what the TLS layer itself has to answer
             if self.awaits_peer:
                 self.awaits_peer = False
-                line.run_ready()
+                transport.run_ready()
             if filled:
-                line.deliver(place, filled)
-        if last < 0 and not line.is_lost:
-            line.end_reading()
+                transport.deliver(place, filled)
+        if last < 0 and not transport.is_lost:
+            transport.end_reading()
         return 0
 
-    cdef int end_of_stream(self, Carrier line) except -1:
+    cdef int end_of_stream(self, Transport transport) except -1:
         """Take the FIN of the peer's socket."""
         if not self.is_established:
-            return line.lose(None)
-        if line.is_finished:
-            return line.end_reading()
+            return transport.lose(None)
+        if transport.is_finished:
+            return transport.end_reading()
         # RFC 8446, 6.1: close_notify is there because otherwise "a truncation attack" is possible:
         # anybody on the way can send a FIN.
-        return line.lose(ConnectionResetError("the peer's stream ended without a close_notify"))
+        return transport.lose(ConnectionResetError("the peer's stream ended without a close_notify"))
 
-    cdef int fail(self, Carrier line, object error, size_t mark) except -1:
+    cdef int fail(self, Transport transport, object error, size_t mark) except -1:
         """End this connection, for what the peer has sent."""
         try:
-            self.forward(line, mark)        # the alert that says what is wrong
+            self.forward(transport, mark)        # the alert that says what is wrong
         except OSError:
             pass        # it is gone, and hears nothing
-        if not self.is_established and not line.is_lost:
+        if not self.is_established and not transport.is_lost:
             if getattr(error, "reason", None) in PLAIN_HTTP:
-                peers.warning("%s speaks plain HTTP to a TLS port", line)
+                peers.warning("%s speaks plain HTTP to a TLS port", transport)
             else:
-                peers.debug("no TLS with %s: %s", line, error)
-        line.lose(error if isinstance(error, OSError) else OSError(str(error)))
+                peers.debug("no TLS with %s: %s", transport, error)
+        transport.lose(error if isinstance(error, OSError) else OSError(str(error)))
         return 0
 
     # ---- bytes out
 
-    cdef Py_ssize_t put(self, Carrier line, const Vector* vectors, int count) noexcept:
+    cdef Py_ssize_t put(self, Transport transport, const Vector* vectors, int count) noexcept:
         """Seal and send; gives how much has been sealed, -1 when the peer is gone."""
         cdef size_t mark = self.records.wire.output_size
-        cdef object _held = self.guard      # as in read_records
+        cdef object _held = self.ssl_object      # as in read_records
         cdef Py_ssize_t taken = 0
         cdef Py_ssize_t sealed
         cdef int at = 0
@@ -138,16 +138,16 @@ cdef class Tls(Sealer):
         if not self.is_established or self.is_notified:
             return 0
         try:
-            while at < count and self.send_unsent(line) and not self.awaits_peer:
+            while at < count and self.send_unsent(transport) and not self.awaits_peer:
                 sealed = self.seal_chunk(vectors, count, &at, &offset)
-                self.forward(line, mark)
+                self.forward(transport, mark)
                 taken += sealed
         except Exception as error:
             taken = -1
-            peers.debug("no more TLS with %s: %s", line, error)
+            peers.debug("no more TLS with %s: %s", transport, error)
         return taken
 
-    cdef int send(self, Carrier line, const uint8_t* data, size_t size) except -1:
+    cdef int send(self, Transport transport, const uint8_t* data, size_t size) except -1:
         """Put sealed bytes on the wire, behind those that wait already."""
         cdef Py_ssize_t taken = 0
         if self.unsent is not None:
@@ -156,21 +156,21 @@ cdef class Tls(Sealer):
             self.unsent = self.unsent[self.unsent_start:] + (<char*>data)[:size]
             self.unsent_start = 0
             return 0
-        taken = line.transmit(data, size)
+        taken = transport.transmit(data, size)
         if taken < 0:
             raise ConnectionResetError("the peer is gone")
         if <size_t>taken < size:
             self.unsent = PyBytes_FromStringAndSize(<const char*>data + taken, size - taken)
             self.unsent_start = 0
-            line.await_writable()
+            transport.await_writable()
         return 0
 
-    cdef bint send_unsent(self, Carrier line) except -1:
-        """Send what the carrier has not taken so far; true when nothing of it is left."""
+    cdef bint send_unsent(self, Transport transport) except -1:
+        """Send what the transport has not taken so far; true when nothing of it is left."""
         cdef Py_ssize_t taken
         if self.unsent is None:
             return True
-        taken = line.transmit(
+        taken = transport.transmit(
             <const uint8_t*>PyBytes_AS_STRING(self.unsent) + self.unsent_start,
             PyBytes_GET_SIZE(self.unsent) - self.unsent_start,
         )
@@ -180,25 +180,25 @@ cdef class Tls(Sealer):
         if self.unsent_start == <size_t>PyBytes_GET_SIZE(self.unsent):
             self.unsent = None
             return True
-        line.await_writable()
+        transport.await_writable()
         return False
 
-    cdef bint is_clear(self, Carrier line) except -1:
-        """Send what waits here; true when the carrier may go on with what waits behind it."""
+    cdef bint is_clear(self, Transport transport) except -1:
+        """Send what waits here; true when the transport may go on with what waits behind it."""
         cdef bint is_clear = False
         try:
-            is_clear = self.send_unsent(line)
+            is_clear = self.send_unsent(transport)
         except OSError as error:
-            line.lose(error)
+            transport.lose(error)
         return is_clear
 
     # ---- the end
 
-    cdef int finish(self, Carrier line, bint linger) except -1:
+    cdef int finish(self, Transport transport, bint linger) except -1:
         """End in order, where anything has been said, or can be."""
-        return Carrier.finish(line, linger) if self.is_established else line.lose(None)
+        return Transport.finish(transport, linger) if self.is_established else transport.lose(None)
 
-    cdef bint notify(self, Carrier line) except -1:
+    cdef bint notify(self, Transport transport) except -1:
         """Say that nothing follows, and tell whether that has left.
 
         RFC 8446, 6.1: "Each party MUST send a "close_notify" alert before closing its write side of
@@ -209,11 +209,11 @@ cdef class Tls(Sealer):
             self.is_notified = True
             self.unwrap()
             try:
-                self.forward(line, mark)
+                self.forward(transport, mark)
             except OSError:
                 pass        # it is gone, and hears nothing
         return self.unsent is None
 
     cdef int release(self) except -1:
         self.unsent = None
-        return Sealer.release(self)
+        return TlsSession.release(self)

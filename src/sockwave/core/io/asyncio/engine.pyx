@@ -8,7 +8,7 @@ import logging
 import socket
 from functools import partial
 
-from sockwave.core.io.asyncio.transport cimport TransportCarrier, cover
+from sockwave.core.io.asyncio.transport cimport AsyncioTransport, cover
 
 from sockwave.core.io.asyncio.transport import TransportProtocol
 
@@ -30,14 +30,14 @@ cdef class AsyncioEngine(Engine):
     def __cinit__(self):
         self.listeners = {}
         self.servers = []
-        self.carriers = []
+        self.transports = []
         self.tasks = {}
 
     def attach(self):
         """Nothing to do: each transport is its own loop's affair."""
 
     async def listen(self, socket_, make=None):
-        """Accept connections on a listening socket; `make` makes their carriers, where they are no
+        """Accept connections on a listening socket; `make` makes their transports, where they are no
         plain ones.
 
         Accepting is done here where the loop can wait for a socket: of asyncio's own loops, those
@@ -56,47 +56,47 @@ cdef class AsyncioEngine(Engine):
             create = self.loop.create_server
         self.servers.append(await create(make, sock=socket_))
 
-    cdef int admit(self, Driver carrier, double now) except -1:
+    cdef int admit(self, Driver transport, double now) except -1:
         if self.is_ending:
-            carrier.is_lost = True      # it was under way when the server closed
-            return carrier.drop()
+            transport.is_lost = True      # it was under way when the server closed
+            return transport.drop()
         try:
-            self.hold(<TransportCarrier>carrier)
+            self.hold(<AsyncioTransport>transport)
         except BaseException:
-            carrier.is_lost = True      # it has not been counted either
+            transport.is_lost = True      # it has not been counted either
             raise
-        Engine.admit(self, carrier, now)
+        Engine.admit(self, transport, now)
         self.young_count += 1
         if self.young_count >= COLLECTION_SIZE and gc.isenabled():
             self.young_count = 0
             gc.collect(0)
         return 0
 
-    cdef int hold(self, TransportCarrier carrier) except -1:
-        """Keep a carrier until it is gone. Nobody else may: a loop holds a transport while it
+    cdef int hold(self, AsyncioTransport transport) except -1:
+        """Keep a transport until it is gone. Nobody else may: a loop holds a transport while it
         watches its socket, so neither while reading is paused nor behind the peer's FIN."""
-        if self.held_count == len(self.carriers):
-            self.carriers.append(carrier)
+        if self.held_count == len(self.transports):
+            self.transports.append(transport)
         else:
-            self.carriers[self.held_count] = carrier
-        carrier.held_at = self.held_count
+            self.transports[self.held_count] = transport
+        transport.held_at = self.held_count
         self.held_count += 1
         return 0
 
-    cdef int release(self, TransportCarrier carrier) noexcept:
-        """Hold a carrier no more. The last one takes its place, and the list stays as long as it
+    cdef int release(self, AsyncioTransport transport) noexcept:
+        """Hold a transport no more. The last one takes its place, and the list stays as long as it
         is: that takes no memory."""
-        cdef TransportCarrier last
+        cdef AsyncioTransport last
         self.held_count -= 1
-        last = <TransportCarrier>self.carriers[self.held_count]
-        last.held_at = carrier.held_at
-        self.carriers[carrier.held_at] = last
-        self.carriers[self.held_count] = None
+        last = <AsyncioTransport>self.transports[self.held_count]
+        last.held_at = transport.held_at
+        self.transports[transport.held_at] = last
+        self.transports[self.held_count] = None
         return 0
 
-    cdef int let_go(self, Driver carrier) except -1:
-        self.release(<TransportCarrier>carrier)
-        return Engine.let_go(self, carrier)
+    cdef int let_go(self, Driver transport) except -1:
+        self.release(<AsyncioTransport>transport)
+        return Engine.let_go(self, transport)
 
     def accept_again(self, socket_):
         """Take up accepting: at once, to know whether it is possible."""
@@ -117,9 +117,9 @@ cdef class AsyncioEngine(Engine):
         if isinstance(error, (ConnectionAbortedError, InterruptedError)):
             return
         if error is not None and not isinstance(error, BlockingIOError):
-            self.rest(socket_, error)
+            self.pause_accepting(socket_, error)
             return
-        self.doorman.can_accept()           # the kernel looks for a descriptor first
+        self.accept_pause.can_accept()           # the kernel looks for a descriptor first
         if connected is None:
             return
         task = self.loop.create_task(
@@ -143,9 +143,9 @@ cdef class AsyncioEngine(Engine):
         end_stream(connected.fileno())
         connected.close()
 
-    cdef int rest(self, object socket_, object error) except -1:
+    cdef int pause_accepting(self, object socket_, object error) except -1:
         # As in the epoll engine.
-        self.doorman.rest(error.strerror, self.accept_again, socket_)
+        self.accept_pause.begin(error.strerror, self.accept_again, socket_)
         self.loop.remove_reader(socket_.fileno())
         return 0
 
@@ -162,8 +162,8 @@ cdef class AsyncioEngine(Engine):
 
     def abandon(self):
         """As every engine; the sockets of its transports are closed under them."""
-        for carrier in self.carriers[:self.held_count]:
-            (<Driver>carrier).abandon()
+        for transport in self.transports[:self.held_count]:
+            (<Driver>transport).abandon()
         for connected in self.tasks.values():
             cover(connected.fileno())
         for socket_ in self.listeners:

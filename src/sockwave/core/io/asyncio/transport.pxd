@@ -1,19 +1,19 @@
-"""A peer behind an asyncio transport: the carrier of the asyncio engine."""
+"""A peer behind an asyncio transport: the transport of the asyncio engine."""
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.io.writer cimport Vector
 
 cdef enum:
     # Given to a transport at once: what it may hold beside our own backlog.
     WRITE_SIZE = 65536
 
-cdef class TransportCarrier(Carrier):
+cdef class AsyncioTransport(Transport):
     """A peer behind an asyncio transport."""
     cdef object transport
     cdef uint8_t* place         # where the transport was told to put the next bytes
-    cdef Py_ssize_t held_at     # its place among the carriers that the engine holds
+    cdef Py_ssize_t held_at     # its place among the transports that the engine holds
     cdef bint is_write_paused
     cdef bint goes_on_writing   # at the end of this turn: the transport takes more
     cdef object claimed         # the address that a proxy has told; None: the transport's own

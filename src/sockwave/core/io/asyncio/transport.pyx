@@ -1,4 +1,4 @@
-"""A peer behind an asyncio transport: the carrier of the asyncio engine."""
+"""A peer behind an asyncio transport: the transport of the asyncio engine."""
 
 import asyncio
 import errno
@@ -129,7 +129,7 @@ cdef int cover(int fd) except -1:
     return 0
 
 
-cdef class TransportCarrier(Carrier):
+cdef class AsyncioTransport(Transport):
     """A peer behind an asyncio transport."""
 
     def __cinit__(self, Engine engine, *_):
@@ -185,7 +185,7 @@ cdef class TransportCarrier(Carrier):
 
     cdef int end_turn(self) except -1:
         if self.is_lost or not self.goes_on_writing:
-            return Carrier.end_turn(self)
+            return Transport.end_turn(self)
         self.goes_on_writing = False
         self.moved = 0
         return self.run_ready()
@@ -200,7 +200,7 @@ cdef class TransportCarrier(Carrier):
         if sys.version_info < (3, 12) and hasattr(self.transport, "_read_ready_cb"):
             self.transport._read_ready_cb = None
 
-    # ---- what the carrier does
+    # ---- what the transport does
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
         cdef Py_ssize_t taken = -1
@@ -288,7 +288,7 @@ cdef class TransportCarrier(Carrier):
                 self.transport.abort()      # which acts on nothing now, and is spared a warning
             except Exception:
                 pass        # where the loop has run in another thread, it is not there any more
-        return Carrier.abandon(self)
+        return Transport.abandon(self)
 
     cpdef object reset(self):
         try:
@@ -316,7 +316,7 @@ cdef class TransportCarrier(Carrier):
         return address[:2] if isinstance(address, tuple) else address or ""
 
 
-class TransportProtocol(TransportCarrier, asyncio.BufferedProtocol):
+class TransportProtocol(AsyncioTransport, asyncio.BufferedProtocol):
     """What a transport takes for its protocol: asyncio looks for the type,
     to know that it has a buffer of its own."""
 

@@ -12,8 +12,8 @@ cdef class Listener:
     """A listening socket."""
     cdef readonly object socket
     cdef int fd
-    cdef bint rests             # for want of descriptors or memory
-    cdef object make            # makes the carrier of a connection; None: an EpollSocket
+    cdef bint is_paused             # for want of descriptors or memory
+    cdef object make            # makes the transport of a connection; None: an EpollSocket
 
 cdef class EpollEngine(Poller):
     """Accepts connections and serves them by an epoll."""
@@ -25,4 +25,4 @@ cdef class EpollEngine(Poller):
         self, int fd, Listener listener, const uint8_t* address, double now
     ) except -1
     cdef int watch_peer(self, EpollSocket peer, Listener listener) except -1
-    cdef int rest(self, Listener listener, int error) except -1
+    cdef int pause_accepting(self, Listener listener, int error) except -1

@@ -66,7 +66,7 @@ cdef class EpollEngine(Poller):
         return 0
 
     async def listen(self, socket_, make=None):
-        """Accept connections on a listening socket; `make` makes their carriers, where they are no
+        """Accept connections on a listening socket; `make` makes their transports, where they are no
         plain ones."""
         cdef Listener listener = Listener(socket_, make)
         if self.enter(listener.fd, place_of(listener)) < 0:
@@ -77,10 +77,10 @@ cdef class EpollEngine(Poller):
 
     def accept_again(self, Listener listener):
         """Take up accepting: at once, to know whether it is possible."""
-        listener.rests = False
+        listener.is_paused = False
         if self.listeners.get(listener.fd) is listener:
             if self.add(listener.fd, POLL_READ) < 0:
-                self.rest(listener, errno)
+                self.pause_accepting(listener, errno)
             else:
                 self.accept(listener)
 
@@ -101,7 +101,7 @@ cdef class EpollEngine(Poller):
         for _attempt in range(ACCEPT_COUNT):
             if now > end:
                 return 0
-            if listener.fd not in self.listeners or listener.rests:
+            if listener.fd not in self.listeners or listener.is_paused:
                 return 0            # a listener's listener has closed the server
             size = sizeof(address)
             memset(address, 0, ADDRESS_SIZE)
@@ -110,9 +110,9 @@ cdef class EpollEngine(Poller):
                 self.welcome_socket(fd, listener, address, now)
                 now = self.clock()
             elif errno == EAGAIN:
-                return self.doorman.can_accept()        # the kernel looks for a descriptor first
+                return self.accept_pause.can_accept()        # the kernel looks for a descriptor first
             elif errno != ECONNABORTED and errno != EINTR:
-                return self.rest(listener, errno)
+                return self.pause_accepting(listener, errno)
         return 0
 
     cdef int welcome_socket(
@@ -131,10 +131,10 @@ cdef class EpollEngine(Poller):
         peer.fd = fd
         peer.keep_address(address)
         peer.interest = POLL_READ
-        self.doorman.can_accept()
+        self.accept_pause.can_accept()
         if self.enter(fd, <void*>peer) < 0:
             end_stream(fd)
-            return self.rest(listener, ENOMEM)
+            return self.pause_accepting(listener, ENOMEM)
         Py_INCREF(peer)             # the table's reference, until `drop`
         try:
             self.admit(peer, now)
@@ -152,15 +152,15 @@ cdef class EpollEngine(Poller):
         if self.add(peer.fd, peer.interest) < 0:
             error = errno
             peer.lose(OSError(error, os.strerror(error)))
-            return self.rest(listener, error)
+            return self.pause_accepting(listener, error)
         peer.interest |= IS_WATCHED
         return 0
 
-    cdef int rest(self, Listener listener, int error) except -1:
+    cdef int pause_accepting(self, Listener listener, int error) except -1:
         # Without descriptors the listening socket stays readable: to wait for it would be to spin.
         # What may fail for want of memory comes first: then it is still watched.
-        self.doorman.rest(os.strerror(error), self.accept_again, listener)
-        listener.rests = True
+        self.accept_pause.begin(os.strerror(error), self.accept_again, listener)
+        listener.is_paused = True
         poller_remove(self.poller, listener.fd)
         return 0
 

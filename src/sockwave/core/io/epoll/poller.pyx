@@ -69,7 +69,7 @@ cdef class Poller(Engine):
         cdef int timeout_ms = -1
         cdef double seconds = INFINITY if timeout is None else timeout
         # The loop knows of our next two ticks, unless it has lost both, for want of memory.
-        cdef bint has_lost_ticks = self.carrier_count and seconds > 2 * tick_s
+        cdef bint has_lost_ticks = self.transport_count and seconds > 2 * tick_s
         if has_lost_ticks:
             seconds = tick_s
         self.cork.has_called_out = False
@@ -84,7 +84,7 @@ cdef class Poller(Engine):
         elif seconds != INFINITY:
             timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)
         self.serve(timeout_ms)
-        if has_lost_ticks and self.carrier_count:
+        if has_lost_ticks and self.transport_count:
             self.promise_ticks(self.loop.time())
         return self.is_nested_ready
 

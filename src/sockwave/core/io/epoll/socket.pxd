@@ -2,13 +2,13 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-from sockwave.core.io.transport cimport Carrier
+from sockwave.core.io.transport cimport Transport
 
 cdef enum:
     ADDRESS_SIZE = 128          # of any struct sockaddr: that of a struct sockaddr_storage
     IS_WATCHED = 0x80           # beside the events in `interest`: the socket is in the epoll
 
-cdef class EpollSocket(Carrier):
+cdef class EpollSocket(Transport):
     """A TCP or Unix socket in the engine's epoll."""
     cdef int fd
     cdef uint8_t interest       # the events that are asked for, and IS_WATCHED

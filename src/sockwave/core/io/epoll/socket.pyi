@@ -1,5 +1,5 @@
-from sockwave.core.io.transport import Carrier
+from sockwave.core.io.transport import Transport
 
 UNSENT_SIZE: int
 
-class EpollSocket(Carrier): ...
+class EpollSocket(Transport): ...

@@ -65,7 +65,7 @@ cdef object as_address(const uint8_t* host, uint8_t size, uint16_t port):
     return socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, packed), port
 
 
-cdef class EpollSocket(Carrier):
+cdef class EpollSocket(Transport):
     """A TCP or Unix socket in the engine's epoll."""
 
     def __cinit__(self):
@@ -209,7 +209,7 @@ cdef class EpollSocket(Carrier):
         if self.fd >= 0:
             close_descriptor(self.fd)
             self.fd = -1        # with the table's reference: nothing of it is to end here
-        return Carrier.abandon(self)
+        return Transport.abandon(self)
 
     cpdef object reset(self):
         cdef linger_option option
