@@ -192,7 +192,7 @@ def test_files_of_the_page_are_served_with_a_strict_policy(
     with urllib.request.urlopen(chat_url + path, timeout=PATIENCE_S) as answer:
         assert answer.headers.get_content_type() == kind
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        policy = answer.headers["Content-TLSInfo-Policy"]
+        policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert len(answer.read()) == int(answer.headers["Content-Length"]) > 0

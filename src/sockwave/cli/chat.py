@@ -9,7 +9,7 @@ import sockwave.cli
 PAGE = Path(sockwave.cli.__file__).with_name("page")
 FILES = {"/": "chat.html", "/chat.css": "chat.css", "/chat.js": "chat.js", "/chat.svg": "chat.svg"}
 HEADERS = {  # the page may load its own files and talk to its own server, and do nothing else
-    "Content-TLSInfo-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'",
     "X-Content-Type-Options": "nosniff",

@@ -21,7 +21,7 @@ cdef class Gate(Acceptor):
     cdef object compression     # the settings of permessage-deflate, or None
     cdef double handshake_timeout       # seconds; 0: none
     cdef object options
-    cdef object check_origin_and_subprotocol           # judges a plain request's origin, and chooses its subprotocol
+    cdef object check_origin_and_subprotocol # judges a plain request's origin, and chooses its subprotocol
     cdef dict agreements        # what offers of permessage-deflate lead to, as far as remembered
     cdef Py_ssize_t max_connections, max_handshakes
     cdef size_t line_size, block_size
@@ -44,7 +44,7 @@ cdef class PendingConnection(Receiver):
     cdef readonly Transport transport
     cdef bytes begun            # what has come of a head that is not whole; None: nothing
     cdef Receiver http_connection       # what it has become, where its transport still tells this one
-    cdef bint waits_for_turn    # what has begun may be whole: there was no time to check_origin_and_subprotocol it
+    cdef bint waits_for_turn    # what has begun may be whole: there was no time to look at it
 
     cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept
     cdef int wait_for_turn(self) except -1
