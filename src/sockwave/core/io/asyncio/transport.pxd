@@ -19,6 +19,8 @@ cdef class AsyncioTransport(Transport):
     cdef object claimed         # the address that a proxy has told; None: the transport's own
 
     cdef Py_ssize_t write_out(self, const Vector* vectors, int count) except -2
+    cdef int read_rest(self) except -1
+    cdef int let_transport_go(self) except -1
     cdef void give_up(self) noexcept
     cdef int descriptor(self) except -2         # -1: there is none any more
 

@@ -1,7 +1,6 @@
 """A peer behind an asyncio transport: the transport of the asyncio engine."""
 
 import asyncio
-import errno
 import os
 import socket
 import struct
@@ -13,9 +12,10 @@ try:
 except ImportError:             # Windows
     fcntl = termios = None
 try:
+    from os import readv
     from select import poll
 except ImportError:             # Windows
-    poll = None
+    poll = readv = None
 
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -191,7 +191,33 @@ cdef class AsyncioTransport(Transport):
         return self.run_ready()
 
     def connection_lost(self, error):
-        self.lose(error)
+        try:
+            self.read_rest()
+        finally:
+            self.lose(error)
+        self.let_transport_go()
+
+    cdef int read_rest(self) except -1:
+        """Take what the kernel still holds of a peer that is gone. A transport that fails to write
+        has read no more; nor has one whose reading was paused."""
+        cdef int fd = -1 if self.is_lost or self.has_ended or readv is None else self.descriptor()
+        cdef Py_ssize_t count = 1
+        while count > 0 and fd >= 0 and not self.is_lost:
+            try:
+                count = readv(fd, (self.get_buffer(-1),))
+            except BlockingIOError:
+                count = -1      # it is there, and cannot be written to
+            except OSError as error:
+                self.lose(error)
+            if self.is_lost:
+                count = -1
+            elif count > 0:
+                self.buffer_updated(count)
+            elif count == 0:
+                self.lose(None)
+        return 0
+
+    cdef int let_transport_go(self) except -1:
         end_stream(self.descriptor())       # which is closed now, and may not be ours alone
         # An asyncio transport holds itself, by the method that it reads with, and stays until
         # garbage is collected: under a flood of connections, that would be done all the time.
@@ -244,10 +270,12 @@ cdef class AsyncioTransport(Transport):
 
     cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
         sock = self.transport.get_extra_info("socket")
-        # The loop does not watch a socket that is not read, and is told of no reset.
+        # The loop does not watch a socket that is not read, and is told of no reset. The transport
+        # ends in the next turn: see `read_rest`.
         if is_broken(sock):
-            self.lose(ConnectionResetError(errno.ECONNRESET, "the peer has gone"))
-            return False
+            self.transport.abort()
+            silence_ticks[0] = 0
+            return True
         silence_s = find_silence_s(sock)
         if silence_s is None:
             return False

@@ -20,6 +20,7 @@ cdef class EpollSocket(Transport):
     cdef int set_interest(self, uint32_t interest) except -1
     cdef uint16_t find_own_address(self, uint8_t* address) noexcept
     cdef int ready(self, uint32_t events) except -1
+    cdef int peer_has_gone(self) except -1
     cdef int call_prompt(self, bint is_prompt) noexcept
     cdef bint set_option(self, int level, int option, int value) noexcept
     cdef int readable(self) except -1

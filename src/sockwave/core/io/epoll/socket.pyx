@@ -103,8 +103,14 @@ cdef class EpollSocket(Transport):
             if self.interest & POLL_READ:
                 self.readable()
             elif events & POLL_BROKEN:
-                self.lose(None)
+                self.peer_has_gone()
         return 0
+
+    cdef int peer_has_gone(self) except -1:
+        """Read on, where reading waits: what the kernel still holds was sent before the peer went,
+        and nothing comes behind it. The receiver keeps it. Until its end the kernel tells of it
+        again and again."""
+        return self.lose(None) if self.has_ended else self.readable()
 
     cdef int call_prompt(self, bint is_prompt) noexcept:
         """Have the kernel hold much for a peer that takes it at once, and little for any other."""
