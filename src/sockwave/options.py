@@ -10,6 +10,7 @@ from sockwave.deflate import Deflate
 from sockwave.fields import is_token
 from sockwave.functions import check_runs, is_async
 from sockwave.limits import LIMIT_NAMES, Limits
+from sockwave.messages import check_slow
 from sockwave.trusted import TrustedNetworks
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ Authorize: TypeAlias = Callable[["Handshake"], bool | Awaitable[bool | None] | N
 Function = TypeVar("Function", bound=Callable[..., object])
 
 ENGINES = ("auto", "epoll", "asyncio")
-
-#: What becomes of a message that would take the backlog past its cap.
-SLOW_POLICIES = ("close", "drop_new", "drop_old", "conflate")
 
 #: Origins without a host. Pages that have nothing in common share one of them, so that they count
 #: only where an application has listed them in so many letters: no pattern matches them.
@@ -285,13 +283,3 @@ def check_engine(engine: str) -> str:
     if engine == "epoll" and not hasattr(select, "epoll"):
         raise ValueError("engine: expected 'auto' or 'asyncio' on a system without epoll")
     return engine
-
-
-def check_slow(slow: str) -> str:
-    """Return the name of a policy for who cannot keep up; raise when it is none."""
-    if not isinstance(slow, str):
-        raise TypeError(f"slow: expected str, given {type(slow).__name__}")
-    if slow not in SLOW_POLICIES:
-        names = ", ".join(map(repr, SLOW_POLICIES))
-        raise ValueError(f"slow: expected one of {names}, given {slow!r}")
-    return slow

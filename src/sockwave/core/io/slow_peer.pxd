@@ -5,12 +5,16 @@ from libc.stdint cimport uint32_t
 from sockwave.core.io.backlog cimport Segment
 from sockwave.core.io.writer cimport Cork, Writer
 
-# What `slow` may say: see `sockwave.options.SLOW_POLICIES`.
+# What `slow` may say: see `sockwave.messages.SLOW_POLICIES`.
 cdef enum Policy:
     CLOSE_SLOW                  # fail the peer with 1013, once there is nothing left to drop
     DROP_NEW                    # drop the message that does not fit
     DROP_OLD                    # make room for it: the oldest expendable ones are dropped
     CONFLATE                    # the same, and only the newest message of a key waits
+
+cdef inline bint is_expendable(int policy) noexcept:
+    """Say whether what is sent under a policy may be dropped while it waits."""
+    return policy >= DROP_OLD
 
 # A frame for one peer. `behind` is what waits for the end of a streamed message, or None.
 cdef struct Offer:

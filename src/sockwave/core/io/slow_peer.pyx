@@ -15,7 +15,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sockwave.core.io.backlog cimport Segment
 from sockwave.core.io.writer cimport Cork
 
-from sockwave.options import SLOW_POLICIES, check_slow
+from sockwave.messages import SLOW_POLICIES, check_slow
 
 POLICIES = dict(zip(SLOW_POLICIES, (CLOSE_SLOW, DROP_NEW, DROP_OLD, CONFLATE), strict=True))
 
@@ -86,7 +86,7 @@ cdef int make_offer(Offer* offer, Writer writer, Writer queued_behind, bytes fra
             if old is not NULL:
                 waiting -= old.size
         excess = excess_size(writer.cork, waiting, size)
-        if offer.policy >= DROP_OLD and old is NULL and is_crowded(writer, queued_behind):
+        if is_expendable(offer.policy) and old is NULL and is_crowded(writer, queued_behind):
             excess = max(excess, 1)
         if excess:
             offer.is_over = True
@@ -104,7 +104,7 @@ cdef int make_offer(Offer* offer, Writer writer, Writer queued_behind, bytes fra
         # would never leave.
         offer.dropped_count += 1
         replace(queue, old, frame)
-    elif offer.is_queued and offer.policy < DROP_OLD:
+    elif offer.is_queued and not is_expendable(offer.policy):
         queue.share(frame)
     elif offer.is_queued:
         queue_expendable(queue, frame, offer.policy == CONFLATE, key)

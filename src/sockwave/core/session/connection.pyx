@@ -13,7 +13,7 @@ from sockwave.core.session.hub cimport Hub
 from sockwave.core.protocol.framing cimport check_compress, payload_of
 from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_streamers
 from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
-from sockwave.core.io.slow_peer cimport CLOSE_SLOW, DROP_OLD, policy_of, waiting_size
+from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of, waiting_size
 
 from sockwave.close import check_close
 from sockwave.core.events.emitter import CONNECTION_EVENTS
@@ -191,7 +191,7 @@ cdef class Connection(Keepalive):
             raise TypeError(f"{self.version} has text messages only: expected str, given {given}")
         if self.deflater is not None and self.deflater.wants(size, compress):
             deflater = self.deflater
-            owner = deflater.deflate(owner, &data, &size, &opcode, policy >= DROP_OLD)
+            owner = deflater.deflate(owner, &data, &size, &opcode, is_expendable(policy))
         if policy == CLOSE_SLOW:
             self.write_message(opcode, owner, data, size)
         else:

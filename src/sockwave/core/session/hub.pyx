@@ -9,7 +9,7 @@ from sockwave.core.protocol.framing cimport (
     check_compress, deflated_frame_of, draft_frame_of, frame_of, payload_of,
 )
 from sockwave.core.session.closing cimport CONNECTED
-from sockwave.core.io.slow_peer cimport CLOSE_SLOW, DROP_OLD, policy_of
+from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
 from sockwave.core.io.timers cimport ticks_of
 
 cdef extern from "Python.h":
@@ -72,7 +72,7 @@ cdef class Hub:
                         deflater.compressor, owner, data, size, opcode
                     )
                     deflated_frames[deflater.compressor] = deflated_frame
-                if end is None and deflater.has_context and policy < DROP_OLD:
+                if end is None and deflater.has_context and not is_expendable(policy):
                     end = deflater.compressor.end_of(None, data, size)
                 deflater.sending(end)
                 if connection.share_frame(deflated_frame, policy, key):
