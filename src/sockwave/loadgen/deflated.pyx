@@ -5,10 +5,11 @@ from libc.stdlib cimport calloc, malloc
 from libc.string cimport memcpy
 
 from sockwave.core.protocol.inflation cimport Inflater
-from sockwave.loadgen.exchange cimport KEY_SIZE, mask, write_masked_header
+from sockwave.loadgen.exchange cimport KEY_SIZE, write_masked_header
 from sockwave.core.protocol.frames cimport (
     CLOSE, MAX_HEADER_SIZE, NO_VIOLATION, RSV1, Header, Violation, parse_header,
 )
+from sockwave.core.protocol.mask cimport unmask as mask
 
 from sockwave import deflate
 from sockwave.loadgen.client import LoadError

@@ -6,10 +6,6 @@ from sockwave.loadgen.client cimport Client
 from sockwave.core.protocol.inflation cimport Inflater
 from sockwave.core.protocol.frames cimport MAX_HEADER_SIZE
 
-cdef extern from "mask.h" nogil:
-    # The same thing on, or from one key to another.
-    bint mask "unmask"(uint8_t* to, const uint8_t* start, size_t size, uint32_t key)
-
 cdef enum:
     KEY_SIZE = 4
 

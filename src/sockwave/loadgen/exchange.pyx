@@ -14,6 +14,8 @@ from libc.string cimport memcmp, memcpy
 from sockwave.core.protocol.frames cimport (
     BINARY, CLOSE, FIN, PING, PONG, TEXT, Header, parse_header, write_header,
 )
+# The same thing on, or from one key to another.
+from sockwave.core.protocol.mask cimport unmask as mask
 
 from sockwave.loadgen.client import LoadError
 

@@ -6,10 +6,7 @@ from sockwave.core.limits.counters cimport (
     BYTE_RATE, CONTROL_RATE, FRAGMENT_COUNT, MAX_BACKLOG, MAX_SIZE, MEMORY_BUDGET, MESSAGE_RATE,
     NO_LIMIT, PING_TIMEOUT, Limit,
 )
-
-cdef extern from "utf8.h" nogil:
-    uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
-    enum: UTF8_COMPLETE
+from sockwave.core.protocol.utf8 cimport UTF8_COMPLETE, utf8_check
 
 cdef enum:
     RESERVED = 0x70

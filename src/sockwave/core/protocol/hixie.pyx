@@ -13,10 +13,7 @@ from sockwave.core.protocol.frames cimport (
     CLOSE, CONTINUATION, DRAFT_LENGTH, INVALID_UTF8, MESSAGE_TOO_BIG, TEXT,
 )
 from sockwave.core.protocol.reader cimport NEEDS_MORE, PIECE
-
-cdef extern from "utf8.h" nogil:
-    uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
-    enum: UTF8_COMPLETE, UTF8_INVALID
+from sockwave.core.protocol.utf8 cimport UTF8_COMPLETE, UTF8_INVALID, utf8_check
 
 cdef enum:
     # Of a type byte: a length follows; of a length byte: another one follows.

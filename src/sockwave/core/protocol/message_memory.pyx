@@ -11,9 +11,7 @@ from cpython.unicode cimport PyUnicode_Check
 
 from sockwave.core.events.emitter cimport raise_pending
 from sockwave.core.protocol.frames cimport MAX_SHORT_SIZE
-
-cdef extern from "mask.h" nogil:
-    bint unmask(uint8_t* to, const uint8_t* start, size_t size, uint32_t key)
+from sockwave.core.protocol.mask cimport unmask
 
 cdef extern from "message_memory.h":
     bint block_is_plain(PyObject* block)

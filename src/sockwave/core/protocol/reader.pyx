@@ -19,14 +19,8 @@ from sockwave.core.protocol.frames cimport (
     NO_VIOLATION, RSV1, SHORT_HEADER_SIZE, TEXT, TOO_MANY_FRAGMENTS, check_close,
     check_header, is_control, parse_header,
 )
-
-cdef extern from "mask.h" nogil:
-    bint unmask(uint8_t* to, const uint8_t* start, size_t size, uint32_t key)
-    uint32_t mask_rotate(uint32_t key, size_t count)
-
-cdef extern from "utf8.h" nogil:
-    uint8_t utf8_check(uint8_t state, const uint8_t* data, size_t size)
-    enum: UTF8_COMPLETE, UTF8_INVALID
+from sockwave.core.protocol.mask cimport mask_rotate, unmask
+from sockwave.core.protocol.utf8 cimport UTF8_COMPLETE, UTF8_INVALID, utf8_check
 
 cdef enum:
     # So many bytes of a message allow one more fragment: one of 64 bytes pays for itself twice.
