@@ -25,10 +25,10 @@ def open_handshake(
 ) -> tuple[str, str | None, bytes]:
     """Take a request from its head to the answer: version, subprotocol, response."""
     checked = Options(**options)
-    version = identify(head, checked)
-    check(head, version, checked, secure=secure)
-    subprotocol = choose_subprotocol(head, checked)
-    response = answer(head, version, checked, key3=key3, secure=secure, subprotocol=subprotocol)
+    version = identify(head, checked.version)
+    check(head, version, checked.version, checked.origin, secure=secure)
+    subprotocol = choose_subprotocol(head, checked.subprotocol)
+    response = answer(head, version, key3=key3, secure=secure, subprotocol=subprotocol)
     return version, subprotocol, response
 
 

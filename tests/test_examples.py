@@ -6,14 +6,7 @@ from pathlib import Path
 from commands import PATIENCE_S, running
 from websockets.sync.client import connect
 
-import sockwave.cli
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-def test_chat_of_the_examples_is_the_chat_of_the_package() -> None:
-    packaged = Path(sockwave.cli.__file__).with_name("chat.py")
-    assert (EXAMPLES / "chat.py").read_bytes() == packaged.read_bytes()
 
 
 def example(name: str) -> AbstractContextManager[str]:

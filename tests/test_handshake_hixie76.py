@@ -13,7 +13,6 @@ from wire import KEY1, KEY2, KEY3, hixie_headers
 from sockwave.errors import Refused
 from sockwave.handshake import answer
 from sockwave.handshake.hixie76 import read_number, sign
-from sockwave.options import Options
 
 LARGEST = 0xFFFFFFFF
 
@@ -61,7 +60,7 @@ def test_the_third_key_is_any_eight_bytes(key3: bytes) -> None:
 @pytest.mark.parametrize("key3", [None, b"", KEY3[:-1], KEY3 + b"x"])
 def test_an_answer_needs_the_third_key(key3: bytes | None) -> None:
     with pytest.raises(ValueError, match="key3: expected 8 bytes, given"):
-        answer(parse(hixie_headers(76)), "draft76", Options(), key3=key3)
+        answer(parse(hixie_headers(76)), "draft76", key3=key3)
 
 
 # ---- numbers -------------------------------------------------------------------------------------

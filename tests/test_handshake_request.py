@@ -13,7 +13,7 @@ from sockwave.handshake import check, identify
 from sockwave.handshake.request import contains_token, split_list
 from sockwave.http import RequestHead, parse_head
 from sockwave.limits import Limits
-from sockwave.options import Options
+from sockwave.versions import VERSIONS as VERSION_NAMES
 
 VERSIONS = pytest.mark.parametrize(
     "headers",
@@ -150,7 +150,7 @@ def test_only_space_and_tab_are_white_space_in_a_list() -> None:
 def check_raw(raw: bytes) -> None:
     """Check a request as it would come from a front that lets everything pass."""
     head = RequestHead(raw)
-    check(head, identify(head), Options())
+    check(head, identify(head), VERSION_NAMES, "*")
 
 
 @VERSIONS

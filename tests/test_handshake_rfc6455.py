@@ -11,7 +11,6 @@ from wire import ACCEPT, KEY, upgrade_headers
 
 from sockwave.core.opening.fast_request import write_answer
 from sockwave.handshake import answer
-from sockwave.options import Options
 
 VERSIONS = pytest.mark.parametrize("version", [7, 8, 13])
 
@@ -43,7 +42,7 @@ def test_the_answer_byte_for_byte(version: int) -> None:
 def test_the_answer_with_a_subprotocol_and_more_headers_byte_for_byte() -> None:
     head = parse(upgrade_headers() | {"Sec-WebSocket-Protocol": "chat"})
     cookies = [("Set-Cookie", "a=\xfc"), ("Set-Cookie", "b=2")]
-    response = answer(head, "rfc6455", Options(), subprotocol="chat", extra_headers=cookies)
+    response = answer(head, "rfc6455", subprotocol="chat", extra_headers=cookies)
     assert response == (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"

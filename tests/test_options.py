@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sockwave.limits import COUNTED_LIMITS, LIMIT_NAMES, Limits
-from sockwave.options import ENGINES, VERSIONS, Options
+from sockwave.options import ENGINES, Options
+from sockwave.versions import VERSIONS
 
 TIMES = [
     "handshake_timeout",

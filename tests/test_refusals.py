@@ -346,7 +346,7 @@ async def come_twice(server: sockwave.Server) -> None:
 async def see_it_close(server: sockwave.Server) -> None:
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(build_request(PLAIN))
-        await wait_until(lambda: bool(server._host.openings))
+        await wait_until(lambda: bool(server._host.openings.under_way))
         closed = asyncio.ensure_future(server.close())
         assert (await wire.receive_head()).status == 503
     await closed

@@ -128,7 +128,7 @@ async def test_who_leaves_while_waiting_for_a_turn_leaves_nothing_behind(
         leave(wire)
     await wait_until(lambda: not server._host.engine.transport_count)
     assert not server._host.guests()
-    assert not server._host.openings
+    assert not server._host.openings.under_way
 
 
 async def test_who_waits_for_a_turn_may_have_to_make_room(start_server: StartServer) -> None:

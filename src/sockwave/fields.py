@@ -5,6 +5,10 @@ from collections.abc import Iterable, Mapping
 #: RFC 9110, 5.6.2: tchar. The deletion table of `bytes.translate`.
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
+# RFC 3986, 3.2.2 and 3.2.3: the host and port of an authority, without the user information that
+# RFC 9110, 4.2.4 forbids. The deletion table of `bytes.translate`.
+_HOST_BYTES = b"-._~!$&'()*+,;=%:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 # RFC 9110, 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". The
 # other C0 and C1 controls go with them: some readers take 0x0B, 0x0C, 0x1C-0x1E or 0x85 for the end
 # of a line. TAB alone is a field's own white space.
@@ -52,3 +56,8 @@ def check_headers(headers: HeaderPairs) -> tuple[tuple[str, str], ...]:
             raise TypeError(f"headers: expected (name, value) pairs, given {pair!r}")
         checked.append(check_header(*pair))
     return tuple(checked)
+
+
+def is_host(host: str) -> bool:
+    """Tell whether `host` may stand in a Host header field."""
+    return bool(host) and not host.encode("latin-1").translate(None, _HOST_BYTES)

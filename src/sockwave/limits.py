@@ -2,14 +2,10 @@
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sockwave.errors import Refused
-
-if TYPE_CHECKING:
-    from sockwave.core.limits.counters import LimitCounters
 
 # Deadlines are counted in ticks; more than a year is a mistake in the unit.
 _LONGEST_TIME = 366 * 24 * 3600.0
@@ -273,25 +269,3 @@ class OverLimit(Refused):
     def __init__(self, limit: str, status: int, body: str) -> None:
         super().__init__(status, body)
         self.limit = limit
-
-
-class LimitHits(Mapping[str, int]):
-    """How often each limit has been applied, by its option's name: a live view."""
-
-    __slots__ = ("_limit_counters",)
-
-    def __init__(self, limit_counters: "LimitCounters") -> None:
-        self._limit_counters = limit_counters
-
-    def __getitem__(self, name: str) -> int:
-        return self._limit_counters.count_of(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COUNTED_LIMITS)
-
-    def __len__(self) -> int:
-        return len(COUNTED_LIMITS)
-
-    def __repr__(self) -> str:
-        hits = ", ".join(f"{name}={count}" for name, count in self.items() if count)
-        return f"<LimitHits {hits or 'none'}>"

@@ -1,51 +1,29 @@
-"""What `create_server` is told, checked once; the version names are those of RFC 6455's drafts."""
+"""What `create_server` is told, checked once."""
 
 import difflib
-import re
 import select
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from sockwave.deflate import Deflate
 from sockwave.fields import is_token
-from sockwave.functions import check_runs, is_async
+from sockwave.functions import check_runs
+from sockwave.handshake.hook import Handshake
+from sockwave.handshake.origin import OriginOption, OriginPolicy, normalize_origin
 from sockwave.limits import LIMIT_NAMES, Limits
 from sockwave.messages import check_slow
+from sockwave.names import check_plain, collect_names
+from sockwave.request_head import RequestHead
 from sockwave.trusted import TrustedNetworks
+from sockwave.versions import normalize_version
 
-if TYPE_CHECKING:
-    from sockwave.handshake.hook import Handshake
-    from sockwave.http import RequestHead
-
-OriginOption: TypeAlias = (
-    str | Iterable[str | None] | re.Pattern[str] | Callable[[str | None], bool]
-)
 SubprotocolOption: TypeAlias = (
-    str | Iterable[str] | Callable[[list[str], "RequestHead"], str | None] | None
+    str | Iterable[str] | Callable[[list[str], RequestHead], str | None] | None
 )
-Authorize: TypeAlias = Callable[["Handshake"], bool | Awaitable[bool | None] | None]
-
-Function = TypeVar("Function", bound=Callable[..., object])
+Authorize: TypeAlias = Callable[[Handshake], bool | Awaitable[bool | None] | None]
 
 ENGINES = ("auto", "epoll", "asyncio")
 
-#: Origins without a host. Pages that have nothing in common share one of them, so that they count
-#: only where an application has listed them in so many letters: no pattern matches them.
-LITERAL_ORIGINS = ("null", "file://")
-
-#: The canonical names, the oldest first.
-VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
-
-# hybi-09 to -12 kept the version number 8, hybi-13 to -17 the number 13 that the RFC has.
-_VERSION_NAMES = {
-    **{name: name for name in VERSIONS},
-    "hybi-00": "draft76",
-    **{f"hybi-{number:02}": "hybi-08" for number in range(9, 13)},
-    **{f"hybi-{number}": "rfc6455" for number in range(13, 18)},
-}
-
-# What Python can iterate over, and is no list of names.
-_SINGLE = (str, bytes, bytearray, memoryview)
 
 OPTION_NAMES = LIMIT_NAMES | {
     "authorize",
@@ -83,8 +61,8 @@ class Options:
     )
 
     version: frozenset[str]
-    origin: str | frozenset[str | None] | re.Pattern[str] | Callable[[str | None], bool]
-    subprotocol: tuple[str, ...] | Callable[[list[str], "RequestHead"], str | None]
+    origin: OriginPolicy
+    subprotocol: tuple[str, ...] | Callable[[list[str], RequestHead], str | None]
     engine: str
     authorize: Authorize | None
     compression: Deflate | None
@@ -140,29 +118,6 @@ def _describe_unknown(name: str) -> str:
     return f"unknown option {name!r}; the options are {', '.join(sorted(OPTION_NAMES))}"
 
 
-def _collect_names(option: str, value: object) -> tuple[str, ...]:
-    """Return one str or an iterable of str as a tuple; raise TypeError for anything else."""
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, _SINGLE) or not isinstance(value, Iterable):
-        raise TypeError(f"{option}: expected str or a list of str, given {type(value).__name__}")
-    names = tuple(value)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"{option}: expected a list of str, given {name!r} in it")
-    if not names:
-        raise ValueError(f"{option}: expected at least one name, given an empty list")
-    return names
-
-
-def _check_plain(option: str, function: Function) -> Function:
-    """Return a function that answers at once; a coroutine would be taken for its answer."""
-    if is_async(function):
-        raise TypeError(f"{option}: expected a plain function, given an async one; see authorize")
-    check_runs(option, function)
-    return function
-
-
 def check_authorize(authorize: Authorize | None) -> Authorize | None:
     """Return a function that is asked before a handshake is answered, or None; raise TypeError."""
     if authorize is not None:
@@ -174,88 +129,15 @@ def check_authorize(authorize: Authorize | None) -> Authorize | None:
     return authorize
 
 
-def normalize_version(version: str | Iterable[str]) -> frozenset[str]:
-    """Return the canonical names that `version` stands for; "auto" stands for all of them."""
-    accepted: set[str] = set()
-    for name in _collect_names("version", version):
-        if name == "auto":
-            accepted.update(VERSIONS)
-        elif name in _VERSION_NAMES:
-            accepted.add(_VERSION_NAMES[name])
-        else:
-            raise ValueError(
-                f"version: expected 'auto' or one of {', '.join(_VERSION_NAMES)}, given {name!r}"
-            )
-    return frozenset(accepted)
-
-
-def normalize_origin(
-    origin: OriginOption,
-) -> str | frozenset[str | None] | re.Pattern[str] | Callable[[str | None], bool]:
-    """Return "*", "same-origin", a set of origins, a pattern of str, or a callable.
-
-    None in the set stands for a request without an Origin header.
-    """
-    if isinstance(origin, re.Pattern):
-        if not isinstance(origin.pattern, str):
-            raise TypeError("origin: expected a pattern of str, given one of bytes")
-        return origin
-    if callable(origin):
-        return _check_plain("origin", origin)
-    accepted: set[str | None] = set()
-    if isinstance(origin, Iterable) and not isinstance(origin, _SINGLE):
-        origin = tuple(origin)
-        if None in origin:
-            accepted.add(None)
-            origin = tuple(name for name in origin if name is not None)
-    names = () if accepted and not origin else _collect_names("origin", origin)
-    if names in (("*",), ("same-origin",)) and not accepted:
-        return names[0]
-    for name in names:
-        if name in ("*", "same-origin"):
-            raise ValueError(f"origin: expected {name!r} alone, given it in a list")
-        accepted.add(_check_origin(name))
-    return frozenset(accepted)
-
-
-def _check_origin(origin: str) -> str:
-    """Return one origin as browsers write it: scheme and host in lower case, no default port."""
-    if origin in LITERAL_ORIGINS:
-        return origin
-    scheme, separator, host = origin.partition("://")
-    if (
-        not separator
-        or not scheme
-        or not host
-        or any(character in "/?#@" or character <= " " for character in host)
-        or not origin.isascii()
-    ):
-        raise ValueError(
-            "origin: expected '*', 'same-origin', 'null', 'file://' or scheme://host[:port] in "
-            f"ASCII, given {origin!r}"
-        )
-    return fold_origin(origin)
-
-
-def fold_origin(origin: str) -> str:
-    """Return `origin` in lower case and without the default port of http or https."""
-    origin = origin.lower()
-    if origin.startswith("http://") and origin.endswith(":80"):
-        return origin[:-3]
-    if origin.startswith("https://") and origin.endswith(":443"):
-        return origin[:-4]
-    return origin
-
-
 def normalize_subprotocol(
     subprotocol: SubprotocolOption,
-) -> tuple[str, ...] | Callable[[list[str], "RequestHead"], str | None]:
+) -> tuple[str, ...] | Callable[[list[str], RequestHead], str | None]:
     """Return the names in order of preference, none for None, or the callable."""
     if subprotocol is None:
         return ()
     if callable(subprotocol):
-        return _check_plain("subprotocol", subprotocol)
-    names = _collect_names("subprotocol", subprotocol)
+        return check_plain("subprotocol", subprotocol)
+    names = collect_names("subprotocol", subprotocol)
     for name in names:
         if not is_token(name):
             raise ValueError(f"subprotocol: expected tokens (RFC 6455, 4.1), given {name!r}")

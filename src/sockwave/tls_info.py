@@ -4,8 +4,6 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sockwave.proxy.tlv import Facts
-
 
 @dataclass(frozen=True, slots=True)
 class TLSInfo:
@@ -34,11 +32,3 @@ class TLSInfo:
             session.selected_alpn_protocol(),
             session.getpeercert() or None,
         )
-
-    @classmethod
-    def told(cls, facts: Facts) -> Self:
-        """Give the facts of a session between the client and a proxy, "" for what is not told.
-
-        That the proxy has verified a certificate is for it to act on: none is shown here.
-        """
-        return cls(facts.tls_version or "", facts.cipher or "", facts.alpn, None, facts.authority)

@@ -153,7 +153,7 @@ class Echo:
         return {
             "connections": len(self.server.connections),
             "carriers": server._host.engine.transport_count,
-            "openings": len(server._host.openings),
+            "openings": len(server._host.openings.under_way),
             "tasks": len(asyncio.all_tasks()),
             "stranded": sum(map(is_stranded, asyncio.all_tasks())),
             "timers": self.count_timers(),

@@ -213,14 +213,14 @@ async def test_client_that_gives_up_leaves_its_place(
     for _ in range(3):
         waiting = await Wire.open(server.addresses[0])
         waiting.write(build_request(upgrade_headers()))
-        await wait_until(lambda: server._host.openings)
+        await wait_until(lambda: server._host.openings.under_way)
         silent = await Wire.open(server.addresses[0])
         await silent.receive_nothing()
         await silent.close()
         if engine == "asyncio":  # which sees no reset of a socket that is not read
             break
         waiting.reset()
-        await wait_until(lambda: not server._host.openings)
+        await wait_until(lambda: not server._host.openings.under_way)
     assert count_hits(server) == {}
 
 

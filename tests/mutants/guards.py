@@ -134,7 +134,7 @@ GUARDS = (
     Guard(
         "origin",
         HANDSHAKE + "origin.py",
-        '    if options.origin != "*" and not is_accepted(origin, options.origin, secure, host):\n',
+        '    if policy != "*" and not is_accepted(origin, policy, secure, host):\n',
         "    if False:\n",
         ("tests/test_handshake_origin.py",),
     ),

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import sockwave
-import sockwave.cli
 
-PAGE = Path(sockwave.cli.__file__).with_name("page")
+PAGE = Path(__file__).with_name("page")
 FILES = {"/": "chat.html", "/chat.css": "chat.css", "/chat.js": "chat.js", "/chat.svg": "chat.svg"}
 HEADERS = {  # the page may load its own files and talk to its own server, and do nothing else
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -63,10 +62,3 @@ def create_chat() -> sockwave.Server:
             res.end("Nothing here. The chat is at /\n")
 
     return server
-
-
-if __name__ == "__main__":
-    chat = create_chat()
-    chat.listen(8000, "127.0.0.1")
-    print("Chat on http://127.0.0.1:8000/", flush=True)
-    chat.run()

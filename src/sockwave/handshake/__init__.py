@@ -4,14 +4,13 @@
 the peer did wrong; then the application may refuse; `answer` comes last.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 from sockwave.errors import Refused
 from sockwave.handshake import hixie75, hixie76, rfc6455
 from sockwave.handshake.hixie75 import write_location
 from sockwave.handshake.hook import Handshake
-from sockwave.handshake.origin import check_origin, judge_origin, read_origin
+from sockwave.handshake.origin import OriginPolicy, check_origin, judge_origin, read_origin
 from sockwave.handshake.request import check_request
 from sockwave.handshake.subprotocol import (
     choose_subprotocol,
@@ -19,10 +18,8 @@ from sockwave.handshake.subprotocol import (
     read_names,
     read_subprotocols,
 )
-from sockwave.options import Options
-
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+from sockwave.request_head import RequestHead
+from sockwave.versions import VERSIONS
 
 __all__ = [
     "KEY3_SIZE",
@@ -47,11 +44,11 @@ _WELL_FORMED_NUMBERS = frozenset(str(number) for number in range(256))
 _UNSPOKEN = "this version of the protocol is not spoken here\n"
 
 
-def identify(head: "RequestHead", options: Options | None = None) -> str:
+def identify(head: RequestHead, accepted: Collection[str] = VERSIONS) -> str:
     """Return the canonical name of the version that the request speaks.
 
     Refuses a version number that is unknown with 426, and a malformed one, or the keys of several
-    versions, with 400. `options` tell which versions the refusal names; None stands for all.
+    versions, with 400. `accepted` are the versions that the refusal names.
     """
     headers = head.headers
     numbers = headers.get_all("sec-websocket-version")
@@ -60,66 +57,71 @@ def identify(head: "RequestHead", options: Options | None = None) -> str:
             raise Refused(400, "expected the keys of one version only\n")
         # hybi-02 and -03 kept the keys, changed the frames, and said so here.
         if headers.get("sec-websocket-draft", "0") != "0":
-            raise _refuse_version(426, _UNSPOKEN, options)
+            raise _refuse_version(426, _UNSPOKEN, accepted)
         return "draft76"
     if len(numbers) == 1:
         version = _VERSION_NUMBERS.get(numbers[0])
         if version is not None:
             return version
         if numbers[0] in _WELL_FORMED_NUMBERS:
-            raise _refuse_version(426, _UNSPOKEN, options)
+            raise _refuse_version(426, _UNSPOKEN, accepted)
     if numbers or "sec-websocket-key" in headers:
         raise _refuse_version(
-            400, "expected exactly one Sec-WebSocket-Version: a number\n", options
+            400, "expected exactly one Sec-WebSocket-Version: a number\n", accepted
         )
     return "draft75"
 
 
 def check(
-    head: "RequestHead",
+    head: RequestHead,
     version: str,
-    options: Options,
+    accepted: Collection[str],
+    origin_policy: OriginPolicy,
     *,
     secure: bool = False,
     host: str | None = None,
 ) -> None:
     """Refuse a request that cannot become a connection of `version`, or may not.
 
+    `accepted` are the versions that are spoken, and `origin_policy` says who may connect.
     `secure` says whether TLS carries it, which "same-origin" has to know, and `host` what the
     client has asked for, where that is not the request's own Host.
     """
     check_request(head)
-    if version not in options.version:
+    if version not in accepted:
         if version in ("draft75", "draft76"):
             raise Refused(400, _UNSPOKEN)
-        raise _refuse_version(426, _UNSPOKEN, options)
+        raise _refuse_version(426, _UNSPOKEN, accepted)
     if version == "draft76":
         hixie76.check(head)
     elif version == "draft75":
         hixie75.check(head)
     else:
         rfc6455.check(head)
-    check_origin(head, version, options, secure, host)
+    check_origin(head, version, origin_policy, secure, host)
 
 
 def check_origin_and_subprotocol(
-    options: Options, host: str, origin: str | None, offer: str | None, *, secure: bool
+    origin_policy: OriginPolicy,
+    subprotocols: Sequence[str],
+    host: str,
+    origin: str | None,
+    offer: str | None,
+    *,
+    secure: bool,
 ) -> str | None:
-    """Return the subprotocol for a plain request of RFC 6455's version, or None.
+    """Return the subprotocol for a fast request, which is RFC 6455's, or None.
 
-    `core.plain` has found these values, and nothing else that would have to be judged. Raises
-    Refused; the options must hold no function of the application's.
+    `core.opening.fast_request` has found `host`, `origin` and `offer`, and nothing else that has to
+    be checked. Raises Refused.
     """
-    judge_origin(origin, options, secure, host)
-    if offer is None or callable(options.subprotocol):
-        return None
-    return find_first(options.subprotocol, read_names([offer]))
+    judge_origin(origin, origin_policy, secure, host)
+    return None if offer is None else find_first(subprotocols, read_names([offer]))
 
 
 def answer(
-    head: "RequestHead",
+    head: RequestHead,
     version: str,
-    options: Options,
     *,
     key3: bytes | None = None,
     secure: bool = False,
@@ -142,14 +144,10 @@ def answer(
     return rfc6455.answer(head, subprotocol, extra_headers)
 
 
-def _refuse_version(status: int, sentence: str, options: Options | None) -> Refused:
+def _refuse_version(status: int, sentence: str, accepted: Collection[str]) -> Refused:
     """Return the refusal that names the versions that would be accepted: RFC 6455, 4.4."""
-    accepted = ", ".join(
-        number
-        for number, name in _VERSION_NUMBERS.items()
-        if options is None or name in options.version
-    )
+    numbers = ", ".join(number for number, name in _VERSION_NUMBERS.items() if name in accepted)
     headers = [("Upgrade", "websocket")]  # RFC 9110, 15.5.22: 426 "MUST send an Upgrade"
-    if accepted:
-        headers.append(("Sec-WebSocket-Version", accepted))
+    if numbers:
+        headers.append(("Sec-WebSocket-Version", numbers))
     return Refused(status, sentence, headers)

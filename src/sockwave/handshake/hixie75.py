@@ -1,13 +1,10 @@
 """The handshake of draft-hixie-thewebsocketprotocol-75, section 5."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
 from sockwave.handshake.request import check_no_body, is_visible
-
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+from sockwave.request_head import RequestHead
 
 # The draft's clients compare these lines byte by byte, in this order.
 _HEAD = (
@@ -17,19 +14,19 @@ _HEAD = (
 )  # fmt: skip
 
 
-def check(head: "RequestHead") -> None:
+def check(head: RequestHead) -> None:
     """Refuse a body, and a target that cannot be said back."""
     check_no_body(head)
     check_location(head)
 
 
-def check_location(head: "RequestHead") -> None:
+def check_location(head: RequestHead) -> None:
     """Refuse a target that is not ASCII: the drafts have the server echo it."""
     if not is_visible(head.target):
         raise Refused(400, "expected a request target in ASCII\n")
 
 
-def write_location(head: "RequestHead", secure: bool, host: str | None) -> str:
+def write_location(head: RequestHead, secure: bool, host: str | None) -> str:
     """Return the URL of the connection: the scheme, the host as it was sent, the request target."""
     return f"{'wss' if secure else 'ws'}://{host or head.headers['host']}{head.target}"
 
@@ -50,7 +47,7 @@ def write_fields(
 
 
 def answer(
-    head: "RequestHead",
+    head: RequestHead,
     subprotocol: str | None,
     extra_headers: Sequence[tuple[str, str]],
     location: str,

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from hashlib import md5
-from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
 from sockwave.handshake.hixie75 import check_location, write_fields
-
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+from sockwave.request_head import RequestHead
 
 #: The bytes that follow the header block, outside of any body that HTTP knows of.
 KEY3_SIZE = 8
@@ -52,7 +49,7 @@ def read_number(key: str) -> int:
     raise Refused(400, "expected keys whose digits are a 32 bit multiple of their spaces\n")
 
 
-def read_numbers(head: "RequestHead") -> tuple[int, int]:
+def read_numbers(head: RequestHead) -> tuple[int, int]:
     """Return the numbers of both keys; refuse a key that is missing, repeated or malformed."""
     firsts = head.headers.get_all("sec-websocket-key1")
     seconds = head.headers.get_all("sec-websocket-key2")
@@ -61,7 +58,7 @@ def read_numbers(head: "RequestHead") -> tuple[int, int]:
     return read_number(firsts[0]), read_number(seconds[0])
 
 
-def check(head: "RequestHead") -> None:
+def check(head: RequestHead) -> None:
     """Refuse what cannot be answered; the eight bytes need not have come yet."""
     headers = head.headers
     if "transfer-encoding" in headers or (
@@ -82,7 +79,7 @@ def sign(number1: int, number2: int, key3: bytes) -> bytes:
 
 
 def answer(
-    head: "RequestHead",
+    head: RequestHead,
     subprotocol: str | None,
     extra_headers: Sequence[tuple[str, str]],
     location: str,

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, NoReturn
 from sockwave.errors import Refused
 from sockwave.fields import HeaderPairs, check_header
 from sockwave.handshake.subprotocol import check_chosen, read_subprotocols
+from sockwave.request_head import RequestHead
 
 if TYPE_CHECKING:
     from sockwave.core.session.connection import Connection
-    from sockwave.http import RequestHead
 
 # RFC 9110, 7.6.1: these are about the one hop, which the 101 response ends; and a 101 response has
 # no body that could be framed.
@@ -38,7 +38,7 @@ class Handshake:
 
     def __init__(
         self,
-        request: "RequestHead",
+        request: RequestHead,
         connection: "Connection",
         version: str,
         subprotocol: str | None = None,

@@ -1,16 +1,81 @@
 """Who may connect: RFC 6454's origin, which browsers alone tell truly (RFC 6455, section 10.2)."""
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from sockwave.errors import Refused
-from sockwave.options import LITERAL_ORIGINS, Options, fold_origin
+from sockwave.names import SINGLE, check_plain, collect_names
+from sockwave.request_head import RequestHead
 
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+OriginOption: TypeAlias = (
+    str | Iterable[str | None] | re.Pattern[str] | Callable[[str | None], bool]
+)
+#: What the option has become: "*", "same-origin", a set of origins (None in it stands for a request
+#: without an Origin header), a pattern, or the application's function.
+OriginPolicy: TypeAlias = (
+    str | frozenset[str | None] | re.Pattern[str] | Callable[[str | None], bool]
+)
+
+#: Origins without a host. Pages that have nothing in common share one of them, so that they count
+#: only where an application has listed them in so many letters: no pattern matches them.
+LITERAL_ORIGINS = ("null", "file://")
 
 
-def read_origin(head: "RequestHead", version: str) -> str | None:
+def normalize_origin(origin: OriginOption) -> OriginPolicy:
+    """Return the policy that the option stands for; raise TypeError or ValueError."""
+    if isinstance(origin, re.Pattern):
+        if not isinstance(origin.pattern, str):
+            raise TypeError("origin: expected a pattern of str, given one of bytes")
+        return origin
+    if callable(origin):
+        return check_plain("origin", origin)
+    accepted: set[str | None] = set()
+    if isinstance(origin, Iterable) and not isinstance(origin, SINGLE):
+        origin = tuple(origin)
+        if None in origin:
+            accepted.add(None)
+            origin = tuple(name for name in origin if name is not None)
+    names = () if accepted and not origin else collect_names("origin", origin)
+    if names in (("*",), ("same-origin",)) and not accepted:
+        return names[0]
+    for name in names:
+        if name in ("*", "same-origin"):
+            raise ValueError(f"origin: expected {name!r} alone, given it in a list")
+        accepted.add(_check_name(name))
+    return frozenset(accepted)
+
+
+def _check_name(origin: str) -> str:
+    """Return one origin as browsers write it: scheme and host in lower case, no default port."""
+    if origin in LITERAL_ORIGINS:
+        return origin
+    scheme, separator, host = origin.partition("://")
+    if (
+        not separator
+        or not scheme
+        or not host
+        or any(character in "/?#@" or character <= " " for character in host)
+        or not origin.isascii()
+    ):
+        raise ValueError(
+            "origin: expected '*', 'same-origin', 'null', 'file://' or scheme://host[:port] in "
+            f"ASCII, given {origin!r}"
+        )
+    return fold_origin(origin)
+
+
+def fold_origin(origin: str) -> str:
+    """Return `origin` in lower case and without the default port of http or https."""
+    origin = origin.lower()
+    if origin.startswith("http://") and origin.endswith(":80"):
+        return origin[:-3]
+    if origin.startswith("https://") and origin.endswith(":443"):
+        return origin[:-4]
+    return origin
+
+
+def read_origin(head: RequestHead, version: str) -> str | None:
     """Return the origin as it was sent, or None; refuse one that is repeated or not ASCII.
 
     hybi-07 and hybi-08 send it in Sec-WebSocket-Origin.
@@ -31,21 +96,21 @@ def read_origin(head: "RequestHead", version: str) -> str | None:
 
 
 def check_origin(
-    head: "RequestHead", version: str, options: Options, secure: bool, host: str | None
+    head: RequestHead, version: str, policy: OriginPolicy, secure: bool, host: str | None
 ) -> None:
     """Refuse a stranger with 403, and a malformed origin with 400."""
-    judge_origin(read_origin(head, version), options, secure, host or head.headers["host"])
+    judge_origin(read_origin(head, version), policy, secure, host or head.headers["host"])
 
 
-def judge_origin(origin: str | None, options: Options, secure: bool, host: str) -> None:
+def judge_origin(origin: str | None, policy: OriginPolicy, secure: bool, host: str) -> None:
     """Refuse a stranger with 403; `host` is what the client has asked for."""
-    if options.origin != "*" and not is_accepted(origin, options.origin, secure, host):
+    if policy != "*" and not is_accepted(origin, policy, secure, host):
         if origin is None:
             raise Refused(403, "without an Origin header nobody may connect here\n")
         raise Refused(403, "this origin may not connect\n")
 
 
-def is_accepted(origin: str | None, policy: object, secure: bool, host: str) -> bool:
+def is_accepted(origin: str | None, policy: OriginPolicy, secure: bool, host: str) -> bool:
     """Tell whether `policy` accepts `origin`.
 
     One that is missing is accepted by nothing but a callable, and a list that has None in it.

@@ -1,16 +1,12 @@
 """What is logged of a refused handshake: why, both origins, and what the client has asked for."""
 
 import re
-from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
-from sockwave.handshake.origin import own_origin
+from sockwave.handshake.origin import OriginPolicy, own_origin
 from sockwave.limits import OverLimit
 from sockwave.log import TEXT_SIZE, Detail, escape, quote
-from sockwave.options import Options
-
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+from sockwave.request_head import RequestHead
 
 # Of a list of ours, and of a field that stands there several times: the first ones say enough.
 _SHOWN_COUNT = 3
@@ -23,13 +19,13 @@ class Refusal(Detail):
     None where it could not be told, and `hook` the function of the application's that has refused.
     """
 
-    __slots__ = ("_head", "_hook", "_host", "_options", "_refused", "_secure", "_version")
+    __slots__ = ("_head", "_hook", "_host", "_origin_policy", "_refused", "_secure", "_version")
 
     def __init__(
         self,
         refused: Refused,
-        head: "RequestHead",
-        options: Options,
+        head: RequestHead,
+        origin_policy: OriginPolicy,
         *,
         version: str | None,
         secure: bool,
@@ -38,7 +34,7 @@ class Refusal(Detail):
     ) -> None:
         self._refused = refused
         self._head = head
-        self._options = options
+        self._origin_policy = origin_policy
         self._version = version
         self._secure = secure
         self._host = host
@@ -52,7 +48,7 @@ class Refusal(Detail):
         return (
             f"{describe_reason(self._refused, self._hook)}; "
             f"origin {_name_all(self._find_origins())}, "
-            f"expected {describe_expected(self._options.origin, self._secure, host)}; "
+            f"expected {describe_expected(self._origin_policy, self._secure, host)}; "
             f"scheme {scheme}, host {quote(host)}, version {version}"
         )
 
@@ -77,7 +73,7 @@ def describe_reason(refused: Refused, hook: object = None) -> str:
     return f"by {_name_function(hook)}" + (f": {sentence}" if sentence else "")
 
 
-def describe_expected(policy: object, secure: bool, host: str) -> str:
+def describe_expected(policy: OriginPolicy, secure: bool, host: str) -> str:
     """Return which origins may connect, as the option `origin` says."""
     if policy == "same-origin":
         return f"{quote(own_origin(secure, host))} (same-origin)"
@@ -86,7 +82,7 @@ def describe_expected(policy: object, secure: bool, host: str) -> str:
     if isinstance(policy, re.Pattern):
         return f"a match of {quote(policy.pattern)}"
     if isinstance(policy, frozenset):
-        return _name_all(sorted(policy - {None}) + [None] * (None in policy), " or ")
+        return _name_all([*sorted(filter(None, policy)), *(None,) * (None in policy)], " or ")
     return f"what {_name_function(policy)} accepts"
 
 

@@ -1,12 +1,9 @@
 """What every version asks of the opening request: RFC 6455, section 4.2.1."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sockwave.errors import Refused
-
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+from sockwave.request_head import RequestHead
 
 # Honest lists hold a handful of elements; a block of commas shall not become as many objects.
 _LIST_COUNT = 100
@@ -34,7 +31,7 @@ def is_visible(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-def check_request(head: "RequestHead") -> None:
+def check_request(head: RequestHead) -> None:
     """Refuse a request that opens no connection, whatever the version; bodies are checked apart."""
     if head.method != "GET":
         raise Refused(400, "expected the method GET for an opening handshake\n")
@@ -57,7 +54,7 @@ def check_request(head: "RequestHead") -> None:
         raise Refused(400, "expected Connection: Upgrade\n")
 
 
-def check_no_body(head: "RequestHead") -> None:
+def check_no_body(head: RequestHead) -> None:
     """Refuse a body: everyone on the way must take what follows the request for frames."""
     headers = head.headers
     if "transfer-encoding" in headers or (

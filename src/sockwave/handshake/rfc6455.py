@@ -2,17 +2,14 @@
 
 from binascii import Error, a2b_base64
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sockwave.core.opening.fast_request import write_answer
 from sockwave.errors import Refused
 from sockwave.handshake.request import check_no_body
-
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+from sockwave.request_head import RequestHead
 
 
-def check(head: "RequestHead") -> None:
+def check(head: RequestHead) -> None:
     """Refuse a body, and a key that is missing, repeated or malformed."""
     check_no_body(head)
     keys = head.headers.get_all("sec-websocket-key")
@@ -28,7 +25,7 @@ def check(head: "RequestHead") -> None:
 
 
 def answer(
-    head: "RequestHead", subprotocol: str | None, extra_headers: Sequence[tuple[str, str]]
+    head: RequestHead, subprotocol: str | None, extra_headers: Sequence[tuple[str, str]]
 ) -> bytes:
     """Return the 101 response for a request that has been checked."""
     fields = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"

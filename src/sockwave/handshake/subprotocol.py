@@ -1,18 +1,14 @@
 """What the connection will be used for: RFC 6455, sections 1.9 and 4.2.2, item /subprotocol/."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from sockwave.errors import Refused
 from sockwave.fields import is_token
 from sockwave.handshake.request import split_list
-from sockwave.options import Options
-
-if TYPE_CHECKING:
-    from sockwave.http import RequestHead
+from sockwave.request_head import RequestHead
 
 
-def read_subprotocols(head: "RequestHead") -> list[str]:
+def read_subprotocols(head: RequestHead) -> list[str]:
     """Return the subprotocols that the client offers, in its order, each once.
 
     Refuses names that are not tokens. The drafts of 2010 join several with spaces, and draft 75
@@ -40,19 +36,20 @@ def read_names(offers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def choose_subprotocol(head: "RequestHead", options: Options) -> str | None:
-    """Return the first of ours that the client offered, or None.
+def choose_subprotocol(
+    head: RequestHead, ours: Sequence[str] | Callable[[list[str], RequestHead], str | None]
+) -> str | None:
+    """Return the first of `ours` that the client offered, or None; a function chooses itself.
 
     Raises ValueError when the application's function returns one that was not offered.
     """
     offered = read_subprotocols(head)
-    choice = options.subprotocol
-    if callable(choice):
-        chosen = choice(offered.copy(), head)
+    if callable(ours):
+        chosen = ours(offered.copy(), head)
         if chosen is not None:
             check_chosen(chosen, offered)
         return chosen
-    return find_first(choice, offered)
+    return find_first(ours, offered)
 
 
 def find_first(ours: Sequence[str], offered: Sequence[str]) -> str | None:

@@ -1,18 +1,15 @@
 """What an HTTP connection asks of the server that it belongs to."""
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sockwave.core.io.transport import Transport
+from sockwave.core.limits.counters import LimitCounters
 from sockwave.http.request import Request
 from sockwave.http.response import Response
 from sockwave.limits import Limits, OverLimit
 from sockwave.proxy.forwarded import Client
 from sockwave.request_head import RequestHead
-
-if TYPE_CHECKING:
-    from sockwave.core.limits.counters import LimitCounters
-    from sockwave.http.connection import HttpConnection
 
 
 class Counter(Protocol):
@@ -34,7 +31,7 @@ class Application(Protocol):
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
-    limit_counters: "LimitCounters"
+    limit_counters: LimitCounters
 
     def client_of(self, head: RequestHead, transport: Transport) -> Client:
         """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
@@ -45,8 +42,8 @@ class Application(Protocol):
     def unanswered(self, request: Request, reason: str) -> None:
         """Tell of a request that nobody has answered, or not to the end."""
 
-    def handle_upgrade(self, connection: "HttpConnection", head: RequestHead, rest: bytes) -> None:
-        """Take over the transport, which is given another receiver before this returns.
+    def handle_upgrade(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
+        """Take over a transport, which is given another receiver before this returns.
 
         `rest` is what has arrived behind the head.
         """

@@ -3,14 +3,10 @@
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from sockwave.errors import Refused
-from sockwave.fields import is_token
+from sockwave.fields import is_host, is_token
 from sockwave.headers import Headers
 from sockwave.limits import Limits, OverLimit
 from sockwave.request_head import RequestHead
-
-# RFC 3986, 3.2.2 and 3.2.3: the host and port of an authority, without the user information that
-# RFC 9110, 4.2.4 forbids. The deletion table of `bytes.translate`.
-_HOST_BYTES = b"-._~!$&'()*+,;=%:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 # 64 bits have at most 20 digits; the rest would only be leading zeros.
 _LENGTH_DIGITS = 20
@@ -103,11 +99,6 @@ def _check_host(head: RequestHead, headers: Headers) -> None:
         raise Refused(400, "malformed Host header field\n")
     elif len(headers.get_all("host")) > 1:
         raise Refused(400, "expected one Host header field, given several\n")
-
-
-def is_host(host: str) -> bool:
-    """Tell whether `host` may stand in a Host header field."""
-    return bool(host) and not host.encode("latin-1").translate(None, _HOST_BYTES)
 
 
 def _check_target(head: RequestHead) -> None:

@@ -222,7 +222,7 @@ class HttpConnection(HttpLifecycle):
             self.transport.resume_reading()
         self._leave(Phase.UPGRADED)
         try:
-            self.application.handle_upgrade(self, head, rest)
+            self.application.handle_upgrade(self.transport, head, rest)
         except Exception as error:
             self.transport.abort()
             self._report("an upgrade was not handled", error)

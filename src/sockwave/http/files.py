@@ -4,15 +4,13 @@ import asyncio
 import mimetypes
 import os
 import stat
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from sockwave.http.dates import format_date, parse_date
 from sockwave.request_head import RequestHead
-
-if TYPE_CHECKING:
-    from sockwave.http.response import Response
 
 # A file up to this size is read at once: it is less than a backlog may hold anyway.
 INLINE_SIZE = 64 * 1024
@@ -142,8 +140,8 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
     return None
 
 
-async def stream_file(response: "Response", file: BinaryIO, size: int) -> None:
-    """Send so many bytes from where the file stands, as fast as the peer takes them, and end.
+async def read_pieces(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
+    """Read so many bytes from where the file stands, in threads and piece by piece.
 
     A file that gets shorter meanwhile raises OSError.
     """
@@ -153,5 +151,4 @@ async def stream_file(response: "Response", file: BinaryIO, size: int) -> None:
         if not piece:
             raise OSError(f"the file has become {size} bytes shorter while it was sent")
         size -= len(piece)
-        await response.write(piece)
-    response.end()
+        yield piece

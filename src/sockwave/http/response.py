@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 
+from sockwave.core.events.loop_thread import LoopThread
 from sockwave.errors import Refused
 from sockwave.http.dates import format_now
-from sockwave.http.files import INLINE_SIZE, choose_part, open_file, stream_file
+from sockwave.http.files import INLINE_SIZE, choose_part, open_file, read_pieces
 from sockwave.http.request import Request
 from sockwave.http.serialize import (
     BODILESS_STATUSES,
@@ -21,8 +22,38 @@ from sockwave.http.serialize import (
 )
 from sockwave.paths import check_path
 
-if TYPE_CHECKING:
-    from sockwave.http.exchange import Exchange
+
+class Sink(Protocol):
+    """Where a response goes, and who keeps what works on it."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: LoopThread
+    #: Whether the head of the response has left.
+    is_begun: bool
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+
+    def drained(self) -> Awaitable[None]:
+        """Return what is done when the backlog is under the high-water mark."""
+
+    def must_close(self) -> bool:
+        """Tell whether the connection has to end with this response."""
+
+    def finish(self, *, close: bool) -> None:
+        """Take note that the response is whole; `close` says that its head promised the end."""
+
+    def abort(self) -> None:
+        """Drop the connection, as the response cannot be finished."""
+
+    def hold(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection goes, or nobody waits any more."""
+
+    def response_dropped(self) -> None:
+        """Take note that the application cannot answer any more."""
+
+    def give_up(self, reason: str) -> None:
+        """Answer in place of the application, and cancel what still works on it."""
 
 
 class Response:
@@ -37,7 +68,6 @@ class Response:
         "_chunked",
         "_close",
         "_ended",
-        "_exchange",
         "_given_size",
         "_head_given",
         "_loop",
@@ -46,6 +76,7 @@ class Response:
         "_promised_size",
         "_reason",
         "_request",
+        "_sink",
         "_skips_body",
         "_thread",
         "headers_sent",
@@ -53,7 +84,7 @@ class Response:
         "status",
     )
 
-    def __init__(self, request: Request, exchange: "Exchange") -> None:
+    def __init__(self, request: Request, sink: Sink) -> None:
         #: The status of the head that was written, 200 until then.
         self.status = 200
         #: Whether the head is on its way: with the first `write`, or with `end`.
@@ -61,9 +92,9 @@ class Response:
         #: Whether a file is on its way, which ends the response by itself.
         self.sends_file = False
         self._request = request
-        self._exchange: Exchange | None = exchange
-        self._loop = exchange.loop
-        self._thread = exchange.thread
+        self._sink: Sink | None = sink
+        self._loop = sink.loop
+        self._thread = sink.thread
         self._reason: str | None = None
         self._pairs: list[tuple[str, str]] = []
         self._options: list[str] = []
@@ -78,8 +109,8 @@ class Response:
 
     def __del__(self) -> None:
         """Let the peer know that nobody can answer it any more."""
-        if self._exchange is not None:
-            self._exchange.response_dropped()
+        if self._sink is not None:
+            self._sink.response_dropped()
 
     def write_head(
         self, status: int, headers: ResponseHeaders | None = None, reason: str | None = None
@@ -131,14 +162,14 @@ class Response:
         self._thread.check_call("response.write")
         payload = encode_data(data)
         self._check_open("write")
-        if self._exchange is None:
+        if self._sink is None:
             return self._cancelled()
         self._count(len(payload))
         head = b"" if self.headers_sent else self._start(None)
         framed = self._frame(payload)
         if head or framed:
-            self._exchange.write(head + framed)
-        return self._exchange.drained()
+            self._sink.write(head + framed)
+        return self._sink.drained()
 
     def end(self, data: Data = b"") -> Awaitable[None]:
         """Send the last part of the body, and finish the response.
@@ -150,18 +181,18 @@ class Response:
         self._thread.check_call("response.end")
         payload = encode_data(data)
         self._check_open("end")
-        exchange = self._exchange
-        if exchange is None:
+        sink = self._sink
+        if sink is None:
             self._ended = True
             return self._cancelled()
         self._count(len(payload), last=True)
         head = b"" if self.headers_sent else self._start(len(payload))
         framed = self._frame(payload)
-        exchange.write(head + framed + (b"0\r\n\r\n" if self._chunked else b""))
+        sink.write(head + framed + (b"0\r\n\r\n" if self._chunked else b""))
         self._ended = True
-        self._exchange = None
-        exchange.finish(close=self._close)
-        return exchange.drained()
+        self._sink = None
+        sink.finish(close=self._close)
+        return sink.drained()
 
     def send_file(
         self, path: str | os.PathLike[str], headers: ResponseHeaders | None = None
@@ -195,14 +226,20 @@ class Response:
             file.seek(part.start)
             if part.size <= INLINE_SIZE:
                 return self.end(file.read(part.size))
-            if self._exchange is None:
+            if self._sink is None:
                 return self._cancelled()
             stack.pop_all()
-            task = self._loop.create_task(stream_file(self, file, part.size))
+            task = self._loop.create_task(self._stream_file(file, part.size))
             task.add_done_callback(lambda _: self._end_file(file))
-            self._exchange.hold(task)
+            self._sink.hold(task)
             self.sends_file = True
             return task
+
+    async def _stream_file(self, file: BinaryIO, size: int) -> None:
+        """Send so many bytes of a file as fast as the peer takes them, and end."""
+        async for piece in read_pieces(file, size):
+            await self.write(piece)
+        self.end()
 
     def _end_file(self, file: BinaryIO) -> None:
         """Close a file; if it was not sent to its end, the response has failed."""
@@ -215,12 +252,12 @@ class Response:
         Before the head is sent the peer gets 500, or what a `Refused` says; after that the
         connection is dropped, as the peer would take what it has for the whole.
         """
-        exchange = self._exchange
-        if exchange is None:
+        sink = self._sink
+        if sink is None:
             return
         if self.headers_sent:
             self.detach()
-            exchange.abort()
+            sink.abort()
             return
         body = b"internal server error\n"
         headers: list[tuple[str, str]] = []
@@ -238,20 +275,20 @@ class Response:
 
         A response that has begun is cut off instead; nothing happens if it has ended.
         """
-        if self._exchange is not None:
+        if self._sink is not None:
             self._ended = True
-            self._exchange.give_up(reason)
+            self._sink.give_up(reason)
 
     def hold(self, task: asyncio.Task[Any]) -> None:
         """Keep a task that works on this response, and cancel it when the connection goes."""
-        if self._exchange is None:
+        if self._sink is None:
             task.cancel()
         else:
-            self._exchange.hold(task)
+            self._sink.hold(task)
 
     def detach(self) -> None:
         """Let go of the connection, which answers nothing any more: what follows is dropped."""
-        self._exchange = None
+        self._sink = None
 
     def _check_open(self, verb: str) -> None:
         if self._ended:
@@ -279,7 +316,7 @@ class Response:
 
     def _start(self, length: int | None) -> bytes:
         """Choose the framing, and return the head; `length` is that of a body known as a whole."""
-        assert self._exchange is not None
+        assert self._sink is not None
         pairs, options = self._pairs, self._options
         names = {name.lower() for name, _ in pairs}
         if "date" not in names:
@@ -289,7 +326,7 @@ class Response:
         if "upgrade" in names and "upgrade" not in lowered:
             # RFC 9110, 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
             options.append("Upgrade")
-        if not keeps_alive or "close" in lowered or self._exchange.must_close():
+        if not keeps_alive or "close" in lowered or self._sink.must_close():
             self._close = True
         if self._close and "close" not in lowered:
             options[:] = [option for option in options if option.lower() != "keep-alive"]
@@ -300,7 +337,7 @@ class Response:
             options.append("keep-alive")
         if options:
             pairs.append(("Connection", ", ".join(options)))
-        self.headers_sent = self._exchange.is_begun = True
+        self.headers_sent = self._sink.is_begun = True
         return serialize_head(self.status, self._reason, pairs)
 
     def _frame_body(self, length: int | None) -> bool:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sockwave.address import Address, parse_address
 from sockwave.errors import Refused
+from sockwave.fields import is_host
 from sockwave.headers import Headers
-from sockwave.http.check import is_host
 from sockwave.trusted import TrustedNetworks
 
 # Honest chains have a handful; each one costs a look at the networks that are trusted.

@@ -4,6 +4,8 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sockwave.tls_info import TLSInfo
+
 
 class _Type(enum.IntEnum):
     """The types that mean something here; "A receiver may choose to skip over" all others."""
@@ -60,6 +62,13 @@ class Facts:
     authority: str | None = None
     #: The protocol of RFC 7301.
     alpn: str | None = None
+
+    def to_tls_info(self) -> TLSInfo:
+        """Give what is told of the session between the client and the proxy, "" for the rest.
+
+        That the proxy has verified a certificate is for it to act on: none is shown here.
+        """
+        return TLSInfo(self.tls_version or "", self.cipher or "", self.alpn, None, self.authority)
 
 
 NOTHING = Facts()

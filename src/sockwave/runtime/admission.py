@@ -21,7 +21,7 @@ from sockwave.options import Options
 from sockwave.tls_info import TLSInfo
 
 if TYPE_CHECKING:
-    from sockwave.runtime.host import Host
+    from sockwave.core.opening.newcomer import AcceptHooks
 
 # Descriptors that are no connections: listening sockets, files, and those of whom is turned away.
 _SPARE_COUNT = 64
@@ -78,12 +78,31 @@ def network_of(address: Address) -> Network | None:
 class Admission(Gate):
     """Lets connections in, or turns them away."""
 
-    def __init__(self, host: "Host", hub: Hub, options: Options) -> None:
+    def __init__(self, host: "AcceptHooks", hub: Hub, options: Options) -> None:
         self._engine = engine = hub.engine
         self._limits = limits = options.limits
         self._hub = hub
         self._max_connections = resolve_max_connections(limits)
-        super().__init__(host, hub, options, self._max_connections, check_origin_and_subprotocol)
+        trusts_proxies = bool(options.proxy_protocol or options.trusted_proxies)
+        counts_addresses = limits.max_connections_per_address is not None
+        super().__init__(
+            host,
+            hub,
+            check_origin_and_subprotocol,
+            limits=limits,
+            max_connections=self._max_connections,
+            compression=options.compression,
+            origin_policy=options.origin,
+            subprotocols=options.subprotocol,
+            asks_addresses=trusts_proxies or counts_addresses,
+            asks_nobody=(
+                options.authorize is None
+                and not callable(options.origin)
+                and not callable(options.subprotocol)
+                and not options.trusted_proxies
+                and "rfc6455" in options.version
+            ),
+        )
         engine.acceptor = self
         self._farewells: set[Farewell] = set()
         # Only where they are counted.
@@ -91,7 +110,7 @@ class Admission(Gate):
         self._counts: dict[Network, int] = {}
         #: What proxies have told of the TLS of their clients, who are still connected.
         self.told: dict[Transport, TLSInfo] = {}
-        if limits.max_connections_per_address is not None or options.proxy_protocol:
+        if counts_addresses or options.proxy_protocol:
             engine.when_departed = self._forget
 
     # ---- at accept

@@ -21,7 +21,7 @@ from sockwave.errors import Refused, SockwaveError, besides_departure
 from sockwave.forking import let_go_of, watch_forks
 from sockwave.functions import generates
 from sockwave.handshake.refusal import Refusal
-from sockwave.http import HttpConnection, Request, RequestHead, Response
+from sockwave.http import HttpConnection, Request, Response
 from sockwave.http.request_listeners import RequestListeners
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import describe, escape, peers
@@ -29,11 +29,12 @@ from sockwave.options import Options
 from sockwave.proxy.forwarded import Client, find_client
 from sockwave.proxy.receiver import ProxyReceiver
 from sockwave.proxy.tlv import Facts
+from sockwave.request_head import RequestHead
 from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.runtime.admission import Admission
 from sockwave.runtime.engine import Engine
 from sockwave.runtime.memory_budget import Guest, MemoryWatch
-from sockwave.runtime.opening import Opening
+from sockwave.runtime.opening import Openings
 from sockwave.runtime.thread_calls import ThreadCalls
 from sockwave.timeouts import outcome_of
 from sockwave.tls_info import TLSInfo
@@ -59,6 +60,7 @@ class Host(Emitter):
     loop: asyncio.AbstractEventLoop
     engine: Engine
     admission: Admission
+    openings: Openings
     memory: MemoryWatch
 
     def __init__(self, options: Options) -> None:
@@ -75,8 +77,9 @@ class Host(Emitter):
         #: In a child that was forked while it ran: it goes on in the parent alone.
         self.is_abandoned = False
         self.when_abandoned: Callable[[], object] | None = None
-        self.openings: set[Opening] = set()
-        self.http_connections: weakref.WeakSet[HttpConnection] = weakref.WeakSet()
+        self.http_connections: weakref.WeakValueDictionary[Transport, HttpConnection] = (
+            weakref.WeakValueDictionary()
+        )
         self._is_reporting = False
         self._asked: RequestListeners | None = None
         self._has_warned_of_drops = False
@@ -91,7 +94,15 @@ class Host(Emitter):
         self.is_running = True
         self.calls = ThreadCalls(loop)
         self.admission = Admission(self, self.hub, self.options)
-        self.memory = MemoryWatch(self.hub, self.openings, self.guests)
+        self.openings = Openings(
+            self.options,
+            self.hub,
+            self.admission,
+            client_of=self.client_of,
+            listeners=partial(self.takers, "handshake"),
+            report=self.report,
+        )
+        self.memory = MemoryWatch(self.hub, self.openings.connections, self.guests)
         self.memory.look()
         watch_forks(self)
 
@@ -142,7 +153,7 @@ class Host(Emitter):
         """Take note of whom a proxy has brought."""
         transport = pending.transport
         if facts.is_secure:
-            self.admission.note_security(transport, TLSInfo.told(facts))
+            self.admission.note_security(transport, facts.to_tls_info())
         try:
             if not self.options.trusted_proxies.covers(transport.remote_address):
                 self.admission.count_address(transport, transport.remote_address)
@@ -154,12 +165,12 @@ class Host(Emitter):
     def open_http(self, transport: Transport) -> HttpConnection:
         """Begin a connection as HTTP, whatever becomes of it; its deadline has been set."""
         http_connection = HttpConnection(transport, self)
-        self.http_connections.add(http_connection)
+        self.http_connections[transport] = http_connection
         return http_connection
 
     def guests(self) -> list[Guest]:
         """Give those that have not become WebSockets, and may hold something."""
-        return [*self.http_connections, *self.admission.pending_connections()]
+        return [*self.http_connections.values(), *self.admission.pending_connections()]
 
     def meet(self, transport: Transport) -> None:
         """Tell of a new connection, as soon as it is known whose it is."""
@@ -215,17 +226,17 @@ class Host(Emitter):
         detail = Refusal(
             refused,
             request,
-            self.options,
+            self.options.origin,
             version=None,
             secure=request.is_secure,
             host=None,
         )
         peers.info("the handshake of %s is refused with 426: %s", request, detail)
 
-    def handle_upgrade(self, connection: HttpConnection, head: RequestHead, rest: bytes) -> None:
+    def handle_upgrade(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
         """Let a request become a WebSocket connection."""
-        self.http_connections.discard(connection)
-        Opening(self, connection.transport, head).begin(rest)
+        self.http_connections.pop(transport, None)
+        self.openings.begin(transport, head, rest)
 
     def make_request(self, raw: bytes) -> RequestHead:
         """Give the opening request of a connection, from the bytes that it keeps."""

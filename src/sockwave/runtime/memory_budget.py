@@ -5,18 +5,15 @@ whatever it got wrong would stay wrong.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from sockwave.core.opening.newcomer import PendingConnection
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.hub import Hub
 from sockwave.http import HttpConnection
 from sockwave.log import peers
-
-if TYPE_CHECKING:
-    from sockwave.runtime.opening import Opening
 
 # Of the budget: from here on nobody is let in, and from here on who holds the most has to go.
 CLOSED_PART = 0.90
@@ -33,16 +30,19 @@ Guest: TypeAlias = PendingConnection | HttpConnection
 
 
 class MemoryWatch:
-    """Looks at what is held, and makes room."""
+    """Looks at what is held, and makes room.
+
+    `opening` gives the connections whose handshake is under way, `guests` what is no WebSocket yet.
+    """
 
     def __init__(
         self,
         hub: Hub,
-        openings: "set[Opening]",
+        opening: Callable[[], Iterable[Connection]],
         guests: Callable[[], Sequence[Guest]],
     ) -> None:
         self._hub = hub
-        self._openings = openings
+        self._opening = opening
         self._guests = guests
         self._timer: asyncio.TimerHandle | None = None
 
@@ -56,7 +56,7 @@ class MemoryWatch:
         count = len(self._hub.connections) + len(guests)
         delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
         self._timer = self._hub.engine.loop.call_later(delay_s, self.look)
-        held_size = self._hub.measure(opening.connection for opening in self._openings)
+        held_size = self._hub.measure(self._opening())
         held_size += sum(guest.held_size for guest in guests)
         if held_size >= SHED_PART * budget:
             held_size = self._shed(guests, held_size, int(SHED_PART * budget))

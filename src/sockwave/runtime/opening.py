@@ -3,25 +3,59 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from sockwave import deflate, handshake
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.connection import Connection
+from sockwave.core.session.hub import Hub
 from sockwave.errors import Refused
 from sockwave.handshake.refusal import Refusal
-from sockwave.http import RequestHead, serialize_response
+from sockwave.http import serialize_response
 from sockwave.limits import OverLimit
 from sockwave.log import peers
+from sockwave.options import Options
 from sockwave.proxy.forwarded import Client
+from sockwave.request_head import RequestHead
+from sockwave.runtime.admission import Admission
 from sockwave.states import ReadyState
-
-if TYPE_CHECKING:
-    from sockwave.runtime.host import Host
 
 #: A function of the application's, and whether it takes the handshake.
 Hook: TypeAlias = tuple[Callable[..., object], int]
+
+
+class Openings:
+    """The handshakes under way of one server, and what all of them need."""
+
+    def __init__(
+        self,
+        options: Options,
+        hub: Hub,
+        admission: Admission,
+        *,
+        client_of: Callable[[RequestHead, Transport], Client],
+        listeners: Callable[[], list[Hook]],
+        report: Callable[[BaseException, Connection | None], None],
+    ) -> None:
+        self.options = options
+        self.hub = hub
+        self.admission = admission
+        #: Tells whose request it is; raises Refused where a proxy's word makes no sense.
+        self.client_of = client_of
+        #: The listeners of `handshake`.
+        self.listeners = listeners
+        #: Tells of an error in the application.
+        self.report = report
+        self.under_way: set[Opening] = set()
+
+    def connections(self) -> Iterator[Connection]:
+        """Give the connections that these handshakes may open."""
+        return (opening.connection for opening in self.under_way)
+
+    def begin(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
+        """Begin a handshake; `rest` is what came behind its request."""
+        Opening(self, transport, head).begin(rest)
 
 
 class Opening:
@@ -36,8 +70,8 @@ class Opening:
         "client",
         "connection",
         "head",
-        "host",
         "key3",
+        "openings",
         "subprotocol",
         "task",
         "transport",
@@ -49,8 +83,8 @@ class Opening:
     client: Client | None
     version: str | None
 
-    def __init__(self, host: "Host", transport: Transport, head: RequestHead) -> None:
-        self.host = host
+    def __init__(self, openings: Openings, transport: Transport, head: RequestHead) -> None:
+        self.openings = openings
         self.transport = transport
         self.head = head
         self.client = None
@@ -62,17 +96,24 @@ class Opening:
 
     def begin(self, rest: bytes) -> None:
         """Judge the request; `rest` came behind it, and is kept unread until then."""
-        options, contexts = self.host.options, self.host.engine.contexts
+        options, contexts = self.openings.options, self.openings.hub.engine.contexts
         contexts.enter()
         try:
-            self.client = client = self.host.client_of(self.head, self.transport)
+            self.client = client = self.openings.client_of(self.head, self.transport)
             if client.address != self.transport.remote_address:
                 self.transport.claim_address(*(client.address or ("", 0)))
-                self.host.admission.count_address(self.transport, client.address)
+                self.openings.admission.count_address(self.transport, client.address)
             self.transport.is_secure = client.is_secure
-            self.version = version = handshake.identify(self.head, options)
-            handshake.check(self.head, version, options, secure=client.is_secure, host=client.host)
-            self.subprotocol = handshake.choose_subprotocol(self.head, options)
+            self.version = version = handshake.identify(self.head, options.version)
+            handshake.check(
+                self.head,
+                version,
+                options.version,
+                options.origin,
+                secure=client.is_secure,
+                host=client.host,
+            )
+            self.subprotocol = handshake.choose_subprotocol(self.head, options.subprotocol)
             # RFC 7692 is about the frames of RFC 6455; no client of the drafts offers it.
             if options.compression is not None and version == "rfc6455":
                 offers = self.head.headers.get_all("sec-websocket-extensions")
@@ -85,12 +126,12 @@ class Opening:
             return
         finally:
             kept = contexts.leave()
-        self.connection = Connection(self.host.hub, self.transport, version, self.head.raw)
+        self.connection = Connection(self.openings.hub, self.transport, version, self.head.raw)
         self.connection._adopt(kept)
-        self.host.openings.add(self)
+        self.openings.under_way.add(self)
         self.connection._begin(self, rest)
         if version == "draft76":
-            self.host.admission.await_peer(self.transport, self)
+            self.openings.admission.await_peer(self.transport, self)
             self.connection._enter(ReadyState.WAITING)
             self.more_received()
         else:
@@ -98,19 +139,19 @@ class Opening:
 
     def decide(self) -> None:
         """Ask the application, where it wants to be asked."""
-        self.host.admission.end_handshake(self.transport)
+        self.openings.admission.end_handshake(self.transport)
         self.connection._enter(ReadyState.HANDSHAKING)
         if self.transport.is_closing:
             return
-        hooks = self.host.takers("handshake")
-        if self.host.options.authorize is not None:
-            hooks.insert(0, (self.host.options.authorize, 1))
+        hooks = self.openings.listeners()
+        if self.openings.options.authorize is not None:
+            hooks.insert(0, (self.openings.options.authorize, 1))
         if hooks:
             self.transport.pause_reading()
-            self.host.admission.await_decision(self.transport)
+            self.openings.admission.await_decision(self.transport)
             version = self.connection.version
             offer = handshake.Handshake(self.head, self.connection, version, self.subprotocol)
-            create_task = self.host.loop.create_task
+            create_task = self.openings.hub.engine.loop.create_task
             self.task = self.connection._run(create_task, self.ask(hooks, offer))
         else:
             self.accept(())
@@ -149,7 +190,7 @@ class Opening:
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""
-        self.host.admission.end_handshake(self.transport)
+        self.openings.admission.end_handshake(self.transport)
         if self.transport.is_closing:
             return
         if self.agreement is not None:
@@ -160,14 +201,13 @@ class Opening:
         answer = handshake.answer(
             self.head,
             self.connection.version,
-            self.host.options,
             key3=self.key3,
             secure=client.is_secure,
             host=client.host,
             subprotocol=self.subprotocol,
             extra_headers=headers,
         )
-        self.host.openings.discard(self)
+        self.openings.under_way.discard(self)
         self.connection._open(answer, self.subprotocol)
 
     def refuse(self, refused: Refused, hook: object = None) -> None:
@@ -176,9 +216,9 @@ class Opening:
         `hook` is the function of the application's that asks for it, if one does.
         """
         is_answered = not self.transport.is_closing
-        self.host.admission.end_handshake(self.transport)
+        self.openings.admission.end_handshake(self.transport)
         if isinstance(refused, OverLimit):
-            self.host.limit_counters.count_by_name(refused.limit)
+            self.openings.hub.engine.limit_counters.count_by_name(refused.limit)
         self.transport.write(serialize_response(refused.status, refused.headers, refused.body))
         self.transport.close()
         if is_answered and peers.is_on(logging.INFO):
@@ -190,7 +230,7 @@ class Opening:
         detail = Refusal(
             refused,
             self.head,
-            self.host.options,
+            self.openings.options.origin,
             version=self.version,
             secure=self.transport.is_secure,
             host=None if client is None else client.host,
@@ -213,7 +253,7 @@ class Opening:
     def fail(self, error: BaseException, connection: Connection | None) -> None:
         """Answer for an application that could not."""
         self.refuse(Refused(500, "internal server error\n"))
-        self.host.report(error, connection)
+        self.openings.report(error, connection)
 
     # ---- what the connection tells
 
@@ -235,7 +275,7 @@ class Opening:
 
     def connection_lost(self) -> None:
         """Stop: there is nobody left to answer."""
-        self.host.openings.discard(self)
-        self.host.admission.end_handshake(self.transport)
+        self.openings.under_way.discard(self)
+        self.openings.admission.end_handshake(self.transport)
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()

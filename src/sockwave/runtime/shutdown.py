@@ -75,9 +75,9 @@ class Shutdown:
         engine.stop_listening()
         for pending in host.admission.pending_connections():
             pending.close()
-        for http_connection in list(host.http_connections):
+        for http_connection in list(host.http_connections.values()):
             http_connection.close()
-        for opening in list(host.openings):
+        for opening in list(host.openings.under_way):
             opening.give_up()
         self._draw_turns(jitter, drain)
         self._begun = host.loop.time()
@@ -141,9 +141,9 @@ class Shutdown:
         self._left, self._turns = [], []
         for connection in host.hub.connections:
             connection.abort()
-        for http_connection in list(host.http_connections):
+        for http_connection in list(host.http_connections.values()):
             http_connection.transport.reset()
-        for opening in list(host.openings):
+        for opening in list(host.openings.under_way):
             opening.transport.reset()
         self._engine.reset_waiting()
         host.hub.cancel_calls()

@@ -5,9 +5,9 @@ from typing import Any
 
 from sockwave.core.session.connections import Connections
 from sockwave.errors import SockwaveError
-from sockwave.limits import LimitHits
 from sockwave.messages import Message
 from sockwave.runtime.host import Handler, Host
+from sockwave.runtime.limit_hits import LimitHits
 from sockwave.runtime.thread_calls import ThreadCalls, ThreadFuture
 from sockwave.server.announcer import Announcer
 

@@ -20,8 +20,10 @@ cdef class Gate(Acceptor):
     cdef Hub hub
     cdef object compression     # the settings of permessage-deflate, or None
     cdef double handshake_timeout       # seconds; 0: none
-    cdef object options
-    cdef object check_origin_and_subprotocol # judges a plain request's origin, and chooses its subprotocol
+    cdef object origin_policy   # what the option `origin` has become
+    cdef object subprotocols    # ours, in order of preference
+    # Checks a fast request's origin, and chooses its subprotocol.
+    cdef object check_origin_and_subprotocol
     cdef dict agreements        # what offers of permessage-deflate lead to, as far as remembered
     cdef Py_ssize_t max_connections, max_handshakes
     cdef size_t line_size, block_size

@@ -5,15 +5,15 @@ from sockwave.core.io.engine import Acceptor
 from sockwave.core.io.receiver import Receiver
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.hub import Hub
-from sockwave.limits import OverLimit
-from sockwave.options import Options
+from sockwave.deflate import Deflate
+from sockwave.limits import Limits, OverLimit
 
 @type_check_only
 class Newcomer(Protocol):
     def dismiss(self, refused: OverLimit) -> None: ...
 
 @type_check_only
-class Host(Protocol):
+class AcceptHooks(Protocol):
     def let_in(self, transport: Transport) -> bool: ...
     def introduce(self, pending: PendingConnection) -> None: ...
     def meet(self, transport: Transport) -> None: ...
@@ -24,11 +24,17 @@ class Gate(Acceptor):
     undecided: set[Transport]
     def __init__(
         self,
-        host: Host,
+        host: AcceptHooks,
         hub: Hub,
-        options: Options,
-        max_connections: int | None,
         check_origin_and_subprotocol: Callable[..., str | None],
+        *,
+        limits: Limits,
+        max_connections: int | None,
+        compression: Deflate | None,
+        origin_policy: object,
+        subprotocols: object,
+        asks_addresses: bool,
+        asks_nobody: bool,
     ) -> None: ...
     def await_peer(self, transport: Transport, newcomer: Newcomer) -> None: ...
     def await_decision(self, transport: Transport) -> None: ...

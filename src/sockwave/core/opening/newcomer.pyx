@@ -45,16 +45,32 @@ cdef str value_of(const FastRequest* request, int known):
 cdef class Gate(Acceptor):
     """Lets connections in, and opens them, where nothing has to be weighed."""
 
-    def __init__(self, Emitter host, Hub hub, options, max_connections, check_origin_and_subprotocol):
-        limits = options.limits
+    def __init__(
+        self,
+        Emitter host,
+        Hub hub,
+        check_origin_and_subprotocol,
+        *,
+        limits,
+        max_connections,
+        compression,
+        origin_policy,
+        subprotocols,
+        bint asks_addresses,
+        bint asks_nobody,
+    ):
         self.host = host
         self.hub = hub
-        self.options = options
         self.check_origin_and_subprotocol = check_origin_and_subprotocol
         self.expected = {}
         self.undecided = set()
         self.agreements = {}
-        self.compression = options.compression
+        self.compression = compression
+        self.origin_policy = origin_policy
+        self.subprotocols = subprotocols
+        self.asks_addresses = asks_addresses
+        self.asks_nobody = asks_nobody
+        self.has_origins = origin_policy != "*"
         self.handshake_timeout = limits.handshake_timeout or 0
         self.max_connections = PY_SSIZE_T_MAX if max_connections is None else max_connections
         self.max_handshakes = (
@@ -63,16 +79,6 @@ cdef class Gate(Acceptor):
         self.line_size = limits.request_line_size
         self.block_size = limits.header_block_size
         self.field_count = limits.header_count
-        self.asks_addresses = bool(
-            options.proxy_protocol or options.trusted_proxies
-            or limits.max_connections_per_address is not None
-        )
-        self.asks_nobody = (
-            options.authorize is None and not callable(options.origin)
-            and not callable(options.subprotocol) and not options.trusted_proxies
-            and "rfc6455" in options.version
-        )
-        self.has_origins = options.origin != "*"
 
     # ---- at accept
 
@@ -138,8 +144,9 @@ cdef class Gate(Acceptor):
         """Give the subprotocol; raises Refused where the origin may not connect, or what is offered
         is malformed."""
         return self.check_origin_and_subprotocol(
-            self.options, value_of(request, HOST), value_of(request, ORIGIN),
-            value_of(request, SUBPROTOCOLS), secure=transport.is_secure,
+            self.origin_policy, self.subprotocols, value_of(request, HOST),
+            value_of(request, ORIGIN), value_of(request, SUBPROTOCOLS),
+            secure=transport.is_secure,
         )
 
     cdef object agree(self, const FastRequest* request):

@@ -10,8 +10,8 @@ from sockwave.core.session.hub import Hub
 from sockwave.core.session.keepalive import Keepalive
 from sockwave.core.session.outgoing import OutgoingMessage
 from sockwave.deflate import Agreement
-from sockwave.http import RequestHead
 from sockwave.messages import Message
+from sockwave.request_head import RequestHead
 from sockwave.states import ReadyState
 from sockwave.tls_info import TLSInfo
 

@@ -1,0 +1,34 @@
+"""Options that are one name or several, or a function that answers at once."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sockwave.functions import check_runs, is_async
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+# What Python can iterate over, and is no list of names.
+SINGLE = (str, bytes, bytearray, memoryview)
+
+
+def collect_names(option: str, value: object) -> tuple[str, ...]:
+    """Return one str or an iterable of str as a tuple; raise TypeError for anything else."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, SINGLE) or not isinstance(value, Iterable):
+        raise TypeError(f"{option}: expected str or a list of str, given {type(value).__name__}")
+    names = tuple(value)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{option}: expected a list of str, given {name!r} in it")
+    if not names:
+        raise ValueError(f"{option}: expected at least one name, given an empty list")
+    return names
+
+
+def check_plain(option: str, function: Function) -> Function:
+    """Return a function that answers at once; a coroutine would be taken for its answer."""
+    if is_async(function):
+        raise TypeError(f"{option}: expected a plain function, given an async one; see authorize")
+    check_runs(option, function)
+    return function
