@@ -263,12 +263,12 @@ async def test_what_a_call_starts_waits_for_the_next_turn(both_ends: BothEnds, w
     async def drained() -> None:
         seen.append("drained")
         if len(seen) < 20:
-            conn.emit_event("drain")
+            conn._emit_event("drain")
             asyncio.get_running_loop().call_soon(seen.append, "turn")
 
     @conn.on("message")
     async def message(message: str) -> None:
-        conn.emit_event("drain")
+        conn._emit_event("drain")
         seen.append(message)
         if waits:
             await asyncio.sleep(0)
@@ -316,7 +316,7 @@ async def test_a_call_runs_in_a_copy_of_the_context_in_which_the_event_was_heard
 
     for value in ("a", "b"):
         token = variable.set(value)
-        conn.emit_event("drain")
+        conn._emit_event("drain")
         variable.reset(token)
     await wait_until(lambda: len(seen) == 4)
     assert seen == ["a", "b", "changed", "changed"]
@@ -572,8 +572,8 @@ async def test_calls_that_handle_no_message_and_have_not_begun_when_the_connecti
     conn.on("ping", start)
     other.on("ping", listener)
     other.send("x")  # the end of the turn, in which connections go, comes before the calls
-    conn.emit_event("ping", "unbegun")
-    other.emit_event("ping", "begun")
+    conn._emit_event("ping", "unbegun")
+    other._emit_event("ping", "begun")
     conn.abort()
     await wait_until(lambda: ran)
     assert conn.ready_state == sockwave.ReadyState.CLOSED
@@ -799,12 +799,12 @@ def test_calls_that_have_not_begun_when_all_tasks_are_cancelled_do_not_run(engin
         async with server:
             wire, conn = await connect_both(server)
             conn.on("message", start)
-            conn.emit_event("message", "1")
-            conn.emit_event("message", "2")
+            conn._emit_event("message", "1")
+            conn._emit_event("message", "2")
             for task in asyncio.all_tasks() - {this_task()}:
                 task.cancel()
             await asyncio.sleep(0)
-            conn.emit_event("message", "3")
+            conn._emit_event("message", "3")
             await wait_until(lambda: ran)
             await wire.close()
 

@@ -432,7 +432,7 @@ async def test_other_listeners_are_cancelled_when_the_client_goes(
         wire.write_frame(PING, b"")
     elif event == "readyStateChange":
         conn.once(event, listener)
-        conn.emit_event(event, sockwave.ReadyState.CONNECTED)
+        conn._emit_event(event, sockwave.ReadyState.CONNECTED)
     await begun.wait()
     wire.reset()
     await wait_until(lambda: ends)

@@ -127,7 +127,7 @@ async def test_pongs_that_the_application_keeps_from_being_read_are_not_missed(
 ) -> None:
     server = await start_server(ping_interval=SOON, ping_timeout=SOON, queue_count=1)
     wire, conn = await connect_both(server)
-    conn.expect_handler()
+    conn._expect_handler()
     wire.send("first")
     wire.send("second")
     for _ in range(MANY):  # its kernel acknowledges them, and it is asked again

@@ -1,7 +1,7 @@
 """The header fields of one message, looked up without regard to case: RFC 9110, section 5."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self, TypeVar, overload
+from typing import TypeVar, overload
 
 _D = TypeVar("_D")
 
@@ -24,13 +24,6 @@ class Headers:
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._index(list(pairs))
-
-    @classmethod
-    def parse(cls, lines: Iterable[str]) -> Self:
-        """Read field lines without their line ends; ValueError for one that has no colon."""
-        headers = cls.__new__(cls)
-        headers._index([line.split(":", 1) for line in lines])
-        return headers
 
     def _index(self, pairs: Sequence[Sequence[str]]) -> None:
         """Take the pairs, and remember the first value of every name."""
@@ -95,3 +88,10 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({self.items()!r})"
+
+
+def parse_lines(lines: Iterable[str]) -> Headers:
+    """Read field lines without their line ends; ValueError for one that has no colon."""
+    headers = Headers.__new__(Headers)
+    headers._index([line.split(":", 1) for line in lines])
+    return headers

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl
 
-from sockwave.headers import Headers
+from sockwave.headers import Headers, parse_lines
 
 
 class Params(Mapping[str, str]):
@@ -127,7 +127,7 @@ class RequestHead:
         """The header fields."""
         if self._headers is None:
             block = self.raw[:-4].decode("latin-1")
-            self._headers = Headers.parse(block.split("\r\n")[1:])
+            self._headers = parse_lines(block.split("\r\n")[1:])
         return self._headers
 
     @property

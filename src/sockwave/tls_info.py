@@ -2,7 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,13 @@ class TLSInfo:
     #: Of sessions of our own the context's `sni_callback` hears it, and this is None.
     server_name: str | None = None
 
-    @classmethod
-    def of(cls, session: ssl.SSLObject) -> Self:
-        """Read the facts of an established session."""
-        cipher = session.cipher()
-        return cls(
-            session.version() or "",
-            cipher[0] if cipher else "",
-            session.selected_alpn_protocol(),
-            session.getpeercert() or None,
-        )
+
+def read_session(session: ssl.SSLObject) -> TLSInfo:
+    """Read the facts of an established session of our own."""
+    cipher = session.cipher()
+    return TLSInfo(
+        session.version() or "",
+        cipher[0] if cipher else "",
+        session.selected_alpn_protocol(),
+        session.getpeercert() or None,
+    )

@@ -222,7 +222,7 @@ async def pongs_that_answer_nothing(server: sockwave.Server) -> Telling:
 @STORIES.about("queue_count", queue_count=3)
 async def messages_that_nobody_takes(server: sockwave.Server) -> Telling:
     wire, conn = await connect_both(server)
-    conn.expect_handler()
+    conn._expect_handler()
     wire.send("1")
     wire.send("2")
     await wire.wait_until_read()
@@ -252,7 +252,7 @@ async def chunks_that_nobody_takes(server: sockwave.Server) -> Telling:
 @STORIES.about("queue_size", queue_size=1000)
 async def bytes_that_nobody_takes(server: sockwave.Server) -> Telling:
     wire, conn = await connect_both(server)
-    conn.expect_handler()
+    conn._expect_handler()
     wire.send(b"x" * 999)
     await wire.wait_until_read()
     yield None

@@ -28,7 +28,7 @@ async def test_limit_holds_at_its_value_and_bites_one_past_it(
 async def hold(server: sockwave.Server, size: int) -> Wire:
     """Let the server hold so many bytes: a message that nobody takes."""
     wire, conn = await connect_both(server)
-    conn.expect_handler()
+    conn._expect_handler()
     wire.send(b"x" * size)
     await wait_until(lambda: server._host.hub.measure(()) >= size)
     return wire

@@ -4,7 +4,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from sockwave.errors import Refused
 from sockwave.fields import is_host, is_token
-from sockwave.headers import Headers
+from sockwave.headers import Headers, parse_lines
 from sockwave.limits import Limits, OverLimit
 from sockwave.request_head import RequestHead
 
@@ -33,7 +33,7 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     _run_parser(raw)
     if "" in lines:
         raise Refused(400, "malformed request: expected one head\n")
-    headers = Headers.parse(lines)
+    headers = parse_lines(lines)
     head = RequestHead(raw, parts, headers)
     _check_host(head, headers)
     if parts[1][0] != "/" or "#" in parts[1] or parts[0] == "CONNECT":

@@ -210,7 +210,7 @@ class HttpConnection(HttpLifecycle):
         try:
             self.application.handle_request(exchange.request, response)
         except Exception as error:
-            response.fail(error)
+            response._fail(error)
             self._report("a request was not handled", error)
 
     def _hand_over(self, head: RequestHead) -> None:

@@ -160,7 +160,7 @@ class Exchange:
     def _detach(self) -> None:
         response = None if self._response is None else self._response()
         if response is not None:
-            response.detach()
+            response._detach()
 
     # ---- what the body stream asks for ----
 

@@ -5,7 +5,7 @@ import enum
 from collections.abc import Awaitable
 from typing import Any
 
-from sockwave.core.io.receiver import Receiver
+from sockwave.core.io.receiver import PyReceiver
 from sockwave.core.io.transport import Transport
 from sockwave.http.application import Application
 from sockwave.http.deadline import HttpDeadline, Wait
@@ -21,7 +21,7 @@ class Phase(enum.Enum):
     ENDED = enum.auto()  #: the transport has been told to close
 
 
-class HttpLifecycle(Receiver):
+class HttpLifecycle(PyReceiver):
     """A connection with what has to end when it does: its tasks, and what waits for its peer."""
 
     __slots__ = (

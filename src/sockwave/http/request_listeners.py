@@ -31,22 +31,22 @@ class RequestListeners:
             self._plain_count -= 1
         self._running_count += 1
         task.add_done_callback(self._ended)
-        self._response.hold(task)
+        self._response._hold(task)
 
     def _ended(self, task: "asyncio.Task[object]") -> None:
         self._running_count -= 1
         if task.cancelled():
-            self._response.give_up("a listener of it was cancelled")
+            self._response._give_up("a listener of it was cancelled")
         elif (error := task.exception()) is not None:
             self.fail(error)
-        elif not self._running_count and self._plain_count <= 0 and not self._response.sends_file:
-            self._response.give_up("its listener returned without ending the response")
+        elif not self._running_count and self._plain_count <= 0 and not self._response._sends_file:
+            self._response._give_up("its listener returned without ending the response")
 
     def fail(self, error: BaseException) -> None:
         """Answer for a listener that has raised."""
         if isinstance(error, asyncio.CancelledError):
-            self._response.give_up("a listener of it raised CancelledError")
+            self._response._give_up("a listener of it raised CancelledError")
             return
-        self._response.fail(error)
+        self._response._fail(error)
         if not isinstance(error, Refused):
             self._report(error, None)

@@ -76,11 +76,11 @@ class Response:
         "_promised_size",
         "_reason",
         "_request",
+        "_sends_file",
         "_sink",
         "_skips_body",
         "_thread",
         "headers_sent",
-        "sends_file",
         "status",
     )
 
@@ -89,8 +89,8 @@ class Response:
         self.status = 200
         #: Whether the head is on its way: with the first `write`, or with `end`.
         self.headers_sent = False
-        #: Whether a file is on its way, which ends the response by itself.
-        self.sends_file = False
+        # Whether a file is on its way, which ends the response by itself.
+        self._sends_file = False
         self._request = request
         self._sink: Sink | None = sink
         self._loop = sink.loop
@@ -232,7 +232,7 @@ class Response:
             task = self._loop.create_task(self._stream_file(file, part.size))
             task.add_done_callback(lambda _: self._end_file(file))
             self._sink.hold(task)
-            self.sends_file = True
+            self._sends_file = True
             return task
 
     async def _stream_file(self, file: BinaryIO, size: int) -> None:
@@ -244,9 +244,9 @@ class Response:
     def _end_file(self, file: BinaryIO) -> None:
         """Close a file; if it was not sent to its end, the response has failed."""
         file.close()
-        self.fail()
+        self._fail()
 
-    def fail(self, error: BaseException | None = None) -> None:
+    def _fail(self, error: BaseException | None = None) -> None:
         """End the response because the application failed; nothing happens if it has ended.
 
         Before the head is sent the peer gets 500, or what a `Refused` says; after that the
@@ -256,7 +256,7 @@ class Response:
         if sink is None:
             return
         if self.headers_sent:
-            self.detach()
+            self._detach()
             sink.abort()
             return
         body = b"internal server error\n"
@@ -270,7 +270,7 @@ class Response:
         self._close = True
         self.end(body)
 
-    def give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str) -> None:
         """Have the peer answered with 500, as nobody does, and the reason logged.
 
         A response that has begun is cut off instead; nothing happens if it has ended.
@@ -279,14 +279,14 @@ class Response:
             self._ended = True
             self._sink.give_up(reason)
 
-    def hold(self, task: asyncio.Task[Any]) -> None:
+    def _hold(self, task: asyncio.Task[Any]) -> None:
         """Keep a task that works on this response, and cancel it when the connection goes."""
         if self._sink is None:
             task.cancel()
         else:
             self._sink.hold(task)
 
-    def detach(self) -> None:
+    def _detach(self) -> None:
         """Let go of the connection, which answers nothing any more: what follows is dropped."""
         self._sink = None
 
@@ -307,7 +307,7 @@ class Response:
         size += self._given_size
         if size > self._promised_size or (last and size < self._promised_size):
             if last and self.headers_sent:
-                self.fail()
+                self._fail()
             raise ValueError(f"Content-Length: expected {self._promised_size} bytes, given {size}")
         self._given_size = size
 

@@ -1,15 +1,19 @@
 """The receiver of a connection from a proxy, until the proxy has said whose connection it is."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sockwave.core.io.receiver import Receiver
+from sockwave.core.io.receiver import PyReceiver
 from sockwave.core.io.transport import Transport
 from sockwave.log import peers
 from sockwave.proxy.header import parse_proxy_header
 from sockwave.proxy.tlv import Facts
 
+if TYPE_CHECKING:
+    from sockwave.core.opening.newcomer import PendingConnection
 
-class ProxyReceiver(Receiver):
+
+class ProxyReceiver(PyReceiver):
     """Reads the header of the PROXY protocol, which comes before everything else, TLS included.
 
     The receiver behind it exists already, and its deadline counts from accept.
@@ -18,7 +22,10 @@ class ProxyReceiver(Receiver):
     __slots__ = ("_input", "_next", "_transport", "_when_read")
 
     def __init__(
-        self, transport: Transport, receiver: Receiver, when_read: Callable[[Facts], None]
+        self,
+        transport: Transport,
+        receiver: "PendingConnection",
+        when_read: Callable[[Facts], None],
     ) -> None:
         self._transport = transport
         self._next = receiver

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 from sockwave.address import Address, parse_address
-from sockwave.core.io.receiver import Receiver
+from sockwave.core.io.receiver import PyReceiver
 from sockwave.core.io.transport import Transport
 from sockwave.core.opening.newcomer import Gate, PendingConnection
 from sockwave.core.session.hub import Hub
@@ -36,7 +36,7 @@ _COUNT_WITHOUT_LIMIT = 1 << 16
 Network: TypeAlias = str | bytes
 
 
-class Farewell(Receiver):
+class Farewell(PyReceiver):
     """Stands behind a transport that was turned away, until it has gone."""
 
     __slots__ = ("_others",)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from sockwave.close import CloseCode
-from sockwave.core.events.emitter import SERVER_EVENTS, Emitter
+from sockwave.core.events.emitter import ServerEmitter
 from sockwave.core.io.transport import Transport
 from sockwave.core.limits.counters import LimitCounters
 from sockwave.core.opening.newcomer import PendingConnection
@@ -53,7 +53,7 @@ TOO_MANY_LATE = "%s: <Connection %s> has ended, and too many others with calls t
 Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
 
 
-class Host(Emitter):
+class Host(ServerEmitter):
     """A server as seen from below; `Server` is what the application sees of it, and has one."""
 
     limits: Limits
@@ -119,7 +119,7 @@ class Host(Emitter):
             let_go_of(self.loop)
         self.memory.stop()
         for connection in self.clients:
-            connection.abandon()
+            connection._abandon()
         if self.when_abandoned is not None:
             self.when_abandoned()
 
@@ -244,10 +244,6 @@ class Host(Emitter):
 
     # ---- listeners that fail, and listeners that take their time
 
-    def event_table(self) -> dict[str, tuple[int, int]]:
-        """Give the events of a server."""
-        return SERVER_EVENTS
-
     def listener_failed(self, error: BaseException) -> None:
         """Answer for a listener of the server."""
         if self._asked is not None:
@@ -357,7 +353,7 @@ class Host(Emitter):
 
         @self.on("connection")
         def connected(connection: Connection) -> None:
-            connection.expect_handler()
+            connection._expect_handler()
             handling = self.handle(handler, connection)
             self.hub.hold(handling, connection, is_free=not cancel_on_close)
 

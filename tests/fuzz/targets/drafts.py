@@ -32,7 +32,7 @@ def run(data: bytes) -> None:
     outcome = reference.decode_hixie(wire, max_size=max_size, draft=draft)
     if data[0] & 8:
         received: list[str | bytes] = []
-        peer.connection.expect_handler()
+        peer.connection._expect_handler()
         take = stream_all if data[0] & 16 else receive_all
         front.server._host.hub.hold(take(peer.connection, received), peer.connection)
         feed(front, peer, wire, data[1])

@@ -46,7 +46,7 @@ def run(data: bytes) -> None:
     elif taker in ("receive", "stream"):
         received: list[str | bytes] = []
         take = receive_all if taker == "receive" else stream_all
-        peer.connection.expect_handler()
+        peer.connection._expect_handler()
         front.server._host.hub.hold(take(peer.connection, received), peer.connection)
         feed(front, peer, wire, data[1])
         front.end(peer)

@@ -10,7 +10,7 @@ cdef extern from *:
     # it by hand costs less than a `try` around each call.
     int raise_pending "sockwave_raise_pending" () except -1
 
-# The events of both. An emitter says in `event_table` which of them are its own,
+# The events of both. An emitter says by its `events` which of them are its own,
 # and with how many arguments.
 cdef enum Event:
     LISTENING = 1               # so that no listener's code is 0
@@ -50,6 +50,10 @@ cdef class Emitter:
     cdef int forget_listeners(self) except -1
     cdef int check_thread(self, str call) except -1
 
-    cpdef dict event_table(self)
-    cpdef object listener_failed(self, BaseException error)
-    cpdef object listener_started(self, object coroutine)
+    # What it is, and whose:
+    cdef dict events(self)      # event name → (event, how many arguments it has)
+    cdef int failed(self, BaseException error) except -1    # a listener has raised it
+    cdef int started(self, object coroutine) except -1      # an asynchronous one has returned it
+
+cdef class ServerEmitter(Emitter):
+    """An emitter of the events of a server, the rest of which is written in Python."""

@@ -1,5 +1,5 @@
-from collections.abc import Callable, Coroutine
-from typing import Any, Self, TypeVar, overload
+from collections.abc import Callable
+from typing import Self, TypeVar, overload
 
 _L = TypeVar("_L", bound=Callable[..., object])
 
@@ -21,11 +21,10 @@ class Emitter:
     remove_listener = off
     removeListener = off  # noqa: N815
     def listeners(self, event: str) -> list[Callable[..., object]]: ...
+
+class ServerEmitter(Emitter):
     def takers(self, event: str) -> list[tuple[Callable[..., object], int]]: ...
     def emit_event(self, event: str, first: object = None, second: object = None) -> bool: ...
-    def event_table(self) -> dict[str, tuple[int, int]]: ...
-    def listener_failed(self, error: BaseException) -> None: ...
-    def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None: ...
 
 SERVER_EVENTS: dict[str, tuple[int, int]]
 CONNECTION_EVENTS: dict[str, tuple[int, int]]

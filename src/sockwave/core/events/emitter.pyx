@@ -130,7 +130,7 @@ cdef int tell_if_slow(
 ) except -1:
     if taken_s < getattr(loop, "slow_callback_duration", 0.1):
         return 0
-    for name, (number, _) in emitter.event_table().items():
+    for name, (number, _) in emitter.events().items():
         if number == event:
             slow_log.warning(
                 "Executing <listener of %r: %s> took %.3f seconds",
@@ -163,8 +163,7 @@ cdef inline int call_now(
     if result is Py_None or type(given) is Done:
         return 0
     if PyCoro_CheckExact(result):
-        emitter.listener_started(given)
-        return 0
+        return emitter.started(given)
     return emitter.returned(listener, given)
 
 
@@ -246,7 +245,7 @@ cdef class Emitter:
 
     cdef tuple find_event(self, object event):
         """Give an event's row of the table."""
-        cdef dict table = self.event_table()
+        cdef dict table = self.events()
         if not isinstance(event, str):
             first = next(iter(table), "message")
             raise TypeError(
@@ -308,20 +307,6 @@ cdef class Emitter:
         cdef tuple row = self.row()
         return [row[i] for i in range(0, len(row), 2) if row[i + 1] >> EVENT_SHIFT == number]
 
-    def takers(self, event):
-        """List the listeners of `event` with how many of its arguments each takes,
-        for who calls them by itself."""
-        cdef int number = self.find_event(event)[0]
-        cdef tuple row = self.row()
-        cdef Py_ssize_t i
-        found = []
-        for i in range(0, len(row), 2):
-            if row[i + 1] >> EVENT_SHIFT == number:
-                found.append((row[i], row[i + 1] >> COUNT_SHIFT & COUNT_MASK))
-                if row[i + 1] & ONCE:
-                    self.drop_once(row[i], row[i + 1])
-        return found
-
     cdef bint hears(self, int event) noexcept:
         cdef tuple row
         cdef Py_ssize_t i
@@ -345,7 +330,7 @@ cdef class Emitter:
     cdef int emit(self, int event, object first, object second) except -1:
         """Call the listeners of `event`, and tell whether there was one.
 
-        What a listener raises goes to `listener_failed`, except what is meant to end the program.
+        What a listener raises goes to `failed`, except what is meant to end the program.
         """
         cdef object kept = self.kept
         cdef tuple row
@@ -372,16 +357,16 @@ cdef class Emitter:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            self.listener_failed(error)
+            self.failed(error)
         return 0
 
     cdef int returned(self, object listener, object result) except -1:
         """Deal with something that a listener has returned: what can be awaited is."""
         if has_await(result) or has_next(result) and isawaitable(result):
             if type(result) is not Farewell:
-                self.listener_started(coroutine_of(listener, result))
+                self.started(coroutine_of(listener, result))
         elif has_next(result) and isinstance(result, (AsyncGenerator, Generator)):
-            self.listener_failed(TypeError(
+            self.failed(TypeError(
                 f"listener {listener!r}: expected to be given nothing, or what can be awaited, "
                 f"given a generator, of which nothing has run: {result!r}"
             ))
@@ -396,11 +381,6 @@ cdef class Emitter:
                 break
         return 0
 
-    def emit_event(self, event, first=None, second=None):
-        """Call the listeners of `event` with its arguments, and tell whether there was one."""
-        cdef int number = self.find_event(event)[0]
-        return self.emit(number, first, second) == 1
-
     cdef int forget_listeners(self) except -1:
         """Drop all listeners, and with them the cycles that their closures form with what they
         listen to."""
@@ -412,15 +392,47 @@ cdef class Emitter:
         """Raise SockwaveError in a thread that may not call; here, any may."""
         return 0
 
-    cpdef dict event_table(self):
-        """Give event name → (event, how many arguments it has);
-        an emitter that does not say has none."""
+    cdef dict events(self):
         return {}
 
-    cpdef object listener_failed(self, BaseException error):
-        """Deal with what a listener raised: here, let the one who emitted have it."""
+    cdef int failed(self, BaseException error) except -1:
         raise error
 
-    cpdef object listener_started(self, object coroutine):
-        """Run what an asynchronous listener returned: here, in a task that nobody holds."""
+    cdef int started(self, object coroutine) except -1:
         asyncio.ensure_future(coroutine)
+        return 0
+
+
+cdef class ServerEmitter(Emitter):
+    """An emitter of the events of a server, the rest of which is written in Python: it has
+    `listener_failed` and `listener_started`."""
+
+    cdef dict events(self):
+        return SERVER_EVENTS
+
+    cdef int failed(self, BaseException error) except -1:
+        self.listener_failed(error)
+        return 0
+
+    cdef int started(self, object coroutine) except -1:
+        self.listener_started(coroutine)
+        return 0
+
+    def emit_event(self, event, first=None, second=None):
+        """Call the listeners of `event` with its arguments, and tell whether there was one."""
+        cdef int number = self.find_event(event)[0]
+        return self.emit(number, first, second) == 1
+
+    def takers(self, event):
+        """List the listeners of `event` with how many of its arguments each takes,
+        for who calls them by itself."""
+        cdef int number = self.find_event(event)[0]
+        cdef tuple row = self.row()
+        cdef Py_ssize_t i
+        found = []
+        for i in range(0, len(row), 2):
+            if row[i + 1] >> EVENT_SHIFT == number:
+                found.append((row[i], row[i + 1] >> COUNT_SHIFT & COUNT_MASK))
+                if row[i + 1] & ONCE:
+                    self.drop_once(row[i], row[i + 1])
+        return found

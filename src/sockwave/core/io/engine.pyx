@@ -188,7 +188,7 @@ cdef class Engine:
         transport.drop()              # once more: there may have been no memory to do it in
         try:
             if receiver is not None:
-                receiver.connection_lost(self.losses.get(transport))
+                receiver.notify_closed(self.losses.get(transport))
         finally:
             transport.release_waiters()
             if self.when_departed is not None:
@@ -351,9 +351,9 @@ cdef class Driver(Timed):
             if what == BYTES:
                 receiver.take_bytes(data, size)
             elif what == END_OF_STREAM:
-                receiver.eof_received()
+                receiver.notify_eof()
             elif what == DEADLINE:
-                receiver.deadline_passed()
+                receiver.notify_deadline()
             elif what == GO_ON:
                 receiver.go_on()
             else:

@@ -12,7 +12,10 @@ cdef class Receiver(Emitter):
     cdef int backlog_rose(self) except -1
     cdef int backlog_fell(self) except -1
     cdef int backlog_emptied(self) except -1
-    cpdef object data_received(self, bytes data)
-    cpdef object eof_received(self)
-    cpdef object connection_lost(self, object error)
-    cpdef object deadline_passed(self)
+    cdef int notify_eof(self) except -1         # the peer sends nothing more
+    cdef int notify_deadline(self) except -1    # the time that it had asked for has come
+    # Last and once: the transport is gone. An OSError, or None after an orderly end.
+    cdef int notify_closed(self, object error) except -1
+
+cdef class PyReceiver(Receiver):
+    """A receiver that is written in Python: what it hears goes to methods of asyncio's names."""

@@ -4,14 +4,9 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 
 
 cdef class Receiver(Emitter):
-    """What stands behind a transport, takes its bytes and tells what they mean.
-
-    A compiled receiver takes them where they lie (`take_bytes`), one written in Python as bytes
-    objects (`data_received`).
-    """
+    """What stands behind a transport, takes its bytes and tells what they mean."""
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
-        self.data_received(PyBytes_FromStringAndSize(<char*>data, size))
         return 0
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
@@ -32,15 +27,44 @@ cdef class Receiver(Emitter):
     cdef int backlog_emptied(self) except -1:
         return 0
 
-    cpdef object data_received(self, bytes data):
+    cdef int notify_eof(self) except -1:
+        return 0
+
+    cdef int notify_deadline(self) except -1:
+        return 0
+
+    cdef int notify_closed(self, object error) except -1:
+        return 0
+
+
+cdef class PyReceiver(Receiver):
+    """A receiver that is written in Python: what it hears goes to methods of asyncio's names."""
+
+    cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
+        self.data_received(PyBytes_FromStringAndSize(<char*>data, size))
+        return 0
+
+    cdef int notify_eof(self) except -1:
+        self.eof_received()
+        return 0
+
+    cdef int notify_deadline(self) except -1:
+        self.deadline_passed()
+        return 0
+
+    cdef int notify_closed(self, object error) except -1:
+        self.connection_lost(error)
+        return 0
+
+    def data_received(self, data):
         """Take the next bytes of the peer."""
 
-    cpdef object eof_received(self):
+    def eof_received(self):
         """Hear that the peer sends nothing more."""
 
-    cpdef object connection_lost(self, object error):
+    def connection_lost(self, error):
         """Hear, last and once, that the transport is gone; `error` is an OSError,
         or None after an orderly end."""
 
-    cpdef object deadline_passed(self):
+    def deadline_passed(self):
         """Hear that the time given by `set_deadline` is up."""

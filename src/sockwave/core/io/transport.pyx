@@ -236,7 +236,7 @@ cdef class Transport(Driver):
         "" for a host that is not known."""
 
     cpdef object set_deadline(self, object seconds):
-        """Call the receiver's `deadline_passed` in so many seconds, in place of an earlier
+        """Tell the receiver of its deadline in so many seconds, in place of an earlier
         deadline; None clears it."""
         cdef Engine engine = self.engine
         if self.is_lost:

@@ -217,7 +217,9 @@ cdef class PendingConnection(Receiver):
                 self.transport.resume()
             begun, self.begun = self.begun, None
             if begun is not None:
-                http_connection.data_received(begun)
+                http_connection.take_bytes(
+                    <uint8_t*>PyBytes_AS_STRING(begun), PyBytes_GET_SIZE(begun)
+                )
         return http_connection
 
     cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept:
@@ -266,19 +268,31 @@ cdef class PendingConnection(Receiver):
                 self.transport.engine.postpone(self.transport)
         return 0
 
-    cpdef object data_received(self, bytes data):
-        self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    cdef int notify_eof(self) except -1:
+        return self.open_http().notify_eof()
 
-    cpdef object eof_received(self):
-        self.open_http().eof_received()
+    cdef int notify_deadline(self) except -1:
+        return self.open_http().notify_deadline()
 
-    cpdef object deadline_passed(self):
-        self.open_http().deadline_passed()
-
-    cpdef object connection_lost(self, object error):
+    cdef int notify_closed(self, object error) except -1:
         self.gate.expected.pop(self.transport, None)
         if self.http_connection is not None:
-            self.http_connection.connection_lost(error)
+            self.http_connection.notify_closed(error)
+        return 0
+
+    # ---- while the receiver of a proxy's header stands in front
+
+    def data_received(self, bytes data):
+        """Take the bytes behind the header."""
+        self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    def deadline_passed(self):
+        """Hear that the time for the header and the request is up."""
+        self.notify_deadline()
+
+    def connection_lost(self, error):
+        """Hear that the transport is gone."""
+        self.notify_closed(error)
 
     def close(self):
         """End the connection, as the server closes."""

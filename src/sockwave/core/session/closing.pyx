@@ -118,7 +118,7 @@ cdef class ClosingHandshake(Sender):
         self.record_close(code, reason)
         return self.advance_closing(event, check_close(code, reason))
 
-    def abandon(self):
+    def _abandon(self):
         """Be at the end in a forked child, of which nobody hears: it is the parent's."""
         self.record_close(1006, "this process was forked, and the connection is the parent's")
         self.state = ENDED
@@ -136,21 +136,21 @@ cdef class ClosingHandshake(Sender):
             self.reason = reason
         return 0
 
-    cpdef object eof_received(self):
+    cdef int notify_eof(self) except -1:
         if self.state < CONNECTED:
             self.transport.lose(None)
-        else:
-            self.advance_closing(STREAM_ENDS, None)
+            return 0
+        return self.advance_closing(STREAM_ENDS, None)
 
-    cpdef object deadline_passed(self):
+    cdef int notify_deadline(self) except -1:
         if self.state < CONNECTED:
             self.opening.deadline_passed()
-        else:
-            self.transport.engine.limit_counters.count(CLOSE_TIMEOUT)
-            self.dropped(self.transport.count_messages(self.is_draft()))
-            self.advance_closing(STREAM_ENDS, None)
+            return 0
+        self.transport.engine.limit_counters.count(CLOSE_TIMEOUT)
+        self.dropped(self.transport.count_messages(self.is_draft()))
+        return self.advance_closing(STREAM_ENDS, None)
 
-    cpdef object connection_lost(self, object error):
+    cdef int notify_closed(self, object error) except -1:
         # The end of the stream is all that draft-75 has for a close.
         self.record_close(1005 if self.version_index == DRAFT75 and error is None else 1006, "")
         self.state = ENDING if self.state < ENDING else self.state
@@ -160,6 +160,7 @@ cdef class ClosingHandshake(Sender):
             self.opening = None
         finally:
             self.end_behind()
+        return 0
 
     cdef int end_behind(self) except -1:
         """Let those go who wait behind a streamed message, and end."""

@@ -146,11 +146,17 @@ cdef class Connection(Keepalive):
 
     # ---- what the application uses
 
-    cpdef dict event_table(self):
+    cdef dict events(self):
         return CONNECTION_EVENTS
 
-    cpdef object listener_failed(self, BaseException error):
+    cdef int failed(self, BaseException error) except -1:
         self.hub.host.listener_failed_for(error, self)
+        return 0
+
+    def _emit_event(self, event, first=None, second=None):
+        """Call the listeners of `event` with its arguments, and tell whether there was one."""
+        cdef int number = self.find_event(event)[0]
+        return self.emit(number, first, second) == 1
 
     def send(self, message, *, compress=None, slow=None, key=None):
         """Send a str (text) or bytes-like (binary) message.

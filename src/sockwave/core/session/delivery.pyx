@@ -259,8 +259,8 @@ cdef class Deliverer(Session):
         for that, as meanwhile the peer is not read."""
         return bool(writer.waiters) and writer.waiters[-1] is awaitable
 
-    cpdef object listener_started(self, object coroutine):
-        self.hub.calls.start(coroutine, self, OF_MESSAGE if self.is_hearing else OTHER)
+    cdef int started(self, object coroutine) except -1:
+        return self.hub.calls.start(coroutine, self, OF_MESSAGE if self.is_hearing else OTHER)
 
     cdef int call_started(self, bint is_own, bint is_message) except -1:
         self.call_count += is_own
@@ -433,7 +433,7 @@ cdef class Deliverer(Session):
             self.resume(NOT_ASKED)
         return IncomingMessage(incoming)
 
-    def expect_handler(self):
+    def _expect_handler(self):
         """Keep messages for a task that will ask for them."""
         self.has_handler = True
 

@@ -170,11 +170,10 @@ cdef class Keepalive(Deliverer):
         self.transport.engine.limit_counters.count(limit)
         return self.advance_closing(WE_CLOSE, check_close(code, reason))
 
-    cpdef object deadline_passed(self):
+    cdef int notify_deadline(self) except -1:
         if self.state == CONNECTED:
-            self.keep_time()
-        else:
-            Deliverer.deadline_passed(self)
+            return self.keep_time()
+        return Deliverer.notify_deadline(self)
 
     # ---- pings
 

@@ -460,20 +460,19 @@ cdef class Session(FlowControl):
         self.reads_rest = False
         return FlowControl.fail(self, violation)
 
-    cpdef object eof_received(self):
+    cdef int notify_eof(self) except -1:
         self.note_rest()
         if self.reads_rest and self.version_index == DRAFT75:
             self.record_close(CloseCode.NO_STATUS_RECEIVED, "")
-        FlowControl.eof_received(self)
+        return FlowControl.notify_eof(self)
 
-    cpdef object connection_lost(self, object error):
+    cdef int notify_closed(self, object error) except -1:
         self.note_rest()
         if self.reads_rest:
-            self.begin_rest()
-        else:
-            FlowControl.forget_received(self)
-            self.deflater = self.inflater = None
-            FlowControl.connection_lost(self, error)
+            return self.begin_rest()
+        FlowControl.forget_received(self)
+        self.deflater = self.inflater = None
+        return FlowControl.notify_closed(self, error)
 
     # ---- what came before the end
 
@@ -519,7 +518,7 @@ cdef class Session(FlowControl):
         self.reads_rest = self.is_postponed = False
         self.transport.receiver = None
         try:
-            self.connection_lost(ConnectionResetError())
+            self.notify_closed(ConnectionResetError())
         except MemoryError:
             # Not everybody has been told: again, in the next turn.
             self.reads_rest = True

@@ -254,11 +254,6 @@ cdef class IncomingMessage:
             self.incoming.let_go()
 
     @property
-    def opcode(self):
-        """1 for text, 2 for binary (RFC 6455, section 5.2); None until the message has begun."""
-        return self.incoming.opcode or None
-
-    @property
     def is_text(self):
         """Whether the chunks are str; None until the message has begun."""
         return self.incoming.opcode == TEXT if self.incoming.opcode else None

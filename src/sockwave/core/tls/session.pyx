@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 from sockwave.core.io.engine cimport READ_SIZE
 
-from sockwave.tls_info import TLSInfo
+from sockwave.tls_info import read_session
 
 
 cdef class Records:
@@ -44,7 +44,7 @@ cdef class TlsSession:
         """The facts of the session, once it is established."""
         if self.facts is None and self.is_established and self.ssl_object is not None:
             try:
-                self.facts = TLSInfo.of(self.ssl_object)
+                self.facts = read_session(self.ssl_object)
             except ValueError:
                 pass        # a session that has failed does not tell any more
         return self.facts
