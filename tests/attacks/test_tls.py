@@ -223,7 +223,7 @@ SERVER_NAMES = {
 async def test_server_name_that_is_long_or_malformed_gets_an_answer_or_an_alert(
     attack: Attack, tls: dict[str, Any], extension: bytes
 ) -> None:
-    async with attack(**tls, handshake_timeout=1) as victim:
+    async with attack(**tls) as victim:
         client = await TlsWire.begin(victim.tls_address)
         client.wire.write(with_server_name(client.first_flight(), extension))
         answer = await client.wire.receive(5)

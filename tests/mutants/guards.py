@@ -164,7 +164,7 @@ GUARDS = (
     Guard(
         "max_backlog",
         CORE + "io/slow_peer.pyx",
-        "    return excess_size(line.cork, waiting_size(line, behind), size) != 0\n",
+        "    return excess_size(writer.cork, waiting_size(writer, queued_behind), size) != 0\n",
         "    return False\n",
         ("tests/test_limits.py",),
     ),
