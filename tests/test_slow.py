@@ -1,6 +1,7 @@
 """Who cannot keep up: the cap of the backlog, and the policies for what would pass it."""
 
 import asyncio
+import contextlib
 import random
 import statistics
 import sys
@@ -333,6 +334,48 @@ async def test_many_keys_are_not_remembered_for_ever(start_jammed: StartJammed) 
     got = numbers(await jammed.read_on())
     assert got == list(range(20_000 - len(got), 20_000))
     await wait_until(lambda: Key.alive == 0)
+
+
+@pytest.mark.parametrize("where", ["queue", "jammed queue", "behind a stream"])
+@pytest.mark.parametrize("act", ["abort", "close", "raise"])
+async def test_key_may_do_anything_while_it_is_compared(
+    start_server: StartServer, where: str, act: str
+) -> None:
+    server = await start_server(max_backlog=CAP, slow="conflate", close_timeout=0.1)
+    wire, conn = await connect_both(server)
+
+    class Key:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            if act == "raise":
+                raise ZeroDivisionError
+            getattr(conn, act)()
+            return True
+
+    def send_both() -> None:
+        conn.send("first", key=Key())
+        try:
+            conn.send("second", key=Key())
+        except (ZeroDivisionError, sockwave.ConnectionClosed):
+            return
+        assert act != "raise"
+
+    if where == "jammed queue":
+        await jam(wire, conn)
+    if where != "behind a stream":
+        send_both()
+    else:
+        with contextlib.suppress(sockwave.ConnectionClosed):
+            async with conn.stream_message("text") as out:
+                out.write("begun")
+                send_both()
+    # Whatever became of this one, the server goes on.
+    conn.abort()
+    other, other_conn = await connect_both(server)
+    other_conn.send("hello", key="k")
+    assert await other.receive_message() == "hello"
 
 
 # ---- what is never dropped -----------------------------------------------------------------------

@@ -1,2 +1,0 @@
-class Backlog:
-    backlog_size: int

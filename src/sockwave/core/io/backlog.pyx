@@ -1,8 +1,8 @@
-"""What waits to be sent to one peer: a queue of segments."""
+"""What waits to be sent to one peer: a queue of segments, as a part of its writer."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memmove
 
 from sockwave.core.protocol.frames cimport Header, is_control, parse_header
@@ -54,131 +54,178 @@ cdef size_t cut_size(const uint8_t* frame, const uint8_t* end, size_t taken) noe
     return frame - cut
 
 
-cdef class Backlog:
-    """What waits for one peer, in order. It takes memory while there is something in it only."""
+cdef uint8_t* append_room(Backlog* backlog, size_t size) except NULL:
+    """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
+    cdef Segment* last
+    cdef size_t capacity = CHUNK_SIZE
+    cdef uint8_t* place
+    if backlog.count:
+        last = last_segment(backlog)
+        if size <= backlog.row.tail_room:
+            place = <uint8_t*>last.data + last.size
+            last.size += size
+            backlog.size += size
+            backlog.row.tail_room -= <uint32_t>size
+            return place
+        capacity = min(max(2 * last.size, CHUNK_SIZE), MAX_CHUNK_SIZE)
+    capacity = max(capacity, size)
+    chunk = PyBytes_FromStringAndSize(NULL, capacity)
+    place = <uint8_t*>PyBytes_AS_STRING(chunk)
+    append_segment(backlog, chunk, place, size, False)
+    backlog.row.tail_room = <uint32_t>(capacity - size)
+    return place
 
-    def __dealloc__(self):
-        cdef uint32_t i
-        for i in range(self.first, self.first + self.count):
-            Py_DECREF(<object>self.row.segments[i].owner)
-        PyMem_Free(self.row)
 
-    cdef uint8_t* room(self, size_t size) except NULL:
-        """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
-        cdef Segment* last
-        cdef size_t capacity = CHUNK_SIZE
-        cdef uint8_t* place
-        if self.count:
-            last = &self.row.segments[self.first + self.count - 1]
-            if size <= self.row.tail_room:
-                place = <uint8_t*>last.data + last.size
-                last.size += size
-                self.backlog_size += size
-                self.row.tail_room -= <uint32_t>size
-                return place
-            capacity = min(max(2 * last.size, CHUNK_SIZE), MAX_CHUNK_SIZE)
-        capacity = max(capacity, size)
-        chunk = PyBytes_FromStringAndSize(NULL, capacity)
-        place = <uint8_t*>PyBytes_AS_STRING(chunk)
-        self.append(chunk, place, size, False)
-        self.row.tail_room = <uint32_t>(capacity - size)
-        return place
+cdef int append_segment(
+    Backlog* backlog, object owner, const uint8_t* data, size_t size, bint continues
+) except -1:
+    cdef Segment* last
+    provide_segments(backlog, 1)
+    last = &backlog.row.segments[backlog.first + backlog.count]
+    Py_INCREF(owner)
+    last.owner = <PyObject*>owner
+    last.data = data
+    last.size = size
+    last.continues = continues
+    last.is_expendable = False
+    backlog.count += 1
+    backlog.size += size
+    backlog.row.tail_room = 0
+    return 0
 
-    cdef int append(self, object owner, const uint8_t* data, size_t size, bint continues) except -1:
-        cdef Segment* last
-        self.provide(1)
-        last = &self.row.segments[self.first + self.count]
-        Py_INCREF(owner)
-        last.owner = <PyObject*>owner
-        last.data = data
-        last.size = size
-        last.continues = continues
-        last.is_expendable = False
-        self.count += 1
-        self.backlog_size += size
-        self.row.tail_room = 0
+
+cdef int provide_segments(Backlog* backlog, uint32_t count) except -1:
+    """Have room for `count` more segments: one or two."""
+    cdef Row* row = backlog.row
+    cdef uint32_t capacity = 0 if row is NULL else row.capacity
+    # Only where it frees half of it: a queue that stays long would be moved again and again.
+    if backlog.first > backlog.count and backlog.first + backlog.count + count > capacity:
+        memmove(row.segments, row.segments + backlog.first, backlog.count * sizeof(Segment))
+        backlog.first = 0
+    if backlog.first + backlog.count + count > capacity:
+        capacity = 2 * capacity if capacity else 2
+        row = <Row*>PyMem_Realloc(backlog.row, sizeof(Row) + (capacity - 1) * sizeof(Segment))
+        if row is NULL:
+            raise MemoryError
+        if backlog.row is NULL:
+            row.passed_count = row.lead_size = row.tail_room = 0
+            row.places = NULL
+        row.capacity = capacity
+        backlog.row = row
+    return 0
+
+
+cdef dict places_of(Backlog* backlog):
+    """Give the places of the keys, of which there may have been none so far."""
+    cdef dict places
+    if backlog.row.places is not NULL:
+        return <dict>backlog.row.places
+    places = {}
+    Py_INCREF(places)
+    backlog.row.places = <PyObject*>places
+    return places
+
+
+cdef int append_backlog(Backlog* backlog, const Backlog* other) except -1:
+    """Add all that waits in another queue, which keeps it."""
+    cdef uint64_t offset = 0 if backlog.row is NULL else backlog.row.passed_count + backlog.count
+    cdef uint64_t passed_count, place
+    cdef const Segment* segment
+    cdef dict places, other_places
+    cdef uint32_t i
+    if other.row is NULL:
         return 0
-
-    cdef int provide(self, uint32_t count) except -1:
-        """Have room for `count` more segments: one or two."""
-        cdef Row* row = self.row
-        cdef uint32_t capacity = 0 if row is NULL else row.capacity
-        # Only where it frees half of it: a queue that stays long would be moved again and again.
-        if self.first > self.count and self.first + self.count + count > capacity:
-            memmove(row.segments, row.segments + self.first, self.count * sizeof(Segment))
-            self.first = 0
-        if self.first + self.count + count > capacity:
-            capacity = 2 * capacity if capacity else 2
-            row = <Row*>PyMem_Realloc(self.row, sizeof(Row) + (capacity - 1) * sizeof(Segment))
-            if row is NULL:
-                raise MemoryError
-            if self.row is NULL:
-                row.passed_count = row.lead_size = row.tail_room = 0
-            row.capacity = capacity
-            self.row = row
+    for i in range(other.first, other.first + other.count):
+        segment = &other.row.segments[i]
+        append_segment(
+            backlog, <object>segment.owner, segment.data, segment.size, segment.continues
+        )
+        last_segment(backlog).is_expendable = segment.is_expendable
+    if other.row.places is NULL:
         return 0
+    passed_count = other.row.passed_count
+    places = places_of(backlog)
+    other_places = <dict>other.row.places
+    for key, place in other_places.items():
+        if place >= passed_count:
+            places[key] = place - passed_count + offset
+    return 0
 
-    cdef int advance(self, size_t taken) noexcept:
-        """Forget the first `taken` bytes."""
-        cdef Segment* segment
-        self.backlog_size -= taken
-        while self.count:
-            segment = &self.row.segments[self.first]
-            if taken < segment.size:
-                segment.data += taken
-                segment.size -= taken
-                return 0
-            taken -= segment.size
-            self.first += 1
-            self.count -= 1
-            self.row.passed_count += 1
-            self.row.lead_size = 0
-            Py_DECREF(<object>segment.owner)
-        PyMem_Free(self.row)
-        self.row = NULL
-        self.first = 0
-        self.places = None
-        return 0
 
-    cdef size_t count_messages(self, bint is_draft) noexcept:
-        """Count the messages of which not every byte has left, where it is frames that wait."""
-        cdef Segment* segment
-        cdef const uint8_t* start
-        cdef size_t count = 0
-        cdef uint32_t i
-        for i in range(self.count):
-            segment = &self.row.segments[self.first + i]
-            if is_draft:
-                count += count_draft_ends(segment.data, segment.size)
-                continue
-            if segment.continues:
-                # The payload of a frame whose header stands in the segment before, or has left.
-                count += i == 0
-                continue
-            start = segment.data
-            if i == 0:
-                start = <const uint8_t*>PyBytes_AS_STRING(<object>segment.owner)
-                if start + self.row.lead_size > segment.data:
-                    count += 1
-                start += self.row.lead_size
-            count += count_frame_ends(start, segment.data, segment.data + segment.size)
-        return count
+cdef int remove_front(Backlog* backlog, size_t taken) noexcept:
+    """Forget the first `taken` bytes."""
+    cdef Segment* segment
+    backlog.size -= taken
+    while backlog.count:
+        segment = &backlog.row.segments[backlog.first]
+        if taken < segment.size:
+            segment.data += taken
+            segment.size -= taken
+            return 0
+        taken -= segment.size
+        backlog.first += 1
+        backlog.count -= 1
+        backlog.row.passed_count += 1
+        backlog.row.lead_size = 0
+        Py_DECREF(<object>segment.owner)
+    return free_row(backlog)
 
-    cdef int forget(self, bint keep_started) except -1:
-        """Forget everything, or what is behind the segment whose first bytes may be on the wire
-        already."""
-        cdef uint32_t kept = 0
-        cdef uint32_t i
-        if keep_started and self.count:
-            kept = 1
-            while kept < self.count and self.row.segments[self.first + kept].continues:
-                kept += 1
-        for i in range(self.first + kept, self.first + self.count):
-            self.backlog_size -= self.row.segments[i].size
-            Py_DECREF(<object>self.row.segments[i].owner)
-        self.count = kept
-        if not kept:
-            return self.advance(0)
-        self.row.tail_room = 0
-        self.places = None
-        return 0
+
+cdef int free_row(Backlog* backlog) noexcept:
+    """Take no memory any more: nothing waits."""
+    cdef PyObject* places = NULL
+    if backlog.row is not NULL:
+        places = backlog.row.places
+        PyMem_Free(backlog.row)
+    backlog.row = NULL
+    backlog.first = 0
+    Py_XDECREF(places)          # last: keys are the application's, and may do anything at their end
+    return 0
+
+
+cdef int remove_unsent(Backlog* backlog, bint keep_started) noexcept:
+    """Forget everything, or what is behind the segment whose first bytes may be on the wire
+    already."""
+    cdef uint32_t kept = 0
+    cdef uint32_t i
+    cdef PyObject* places
+    if keep_started and backlog.count:
+        kept = 1
+        while kept < backlog.count and backlog.row.segments[backlog.first + kept].continues:
+            kept += 1
+    for i in range(backlog.first + kept, backlog.first + backlog.count):
+        backlog.size -= backlog.row.segments[i].size
+        Py_DECREF(<object>backlog.row.segments[i].owner)
+    backlog.count = kept
+    if not kept:
+        return free_row(backlog)
+    backlog.row.tail_room = 0
+    places = backlog.row.places
+    backlog.row.places = NULL
+    Py_XDECREF(places)
+    return 0
+
+
+cdef size_t count_messages(const Backlog* backlog, bint is_draft) noexcept:
+    """Count the messages of which not every byte has left, where it is frames that wait."""
+    cdef const Segment* segment
+    cdef const uint8_t* start
+    cdef size_t count = 0
+    cdef uint32_t i
+    for i in range(backlog.count):
+        segment = &backlog.row.segments[backlog.first + i]
+        if is_draft:
+            count += count_draft_ends(segment.data, segment.size)
+            continue
+        if segment.continues:
+            # The payload of a frame whose header stands in the segment before, or has left.
+            count += i == 0
+            continue
+        start = segment.data
+        if i == 0:
+            start = <const uint8_t*>PyBytes_AS_STRING(<object>segment.owner)
+            if start + backlog.row.lead_size > segment.data:
+                count += 1
+            start += backlog.row.lead_size
+        count += count_frame_ends(start, segment.data, segment.data + segment.size)
+    return count

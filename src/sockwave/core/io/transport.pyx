@@ -28,7 +28,7 @@ cdef class Transport(Driver):
         return 0
 
     cdef bint is_flushed(self) noexcept:
-        return self.count == 0
+        return self.backlog.count == 0
 
     cdef int end_writing(self) except -1:
         return 0

@@ -5,7 +5,7 @@ No socket is seen from here.
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.io.backlog cimport Backlog
+from sockwave.core.io.backlog cimport Backlog, Marks
 from sockwave.core.flag cimport flag
 
 cdef struct Vector:             # laid out like the struct iovec of POSIX
@@ -26,15 +26,17 @@ cdef class Cork:
     cdef object schedule
     cdef bint promised
     cdef bint has_called_out    # something of the application's was called, or woken
-    cdef size_t high_water, low_water, max_backlog
+    cdef Marks marks
 
     cdef int link(self, Writer writer) noexcept
     cdef int promise(self) except -1
     cdef int flush(self) except -1
     cdef int forget_all(self) noexcept
 
-cdef class Writer(Backlog):
-    """What is written to one peer. A transport is a writer that knows how to put bytes on its way."""
+cdef class Writer:
+    """What is written to one peer. A transport is a writer that knows how to put bytes on their
+    way."""
+    cdef Backlog backlog
     cdef Cork cork
     cdef Writer next_dirty
     cdef list waiters           # the futures of those who wait for the backlog to fall, if any
@@ -55,7 +57,7 @@ cdef class Writer(Backlog):
     ) except -1
     cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1
     cdef int share(self, bytes frame) except -1
-    cdef int share_expendable(self, bytes frame) except -1
+    cdef int share_expendable(self, bytes frame, bint has_key, object key) except -1
     cdef int take_cork(self) except -1
     cdef int release_cork(self) except -1
     cdef int flush(self) except -1
@@ -72,3 +74,7 @@ cdef class Writer(Backlog):
     cdef int measure_backlog(self) except -1
     cdef int release_waiters(self) except -1
     cdef int tell_if_drained(self) except -1
+
+cdef inline Backlog* backlog_of(Writer writer) noexcept:
+    """Give what waits in a writer; NULL where there is none."""
+    return NULL if writer is None else &writer.backlog

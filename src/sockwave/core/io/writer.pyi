@@ -2,7 +2,6 @@ from collections.abc import Callable
 from typing import Self
 
 from sockwave.core.events.waiter import Done
-from sockwave.core.io.backlog import Backlog
 
 DONE: Done
 
@@ -11,4 +10,6 @@ class Cork:
         cls, schedule: Callable[[], object], high_water: int, low_water: int, max_backlog: int
     ) -> Self: ...
 
-class Writer(Backlog): ...
+class Writer:
+    @property
+    def backlog_size(self) -> int: ...

@@ -14,7 +14,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from sockwave.core.io.backlog cimport Row, cut_size
+from sockwave.core.io.backlog cimport (
+    Row, append_room, append_segment, cut_size, provide_segments, remove_front, remove_unsent,
+)
+from sockwave.core.io.expendable cimport append_expendable, note_key
 from sockwave.core.protocol.frames cimport MAX_HEADER_SIZE, header_size, write_header
 
 from sockwave.core.events.waiter import DONE
@@ -42,9 +45,9 @@ cdef class Cork:
         if self.buffer is NULL:
             raise MemoryError
         self.schedule = schedule
-        self.high_water = high_water
-        self.low_water = low_water
-        self.max_backlog = max_backlog
+        self.marks.high_water = high_water
+        self.marks.low_water = low_water
+        self.marks.max_backlog = max_backlog
 
     def __dealloc__(self):
         free(self.buffer)
@@ -79,7 +82,7 @@ cdef class Cork:
             if next is not None:
                 # The kernel's work on this one takes as long as to fetch the next ones, which its
                 # work on those before has driven out of the cache.
-                fetch(next.row, sizeof(Row))
+                fetch(next.backlog.row, sizeof(Row))
                 fetch(<void*>next.next_dirty, FETCHED_SIZE)
             writer.next_dirty = None
             writer.is_dirty = False
@@ -99,9 +102,17 @@ cdef class Cork:
         return 0
 
 
-cdef class Writer(Backlog):
+cdef class Writer:
     """What is written to one peer. A transport is a writer that knows how to put bytes on their
     way."""
+
+    def __dealloc__(self):
+        remove_unsent(&self.backlog, False)
+
+    @property
+    def backlog_size(self):
+        """How many bytes wait for the peer."""
+        return self.backlog.size
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
         return -1
@@ -144,7 +155,7 @@ cdef class Writer(Backlog):
         finally:
             self.cork.used = 0
             self.cork.holder = None
-        if self.count and not self.is_blocked:
+        if self.backlog.count and not self.is_blocked:
             self.flush()
         return 0
 
@@ -153,15 +164,17 @@ cdef class Writer(Backlog):
         into the first segment of the queue."""
         cdef size_t rest = self.cork.used - taken
         if rest:
-            memcpy(self.room(rest), self.cork.buffer + taken, rest)
-            self.row.lead_size = cut_size(self.cork.buffer, self.cork.buffer + taken + rest, taken)
+            memcpy(append_room(&self.backlog, rest), self.cork.buffer + taken, rest)
+            self.backlog.row.lead_size = cut_size(
+                self.cork.buffer, self.cork.buffer + taken + rest, taken
+            )
         self.cork.used = 0      # not before there was memory to keep it in
         return 0
 
     cdef bint fits_cork(self, size_t size) except -1:
         """Say whether `size` bytes go into the cork; where they do not,
         put what is there at the head of the queue."""
-        if self.cork.holder is not self or self.count:
+        if self.cork.holder is not self or self.backlog.count:
             return False
         if size <= CORKABLE_SIZE and self.cork.used + size <= CORK_SIZE:
             return True
@@ -185,12 +198,13 @@ cdef class Writer(Backlog):
             return 0
         head = header_size(size)
         if size <= CORKABLE_SIZE:
-            out = self.room(head + size)
+            out = append_room(&self.backlog, head + size)
             memcpy(out + head, data, size)
         else:
-            self.provide(2)         # or a header could stand there without its payload
-            out = self.room(head)
-            self.append(owner, data, size, True)
+            # Or a header could stand there without its payload.
+            provide_segments(&self.backlog, 2)
+            out = append_room(&self.backlog, head)
+            append_segment(&self.backlog, owner, data, size, True)
         write_header(out, first_byte, size)
         return self.queued()
 
@@ -203,9 +217,9 @@ cdef class Writer(Backlog):
             self.cork.used += size
             return 0
         if size <= CORKABLE_SIZE:
-            memcpy(self.room(size), data, size)
+            memcpy(append_room(&self.backlog, size), data, size)
         else:
-            self.append(owner, data, size, False)
+            append_segment(&self.backlog, owner, data, size, False)
         return self.queued()
 
     cdef int share(self, bytes frame) except -1:
@@ -219,35 +233,41 @@ cdef class Writer(Backlog):
             self.cork.used += size
             return 0
         if size <= COPIED_SIZE:
-            memcpy(self.room(size), PyBytes_AS_STRING(frame), size)
+            memcpy(append_room(&self.backlog, size), PyBytes_AS_STRING(frame), size)
         else:
-            self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
+            append_segment(
+                &self.backlog, frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False
+            )
         return self.queued()
 
-    cdef int share_expendable(self, bytes frame) except -1:
-        """Write a frame that may be dropped while it waits: into the cork, told by 0, or in a
-        segment of its own, which the caller sees to by `queued`."""
+    cdef int share_expendable(self, bytes frame, bint has_key, object key) except -1:
+        """Write a frame that may be dropped while it waits: into the cork, where it does not, or in
+        a segment of its own, which `key` finds."""
         cdef size_t size = PyBytes_GET_SIZE(frame)
         if self.is_broken:
             return 0
-        if self.cork.holder is self and not self.count:
+        if self.cork.holder is self and not self.backlog.count:
             # What the kernel does not take of a cork becomes one segment, which cannot be dropped
             # in parts: so little of it that whatever comes later still fits under the cap.
-            if self.cork.used + size <= min(<size_t>CORKABLE_SIZE, self.cork.high_water):
+            if self.cork.used + size <= min(<size_t>CORKABLE_SIZE, self.cork.marks.high_water):
                 memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
                 self.cork.used += size
                 return 0
             self.shorten_cork(0)
-        self.append(frame, <const uint8_t*>PyBytes_AS_STRING(frame), size, False)
-        self.row.segments[self.first + self.count - 1].is_expendable = True
-        return 1
+        append_expendable(&self.backlog, frame)
+        try:
+            if has_key:
+                note_key(&self.backlog, key)
+        finally:
+            self.queued()
+        return 0
 
     cdef int queued(self) except -1:
         """See to it that what was queued leaves: at the end of the turn,
         or now if it has become much."""
         if self.is_blocked:
             self.measure_backlog()
-        elif self.backlog_size > self.cork.high_water:
+        elif self.backlog.size > self.cork.marks.high_water:
             self.flush()
         elif self.cork.holder is not self:
             self.cork.link(self)
@@ -260,22 +280,22 @@ cdef class Writer(Backlog):
         cdef Py_ssize_t taken
         cdef size_t offered
         cdef int i, gathered
-        while self.count and not self.is_blocked and not self.is_broken:
+        while self.backlog.count and not self.is_blocked and not self.is_broken:
             offered = 0
-            gathered = min(self.count, MAX_VECTORS)
+            gathered = min(self.backlog.count, MAX_VECTORS)
             for i in range(gathered):
-                vectors[i].base = <void*>self.row.segments[self.first + i].data
-                vectors[i].size = self.row.segments[self.first + i].size
+                vectors[i].base = <void*>self.backlog.row.segments[self.backlog.first + i].data
+                vectors[i].size = self.backlog.row.segments[self.backlog.first + i].size
                 offered += vectors[i].size
             taken = self.put(vectors, gathered)
             if taken < 0:
                 self.is_broken = True
                 self.drop_backlog(False)
                 return 0
-            self.advance(taken)
+            remove_front(&self.backlog, taken)
             if <size_t>taken < offered:
                 self.block()
-        if self.count == 0:
+        if self.backlog.count == 0:
             self.backlog_emptied()
         return 0
 
@@ -285,7 +305,7 @@ cdef class Writer(Backlog):
         return self.measure_backlog()
 
     cdef int measure_backlog(self) except -1:
-        if self.backlog_size > self.cork.high_water and not self.wants_drain:
+        if self.backlog.size > self.cork.marks.high_water and not self.wants_drain:
             self.wants_drain = True
             self.backlog_rose()
         return 0
@@ -297,7 +317,7 @@ cdef class Writer(Backlog):
         return self.tell_if_drained()
 
     cdef int tell_if_drained(self) except -1:
-        if self.wants_drain and self.backlog_size <= self.cork.low_water:
+        if self.wants_drain and self.backlog.size <= self.cork.marks.low_water:
             self.wants_drain = False
             self.release_waiters()
             self.backlog_fell()
@@ -305,14 +325,14 @@ cdef class Writer(Backlog):
 
     cdef int drop_backlog(self, bint keep_started) except -1:
         """Forget the queue, or what is in it behind what has begun to leave."""
-        self.forget(keep_started)
-        return 0 if self.count else self.release_waiters()
+        remove_unsent(&self.backlog, keep_started)
+        return 0 if self.backlog.count else self.release_waiters()
 
     cdef object drain_awaitable(self):
         """Give an awaitable that is done when the backlog is under the high-water mark, or at the
         end of a peer that is gone: until somebody has heard of it, a task that sends and sends
         would never let the loop go on."""
-        if self.backlog_size <= self.cork.high_water and not self.is_broken:
+        if self.backlog.size <= self.cork.marks.high_water and not self.is_broken:
             return DONE
         return self.new_waiter()
 
@@ -330,7 +350,7 @@ cdef class Writer(Backlog):
         if other.waiters:
             self.waiters = (self.waiters or []) + other.waiters
             other.waiters = None
-        if self.count:
+        if self.backlog.count:
             self.flush()
         if other.wants_drain and not self.wants_drain:
             self.wants_drain = True

@@ -3,6 +3,7 @@
 RFC 6455 section 7, and what the drafts have in its place.
 """
 
+from sockwave.core.io.backlog cimport count_messages
 from sockwave.core.protocol.frames cimport violation_code, violation_limit, violation_reason
 from sockwave.core.session.sender cimport DRAFT75
 from sockwave.core.limits.counters cimport CLOSE_TIMEOUT
@@ -88,7 +89,7 @@ cdef class ClosingHandshake(Sender):
         if self.queued_behind is not None:
             # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
             # frame."
-            self.dropped(self.queued_behind.count_messages(self.is_draft()))
+            self.dropped(count_messages(&self.queued_behind.backlog, self.is_draft()))
             self.queued_behind.drop_backlog(False)
             self.queued_behind = None
         if self.state == CLOSING:
@@ -147,7 +148,7 @@ cdef class ClosingHandshake(Sender):
             self.opening.deadline_passed()
             return 0
         self.transport.engine.limit_counters.count(CLOSE_TIMEOUT)
-        self.dropped(self.transport.count_messages(self.is_draft()))
+        self.dropped(self.count_unsent())
         return self.advance_closing(STREAM_ENDS, None)
 
     cdef int notify_closed(self, object error) except -1:

@@ -13,7 +13,7 @@ from sockwave.core.session.hub cimport Hub
 from sockwave.core.protocol.framing cimport check_compress, payload_of
 from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_streamers
 from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
-from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of, waiting_size
+from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
 
 from sockwave.close import check_close
 from sockwave.core.events.emitter import CONNECTION_EVENTS
@@ -204,7 +204,10 @@ cdef class Connection(Keepalive):
             is_queued = self.share_frame(self.frame_message(opcode, data, size), policy, key)
         if deflater is not None and is_queued:
             deflater.was_sent()
-        if self.queued_behind is not None or self.transport.backlog_size > self.transport.cork.high_water:
+        if (
+            self.queued_behind is not None
+            or self.transport.backlog.size > self.transport.cork.marks.high_water
+        ):
             return self.when_drained()
         return self.transport.drain_awaitable() if self.transport.is_broken else DONE
 
@@ -279,7 +282,7 @@ cdef class Connection(Keepalive):
         if self.state < ENDING:
             if self.state >= CONNECTED:
                 self.enter(ENDING)
-                self.dropped(self.transport.count_messages(self.is_draft()))
+                self.dropped(self.count_unsent())
             self.transport.reset()
 
     def _has_left(self):
@@ -320,7 +323,7 @@ cdef class Connection(Keepalive):
     @property
     def backlog_size(self):
         """How many bytes wait because the peer does not take them, or behind a streamed message."""
-        return waiting_size(self.transport, self.queued_behind)
+        return self.unsent_size()
 
     @property
     def carrier(self):

@@ -4,7 +4,6 @@ from sockwave.core.io.engine cimport Engine
 from sockwave.core.protocol.frames cimport RSV1
 from sockwave.core.protocol.inflation cimport Inflation, is_crowded
 from sockwave.core.session.closing cimport CONNECTED
-from sockwave.core.io.slow_peer cimport waiting_size
 
 
 cdef class FlowControl(ClosingHandshake):
@@ -51,7 +50,7 @@ cdef class FlowControl(ClosingHandshake):
 
     cdef size_t held_size(self) except? 0:
         """Say how many bytes are held for this peer."""
-        cdef size_t size = waiting_size(self.transport, self.queued_behind)
+        cdef size_t size = self.unsent_size()
         if self.reader is not None:
             size += self.reader.held_size + self.reader.room_size()
         return size

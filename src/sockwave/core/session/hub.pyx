@@ -125,7 +125,7 @@ cdef class Hub:
         cdef size_t size = connection.held_size()
         connection.give_up(OUT_OF_MEMORY)
         connection.forget_received()
-        if connection.held_size() > self.engine.cork.high_water:
+        if connection.held_size() > self.engine.cork.marks.high_water:
             connection.transport.lose(None)      # what is half sent would be held until it is taken
         return size - min(size, connection.held_size())
 

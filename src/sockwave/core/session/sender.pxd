@@ -36,6 +36,9 @@ cdef class Sender(Receiver):
     ) except -1
     cdef bytes frame_message(self, int opcode, const uint8_t* data, size_t size)
     cdef bint share_frame(self, bytes frame, int policy, object key) except -1
+    cdef bint share_by_policy(self, bytes frame, int policy, object key) except -1
+    cdef size_t unsent_size(self) noexcept
+    cdef size_t count_unsent(self) noexcept
     cdef object when_drained(self)
     cdef int write_fragment(
         self, uint8_t first_byte, object owner, const uint8_t* data, size_t size

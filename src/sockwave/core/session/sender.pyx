@@ -7,9 +7,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from sockwave.core.protocol.frames cimport CLOSE, FIN, MAX_HEADER_SIZE, PING, PONG, TOO_SLOW
 from sockwave.core.protocol.framing cimport draft_frame_of, frame_of
+from sockwave.core.io.backlog cimport append_backlog, count_messages
+from sockwave.core.io.expendable cimport replace_message
 from sockwave.core.io.slow_peer cimport (
-    CLOSE_SLOW, Offer, is_overfull, join, make_offer, waiting_size,
+    CLOSE_SLOW, CONFLATE, Offer, is_expendable, is_overfull, make_room, waiting_size,
 )
+from sockwave.core.io.writer cimport backlog_of
 from sockwave.core.limits.counters cimport MAX_BACKLOG
 
 from sockwave.core.events.waiter import DONE
@@ -39,7 +42,9 @@ cdef class Sender(Receiver):
         self, int opcode, object owner, const uint8_t* data, size_t size
     ) except -1:
         self.sent = self.transport.engine.wheel.tick
-        if self.queued_behind is not None or is_overfull(self.transport, None, size + MAX_HEADER_SIZE):
+        if self.queued_behind is not None or is_overfull(
+            &self.transport.cork.marks, &self.transport.backlog, NULL, size + MAX_HEADER_SIZE
+        ):
             self.share_frame(self.frame_message(opcode, data, size), CLOSE_SLOW, None)
             return 0
         if not self.is_draft():
@@ -51,31 +56,57 @@ cdef class Sender(Receiver):
 
     cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
         """Queue a frame that others may hold too, unless the peer is too far behind for it."""
-        cdef Offer offer
         self.sent = self.transport.engine.wheel.tick
-        if policy == CLOSE_SLOW and not is_overfull(
-            self.transport, self.queued_behind, PyBytes_GET_SIZE(frame)
+        if policy != CLOSE_SLOW or is_overfull(
+            &self.transport.cork.marks, &self.transport.backlog, backlog_of(self.queued_behind),
+            PyBytes_GET_SIZE(frame),
         ):
-            if self.queued_behind is None:
-                self.transport.share(frame)
-            else:
-                self.queued_behind.share(frame)
-            return True
+            return self.share_by_policy(frame, policy, key)
+        if self.queued_behind is None:
+            self.transport.share(frame)
+        else:
+            self.queued_behind.share(frame)
+        return True
+
+    cdef bint share_by_policy(self, bytes frame, int policy, object key) except -1:
+        """Queue a frame where the policy finds room for it."""
+        cdef Transport transport = self.transport
+        cdef Writer queued_behind = self.queued_behind      # held: see `expendable`
+        cdef Writer queue = transport if queued_behind is None else queued_behind
+        cdef Offer offer
         offer.policy = policy
-        make_offer(&offer, self.transport, self.queued_behind, frame, key)
+        offer.size = PyBytes_GET_SIZE(frame)
+        offer.may_replace = policy == CONFLATE and queue.is_blocked     # else nothing has to wait
+        make_room(
+            &offer, &transport.cork.marks, &transport.backlog, backlog_of(queued_behind), key
+        )
+        if offer.old is not NULL:
+            replace_message(&queue.backlog, offer.old, frame)
+        elif offer.is_taken and is_expendable(policy):
+            queue.share_expendable(frame, policy == CONFLATE, key)
+        elif offer.is_taken:
+            queue.share(frame)
         if offer.dropped_count:
             self.dropped(offer.dropped_count)
-        if policy == CLOSE_SLOW and not offer.is_queued:
+        if policy == CLOSE_SLOW and not offer.is_taken:
             self.give_up(TOO_SLOW)
         elif offer.is_over:
-            self.transport.engine.limit_counters.count(MAX_BACKLOG)
-        return offer.is_queued
+            transport.engine.limit_counters.count(MAX_BACKLOG)
+        return offer.is_taken
+
+    cdef size_t unsent_size(self) noexcept:
+        """Say how many bytes wait for the peer, or behind a streamed message."""
+        return waiting_size(&self.transport.backlog, backlog_of(self.queued_behind))
+
+    cdef size_t count_unsent(self) noexcept:
+        """Count the messages of which not every byte has left."""
+        return count_messages(&self.transport.backlog, self.is_draft())
 
     cdef object when_drained(self):
         """Give an awaitable that is done when all that waits is under the high-water mark."""
         if self.queued_behind is None or self.transport.is_broken:
             return self.transport.drain_awaitable()
-        if waiting_size(self.transport, self.queued_behind) <= self.transport.cork.high_water:
+        if self.unsent_size() <= self.transport.cork.marks.high_water:
             return DONE
         self.queued_behind.wants_drain = True
         return self.queued_behind.new_waiter()
@@ -89,7 +120,7 @@ cdef class Sender(Receiver):
         message": from the first one on, other messages wait behind it.
         """
         self.sent = self.transport.engine.wheel.tick
-        if is_overfull(self.transport, None, size):
+        if is_overfull(&self.transport.cork.marks, &self.transport.backlog, NULL, size):
             return self.give_up(TOO_SLOW)
         if self.queued_behind is None:
             self.queued_behind = Writer.__new__(Writer)
@@ -103,8 +134,9 @@ cdef class Sender(Receiver):
         self.queued_behind = None
         if queued_behind is None:
             return 0
-        if queued_behind.count:
-            join(self.transport, queued_behind)
+        if queued_behind.backlog.count:
+            append_backlog(&self.transport.backlog, &queued_behind.backlog)
+            self.transport.queued()
         return self.transport.take_over_waiters(queued_behind)
 
     cdef int give_up(self, Violation violation) except -1:

@@ -47,7 +47,7 @@ cdef class TlsSocket(EpollSocket):
         return EpollSocket.run_ready(self)
 
     cdef bint is_flushed(self) noexcept:
-        return self.count == 0 and self.tls.unsent is None
+        return self.backlog.count == 0 and self.tls.unsent is None
 
     cdef int finish(self, bint linger) except -1:
         return self.tls.finish(self, linger)

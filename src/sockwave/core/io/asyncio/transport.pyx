@@ -262,7 +262,7 @@ cdef class AsyncioTransport(Transport):
         return -1 if sock is None else sock.fileno()
 
     cdef bint is_flushed(self) noexcept:
-        return self.count == 0 and not self.is_write_paused
+        return self.backlog.count == 0 and not self.is_write_paused
 
     cdef uint32_t measure_untaken(self) except? 0:
         cdef uint32_t size = self.transport.get_write_buffer_size()
