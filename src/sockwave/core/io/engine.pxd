@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+cdef class Engine               # before the transports, which know it as well
+
 from sockwave.core.limits.rate_limit cimport RateLimits
 from sockwave.core.events.contexts cimport Contexts
 from sockwave.core.io.accept_pause cimport AcceptPause
@@ -10,7 +12,8 @@ from sockwave.core.events.loop_thread cimport LoopThread
 from sockwave.core.protocol.reader cimport Reader
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.limits.counters cimport LimitCounters
-from sockwave.core.io.timers cimport Timed, Wheel
+from sockwave.core.io.timers cimport Wheel
+from sockwave.core.io.transport cimport Transport
 from sockwave.core.events.waiter cimport WakeQueue
 from sockwave.core.io.writer cimport Cork
 
@@ -27,19 +30,9 @@ cdef enum:
     TURN_INFLATED_SIZE = 524288
     TURN_RESERVE_SIZE = 1048576
 
-# What a receiver can be told in a turn of its own.
-cdef enum:
-    BYTES
-    END_OF_STREAM
-    DEADLINE
-    GO_ON
-    READY
-
-cdef class Driver
-
 cdef class Acceptor:
     """Gives new transports their receivers."""
-    cdef int welcome(self, Driver transport, double now) except -1
+    cdef int welcome(self, Transport transport, double now) except -1
 
 cdef class Engine:
     """What the transports of one server in one loop share."""
@@ -73,11 +66,11 @@ cdef class Engine:
     cdef bint is_abandoned      # in a forked child: all of it is the parent's
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
-    cdef void tell(self, object error, Driver transport) noexcept
+    cdef void tell(self, object error, Transport transport) noexcept
     # `now`, here and above, is `clock`'s, as of a moment ago: one look is enough for a row of them.
-    cdef int admit(self, Driver transport, double now) except -1
-    cdef int postpone(self, Driver transport) except -1
-    cdef int postpone_inflating(self, Driver transport, bint comes_first) except -1
+    cdef int admit(self, Transport transport, double now) except -1
+    cdef int postpone(self, Transport transport) except -1
+    cdef int postpone_inflating(self, Transport transport, bint comes_first) except -1
     cdef int serve_postponed(self) except -1
     cdef int serve_some(self, object waiting) except -1
     cdef bint has_postponed(self) except -1
@@ -85,33 +78,12 @@ cdef class Engine:
     cdef int refill(self) noexcept
     cdef bint has_time_for_slow_request(self) except -1
     cdef int tell_passed(self) except -1
-    cdef int say_farewell(self, Driver transport) except -1
-    cdef int tell_of_end(self, Driver transport, Receiver receiver) except -1
-    cdef int let_go(self, Driver transport) except -1
+    cdef int say_farewell(self, Transport transport) except -1
+    cdef int tell_of_end(self, Transport transport, Receiver receiver) except -1
+    cdef int let_go(self, Transport transport) except -1
     cdef int note_debug(self, bint is_wanted) except -1
     cdef int expect_ticks(self, double now) except -1
     cdef int promise_ticks(self, double now) except -1
     cdef int stop_calls(self) except -1
     cdef double clock(self) except -1
     cdef int end_turn(self) except -1
-
-cdef class Driver(Timed):
-    """Gives one receiver its turns: what an engine knows of a transport."""
-    cdef readonly Engine engine
-    cdef public Receiver receiver
-    cdef readonly flag is_closing       # nothing more is written; what still arrives is dropped
-    cdef flag is_lost                   # the socket is gone
-
-    # What a transport does:
-    cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
-    cdef int lose(self, object error) except -1
-    cdef int drop(self) except -1               # close the socket now
-    cdef int abandon(self) except -1            # … in a forked child, where the peer hears nothing
-    cpdef object reset(self)
-
-    # What is asked of it:
-    cdef int run(self, int what, uint8_t* data, size_t size) except -1
-    cdef int fail(self, object error) except -1
-    cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
-    cdef int come_back(self) except -1
-    cdef int leave_again(self) except -1

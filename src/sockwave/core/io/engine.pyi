@@ -4,8 +4,6 @@ from typing import Self
 
 from sockwave.core.events.contexts import Contexts
 from sockwave.core.events.loop_thread import LoopThread
-from sockwave.core.io.receiver import Receiver
-from sockwave.core.io.timers import Timed
 from sockwave.core.io.transport import Transport
 from sockwave.core.limits.counters import LimitCounters
 from sockwave.core.limits.rate_limit import RateLimits
@@ -40,9 +38,3 @@ class Engine:
     when_departed: Callable[[Transport], object] | None
     def stop(self) -> None: ...
     def abandon(self) -> None: ...
-
-class Driver(Timed):
-    engine: Engine
-    receiver: Receiver | None
-    is_closing: bool
-    def reset(self) -> None: ...

@@ -2,12 +2,12 @@
 
 from collections import deque
 
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc
 
 from sockwave.core.protocol.message_memory cimport age_spares, forget_spares
 from sockwave.core.events.emitter cimport watch_listeners
 from sockwave.core.io.timers cimport ticks_of
+from sockwave.core.io.transport cimport GO_ON
 
 from sockwave.core.io.timers import TICK_S
 
@@ -21,7 +21,7 @@ cdef double SLICE_S = 0.1e-3
 cdef class Acceptor:
     """Gives new transports their receivers."""
 
-    cdef int welcome(self, Driver transport, double now) except -1:
+    cdef int welcome(self, Transport transport, double now) except -1:
         return 0
 
 
@@ -62,12 +62,12 @@ cdef class Engine:
     def _promise_end(self):
         self.loop.call_soon(self._end_turn)
 
-    cdef void tell(self, object error, Driver transport) noexcept:
+    cdef void tell(self, object error, Transport transport) noexcept:
         """Tell of what no caller could see. Where not even that can be done, mostly for want of
         memory, Python's last resort is to write it to stderr."""
         self.complain(error, transport)
 
-    cdef int admit(self, Driver transport, double now) except -1:
+    cdef int admit(self, Transport transport, double now) except -1:
         """Give a new transport its receiver."""
         transport.engine = self
         transport.cork = self.cork
@@ -81,11 +81,11 @@ cdef class Engine:
             transport.fail(error)
         return 0
 
-    cdef int postpone(self, Driver transport) except -1:
+    cdef int postpone(self, Transport transport) except -1:
         self.postponed.append(transport)
         return self.cork.promise()
 
-    cdef int postpone_inflating(self, Driver transport, bint comes_first) except -1:
+    cdef int postpone_inflating(self, Transport transport, bint comes_first) except -1:
         """Go on with somebody's message in a later turn: in the next one, or behind others."""
         if comes_first:
             self.inflating.appendleft(transport)
@@ -106,7 +106,7 @@ cdef class Engine:
         cdef Py_ssize_t left = len(waiting)
         while left and waiting and self.budget > 0 and self.inflatable > 0:
             left -= 1               # who is postponed again comes behind those who are there now
-            (<Driver>waiting.popleft()).run(GO_ON, NULL, 0)
+            (<Transport>waiting.popleft()).run(GO_ON, NULL, 0)
         return 0
 
     def _end_turn(self):
@@ -148,7 +148,10 @@ cdef class Engine:
     cdef int tell_passed(self) except -1:
         """Tell those whose time has come, as far as a turn's time for them goes."""
         cdef double end = self.clock() + SLICE_S
-        while self.wheel.tell_next():
+        cdef Transport transport
+        while self.wheel.has_passed():
+            transport = <Transport>self.wheel.take_passed()     # held: it may end in its own turn
+            transport.time_is_up()
             if self.clock() > end:
                 return self.cork.promise()      # whose end goes on with the rest
         return 0
@@ -162,7 +165,7 @@ cdef class Engine:
             self.inflatable = 0
         return 0
 
-    cdef int say_farewell(self, Driver transport) except -1:
+    cdef int say_farewell(self, Transport transport) except -1:
         """Let everybody know that a transport is gone: once, but for what there is no memory for.
         That is tried again at the next tick, or it would be kept by whoever has not heard of it."""
         cdef Receiver receiver = transport.receiver
@@ -184,7 +187,7 @@ cdef class Engine:
             return transport.come_back()
         return self.let_go(transport)
 
-    cdef int tell_of_end(self, Driver transport, Receiver receiver) except -1:
+    cdef int tell_of_end(self, Transport transport, Receiver receiver) except -1:
         transport.drop()              # once more: there may have been no memory to do it in
         try:
             if receiver is not None:
@@ -195,7 +198,7 @@ cdef class Engine:
                 self.when_departed(transport)
         return 0
 
-    cdef int let_go(self, Driver transport) except -1:
+    cdef int let_go(self, Transport transport) except -1:
         self.losses.pop(transport, None)
         self.transport_count -= 1
         if not self.transport_count and self.when_empty is not None:
@@ -271,9 +274,9 @@ cdef class Engine:
 
     def reset_waiting(self):
         """Drop the transports that wait for a deadline: among them all that are on their way out."""
-        cdef Timed timed
-        for timed in self.wheel.all_waiting():
-            (<Driver>timed).reset()
+        cdef Transport transport
+        for transport in self.wheel.list_owners():
+            transport.reset()
 
     def stop(self):
         """Let go of the loop."""
@@ -303,92 +306,4 @@ cdef class Engine:
         if self.next_turn is not None:
             self.next_turn.cancel()
             self.next_turn = None
-        return 0
-
-
-cdef class Driver(Timed):
-    """Gives one receiver its turns: what an engine knows of a transport."""
-
-    cdef int end_if_flushed(self) except -1:
-        return 0
-
-    cdef int lose(self, object error) except -1:
-        return 0
-
-    cdef int drop(self) except -1:
-        return 0
-
-    cdef int abandon(self) except -1:
-        """Be as if lost, of which nobody hears."""
-        self.is_lost = self.is_closing = self.is_broken = True
-        return self.wait_no_more(self.engine.wheel)
-
-    cpdef object reset(self):
-        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
-
-    cdef int run(self, int what, uint8_t* data, size_t size) except -1:
-        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it
-        raises goes no further."""
-        cdef Receiver receiver = self.receiver      # held: it may end in its own turn
-        if receiver is None:
-            return 0
-        try:
-            self.take_turn(receiver, what, data, size)
-            if self.is_closing:
-                self.end_if_flushed()
-        except (KeyboardInterrupt, SystemExit):
-            self.lose(None)
-            raise
-        except BaseException as error:
-            self.fail(error)
-        return 0
-
-    cdef int take_turn(
-        self, Receiver receiver, int what, uint8_t* data, size_t size
-    ) except -1:
-        self.take_cork()
-        try:
-            if what == BYTES:
-                receiver.take_bytes(data, size)
-            elif what == END_OF_STREAM:
-                receiver.notify_eof()
-            elif what == DEADLINE:
-                receiver.notify_deadline()
-            elif what == GO_ON:
-                receiver.go_on()
-            else:
-                self.peer_is_ready()
-        finally:
-            self.release_cork()
-        return 0
-
-    cdef int fail(self, object error) except -1:
-        """End for an error of ours, or for want of memory: it costs this transport and no other."""
-        try:
-            self.lose(None)
-        finally:
-            self.engine.tell(error, self)
-        return 0
-
-    cdef int come_back(self) except -1:
-        """Say farewell once more at the next tick. It takes no memory: nobody may hold the transport
-        any more, so it has to hold itself."""
-        Py_INCREF(self)
-        return self.wait_until(self.engine.wheel, self.engine.wheel.tick + 1)
-
-    cdef int leave_again(self) except -1:
-        self.cork.link(self)
-        Py_DECREF(self)
-        return self.cork.promise()
-
-    cdef int end_turn(self) except -1:
-        """Send what was queued, or say farewell."""
-        if self.is_lost:
-            return self.engine.say_farewell(self)
-        try:
-            self.flush()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            self.fail(error)
         return 0

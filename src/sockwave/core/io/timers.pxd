@@ -2,8 +2,6 @@
 
 from libc.stdint cimport uint32_t
 
-from sockwave.core.io.writer cimport Writer
-
 cdef double tick_s              # a tick in seconds
 
 cdef enum:
@@ -12,17 +10,19 @@ cdef enum:
     # most.
     STALE_TICKS = 2
 
-# A place in a ring of things that wait in the same slot;
-# a slot's own place is where its ring begins and ends.
-cdef struct Place:
-    Place* previous
-    Place* next
-    void* timed                 # the Timed, borrowed: it leaves the ring before it dies
+# Somebody's place on the wheel, a part of its owner, which has at most one deadline at a time: a
+# place in the ring of those that wait in the same slot. A slot's own is where its ring begins and
+# ends. All zeros: no deadline.
+cdef struct Timer:
+    Timer* previous
+    Timer* next
+    void* owner                 # an object, borrowed: its timer leaves the ring before it dies
+    uint32_t due                # the tick of the deadline; 0: none
 
 cdef class Wheel:
     """Knows whose time has come; its time moves in ticks."""
-    cdef Place slots[SLOT_COUNT]
-    cdef Place passed           # those whose time has come, and who have not been told
+    cdef Timer slots[SLOT_COUNT]
+    cdef Timer passed           # those whose time has come, and who have not been told
     cdef uint32_t tick          # the last one that has been dealt with; the first is 1
     cdef readonly double now    # seconds that have passed here, as of the last look
     cdef double looked          # when that was, on the loop's clock
@@ -32,19 +32,13 @@ cdef class Wheel:
     cdef int begin(self, double loop_time) noexcept
     cdef double since_look(self, double loop_time) noexcept
     cdef uint32_t tick_in(self, double loop_time, double seconds) noexcept
-    cdef int turn_slot(self, Place* slot) noexcept
+    cdef int start(self, Timer* timer, void* owner, uint32_t tick) noexcept
+    cdef int stop(self, Timer* timer) noexcept
+    cdef int turn_slot(self, Timer* slot) noexcept
     cdef bint has_passed(self) noexcept
-    cdef bint tell_next(self) except -1
-    cdef list all_waiting(self)
+    cdef void* take_passed(self) noexcept
+    cdef list list_owners(self)
     cpdef int advance(self, double loop_time) except -1
 
-cdef class Timed(Writer):
-    """Something with at most one deadline at a time."""
-    cdef Place place
-    cdef uint32_t due           # the tick of the deadline; 0: none
-
-    cdef int wait_until(self, Wheel wheel, uint32_t tick) except -1
-    cdef int wait_no_more(self, Wheel wheel) noexcept
-    cdef int time_is_up(self) except -1
-
 cdef uint32_t ticks_of(object seconds) except? 0
+cdef int forget_timer(Timer* timer) noexcept

@@ -1,7 +1,5 @@
 from typing import Self
 
-from sockwave.core.io.writer import Writer
-
 TICK_S: float
 
 class Wheel:
@@ -9,5 +7,3 @@ class Wheel:
     waiting_count: int
     def __new__(cls, loop_time: float) -> Self: ...
     def advance(self, loop_time: float) -> int: ...
-
-class Timed(Writer): ...

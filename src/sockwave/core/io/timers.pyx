@@ -26,25 +26,33 @@ cdef uint32_t ticks_of(object seconds) except? 0:
     return 0 if seconds is None else max(<uint32_t>ceil(seconds / tick_s), 1)
 
 
-cdef int enter_ring(Place* ring, Place* place) noexcept:
-    place.previous = ring.previous
-    place.next = ring
-    ring.previous.next = place
-    ring.previous = place
+cdef int enter_ring(Timer* ring, Timer* timer) noexcept:
+    timer.previous = ring.previous
+    timer.next = ring
+    ring.previous.next = timer
+    ring.previous = timer
     return 0
 
 
-cdef int leave_ring(Place* place) noexcept:
-    place.previous.next = place.next
-    place.next.previous = place.previous
+cdef int leave_ring(Timer* timer) noexcept:
+    timer.previous.next = timer.next
+    timer.next.previous = timer.previous
     return 0
 
 
-cdef int list_ring(Place* ring, list found) except -1:
-    cdef Place* place = ring.next
-    while place != ring:
-        found.append(<Timed>place.timed)
-        place = place.next
+cdef int forget_timer(Timer* timer) noexcept:
+    """Leave the wheel with an owner that dies: a transport can be lost without a farewell, where
+    its loop has no memory for one."""
+    if timer.next is not NULL:
+        leave_ring(timer)
+    return 0
+
+
+cdef int list_ring(Timer* ring, list found) except -1:
+    cdef Timer* timer = ring.next
+    while timer != ring:
+        found.append(<object>timer.owner)
+        timer = timer.next
     return 0
 
 
@@ -91,8 +99,26 @@ cdef class Wheel:
         cdef double when = self.now + self.since_look(loop_time) + seconds
         return max(<uint32_t>ceil(when / tick_s), self.tick + 1)
 
-    cdef list all_waiting(self):
-        """List everything that has a deadline."""
+    cdef int start(self, Timer* timer, void* owner, uint32_t tick) noexcept:
+        """Set a deadline, in place of an earlier one."""
+        self.stop(timer)
+        timer.owner = owner
+        timer.due = max(tick, self.tick + 1)
+        enter_ring(&self.slots[timer.due % SLOT_COUNT], timer)
+        self.waiting_count += 1
+        return 0
+
+    cdef int stop(self, Timer* timer) noexcept:
+        """Clear the deadline, if there is one."""
+        timer.due = 0
+        if timer.next is not NULL:
+            leave_ring(timer)
+            timer.next = timer.previous = NULL
+            self.waiting_count -= 1
+        return 0
+
+    cdef list list_owners(self):
+        """List the owners of everything that has a deadline."""
         cdef list found = []
         cdef int i
         for i in range(SLOT_COUNT):
@@ -100,62 +126,26 @@ cdef class Wheel:
         list_ring(&self.passed, found)
         return found
 
-    cdef int turn_slot(self, Place* slot) noexcept:
+    cdef int turn_slot(self, Timer* slot) noexcept:
         """Take those that are due over to a ring of their own: a deadline's consequences may move
         or end any of the others, and not all have to be dealt with in one turn."""
-        cdef Place* place = slot.next
-        cdef Timed timed
-        cdef uint32_t last = self.tick
-        while place != slot:
-            timed = <Timed>place.timed
-            place = place.next
-            if timed.due <= last:
-                leave_ring(&timed.place)
-                enter_ring(&self.passed, &timed.place)
+        cdef Timer* next = slot.next
+        cdef Timer* timer
+        while next != slot:
+            timer = next
+            next = timer.next
+            if timer.due <= self.tick:
+                leave_ring(timer)
+                enter_ring(&self.passed, timer)
         return 0
 
     cdef bint has_passed(self) noexcept:
         """Say whether somebody's time has come who has not been told."""
         return self.passed.next != &self.passed
 
-    cdef bint tell_next(self) except -1:
-        """Tell the next one whose time has come; false where there is nobody."""
-        cdef Timed timed
-        if not self.has_passed():
-            return False
-        timed = <Timed>self.passed.next.timed
-        timed.wait_no_more(self)
-        timed.time_is_up()
-        return True
-
-
-cdef class Timed(Writer):
-    """Something with at most one deadline at a time."""
-
-    def __dealloc__(self):
-        # A transport can be lost without a farewell, where its loop has no memory for one.
-        if self.place.next is not NULL:
-            leave_ring(&self.place)
-
-    cdef int wait_until(self, Wheel wheel, uint32_t tick) except -1:
-        """Set the deadline, in place of an earlier one."""
-        cdef Place* slot
-        self.wait_no_more(wheel)
-        self.due = max(tick, wheel.tick + 1)
-        slot = &wheel.slots[self.due % SLOT_COUNT]
-        self.place.timed = <void*>self
-        enter_ring(slot, &self.place)
-        wheel.waiting_count += 1
-        return 0
-
-    cdef int wait_no_more(self, Wheel wheel) noexcept:
-        """Clear the deadline, if there is one."""
-        self.due = 0
-        if self.place.next is not NULL:
-            leave_ring(&self.place)
-            self.place.next = self.place.previous = NULL
-            wheel.waiting_count -= 1
-        return 0
-
-    cdef int time_is_up(self) except -1:
-        return 0
+    cdef void* take_passed(self) noexcept:
+        """Clear the first deadline that has passed, where there is one, and give its owner, who is
+        to be told."""
+        cdef Timer* timer = self.passed.next
+        self.stop(timer)
+        return timer.owner

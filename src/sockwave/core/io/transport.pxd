@@ -3,8 +3,22 @@ bytes."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from sockwave.core.io.engine cimport Driver
 from sockwave.core.flag cimport flag
+from sockwave.core.io.receiver cimport Receiver
+from sockwave.core.io.timers cimport Timer
+from sockwave.core.io.writer cimport Writer
+
+cdef class Transport(Writer)    # before the engine, which knows it as well
+
+from sockwave.core.io.engine cimport Engine
+
+# What a receiver can be told in a turn of its own.
+cdef enum:
+    BYTES
+    END_OF_STREAM
+    DEADLINE
+    GO_ON
+    READY
 
 cdef struct Probes:             # how TCP asks a quiet peer
     int idle_s                  # so long after it was heard
@@ -12,8 +26,13 @@ cdef struct Probes:             # how TCP asks a quiet peer
     int count
     int patience_ms             # how long all of that takes
 
-cdef class Transport(Driver):
-    """Carries one peer's bytes both ways."""
+cdef class Transport(Writer):
+    """Carries one peer's bytes both ways, and gives its receiver its turns."""
+    cdef readonly Engine engine
+    cdef public Receiver receiver
+    cdef Timer timer            # for whichever comes first: see `asked`
+    cdef readonly flag is_closing       # nothing more is written; what still arrives is dropped
+    cdef flag is_lost       # the socket is gone
     cdef public flag is_secure      # the client came by TLS: to us, or to a proxy that is believed
     cdef flag lingers       # waits for the peer's end after its own
     cdef flag is_finished   # everything is written, FIN is sent
@@ -36,10 +55,19 @@ cdef class Transport(Driver):
     # Let the kernel ask a quiet peer whether it is there: TCP keepalive. False: it cannot.
     cdef bint probe(self, const Probes* probes) except -1
     cdef int end_writing(self) except -1        # FIN
+    cdef int drop(self) except -1               # close the socket now
+    cdef int abandon(self) except -1            # … in a forked child, where the peer hears nothing
     # Of bytes that TLS has sealed, those taken; -1: the peer is gone.
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept
 
     # What is asked of it:
+    cdef int run(self, int what, uint8_t* data, size_t size) except -1
+    cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
+    cdef int fail(self, object error) except -1
+    cdef int lose(self, object error) except -1
+    cpdef object reset(self)
+    cdef int come_back(self) except -1
+    cdef int leave_again(self) except -1
     cdef int deliver(self, uint8_t* data, size_t size) except -1
     cdef int run_ready(self) except -1
     cdef int end_reading(self) except -1
@@ -47,7 +75,9 @@ cdef class Transport(Driver):
     cdef int begin_waiting(self) except -1
     cpdef object set_deadline(self, object seconds)
     cdef int finish(self, bint linger) except -1
+    cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
     cdef int pause(self) except -1
     cdef int resume(self) except -1
+    cdef int time_is_up(self) except -1
     cdef int set_alarm(self) except -1
     cdef bint has_stalled(self) except -1

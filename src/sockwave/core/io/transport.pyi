@@ -1,12 +1,17 @@
 from collections.abc import Awaitable
 
 from sockwave.address import Address
-from sockwave.core.io.engine import Driver
+from sockwave.core.io.engine import Engine
+from sockwave.core.io.receiver import Receiver
+from sockwave.core.io.writer import Writer
 from sockwave.tls_info import TLSInfo
 
 UNSENT_SIZE: int
 
-class Transport(Driver):
+class Transport(Writer):
+    engine: Engine
+    receiver: Receiver | None
+    is_closing: bool
     awaits_proxy_header: bool
     is_secure: bool
     protocol: str
@@ -20,4 +25,5 @@ class Transport(Driver):
     def resume_reading(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
+    def reset(self) -> None: ...
     def set_deadline(self, seconds: float | None) -> None: ...

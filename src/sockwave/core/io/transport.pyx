@@ -2,12 +2,13 @@
 bytes."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport ETIMEDOUT
 from libc.stdint cimport UINT32_MAX
 
-from sockwave.core.io.engine cimport BYTES, DEADLINE, END_OF_STREAM, READY, Engine
+from sockwave.core.io.backlog cimport remove_unsent
 from sockwave.core.limits.counters cimport HIGH_WATER, WRITE_TIMEOUT
-from sockwave.core.io.timers cimport Wheel
+from sockwave.core.io.timers cimport Wheel, forget_timer
 
 # How long a closed connection's last bytes are waited for, so that no RST destroys ours.
 cdef double LINGER_S = 2.0
@@ -21,8 +22,11 @@ cdef enum:
     LOOK_COUNT = 4
 
 
-cdef class Transport(Driver):
-    """Carries one peer's bytes both ways."""
+cdef class Transport(Writer):
+    """Carries one peer's bytes both ways, and gives its receiver its turns."""
+
+    def __dealloc__(self):
+        forget_timer(&self.timer)
 
     cdef int watch_readable(self, bint on) except -1:
         return 0
@@ -44,6 +48,67 @@ cdef class Transport(Driver):
 
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
         return -1
+
+    cdef int drop(self) except -1:
+        return 0
+
+    # ---- turns
+
+    cdef int run(self, int what, uint8_t* data, size_t size) except -1:
+        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it
+        raises goes no further."""
+        cdef Receiver receiver = self.receiver      # held: it may end in its own turn
+        if receiver is None:
+            return 0
+        try:
+            self.take_turn(receiver, what, data, size)
+            if self.is_closing:
+                self.end_if_flushed()
+        except (KeyboardInterrupt, SystemExit):
+            self.lose(None)
+            raise
+        except BaseException as error:
+            self.fail(error)
+        return 0
+
+    cdef int take_turn(
+        self, Receiver receiver, int what, uint8_t* data, size_t size
+    ) except -1:
+        self.take_cork()
+        try:
+            if what == BYTES:
+                receiver.take_bytes(data, size)
+            elif what == END_OF_STREAM:
+                receiver.notify_eof()
+            elif what == DEADLINE:
+                receiver.notify_deadline()
+            elif what == GO_ON:
+                receiver.go_on()
+            else:
+                self.peer_is_ready()
+        finally:
+            self.release_cork()
+        return 0
+
+    cdef int fail(self, object error) except -1:
+        """End for an error of ours, or for want of memory: it costs this transport and no other."""
+        try:
+            self.lose(None)
+        finally:
+            self.engine.tell(error, self)
+        return 0
+
+    cdef int end_turn(self) except -1:
+        """Send what was queued, or say farewell."""
+        if self.is_lost:
+            return self.engine.say_farewell(self)
+        try:
+            self.flush()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.fail(error)
+        return 0
 
     cdef int run_ready(self) except -1:
         """Go on writing: the peer takes bytes again."""
@@ -67,6 +132,8 @@ cdef class Transport(Driver):
         # Not before: most have lost their socket by now, and need not be watched for the end.
         return 0 if self.is_lost else self.watch_readable(False)
 
+    # ---- the end
+
     cdef int lose(self, object error) except -1:
         """Drop the socket; the receiver hears of it at the end of this turn, once.
 
@@ -75,7 +142,7 @@ cdef class Transport(Driver):
         if self.engine is None or self.is_lost:
             return 0
         self.is_lost = self.is_closing = self.is_broken = True
-        self.wait_no_more(self.engine.wheel)
+        self.engine.wheel.stop(&self.timer)
         self.cork.link(self)
         try:
             self.drop()
@@ -86,7 +153,14 @@ cdef class Transport(Driver):
             self.cork.promise()
         return 0
 
+    cdef int abandon(self) except -1:
+        """Be as if lost, of which nobody hears."""
+        self.is_lost = self.is_closing = self.is_broken = True
+        remove_unsent(&self.backlog, False)
+        return self.engine.wheel.stop(&self.timer)
+
     cpdef object reset(self):
+        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
         self.lose(None)
 
     cdef int finish(self, bint linger) except -1:
@@ -113,6 +187,19 @@ cdef class Transport(Driver):
         if not self.asked or self.asked > end:
             self.ask_for(end)
         return 0
+
+    cdef int come_back(self) except -1:
+        """Say farewell once more at the next tick. It takes no memory: nobody may hold the transport
+        any more, so it has to hold itself."""
+        Py_INCREF(self)
+        return self.engine.wheel.start(&self.timer, <void*>self, self.engine.wheel.tick + 1)
+
+    cdef int leave_again(self) except -1:
+        self.cork.link(self)
+        Py_DECREF(self)
+        return self.cork.promise()
+
+    # ---- back-pressure
 
     cdef int backlog_rose(self) except -1:
         self.engine.limit_counters.count(HIGH_WATER)
@@ -155,13 +242,13 @@ cdef class Transport(Driver):
         cdef uint32_t look
         if self.moved:
             look = wheel.tick + self.engine.write_ticks // LOOK_COUNT + 1
-            if self.due:
-                look = min(look, self.due)      # or it would be put off again and again
+            if self.timer.due:
+                look = min(look, self.timer.due)    # or it would be put off again and again
             next = min(next, look) if next else look
         if not next:
-            self.wait_no_more(wheel)
-        elif next != self.due:
-            self.wait_until(wheel, next)
+            wheel.stop(&self.timer)
+        elif next != self.timer.due:
+            wheel.start(&self.timer, <void*>self, next)
         return 0
 
     cdef bint has_stalled(self) except -1:
@@ -238,13 +325,12 @@ cdef class Transport(Driver):
     cpdef object set_deadline(self, object seconds):
         """Tell the receiver of its deadline in so many seconds, in place of an earlier
         deadline; None clears it."""
-        cdef Engine engine = self.engine
         if self.is_lost:
             return
         if seconds is None:
             self.ask_for(0)
         else:
-            self.ask_for(engine.wheel.tick_in(engine.loop.time(), seconds))
+            self.ask_for(self.engine.wheel.tick_in(self.engine.loop.time(), seconds))
 
     @property
     def protocol(self):

@@ -11,7 +11,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from sockwave.core.session.connection cimport Connection
 from sockwave.core.events.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
-from sockwave.core.io.engine cimport Driver, Acceptor
+from sockwave.core.io.engine cimport Acceptor
 from sockwave.core.session.closing cimport HANDSHAKING
 from sockwave.core.opening.fast_request cimport (
     EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_fast_request, is_beginning, parse_fast_request,
@@ -82,9 +82,8 @@ cdef class Gate(Acceptor):
 
     # ---- at accept
 
-    cdef int welcome(self, Driver driver, double now) except -1:
+    cdef int welcome(self, Transport transport, double now) except -1:
         """Begin with a connection that has just been accepted."""
-        cdef Transport transport = driver
         cdef PendingConnection pending
         if not self.has_room() and not self.host.let_in(transport):
             return 0

@@ -1,6 +1,6 @@
 """The asyncio engine: the same core behind ordinary asyncio transports."""
 
-from sockwave.core.io.engine cimport Driver, Engine
+from sockwave.core.io.engine cimport Engine
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport
 
 cdef class AsyncioEngine(Engine):

@@ -9,6 +9,7 @@ import socket
 from functools import partial
 
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport, cover
+from sockwave.core.io.transport cimport Transport
 
 from sockwave.core.io.asyncio.transport import TransportProtocol
 
@@ -56,7 +57,7 @@ cdef class AsyncioEngine(Engine):
             create = self.loop.create_server
         self.servers.append(await create(make, sock=socket_))
 
-    cdef int admit(self, Driver transport, double now) except -1:
+    cdef int admit(self, Transport transport, double now) except -1:
         if self.is_ending:
             transport.is_lost = True      # it was under way when the server closed
             return transport.drop()
@@ -94,7 +95,7 @@ cdef class AsyncioEngine(Engine):
         self.transports[self.held_count] = None
         return 0
 
-    cdef int let_go(self, Driver transport) except -1:
+    cdef int let_go(self, Transport transport) except -1:
         self.release(<AsyncioTransport>transport)
         return Engine.let_go(self, transport)
 
@@ -163,7 +164,7 @@ cdef class AsyncioEngine(Engine):
     def abandon(self):
         """As every engine; the sockets of its transports are closed under them."""
         for transport in self.transports[:self.held_count]:
-            (<Driver>transport).abandon()
+            (<AsyncioTransport>transport).abandon()
         for connected in self.tasks.values():
             cover(connected.fileno())
         for socket_ in self.listeners:
