@@ -10,7 +10,8 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from sockwave.core.protocol.message_memory cimport size_of
-from sockwave.core.io.engine cimport HEADROOM_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.io.engine cimport HEADROOM_SIZE
+from sockwave.core.io.turn_budget cimport refill_messages
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.session.session cimport Session
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport
@@ -36,7 +37,7 @@ cdef class ExactCarrier(AsyncioTransport):
                 raise MemoryError
             place = block + HEADROOM_SIZE
         memcpy(place, PyBytes_AS_STRING(data), size)
-        self.engine.budget = TURN_MESSAGE_COUNT
+        refill_messages(&self.engine.budget)
         try:
             self.deliver(place, size)
         finally:

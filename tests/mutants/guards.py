@@ -106,7 +106,7 @@ GUARDS = (
     Guard(
         "what a turn inflates",
         CORE + "session/session.pyx",
-        "            if is_over or (cost >= engine.inflatable and inflation.is_between):\n",
+        "            if is_over or (cost >= engine.budget.inflatable and inflation.is_between):\n",
         "            if is_over:\n",
         ("tests/test_inflation.py",),
     ),

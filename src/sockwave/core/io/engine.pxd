@@ -15,6 +15,7 @@ from sockwave.core.limits.counters cimport LimitCounters
 from sockwave.core.io.timers cimport Wheel
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.events.waiter cimport WakeQueue
+from sockwave.core.io.turn_budget cimport TurnBudget
 from sockwave.core.io.writer cimport Cork
 
 cdef enum:
@@ -22,13 +23,6 @@ cdef enum:
     # control frame, of which the first part came earlier.
     HEADROOM_SIZE = 256
     READ_SIZE = 262144
-    # Messages that a wake-up may deliver before the application's own tasks get their turn.
-    TURN_MESSAGE_COUNT = 4096
-    # What a turn of the loop may inflate, in bytes, compressed ones counted as well, before others
-    # have theirs: the messages that may take longest have to wait. Short ones may go on for so much
-    # more.
-    TURN_INFLATED_SIZE = 524288
-    TURN_RESERVE_SIZE = 1048576
 
 cdef class Acceptor:
     """Gives new transports their receivers."""
@@ -60,9 +54,7 @@ cdef class Engine:
     cdef readonly Py_ssize_t transport_count
     cdef public object when_empty   # called when the last transport is gone, if not None
     cdef public object when_departed    # called with each transport that is gone, if not None
-    cdef int budget             # messages that this wake-up may still deliver
-    cdef Py_ssize_t inflatable  # bytes, or their time's worth, that this turn may still inflate
-    cdef double slow_request_end    # until then it may weigh what newcomers ask; 0: it has not begun to
+    cdef TurnBudget budget      # what this turn, or this wake-up, may still do
     cdef bint is_abandoned      # in a forked child: all of it is the parent's
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
@@ -74,8 +66,6 @@ cdef class Engine:
     cdef int serve_postponed(self) except -1
     cdef int serve_some(self, object waiting) except -1
     cdef bint has_postponed(self) except -1
-    cdef int has_inflated(self, Py_ssize_t size) noexcept
-    cdef int refill(self) noexcept
     cdef bint has_time_for_slow_request(self) except -1
     cdef int tell_passed(self) except -1
     cdef int say_farewell(self, Transport transport) except -1

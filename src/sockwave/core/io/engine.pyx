@@ -8,6 +8,7 @@ from sockwave.core.protocol.message_memory cimport age_spares, forget_spares
 from sockwave.core.events.emitter cimport watch_listeners
 from sockwave.core.io.timers cimport ticks_of
 from sockwave.core.io.transport cimport GO_ON
+from sockwave.core.io.turn_budget cimport has_inflatable, has_messages, refill, refill_messages
 
 from sockwave.core.io.timers import TICK_S
 
@@ -50,8 +51,8 @@ cdef class Engine:
         self.losses = {}
         self.postponed = deque()
         self.inflating = deque()
-        self.budget = TURN_MESSAGE_COUNT
-        self.refill()
+        refill_messages(&self.budget)
+        refill(&self.budget)
         self.read_buffer = <uint8_t*>malloc(HEADROOM_SIZE + READ_SIZE)
         if self.read_buffer is NULL:
             raise MemoryError
@@ -98,13 +99,13 @@ cdef class Engine:
         self.serve_some(self.postponed)
         if self.inflating:
             # For a slice, whatever the others have left: or they could keep it from its end.
-            self.inflatable = max(self.inflatable, 1)
+            self.budget.inflatable = max(self.budget.inflatable, 1)
             self.serve_some(self.inflating)
         return 0
 
     cdef int serve_some(self, object waiting) except -1:
         cdef Py_ssize_t left = len(waiting)
-        while left and waiting and self.budget > 0 and self.inflatable > 0:
+        while left and waiting and has_messages(&self.budget) and has_inflatable(&self.budget):
             left -= 1               # who is postponed again comes behind those who are there now
             (<Transport>waiting.popleft()).run(GO_ON, NULL, 0)
         return 0
@@ -120,7 +121,7 @@ cdef class Engine:
         finally:
             self.cork.promised = False
             if not self.has_postponed():    # else they come first
-                self.refill()
+                refill(&self.budget)
             if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
         if (self.has_postponed() or self.wheel.has_passed()) and self.next_turn is None:
@@ -130,20 +131,14 @@ cdef class Engine:
     cdef bint has_postponed(self) except -1:
         return bool(self.postponed) or bool(self.inflating)
 
-    cdef int refill(self) noexcept:
-        """Let a turn begin, in which all may be done again that one may do so much of."""
-        self.inflatable = TURN_INFLATED_SIZE
-        self.slow_request_end = 0
-        return 0
-
     cdef bint has_time_for_slow_request(self) except -1:
         """Say whether this turn has time left for a request that is not known at a glance; it has
         for the first one."""
         cdef double now = self.clock()
-        if not self.slow_request_end:
-            self.slow_request_end = now + SLICE_S
+        if not self.budget.slow_end:
+            self.budget.slow_end = now + SLICE_S
             self.cork.promise()     # or nobody would see to it that the turn ends
-        return now < self.slow_request_end
+        return now < self.budget.slow_end
 
     cdef int tell_passed(self) except -1:
         """Tell those whose time has come, as far as a turn's time for them goes."""
@@ -154,15 +149,6 @@ cdef class Engine:
             transport.time_is_up()
             if self.clock() > end:
                 return self.cork.promise()      # whose end goes on with the rest
-        return 0
-
-    cdef int has_inflated(self, Py_ssize_t size) noexcept:
-        """Take what inflating a message has cost from this turn's fill. It may use that up, but not
-        the reserve as well."""
-        cdef bint is_left = self.inflatable > 0
-        self.inflatable -= size
-        if is_left and self.inflatable < 0:
-            self.inflatable = 0
         return 0
 
     cdef int say_farewell(self, Transport transport) except -1:
@@ -208,8 +194,8 @@ cdef class Engine:
     def _next_turn(self):
         """Deliver another fill of messages; one such call is under way at most."""
         self.next_turn = None
-        self.budget = TURN_MESSAGE_COUNT
-        self.refill()
+        refill_messages(&self.budget)
+        refill(&self.budget)
         self.cork.promised = True
         try:
             self.tell_passed()
@@ -294,7 +280,7 @@ cdef class Engine:
         self.cork.forget_all()
         self.postponed.clear()
         self.inflating.clear()
-        self.budget = 0
+        self.budget.message_count = 0
         self.when_empty = self.when_departed = None
 
     cdef int stop_calls(self) except -1:

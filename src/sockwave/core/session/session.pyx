@@ -12,8 +12,11 @@ from libc.stdlib cimport calloc, free
 from sockwave.core.limits.rate_limit cimport take
 from sockwave.core.protocol.message_memory cimport unmask_bytes, decode, offer_spare, unmask_text
 from sockwave.core.io.transport cimport Transport
+from sockwave.core.io.turn_budget cimport (
+    has_inflatable, has_messages, has_reserve, spend_inflated, take_message,
+)
 from sockwave.core.events.contexts cimport Contexts, are_alike, enter_or_copy, is_present
-from sockwave.core.io.engine cimport HEADROOM_SIZE, TURN_RESERVE_SIZE, Engine
+from sockwave.core.io.engine cimport HEADROOM_SIZE, Engine
 from sockwave.core.session.flow_control cimport NOT_ASKED
 from sockwave.core.protocol.frames cimport (
     CLOSE, INVALID_UTF8, MAX_SHORT_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES,
@@ -277,13 +280,15 @@ cdef class Session(FlowControl):
                 else:
                     self.go_on_inflating(reader.inflation)
                 continue
-            if engine.budget <= 0 or engine.inflatable <= 0 and self.is_dear(reader, given):
+            if not has_messages(&engine.budget) or (
+                not has_inflatable(&engine.budget) and self.is_dear(reader, given)
+            ):
                 reader.store(given)
                 return self.postpone()
             event = reader.next(given, &found)
             if event == NEEDS_MORE:
                 return reader.store(given)
-            engine.budget -= 1
+            take_message(&engine.budget)
             if event == VIOLATED:
                 if found.violation == MESSAGE_TOO_BIG and self.may_be_streamed():
                     reader.store(given)
@@ -304,7 +309,7 @@ cdef class Session(FlowControl):
         compressed, and either not short or not even that matters any more."""
         cdef size_t size = 0 if self.inflater is None else reader.next_deflated_size(given)
         return size > MAX_SHORT_SIZE or (
-            size > 0 and self.transport.engine.inflatable <= -TURN_RESERVE_SIZE
+            size > 0 and not has_reserve(&self.transport.engine.budget)
         )
 
     cdef int found_message(self, int opcode, Found* found) except -1:
@@ -349,9 +354,9 @@ cdef class Session(FlowControl):
             size += inflation.slice_size
             # What comes in counts like what comes out, or as much as could be inflated in the time.
             cost = max(size, <Py_ssize_t>((<double>perf_counter() - begin_s) / BYTE_S))
-            if is_over or (cost >= engine.inflatable and inflation.is_between):
+            if is_over or (cost >= engine.budget.inflatable and inflation.is_between):
                 break
-        engine.has_inflated(cost)
+        spend_inflated(&engine.budget, cost)
         if is_over:
             self.reader.inflation = None
             return self.take_inflated(inflation, violation)

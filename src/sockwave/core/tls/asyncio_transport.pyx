@@ -11,7 +11,8 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 
-from sockwave.core.io.engine cimport READ_SIZE, TURN_MESSAGE_COUNT
+from sockwave.core.io.engine cimport READ_SIZE
+from sockwave.core.io.turn_budget cimport refill_messages
 from sockwave.core.tls.tls cimport Tls
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport
 from sockwave.core.io.writer cimport Vector
@@ -30,7 +31,7 @@ cdef class TlsTransport(AsyncioTransport):
         return PyMemoryView_FromMemory(<char*>self.tls.records.received, READ_SIZE, PyBUF_WRITE)
 
     def buffer_updated(self, size_t size):
-        self.engine.budget = TURN_MESSAGE_COUNT
+        refill_messages(&self.engine.budget)
         if not self.is_lost:
             self.tls.receive(self, self.tls.records.received, size)
 

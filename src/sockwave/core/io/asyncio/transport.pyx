@@ -24,9 +24,10 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from sockwave.core.io.transport cimport Probes
-from sockwave.core.io.engine cimport HEADROOM_SIZE, READ_SIZE, TURN_MESSAGE_COUNT, Engine
+from sockwave.core.io.engine cimport HEADROOM_SIZE, READ_SIZE, Engine
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.io.timers cimport ticks_of
+from sockwave.core.io.turn_budget cimport refill_messages
 from sockwave.core.io.writer cimport Vector
 
 cdef extern from "endings.h" nogil:
@@ -163,7 +164,7 @@ cdef class AsyncioTransport(Transport):
         return PyMemoryView_FromMemory(<char*>self.place, size, PyBUF_WRITE)
 
     def buffer_updated(self, size_t size):
-        self.engine.budget = TURN_MESSAGE_COUNT
+        refill_messages(&self.engine.budget)
         self.deliver(self.place, size)
 
     def eof_received(self):

@@ -6,7 +6,7 @@ from libc.errno cimport errno
 from libc.math cimport INFINITY, ceil
 from libc.stdint cimport uint32_t, uint64_t
 
-from sockwave.core.io.engine cimport TURN_MESSAGE_COUNT
+from sockwave.core.io.turn_budget cimport has_messages, refill_messages
 from sockwave.core.io.epoll.system cimport (
     POLL_READ, places_enter, places_find, places_free, places_leave, places_mark, poller_add,
     poller_change, poller_close, poller_create, poller_mark, poller_wait, poller_what,
@@ -103,10 +103,10 @@ cdef class Poller(Engine):
                     count = poller_wait(self.poller, self.batch, BATCH_COUNT, timeout_ms)
             self.position = 0
             self.batch_size = max(count, 0)     # EINTR: the loop sees to the signal
-        self.budget = TURN_MESSAGE_COUNT
+        refill_messages(&self.budget)
         self.cork.promised = True
         try:
-            while self.position < self.batch_size and self.budget > 0:
+            while self.position < self.batch_size and has_messages(&self.budget):
                 mark = poller_mark(&self.batch[self.position])
                 what = poller_what(&self.batch[self.position])
                 self.position += 1
