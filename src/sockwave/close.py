@@ -50,8 +50,8 @@ def is_sendable(code: int) -> bool:
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
-def check_close(code: int, reason: str) -> bytes:
-    """Return the payload of the close frame that the application asks for.
+def encode_close(code: int, reason: str) -> bytes:
+    """Encode the payload of the close frame that the application asks for.
 
     Raises TypeError or ValueError when RFC 6455 does not allow it, or when the reason holds control
     characters, which end up in other people's logs.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sockwave.close import check_close
+from sockwave.close import encode_close
 from sockwave.core.events.loop_thread import FORKED
 from sockwave.core.events.waiter import DONE
 from sockwave.errors import SockwaveError
@@ -276,7 +276,7 @@ class Server(Audience):
         Raises TypeError or ValueError for a code or reason that cannot be sent, or times that are
         none, and SockwaveError where the loop has been closed before the server was.
         """
-        check_close(code, reason)
+        encode_close(code, reason)
         check_times(drain, jitter)
         if self._host.is_abandoned:
             return self._closed_already()  # nothing of it is here

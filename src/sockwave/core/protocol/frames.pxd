@@ -66,7 +66,7 @@ cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcep
 cdef Violation check_header(
     const Header* header, uint8_t allowed_reserved, bint in_message
 ) noexcept nogil
-cdef Violation check_close(const uint8_t* payload, size_t size) noexcept nogil
+cdef Violation check_close_payload(const uint8_t* payload, size_t size) noexcept nogil
 cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noexcept nogil
 cdef size_t header_size(uint64_t length) noexcept nogil
 cdef int violation_code(Violation violation) noexcept nogil

@@ -100,7 +100,7 @@ cdef Violation check_header(
     return NO_VIOLATION
 
 
-cdef Violation check_close(const uint8_t* payload, size_t size) noexcept nogil:
+cdef Violation check_close_payload(const uint8_t* payload, size_t size) noexcept nogil:
     """Name the rule of 5.5.1 or 7.4 that the payload of a close frame breaks."""
     cdef int code
     if size == 0:

@@ -16,7 +16,7 @@ from sockwave.core.protocol.message_memory cimport (
 )
 from sockwave.core.protocol.frames cimport (
     BINARY, CLOSE, CONTINUATION, FIN, INVALID_UTF8, MASKED, MAX_SHORT_SIZE, MESSAGE_TOO_BIG,
-    NO_VIOLATION, RSV1, SHORT_HEADER_SIZE, TEXT, TOO_MANY_FRAGMENTS, check_close,
+    NO_VIOLATION, RSV1, SHORT_HEADER_SIZE, TEXT, TOO_MANY_FRAGMENTS, check_close_payload,
     check_header, is_control, parse_header,
 )
 from sockwave.core.protocol.mask cimport mask_rotate, unmask
@@ -95,7 +95,7 @@ cdef class Reader(InputBuffer):
                     return NEEDS_MORE
                 self.find_whole(given, &header, found, True)
                 if header.opcode == CLOSE:
-                    found.violation = check_close(found.data, found.size)
+                    found.violation = check_close_payload(found.data, found.size)
                     if found.violation != NO_VIOLATION:
                         return VIOLATED
                 return header.opcode

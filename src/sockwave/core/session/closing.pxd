@@ -6,7 +6,7 @@ from sockwave.core.flag cimport flag
 from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.session.sender cimport Sender
 
-# Where a session stands. The application sees fewer states: see READY_STATES.
+# Where a session stands. The application sees fewer: see SEEN_AS.
 cdef enum ConnectionState:
     UNKNOWN
     OPENING

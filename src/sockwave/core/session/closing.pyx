@@ -8,22 +8,26 @@ from sockwave.core.protocol.frames cimport violation_code, violation_limit, viol
 from sockwave.core.session.sender cimport DRAFT75
 from sockwave.core.limits.counters cimport CLOSE_TIMEOUT
 
-from sockwave.close import check_close
+from sockwave.close import encode_close
 from sockwave.errors import ConnectionClosed
 from sockwave.states import ReadyState
 
-# By state.
-cdef tuple STATES = (
-    ReadyState.UNKNOWN,         # UNKNOWN
-    ReadyState.OPENING,         # OPENING
-    ReadyState.WAITING,         # WAITING
-    ReadyState.HANDSHAKING,     # HANDSHAKING
-    ReadyState.CONNECTED,       # CONNECTED
-    ReadyState.CONNECTED,       # CLOSING
-    ReadyState.CONNECTED,       # ENDING
-    ReadyState.CLOSED,          # ENDED
-)
+# Where a session stands → what the application sees of that.
+SEEN_AS = {
+    UNKNOWN: ReadyState.UNKNOWN,
+    OPENING: ReadyState.OPENING,
+    WAITING: ReadyState.WAITING,
+    HANDSHAKING: ReadyState.HANDSHAKING,
+    CONNECTED: ReadyState.CONNECTED,
+    CLOSING: ReadyState.CONNECTED,
+    ENDING: ReadyState.CONNECTED,
+    ENDED: ReadyState.CLOSED,
+}
+# The same, by state.
+cdef tuple STATES = tuple(SEEN_AS[state] for state in range(ENDED + 1))
 READY_STATES = STATES
+# Those of the opening, which is driven from outside.
+OPENING_STATES = {SEEN_AS[state]: state for state in range(OPENING, HANDSHAKING + 1)}
 
 # Section 7 as a table: where a session stands and what happens → where it stands then, whether
 # our close frame is sent, and what becomes of the transport. What is not in it changes nothing.
@@ -64,7 +68,9 @@ cdef class ClosingHandshake(Sender):
             self.entered(after)
         return 0
 
-    def _enter(self, int state):
+    def _enter(self, ready_state):
+        """Enter a state of the opening."""
+        cdef int state = OPENING_STATES[ready_state]
         self.enter(<ConnectionState>state)
 
     # ---- the closing handshake
@@ -117,7 +123,7 @@ cdef class ClosingHandshake(Sender):
         if CONNECTED <= self.state <= CLOSING:
             self.transport.engine.limit_counters.count(violation_limit(violation))
         self.record_close(code, reason)
-        return self.advance_closing(event, check_close(code, reason))
+        return self.advance_closing(event, encode_close(code, reason))
 
     def _abandon(self):
         """Be at the end in a forked child, of which nobody hears: it is the parent's."""

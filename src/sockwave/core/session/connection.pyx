@@ -15,7 +15,7 @@ from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_strea
 from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
 from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
 
-from sockwave.close import check_close
+from sockwave.close import encode_close
 from sockwave.core.events.emitter import CONNECTION_EVENTS
 from sockwave.core.session.closing import READY_STATES
 from sockwave.core.session.sender import VERSIONS
@@ -270,7 +270,7 @@ cdef class Connection(Keepalive):
         carries neither.
         """
         self.hub.thread.check("conn.close")
-        payload = check_close(code, reason)
+        payload = encode_close(code, reason)
         if self.state < CONNECTED:
             self.transport.lose(None)
         else:

@@ -19,7 +19,7 @@ from sockwave.core.session.closing cimport CONNECTED, PEER_VANISHES, WE_CLOSE
 from sockwave.core.limits.counters cimport IDLE_TIMEOUT, MAX_LIFETIME
 from sockwave.core.io.timers cimport STALE_TICKS
 
-from sockwave.close import CloseCode, check_close
+from sockwave.close import CloseCode, encode_close
 
 cdef enum:
     PAYLOAD_SIZE = 4            # of a ping, so that no pong answers it by chance
@@ -168,7 +168,7 @@ cdef class Keepalive(Deliverer):
             return self.tasks_are_stuck()
         limit, code, reason = ENDINGS[duty]
         self.transport.engine.limit_counters.count(limit)
-        return self.advance_closing(WE_CLOSE, check_close(code, reason))
+        return self.advance_closing(WE_CLOSE, encode_close(code, reason))
 
     cdef int notify_deadline(self) except -1:
         if self.state == CONNECTED:

@@ -12,7 +12,7 @@ from sockwave.core.protocol.frames cimport BINARY, CONTINUATION, FIN, TEXT
 from sockwave.core.protocol.framing cimport payload_of
 from sockwave.core.session.closing cimport CONNECTED, WE_CLOSE
 
-from sockwave.close import CloseCode, check_close
+from sockwave.close import CloseCode, encode_close
 from sockwave.core.events.waiter import DONE
 
 KINDS = {"text": TEXT, "binary": BINARY}
@@ -96,7 +96,7 @@ cdef class OutgoingMessage:
                 # 7.4.1: "1011 indicates that a server is terminating the connection because it
                 # encountered an unexpected condition that prevented it from fulfilling the
                 # request."
-                session.advance_closing(WE_CLOSE, check_close(CloseCode.INTERNAL_ERROR, ""))
+                session.advance_closing(WE_CLOSE, encode_close(CloseCode.INTERNAL_ERROR, ""))
         finally:
             self.let_next()
         if error is None:
