@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from sockwave.close import CloseCode
-from sockwave.core.events.emitter import ServerEmitter
+from sockwave.core.events.emitter import Emitter
 from sockwave.core.io.transport import Transport
 from sockwave.core.limits.counters import LimitCounters
 from sockwave.core.opening.newcomer import PendingConnection
@@ -53,7 +53,7 @@ TOO_MANY_LATE = "%s: <Connection %s> has ended, and too many others with calls t
 Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
 
 
-class Host(ServerEmitter):
+class Host(Emitter):
     """A server as seen from below; `Server` is what the application sees of it, and has one."""
 
     limits: Limits
@@ -351,7 +351,7 @@ class Host(ServerEmitter):
                 f"handler: expected an async function of one connection, given {handler!r}"
             )
 
-        @self.on("connection")
+        @self.decorator("connection")
         def connected(connection: Connection) -> None:
             connection._expect_handler()
             handling = self.handle(handler, connection)

@@ -39,8 +39,8 @@ class Announcer:
         """
         self._host.hub.thread.check_call("server.on")
         if listener is _MISSING:
-            return self._host.on(event)
-        self._host.on(event, listener)
+            return self._host.decorator(event)
+        self._host.add_listener(event, listener)
         return self
 
     @overload
@@ -51,14 +51,14 @@ class Announcer:
         """Like `on`, for the next `event` only."""
         self._host.hub.thread.check_call("server.once")
         if listener is _MISSING:
-            return self._host.once(event)
-        self._host.once(event, listener)
+            return self._host.decorator(event, True)
+        self._host.add_listener(event, listener, True)
         return self
 
     def off(self, event: str, listener: Callable[..., object]) -> Self:
         """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
         self._host.hub.thread.check_call("server.off")
-        self._host.off(event, listener)
+        self._host.remove_listener(event, listener)
         return self
 
     add_listener = addListener = on  # noqa: N815 - as in Node.js

@@ -1,4 +1,4 @@
-"""Named events and their listeners: the one emitter of servers and connections."""
+"""Named events and their listeners: what servers and connections have of them."""
 
 from libc.stdint cimport uint8_t
 
@@ -10,8 +10,7 @@ cdef extern from *:
     # it by hand costs less than a `try` around each call.
     int raise_pending "sockwave_raise_pending" () except -1
 
-# The events of both. An emitter says by its `events` which of them are its own,
-# and with how many arguments.
+# The events of both. Which of them are whose, two tables say: SERVER_EVENTS, CONNECTION_EVENTS.
 cdef enum Event:
     LISTENING = 1               # so that no listener's code is 0
     CONNECTION
@@ -29,31 +28,39 @@ cdef enum Event:
 # Measure each listener while there are loops in debug mode: 1 more of them, or -1.
 cdef int watch_listeners(int more) noexcept
 
+# An emitter has its listeners in two fields of its own, which are given to the functions below.
+# Most have one: that is `listener`, and its code `only_code`. Otherwise this is 0, and `listener` a
+# row of (listener, code, listener, code, …) in the order of addition, or None: there is none. A row
+# is replaced, never changed, so that an emission in progress keeps the one it started with. A code
+# says the event, how many arguments the listener takes, and whether it is for once.
+
+# What is done with a listener and with what it gives back: as `emitter`, who has it, wants it.
+cdef struct Hooks:
+    int (*add)(object emitter, object event, object listener, bint once) except -1
+    int (*drop_once)(object emitter, object listener, long code) except -1
+    int (*failed)(object emitter, object error) except -1   # it has raised an error
+    int (*started)(object emitter, object coroutine) except -1  # it is asynchronous
+    bint (*is_settled)(object emitter, object result) except -1     # by itself; NULL: none is
+
+cdef tuple find_event(dict table, object event)
+cdef object decorator(dict table, object event, bint once, object emitter, const Hooks* hooks)
+cdef long code_of(dict table, object event, object listener, bint once) except -1
+cdef tuple row_of(object listener, uint8_t only_code)
+cdef tuple without(tuple row, int event, object listener)
+cdef tuple without_once(tuple row, object listener, long code)
+cdef tuple shorten(tuple row)
+cdef list list_listeners(object listener, uint8_t only_code, int event)
+cdef bint is_heard(object listener, uint8_t only_code, int event) noexcept
+cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) except -1
+cdef int call_listeners(
+    object listener, uint8_t only_code, object emitter, const Hooks* hooks,
+    int event, object first, object second,
+) except -1
+
 cdef class Emitter:
-    # Most emitters have one listener: itself, with its code below. Otherwise, (listener, code,
-    # listener, code, …) in the order of addition; replaced, never changed, so that an emission in
-    # progress keeps the row it started with; None: there is none. A code says the event, how many
-    # arguments the listener takes, and whether it is for once.
-    cdef object kept
-    cdef uint8_t only_code      # of the only listener; 0: not one is kept
+    """What emits the events of a server, the rest of which is written in Python."""
+    cdef object listener
+    cdef uint8_t only_code
 
-    cdef tuple row(self)
-    cdef int keep(self, tuple row) except -1
     cdef bint hears(self, int event) noexcept
-    cdef bint hears_for_good(self, int event) except -1
     cdef int emit(self, int event, object first, object second) except -1
-    cdef tuple find_event(self, object event)
-    cdef int add(self, object event, object listener, bint once) except -1
-    cdef int caught(self) except -1
-    cdef int returned(self, object listener, object result) except -1
-    cdef int drop_once(self, object listener, long code) except -1
-    cdef int forget_listeners(self) except -1
-    cdef int check_thread(self, str call) except -1
-
-    # What it is, and whose:
-    cdef dict events(self)      # event name → (event, how many arguments it has)
-    cdef int failed(self, BaseException error) except -1    # a listener has raised it
-    cdef int started(self, object coroutine) except -1      # an asynchronous one has returned it
-
-cdef class ServerEmitter(Emitter):
-    """An emitter of the events of a server, the rest of which is written in Python."""

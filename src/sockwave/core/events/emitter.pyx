@@ -1,10 +1,9 @@
-"""Named events and their listeners: the one emitter of servers and connections.
+"""Named events and their listeners: what servers and connections have of them.
 
 A listener is called with as many of its event's arguments as it takes; that is decided once,
 when it is added.
 """
 
-import asyncio
 import difflib
 import logging
 from asyncio import _get_running_loop
@@ -70,6 +69,7 @@ CONNECTION_EVENTS = {
     "pong": (PONGED, 1),
     "drain": (DRAIN, 0),
 }
+NAMES = {event: name for name, (event, _) in [*SERVER_EVENTS.items(), *CONNECTION_EVENTS.items()]}
 
 
 # How many loops are in debug mode, in whatever thread: who looks at one flag for each listener need
@@ -81,10 +81,6 @@ cdef int watch_listeners(int more) noexcept:
     global watched_count
     watched_count += more
     return 0
-
-
-# The default of a parameter that None shall be a value of.
-cdef object MISSING = object()
 
 
 cdef inline bint has_await(object value) noexcept:
@@ -102,50 +98,45 @@ cdef inline bint has_next(object value) noexcept:
 
 
 cdef inline int call(
-    Emitter emitter, object listener, long code, object first, object second
+    object emitter, const Hooks* hooks, object listener, long code, object first, object second
 ) except -1:
     """Call one of the listeners; its code says how."""
     if watched_count:
-        return call_watched(emitter, listener, code, first, second)
-    return call_now(emitter, listener, code, first, second)
+        return call_watched(emitter, hooks, listener, code, first, second)
+    return call_now(emitter, hooks, listener, code, first, second)
 
 
 cdef int call_watched(
-    Emitter emitter, object listener, long code, object first, object second
+    object emitter, const Hooks* hooks, object listener, long code, object first, object second
 ) except -1:
     """Call a listener, and say so where it has taken long: asyncio sees none of those that run
     while it waits for descriptors, and of the others only what has called them."""
     loop = _get_running_loop()
     if loop is None or not loop.get_debug():
-        return call_now(emitter, listener, code, first, second)
+        return call_now(emitter, hooks, listener, code, first, second)
     began = loop.time()
     try:
-        return call_now(emitter, listener, code, first, second)
+        return call_now(emitter, hooks, listener, code, first, second)
     finally:
-        tell_if_slow(loop, loop.time() - began, emitter, code >> EVENT_SHIFT, listener)
+        tell_if_slow(loop, loop.time() - began, code >> EVENT_SHIFT, listener)
 
 
-cdef int tell_if_slow(
-    object loop, double taken_s, Emitter emitter, int event, object listener
-) except -1:
-    if taken_s < getattr(loop, "slow_callback_duration", 0.1):
-        return 0
-    for name, (number, _) in emitter.events().items():
-        if number == event:
-            slow_log.warning(
-                "Executing <listener of %r: %s> took %.3f seconds",
-                name, describe(listener), taken_s,
-            )
+cdef int tell_if_slow(object loop, double taken_s, int event, object listener) except -1:
+    if taken_s >= getattr(loop, "slow_callback_duration", 0.1):
+        slow_log.warning(
+            "Executing <listener of %r: %s> took %.3f seconds",
+            NAMES[event], describe(listener), taken_s,
+        )
     return 0
 
 
 cdef inline int call_now(
-    Emitter emitter, object listener, long code, object first, object second
+    object emitter, const Hooks* hooks, object listener, long code, object first, object second
 ) except -1:
     cdef PyObject* arguments[2]
     cdef PyObject* result
     if code & ONCE:
-        emitter.drop_once(listener, code)
+        hooks.drop_once(emitter, listener, code)
     code = code >> COUNT_SHIFT & COUNT_MASK
     # By hand, not by `try`: that costs as much as the call of a small listener.
     if code == 1:
@@ -157,14 +148,40 @@ cdef inline int call_now(
         arguments[1] = <PyObject*>second
         result = PyObject_Vectorcall(listener, arguments, 2, NULL)
     if result is NULL:
-        return emitter.caught()
+        return caught(emitter, hooks)
     given = <object>result
     Py_DECREF(given)
     if result is Py_None or type(given) is Done:
         return 0
     if PyCoro_CheckExact(result):
-        return emitter.started(given)
-    return emitter.returned(listener, given)
+        return hooks.started(emitter, given)
+    return returned(emitter, hooks, listener, given)
+
+
+cdef int caught(object emitter, const Hooks* hooks) except -1:
+    """Deal with the exception that a listener has left behind."""
+    try:
+        raise_pending()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        hooks.failed(emitter, error)
+    return 0
+
+
+cdef int returned(object emitter, const Hooks* hooks, object listener, object result) except -1:
+    """Deal with something that a listener has returned: what can be awaited is."""
+    if hooks.is_settled is not NULL and hooks.is_settled(emitter, result):
+        return 0
+    if has_await(result) or has_next(result) and isawaitable(result):
+        if type(result) is not Farewell:
+            hooks.started(emitter, coroutine_of(listener, result))
+    elif has_next(result) and isinstance(result, (AsyncGenerator, Generator)):
+        hooks.failed(emitter, TypeError(
+            f"listener {listener!r}: expected to be given nothing, or what can be awaited, "
+            f"given a generator, of which nothing has run: {result!r}"
+        ))
+    return 0
 
 
 cdef object coroutine_of(object listener, object awaitable):
@@ -184,255 +201,229 @@ cdef class Adding:
 
     Each connection is given its listeners: a closure would cost it as much as all the rest of that.
     """
-    cdef Emitter emitter
+    cdef object emitter
+    cdef const Hooks* hooks
     cdef object event
     cdef bint once
 
     def __call__(self, listener):
-        self.emitter.add(self.event, listener, self.once)
+        self.hooks.add(self.emitter, self.event, listener, self.once)
         return listener
 
 
-cdef Adding decorate(Emitter emitter, object event, bint once):
+cdef object decorator(dict table, object event, bint once, object emitter, const Hooks* hooks):
+    """Give what adds the function that it decorates."""
     cdef Adding adding = Adding.__new__(Adding)
     if type(event) is not str:
-        emitter.find_event(event)       # a function that was to be decorated would be lost
+        find_event(table, event)        # a function that was to be decorated would be lost
     adding.emitter = emitter
+    adding.hooks = hooks
     adding.event = event
     adding.once = once
     return adding
 
 
-cdef class Emitter:
-    """Something that tells what happens to it, by named events."""
+# ---- the listeners
 
-    cdef int add(self, object event, object listener, bint once) except -1:
-        cdef int number, offered
-        cdef uint8_t code
-        cdef tuple found = self.find_event(event)
-        number = found[0]
-        offered = found[1]
-        if not callable(listener):
-            raise TypeError(
-                f"a listener of {event!r} must be callable, not {type(listener).__name__}"
-            )
-        code = (
-            number << EVENT_SHIFT
-            | count_taken(listener, event, offered) << COUNT_SHIFT
-            | (ONCE if once else 0)
+cdef tuple find_event(dict table, object event):
+    """Give an event's row of a table."""
+    if not isinstance(event, str):
+        first = next(iter(table), "message")
+        raise TypeError(
+            f"event: expected its name, as in `on({first!r})` and `on({first!r}, listener)`, "
+            f"given {event!r}"
         )
-        if self.kept is None:
-            # As nearly always: it costs a connection no row.
-            self.kept = listener
-            self.only_code = code
+    found = table.get(event)
+    if found is None:
+        nearest = difflib.get_close_matches(str(event), table, 1)
+        raise ValueError(f"unknown event {event!r}; " + (
+            f"did you mean {nearest[0]!r}?" if nearest
+            else f"the events here are {', '.join(sorted(table))}"
+        ))
+    return found
+
+
+cdef long code_of(dict table, object event, object listener, bint once) except -1:
+    """Check a listener that is to be added, and give its code."""
+    cdef int number, offered
+    cdef tuple found = find_event(table, event)
+    number = found[0]
+    offered = found[1]
+    if not callable(listener):
+        raise TypeError(f"a listener of {event!r} must be callable, not {type(listener).__name__}")
+    return (
+        number << EVENT_SHIFT
+        | count_taken(listener, event, offered) << COUNT_SHIFT
+        | (ONCE if once else 0)
+    )
+
+
+cdef tuple row_of(object listener, uint8_t only_code):
+    """Give the listeners with their codes as (listener, code, listener, code, …)."""
+    if only_code:
+        return listener, only_code
+    return listener or ()
+
+
+cdef tuple shorten(tuple row):
+    """Give what an emitter keeps of a row: the form that takes the least memory."""
+    return row if len(row) == 2 else (row or None, 0)
+
+
+cdef tuple without(tuple row, int event, object listener):
+    """Give a row without the latest addition of a listener; the same where it is not in it."""
+    cdef Py_ssize_t i
+    for i in range(len(row) - 2, -1, -2):
+        if row[i + 1] >> EVENT_SHIFT == event and row[i] == listener:
+            return row[:i] + row[i + 2:]
+    return row
+
+
+cdef tuple without_once(tuple row, object listener, long code):
+    """Give a row without a listener that has been called, and was added for once."""
+    cdef Py_ssize_t i
+    for i in range(0, len(row), 2):
+        if row[i] is listener and row[i + 1] == code:
+            return row[:i] + row[i + 2:]
+    return row
+
+
+cdef list list_listeners(object listener, uint8_t only_code, int event):
+    cdef tuple row = row_of(listener, only_code)
+    cdef Py_ssize_t i
+    return [row[i] for i in range(0, len(row), 2) if row[i + 1] >> EVENT_SHIFT == event]
+
+
+cdef bint is_heard(object listener, uint8_t only_code, int event) noexcept:
+    """Tell whether there is a listener of an event."""
+    cdef tuple row
+    cdef Py_ssize_t i
+    if only_code or listener is None:
+        return only_code >> EVENT_SHIFT == event
+    row = <tuple>listener
+    for i in range(1, PyTuple_GET_SIZE(row), 2):
+        if PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i)) >> EVENT_SHIFT == event:
+            return True
+    return False
+
+
+cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) except -1:
+    """Tell whether there is a listener of an event that was not added by `once`."""
+    cdef tuple row = row_of(listener, only_code)
+    cdef Py_ssize_t i
+    for i in range(1, len(row), 2):
+        if row[i] >> EVENT_SHIFT == event and not row[i] & ONCE:
+            return True
+    return False
+
+
+cdef int call_listeners(
+    object listener, uint8_t only_code, object emitter, const Hooks* hooks,
+    int event, object first, object second,
+) except -1:
+    """Call the listeners of an event, and tell whether there was one.
+
+    What a listener raises goes to `failed`, except what is meant to end the program.
+    """
+    cdef tuple row
+    cdef Py_ssize_t i
+    cdef long code = only_code
+    cdef bint heard = False
+    if code or listener is None:
+        if code >> EVENT_SHIFT != event:
             return 0
-        return self.keep(self.row() + (listener, code))
+        call(emitter, hooks, listener, code, first, second)
+        return 1
+    row = <tuple>listener
+    for i in range(0, PyTuple_GET_SIZE(row), 2):
+        code = PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i + 1))
+        if code >> EVENT_SHIFT == event:
+            heard = True
+            call(emitter, hooks, <object>PyTuple_GET_ITEM(row, i), code, first, second)
+    return heard
 
-    cdef tuple row(self):
-        """Give the listeners with their codes as (listener, code, listener, code, …)."""
-        if self.only_code:
-            return self.kept, self.only_code
-        return self.kept or ()
 
-    cdef int keep(self, tuple row) except -1:
-        """Keep such a row, in the form that takes the least memory."""
-        if len(row) == 2:
-            self.kept, self.only_code = row
-        else:
-            self.kept = row or None
-            self.only_code = 0
-        return 0
+# ---- what emits the events of a server
 
-    cdef tuple find_event(self, object event):
-        """Give an event's row of the table."""
-        cdef dict table = self.events()
-        if not isinstance(event, str):
-            first = next(iter(table), "message")
-            raise TypeError(
-                f"event: expected its name, as in `on({first!r})` and `on({first!r}, listener)`, "
-                f"given {event!r}"
-            )
-        found = table.get(event)
-        if found is None:
-            nearest = difflib.get_close_matches(str(event), table, 1)
-            raise ValueError(f"unknown event {event!r}; " + (
-                f"did you mean {nearest[0]!r}?" if nearest
-                else f"the events here are {', '.join(sorted(table))}"
-            ))
-        return found
+cdef int server_add(object emitter, object event, object listener, bint once) except -1:
+    (<Emitter>emitter).add_listener(event, listener, once)
+    return 0
 
-    def on(self, event, listener=MISSING):
-        """Call `listener` at each `event`; without a listener, give a decorator that does so.
 
-        Listeners run in the order in which they were added, with as many of the event's arguments
-        as they take. What an `async def` listener starts becomes a task of its own, and so does
-        whatever else it returns that can be awaited.
+cdef int server_drop_once(object emitter, object listener, long code) except -1:
+    cdef Emitter self = emitter
+    self.listener, self.only_code = shorten(
+        without_once(row_of(self.listener, self.only_code), listener, code)
+    )
+    return 0
 
-        Raises ValueError for an event that does not exist here, TypeError for a listener that
-        cannot be called with the event's arguments, or would not run: a generator.
-        """
-        self.check_thread("conn.on")
-        if listener is MISSING:
-            return decorate(self, event, False)
-        self.add(event, listener, False)
-        return self
 
-    def once(self, event, listener=MISSING):
-        """Like `on`, for the next `event` only."""
-        self.check_thread("conn.once")
-        if listener is MISSING:
-            return decorate(self, event, True)
-        self.add(event, listener, True)
-        return self
+cdef int server_failed(object emitter, object error) except -1:
+    emitter.listener_failed(error)
+    return 0
 
-    add_listener = addListener = on
 
-    def off(self, event, listener):
+cdef int server_started(object emitter, object coroutine) except -1:
+    emitter.listener_started(coroutine)
+    return 0
+
+
+cdef Hooks server_hooks
+server_hooks.add = server_add
+server_hooks.drop_once = server_drop_once
+server_hooks.failed = server_failed
+server_hooks.started = server_started
+server_hooks.is_settled = NULL
+
+
+cdef class Emitter:
+    """What emits the events of a server, the rest of which is written in Python: it has
+    `listener_failed` and `listener_started`."""
+
+    cdef bint hears(self, int event) noexcept:
+        return is_heard(self.listener, self.only_code, event)
+
+    cdef int emit(self, int event, object first, object second) except -1:
+        return call_listeners(
+            self.listener, self.only_code, self, &server_hooks, event, first, second
+        )
+
+    def add_listener(self, event, listener, bint once=False):
+        """Call `listener` at each `event`, or at the next one only."""
+        cdef long code = code_of(SERVER_EVENTS, event, listener, once)
+        row = row_of(self.listener, self.only_code)
+        self.listener, self.only_code = shorten(row + (listener, code))
+
+    def decorator(self, event, bint once=False):
+        """Give a decorator that adds a listener."""
+        return decorator(SERVER_EVENTS, event, once, self, &server_hooks)
+
+    def remove_listener(self, event, listener):
         """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
-        cdef int number = self.find_event(event)[0]
-        cdef tuple row = self.row()
-        cdef Py_ssize_t i
-        self.check_thread("conn.off")
-        for i in range(len(row) - 2, -1, -2):
-            if row[i + 1] >> EVENT_SHIFT == number and row[i] == listener:
-                self.keep(row[:i] + row[i + 2:])
-                break
-        return self
-
-    remove_listener = removeListener = off
+        cdef int number = find_event(SERVER_EVENTS, event)[0]
+        row = row_of(self.listener, self.only_code)
+        self.listener, self.only_code = shorten(without(row, number, listener))
 
     def listeners(self, event):
         """List the listeners of `event`, in their order."""
-        cdef int number = self.find_event(event)[0]
-        cdef tuple row = self.row()
-        return [row[i] for i in range(0, len(row), 2) if row[i + 1] >> EVENT_SHIFT == number]
-
-    cdef bint hears(self, int event) noexcept:
-        cdef tuple row
-        cdef Py_ssize_t i
-        if self.only_code or self.kept is None:
-            return self.only_code >> EVENT_SHIFT == event
-        row = <tuple>self.kept
-        for i in range(1, PyTuple_GET_SIZE(row), 2):
-            if PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i)) >> EVENT_SHIFT == event:
-                return True
-        return False
-
-    cdef bint hears_for_good(self, int event) except -1:
-        """Tell whether there is a listener of `event` that was not added by `once`."""
-        cdef tuple row = self.row()
-        cdef Py_ssize_t i
-        for i in range(1, len(row), 2):
-            if row[i] >> EVENT_SHIFT == event and not row[i] & ONCE:
-                return True
-        return False
-
-    cdef int emit(self, int event, object first, object second) except -1:
-        """Call the listeners of `event`, and tell whether there was one.
-
-        What a listener raises goes to `failed`, except what is meant to end the program.
-        """
-        cdef object kept = self.kept
-        cdef tuple row
-        cdef Py_ssize_t i
-        cdef long code = self.only_code
-        cdef bint heard = False
-        if code or kept is None:
-            if code >> EVENT_SHIFT != event:
-                return 0
-            call(self, kept, code, first, second)
-            return 1
-        row = <tuple>kept
-        for i in range(0, PyTuple_GET_SIZE(row), 2):
-            code = PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i + 1))
-            if code >> EVENT_SHIFT == event:
-                heard = True
-                call(self, <object>PyTuple_GET_ITEM(row, i), code, first, second)
-        return heard
-
-    cdef int caught(self) except -1:
-        """Deal with the exception that a listener has left behind."""
-        try:
-            raise_pending()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            self.failed(error)
-        return 0
-
-    cdef int returned(self, object listener, object result) except -1:
-        """Deal with something that a listener has returned: what can be awaited is."""
-        if has_await(result) or has_next(result) and isawaitable(result):
-            if type(result) is not Farewell:
-                self.started(coroutine_of(listener, result))
-        elif has_next(result) and isinstance(result, (AsyncGenerator, Generator)):
-            self.failed(TypeError(
-                f"listener {listener!r}: expected to be given nothing, or what can be awaited, "
-                f"given a generator, of which nothing has run: {result!r}"
-            ))
-        return 0
-
-    cdef int drop_once(self, object listener, long code) except -1:
-        cdef tuple row = self.row()
-        cdef Py_ssize_t i
-        for i in range(0, len(row), 2):
-            if row[i] is listener and row[i + 1] == code:
-                self.keep(row[:i] + row[i + 2:])
-                break
-        return 0
-
-    cdef int forget_listeners(self) except -1:
-        """Drop all listeners, and with them the cycles that their closures form with what they
-        listen to."""
-        self.kept = None
-        self.only_code = 0
-        return 0
-
-    cdef int check_thread(self, str call) except -1:
-        """Raise SockwaveError in a thread that may not call; here, any may."""
-        return 0
-
-    cdef dict events(self):
-        return {}
-
-    cdef int failed(self, BaseException error) except -1:
-        raise error
-
-    cdef int started(self, object coroutine) except -1:
-        asyncio.ensure_future(coroutine)
-        return 0
-
-
-cdef class ServerEmitter(Emitter):
-    """An emitter of the events of a server, the rest of which is written in Python: it has
-    `listener_failed` and `listener_started`."""
-
-    cdef dict events(self):
-        return SERVER_EVENTS
-
-    cdef int failed(self, BaseException error) except -1:
-        self.listener_failed(error)
-        return 0
-
-    cdef int started(self, object coroutine) except -1:
-        self.listener_started(coroutine)
-        return 0
-
-    def emit_event(self, event, first=None, second=None):
-        """Call the listeners of `event` with its arguments, and tell whether there was one."""
-        cdef int number = self.find_event(event)[0]
-        return self.emit(number, first, second) == 1
+        cdef int number = find_event(SERVER_EVENTS, event)[0]
+        return list_listeners(self.listener, self.only_code, number)
 
     def takers(self, event):
         """List the listeners of `event` with how many of its arguments each takes,
         for who calls them by itself."""
-        cdef int number = self.find_event(event)[0]
-        cdef tuple row = self.row()
+        cdef int number = find_event(SERVER_EVENTS, event)[0]
+        cdef tuple row = row_of(self.listener, self.only_code)
         cdef Py_ssize_t i
         found = []
         for i in range(0, len(row), 2):
             if row[i + 1] >> EVENT_SHIFT == number:
                 found.append((row[i], row[i + 1] >> COUNT_SHIFT & COUNT_MASK))
                 if row[i + 1] & ONCE:
-                    self.drop_once(row[i], row[i + 1])
+                    server_drop_once(self, row[i], row[i + 1])
         return found
+
+    def emit_event(self, event, first=None, second=None):
+        """Call the listeners of `event` with its arguments, and tell whether there was one."""
+        cdef int number = find_event(SERVER_EVENTS, event)[0]
+        return self.emit(number, first, second) == 1

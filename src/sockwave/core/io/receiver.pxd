@@ -2,9 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.events.emitter cimport Emitter
-
-cdef class Receiver(Emitter):
+cdef class Receiver:
     """What stands behind a transport, takes its bytes and tells what they mean."""
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1
     cdef uint8_t* reserve(self, size_t* size) except? NULL

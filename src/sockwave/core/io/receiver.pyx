@@ -3,7 +3,7 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 
-cdef class Receiver(Emitter):
+cdef class Receiver:
     """What stands behind a transport, takes its bytes and tells what they mean."""
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:

@@ -1,7 +1,7 @@
 import asyncio
-from collections.abc import Awaitable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from sockwave.address import Address
 from sockwave.core.events.waiter import Done
@@ -16,6 +16,7 @@ from sockwave.states import ReadyState
 from sockwave.tls_info import TLSInfo
 
 _Result = TypeVar("_Result")
+_L = TypeVar("_L", bound=Callable[..., object])
 
 CONNECTION_EVENTS: dict[str, tuple[int, int]]
 READY_STATES: tuple[ReadyState, ...]
@@ -27,6 +28,20 @@ class Connection(Keepalive):
     def __init__(self, hub: Hub, line: Transport, version: str, head: bytes) -> None: ...
     def _compress(self, agreement: Agreement) -> None: ...
     def _open(self, answer: bytes, subprotocol: str | None) -> None: ...
+    @overload
+    def on(self, event: str) -> Callable[[_L], _L]: ...
+    @overload
+    def on(self, event: str, listener: Callable[..., object]) -> Self: ...
+    @overload
+    def once(self, event: str) -> Callable[[_L], _L]: ...
+    @overload
+    def once(self, event: str, listener: Callable[..., object]) -> Self: ...
+    add_listener = on
+    addListener = on  # noqa: N815
+    def off(self, event: str, listener: Callable[..., object]) -> Self: ...
+    remove_listener = off
+    removeListener = off  # noqa: N815
+    def listeners(self, event: str) -> list[Callable[..., object]]: ...
     def _emit_event(self, event: str, first: object = None, second: object = None) -> bool: ...
     def _has_left(self) -> bool: ...
     dropped_count: int

@@ -7,12 +7,16 @@ from libc.stdint cimport uint8_t
 
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.deflate cimport Deflater
-from sockwave.core.events.emitter cimport CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE
+from sockwave.core.events.emitter cimport (
+    CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE, decorator, find_event, list_listeners,
+    row_of, without,
+)
 from sockwave.core.protocol.frames cimport TEXT
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.protocol.framing cimport check_compress, payload_of
 from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_streamers
 from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
+from sockwave.core.session.session cimport session_hooks
 from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
 
 from sockwave.close import encode_close
@@ -25,6 +29,9 @@ from sockwave.core.events.waiter import DONE
 cdef enum:
     HAND_OVER, LEAVE, ENTER_END, END_STREAMS, END_PINGS, EMIT_CLOSE, LAST_STEP
     ALL_STEPS = (1 << (LAST_STEP + 1)) - 1
+
+# The default of a parameter that None shall be a value of.
+cdef object MISSING = object()
 
 cdef uint64_t connection_count = 0
 
@@ -106,7 +113,10 @@ cdef class Connection(Keepalive):
         if self.taken_steps < ALL_STEPS:
             raise MemoryError       # who is not told of the end would wait for ever: again, later
         self.context = None             # whose values may refer to this connection
-        return self.forget_listeners()
+        # Their closures may form cycles with it.
+        self.listener = None
+        self.only_code = 0
+        return 0
 
     cdef bint try_step(self, int step) except -1:
         """Take a step, and tell whether there was the memory for it."""
@@ -146,17 +156,54 @@ cdef class Connection(Keepalive):
 
     # ---- what the application uses
 
-    cdef dict events(self):
-        return CONNECTION_EVENTS
-
-    cdef int failed(self, BaseException error) except -1:
+    cdef int failed(self, object error) except -1:
         self.hub.host.listener_failed_for(error, self)
         return 0
 
     def _emit_event(self, event, first=None, second=None):
         """Call the listeners of `event` with its arguments, and tell whether there was one."""
-        cdef int number = self.find_event(event)[0]
+        cdef int number = find_event(CONNECTION_EVENTS, event)[0]
         return self.emit(number, first, second) == 1
+
+    def on(self, event, listener=MISSING):
+        """Call `listener` at each `event`; without a listener, give a decorator that does so.
+
+        Listeners run in the order in which they were added, with as many of the event's arguments
+        as they take. What an `async def` listener starts becomes a task of its own, and so does
+        whatever else it returns that can be awaited.
+
+        Raises ValueError for an event that does not exist here, TypeError for a listener that
+        cannot be called with the event's arguments, or would not run: a generator.
+        """
+        self.hub.thread.check("conn.on")
+        if listener is MISSING:
+            return decorator(CONNECTION_EVENTS, event, False, self, &session_hooks)
+        self.add(event, listener, False)
+        return self
+
+    def once(self, event, listener=MISSING):
+        """Like `on`, for the next `event` only."""
+        self.hub.thread.check("conn.once")
+        if listener is MISSING:
+            return decorator(CONNECTION_EVENTS, event, True, self, &session_hooks)
+        self.add(event, listener, True)
+        return self
+
+    add_listener = addListener = on
+
+    def off(self, event, listener):
+        """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
+        cdef int number = find_event(CONNECTION_EVENTS, event)[0]
+        self.hub.thread.check("conn.off")
+        self.keep_listeners(without(row_of(self.listener, self.only_code), number, listener))
+        return self
+
+    remove_listener = removeListener = off
+
+    def listeners(self, event):
+        """List the listeners of `event`, in their order."""
+        cdef int number = find_event(CONNECTION_EVENTS, event)[0]
+        return list_listeners(self.listener, self.only_code, number)
 
     def send(self, message, *, compress=None, slow=None, key=None):
         """Send a str (text) or bytes-like (binary) message.

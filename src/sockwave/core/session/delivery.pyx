@@ -5,7 +5,7 @@ from asyncio import current_task
 from libc.stdint cimport UINT32_MAX
 
 from sockwave.core.session.calls cimport OF_MESSAGE, OTHER, Call
-from sockwave.core.events.emitter cimport MESSAGE
+from sockwave.core.events.emitter cimport MESSAGE, is_heard_for_good
 from sockwave.core.session.flow_control cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.session.closing cimport CONNECTED, ENDED
 from sockwave.core.session.streams cimport IncomingMessage, check_limit
@@ -24,9 +24,6 @@ cdef uint32_t stuck_ticks = ticks_of(STUCK_S)
 
 cdef class Deliverer(Session):
     """A session whose messages go to whoever of the application wants them."""
-
-    cdef int check_thread(self, str call) except -1:
-        return self.hub.thread.check(call)
 
     # ---- what has been heard
 
@@ -186,7 +183,7 @@ cdef class Deliverer(Session):
         """Note that the running task takes messages; raise where they are the listeners'. What
         `once` has added hears the next one, and the task gets the rest."""
         if self.hears(MESSAGE) and self.state != ENDED:
-            if is_stream or self.hears_for_good(MESSAGE):
+            if is_stream or is_heard_for_good(self.listener, self.only_code, MESSAGE):
                 raise SockwaveError(
                     "`receive`, `async for` and `stream`: expected a connection without a listener "
                     "of 'message', which gets all messages, given one that has one"
@@ -247,12 +244,10 @@ cdef class Deliverer(Session):
             return list((<dict>self.calls).values())
         return [] if self.calls is None else [self.calls]
 
-    cdef int returned(self, object listener, object result) except -1:
+    cdef bint is_settled(self, object result) except -1:
         if self.is_drain(self.transport, result):
-            return 0
-        if self.queued_behind is not None and self.is_drain(self.queued_behind, result):
-            return 0
-        return Session.returned(self, listener, result)
+            return True
+        return self.queued_behind is not None and self.is_drain(self.queued_behind, result)
 
     cdef bint is_drain(self, Writer writer, object awaitable) except -1:
         """Tell whether `send` has just given it, as the listener's last word: no task has to wait

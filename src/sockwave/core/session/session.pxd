@@ -1,5 +1,8 @@
 """What a session reads: bytes → messages and control frames."""
 
+from libc.stdint cimport uint8_t
+
+from sockwave.core.events.emitter cimport Hooks
 from sockwave.core.limits.rate_limit cimport Usage
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.deflate cimport Deflater
@@ -13,6 +16,8 @@ cdef class Session(FlowControl):
     """One WebSocket conversation: bytes of a transport in, messages and control frames out."""
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
     cdef Usage* usage       # what the peer has spent; NULL: nothing yet
+    cdef object listener        # what the application listens to it by: see `emitter`
+    cdef uint8_t only_code
     # What its listeners run in; None: they do not right now, and have set no variable in it.
     cdef object context
 
@@ -35,6 +40,14 @@ cdef class Session(FlowControl):
     cdef int note_end_of(self, object task) except -1
     cdef int call_ended(self, bint is_own, bint is_message) except -1
 
+    cdef int failed(self, object error) except -1       # a listener has raised it
+    cdef int started(self, object coroutine) except -1  # an asynchronous listener has returned it
+    cdef bint is_settled(self, object result) except -1     # a listener's, which needs no task
+    cdef int add(self, object event, object listener, bint once) except -1
+
+    cdef bint hears(self, int event) noexcept
+    cdef int emit(self, int event, object first, object second) except -1
+    cdef int keep_listeners(self, tuple row) except -1
     cdef int begin(self, Transport transport, int version_index) except -1
     cdef object enter_context(self)
     cdef int leave_context(self, object entered) except -1
@@ -55,3 +68,5 @@ cdef class Session(FlowControl):
     cdef int take_inflated(self, Inflation inflation, Violation violation) except -1
     cdef int found_piece(self, const Found* found) except -1
     cdef int found_control(self, int opcode, const Found* found) except -1
+
+cdef Hooks session_hooks        # what becomes of a session's listeners, and of what they give back

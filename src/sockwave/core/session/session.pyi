@@ -12,6 +12,8 @@ class Opening(Protocol):
 
 _R = TypeVar("_R")
 
+CONNECTION_EVENTS: dict[str, tuple[int, int]]
+
 class Session(FlowControl):
     def _run(self, function: Callable[..., _R], *arguments: Any) -> _R: ...
     def _adopt(self, context: Context | None) -> None: ...

@@ -16,6 +16,9 @@ from sockwave.core.io.turn_budget cimport (
     has_inflatable, has_messages, has_reserve, spend_inflated, take_message,
 )
 from sockwave.core.events.contexts cimport Contexts, are_alike, enter_or_copy, is_present
+from sockwave.core.events.emitter cimport (
+    call_listeners, code_of, is_heard, row_of, shorten, without_once,
+)
 from sockwave.core.io.engine cimport HEADROOM_SIZE, Engine
 from sockwave.core.session.flow_control cimport NOT_ASKED
 from sockwave.core.protocol.frames cimport (
@@ -30,6 +33,7 @@ from sockwave.core.session.sender cimport DRAFT75, DRAFT76
 from sockwave.core.limits.counters cimport NO_LIMIT
 
 from sockwave.close import CloseCode
+from sockwave.core.events.emitter import CONNECTION_EVENTS
 
 # What it takes to inflate a byte of what most messages are, JSON and other text, or into one. Empty
 # blocks take a hundred times as long.
@@ -39,6 +43,36 @@ cdef double BYTE_S = 2e-9
 cdef extern from "Python.h":
     object copy_context "PyContext_CopyCurrent" ()
     int leave_context "PyContext_Exit" (object context) except -1
+
+
+cdef int session_add(object emitter, object event, object listener, bint once) except -1:
+    return (<Session>emitter).add(event, listener, once)
+
+
+cdef int session_drop_once(object emitter, object listener, long code) except -1:
+    cdef Session session = emitter
+    return session.keep_listeners(
+        without_once(row_of(session.listener, session.only_code), listener, code)
+    )
+
+
+cdef int session_failed(object emitter, object error) except -1:
+    return (<Session>emitter).failed(error)
+
+
+cdef int session_started(object emitter, object coroutine) except -1:
+    return (<Session>emitter).started(coroutine)
+
+
+cdef bint session_is_settled(object emitter, object result) except -1:
+    return (<Session>emitter).is_settled(result)
+
+
+session_hooks.add = session_add
+session_hooks.drop_once = session_drop_once
+session_hooks.failed = session_failed
+session_hooks.started = session_started
+session_hooks.is_settled = session_is_settled
 
 
 cdef class Session(FlowControl):
@@ -109,6 +143,38 @@ cdef class Session(FlowControl):
         return 0
 
     cdef int call_ended(self, bint is_own, bint is_message) except -1:
+        return 0
+
+    cdef int failed(self, object error) except -1:
+        raise error
+
+    cdef int started(self, object coroutine) except -1:
+        return 0
+
+    cdef bint is_settled(self, object result) except -1:
+        return False
+
+    # ---- its listeners
+
+    cdef bint hears(self, int event) noexcept:
+        return is_heard(self.listener, self.only_code, event)
+
+    cdef int emit(self, int event, object first, object second) except -1:
+        return call_listeners(
+            self.listener, self.only_code, self, &session_hooks, event, first, second
+        )
+
+    cdef int add(self, object event, object listener, bint once) except -1:
+        cdef long code = code_of(CONNECTION_EVENTS, event, listener, once)
+        if self.listener is None:
+            # As nearly always: it costs a connection no row.
+            self.listener = listener
+            self.only_code = code
+            return 0
+        return self.keep_listeners(row_of(self.listener, self.only_code) + (listener, code))
+
+    cdef int keep_listeners(self, tuple row) except -1:
+        self.listener, self.only_code = shorten(row)
         return 0
 
     # ---- the context of its listeners
@@ -251,7 +317,7 @@ cdef class Session(FlowControl):
     cdef int read(self, Span* given) except -1:
         """Read what has come, in the context of the listeners, if there are any: that is entered
         once for all of it."""
-        if self.kept is None:
+        if self.listener is None:
             return self.read_messages(given)
         entered = self.enter_context()
         try:
