@@ -22,8 +22,8 @@ from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
 from sockwave.close import encode_close
 from sockwave.core.events.emitter import CONNECTION_EVENTS
 from sockwave.core.session.closing import READY_STATES
-from sockwave.core.session.sender import VERSIONS
 from sockwave.core.events.waiter import DONE
+from sockwave.versions import VERSIONS
 
 # The steps in which a connection ends, in their order.
 cdef enum:

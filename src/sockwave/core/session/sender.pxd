@@ -7,8 +7,8 @@ from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.io.writer cimport Writer
 
-# The versions, in the order of VERSIONS.
-cdef enum:
+# The place of each in `versions.VERSIONS`, where their names are.
+cdef enum Version:
     DRAFT75
     DRAFT76
     HYBI07
@@ -24,7 +24,7 @@ cdef class Sender(Receiver):
     cdef object streamers        # a deque of those who stream: the first does, the others wait
     cdef uint32_t sent          # the wheel's tick at which a message was last sent
     cdef uint16_t unanswered_count      # pings of ours that no pong has answered
-    cdef uint8_t version_index
+    cdef uint8_t version_index  # a Version
 
     # What those above it do:
     cdef int fail(self, Violation violation) except -1

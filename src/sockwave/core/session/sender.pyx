@@ -21,8 +21,6 @@ cdef enum:
     # As many as can be counted; who sends more pings than that has had no pong for very long.
     MOST_UNANSWERED_COUNT = 65535
 
-VERSIONS = ("draft75", "draft76", "hybi-07", "hybi-08", "rfc6455")
-
 
 cdef class Sender(Receiver):
     """Writes the frames of one conversation, in whatever version of the protocol it is."""
