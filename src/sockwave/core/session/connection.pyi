@@ -6,8 +6,8 @@ from typing import Any, Self, TypeVar, overload
 from sockwave.address import Address
 from sockwave.core.events.waiter import Done
 from sockwave.core.io.transport import Transport
+from sockwave.core.session.delivery import Deliverer
 from sockwave.core.session.hub import Hub
-from sockwave.core.session.keepalive import Keepalive
 from sockwave.core.session.outgoing import OutgoingMessage
 from sockwave.deflate import Agreement
 from sockwave.messages import Message
@@ -23,7 +23,7 @@ READY_STATES: tuple[ReadyState, ...]
 VERSIONS: tuple[str, ...]
 DONE: Done
 
-class Connection(Keepalive):
+class Connection(Deliverer):
     id: int
     def __init__(self, hub: Hub, line: Transport, version: str, head: bytes) -> None: ...
     def _compress(self, agreement: Agreement) -> None: ...
@@ -72,6 +72,9 @@ class Connection(Keepalive):
     ) -> asyncio.Task[_Result]: ...
     def close(self, code: int = 1000, reason: str = "") -> None: ...
     def abort(self) -> None: ...
+    def ping(self, data: Message = b"") -> Awaitable[float]: ...
+    @property
+    def latency(self) -> float | None: ...
     @property
     def version(self) -> str: ...
     @property

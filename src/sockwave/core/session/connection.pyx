@@ -8,11 +8,15 @@ from libc.stdint cimport uint8_t
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.deflate cimport Deflater
 from sockwave.core.events.emitter cimport (
-    CLOSED, CONNECTION, DRAIN, PINGED, READY_STATE_CHANGE, decorator, find_event, list_listeners,
-    row_of, without,
+    CLOSED, CONNECTION, DRAIN, PINGED, PONGED, READY_STATE_CHANGE, decorator, find_event,
+    list_listeners, row_of, without,
 )
-from sockwave.core.protocol.frames cimport TEXT
+from sockwave.core.protocol.frames cimport MAX_CONTROL_SIZE, TEXT
+from sockwave.core.session.delivery cimport Deliverer
 from sockwave.core.session.hub cimport Hub
+from sockwave.core.session.keepalive cimport (
+    begin_keepalive, end_pings, keep_time, note_ping, settle_pings,
+)
 from sockwave.core.protocol.framing cimport check_compress, payload_of
 from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_streamers
 from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
@@ -36,11 +40,14 @@ cdef object MISSING = object()
 cdef uint64_t connection_count = 0
 
 
-cdef class Connection(Keepalive):
+cdef class Connection(Deliverer):
     """One WebSocket connection, whatever its version and whatever carries it.
 
     `id` is never used again in this process, and counts upwards: a name, and no secret.
     """
+
+    def __cinit__(self):
+        self.keepalive.round_trip_s = -1
 
     def __init__(self, Hub hub, Transport transport, str version, bytes head):
         self.set_up(hub, transport, VERSIONS.index(version), head)
@@ -79,7 +86,7 @@ cdef class Connection(Keepalive):
         self.hub.connections.join(self, self.id)
         self.enter(CONNECTED)
         if self.state == CONNECTED:
-            self.begin_keepalive()
+            begin_keepalive(self)
             self.hub.tell_server(CONNECTION, self, None)
         return self.go_on_later()
 
@@ -95,14 +102,20 @@ cdef class Connection(Keepalive):
     cdef int heard_ping(self, bytes payload) except -1:
         return self.emit_in_context(PINGED, payload, None)
 
+    cdef int heard_pong(self, bytes payload) except -1:
+        return 0 if settle_pings(self, payload) else self.emit_in_context(PONGED, payload, None)
+
+    cdef int notify_deadline(self) except -1:
+        return keep_time(self) if self.state == CONNECTED else Deliverer.notify_deadline(self)
+
     cdef int may_send_again(self) except -1:
         return self.emit_in_context(DRAIN, None, None)
 
     cdef int rest_begins(self) except -1:
-        Keepalive.rest_begins(self)
+        Deliverer.rest_begins(self)
         # Or a call that waits for its peer would keep the rest from being read.
         wake_streamers(self)
-        return self.end_pings()
+        return end_pings(self)
 
     cdef int ended(self) except -1:
         cdef int step
@@ -147,7 +160,7 @@ cdef class Connection(Keepalive):
                 intake.end(self.closed_error())
             wake_streamers(self)
         elif step == END_PINGS:
-            self.end_pings()
+            end_pings(self)
         elif step == EMIT_CLOSE:
             self.emit_in_context(CLOSED, self.code, self.reason)
         else:
@@ -332,6 +345,27 @@ cdef class Connection(Keepalive):
                 self.dropped(self.count_unsent())
             self.transport.reset()
 
+    def ping(self, data=b""):
+        """Send a ping; the awaitable gives the round trip in seconds (RFC 6455, section 5.5.2).
+
+        Raises ConnectionClosed when not connected (or, in the awaitable, when the connection ends
+        first), TypeError on a draft, which has no ping, ValueError for more than 125 bytes.
+        """
+        cdef bytes payload
+        self.hub.thread.check("conn.ping")
+        if self.state != CONNECTED:
+            raise self.closed_error()
+        if self.is_draft():
+            raise TypeError(f"{self.version} has no ping")
+        payload = data.encode() if isinstance(data, str) else bytes(memoryview(data))
+        if len(payload) > MAX_CONTROL_SIZE:
+            raise ValueError(
+                f"ping: expected at most {MAX_CONTROL_SIZE} bytes, given {len(payload)}"
+            )
+        waiter = self.hub.engine.loop.create_future()
+        note_ping(self, payload, waiter)
+        return waiter
+
     def _has_left(self):
         """Tell whether it is not open any more, or about to end."""
         return self.state > CONNECTED
@@ -403,6 +437,12 @@ cdef class Connection(Keepalive):
     def local_address(self):
         """Our end: (host, port), or the path of a Unix socket."""
         return self.transport.local_address
+
+    @property
+    def latency(self):
+        """The latest round trip of a ping in seconds, None before the first. The pings of
+        `ping_interval` keep it up to date."""
+        return self.keepalive.round_trip_s if self.keepalive.round_trip_s >= 0 else None
 
     @property
     def close_code(self):
