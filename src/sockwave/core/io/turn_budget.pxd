@@ -6,7 +6,7 @@ cdef enum:
     # What a turn of the loop may inflate, in bytes, compressed ones counted as well, before others
     # have theirs: the messages that may take longest have to wait. Short ones may go on for so much
     # more.
-    TURN_INFLATED_SIZE = 524288
+    TURN_INFLATED_SIZE = 262144
     TURN_RESERVE_SIZE = 1048576
 
 cdef struct TurnBudget:

@@ -8,6 +8,8 @@ from sockwave.core.protocol.frames cimport Violation
 cdef enum:
     # A message that is no longer is inflated in one go: it takes half a millisecond at most.
     SLICE_SIZE = 4096
+    # The slices of one that takes far longer than others of its size: an eighth of a millisecond.
+    DEAR_SLICE_SIZE = 1024
 
 # Say whether so much lies in messages that are in the middle of being inflated that those have to
 # come to their end before another one begins.
@@ -23,6 +25,7 @@ cdef class Inflation:
     cdef object source          # what the decompressor is given next
     cdef size_t deflated_size
     cdef size_t given_size      # of it, including what `source` is a part of
+    cdef bint is_dear           # the next slice is to be a short one
     cdef size_t slice_size      # what the last step took and gave, in bytes
     cdef bint is_between        # a slice has been used up, and there is another
     cdef PyObject* block        # what has been inflated; NULL: nothing yet

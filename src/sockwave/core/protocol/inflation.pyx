@@ -77,6 +77,7 @@ cdef class Inflation:
         """
         cdef size_t left = self.inflater.max_size - self.size
         cdef size_t wanted = min(<size_t>PIECE_SIZE, left + 1)
+        cdef size_t cut_size
         cdef bytes piece
         if self.decompressor is None:
             self.decompressor = self.inflater.make_decompressor()
@@ -97,8 +98,9 @@ cdef class Inflation:
                 if self.decompressor.decompress(LAST, 1) or not self.decompressor.eof:
                     return True     # it ends too early
                 return self.end(piece)
-            self.source = self.deflated[self.given_size:self.given_size + SLICE_SIZE]
-            self.given_size = min(self.given_size + SLICE_SIZE, self.deflated_size)
+            cut_size = DEAR_SLICE_SIZE if self.is_dear else SLICE_SIZE
+            self.source = self.deflated[self.given_size:self.given_size + cut_size]
+            self.given_size = min(self.given_size + cut_size, self.deflated_size)
         self.add(piece)
         return False
 

@@ -39,6 +39,10 @@ from sockwave.core.events.emitter import CONNECTION_EVENTS
 # blocks take a hundred times as long.
 cdef double BYTE_S = 2e-9
 
+cdef enum:
+    # From so many times that on, a message is inflated in short slices: others wait for each.
+    DEAR_FACTOR = 8
+
 
 cdef extern from "Python.h":
     object copy_context "PyContext_CopyCurrent" ()
@@ -413,13 +417,15 @@ cdef class Session(FlowControl):
         cdef Violation violation
         cdef bint is_over
         cdef Py_ssize_t size = 0
-        cdef Py_ssize_t cost
+        cdef Py_ssize_t timed_size, cost
         cdef double begin_s = perf_counter()
         while True:
             is_over = inflation.advance(&violation)
             size += inflation.slice_size
             # What comes in counts like what comes out, or as much as could be inflated in the time.
-            cost = max(size, <Py_ssize_t>((<double>perf_counter() - begin_s) / BYTE_S))
+            timed_size = <Py_ssize_t>((<double>perf_counter() - begin_s) / BYTE_S)
+            cost = max(size, timed_size)
+            inflation.is_dear = timed_size > DEAR_FACTOR * size
             if is_over or (cost >= engine.budget.inflatable and inflation.is_between):
                 break
         spend_inflated(&engine.budget, cost)
