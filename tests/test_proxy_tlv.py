@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_proxy_header import BLOCK4, BLOCK6, TCP6, UNIX, UNSPEC, v2
 
 from sockwave.proxy.header import parse_proxy_header
-from sockwave.proxy.tlv import NOTHING, Facts, crc32c, read_facts
+from sockwave.proxy.tlv import NO_FACTS, Facts, crc32c, read_facts
 
 ALPN, AUTHORITY, CRC32C, NOOP, UNIQUE_ID, SSL = 0x01, 0x02, 0x03, 0x04, 0x05, 0x20
 SSL_VERSION, SSL_CN, SSL_CIPHER = 0x21, 0x22, 0x23
@@ -37,15 +37,15 @@ VERSION = tlv(SSL_VERSION, b"TLSv1.3")
 CIPHER = tlv(SSL_CIPHER, b"TLS_AES_256_GCM_SHA384")
 
 GOOD = {
-    b"": NOTHING,
-    tlv(NOOP, b""): NOTHING,
-    tlv(NOOP, b"\0" * 300): NOTHING,
-    tlv(NOOP, b"") * 5: NOTHING,
-    tlv(0xEA, b"\x01vpce-08d2bf15fac5001c9"): NOTHING,
-    tlv(0xF9, b"") * 2: NOTHING,
-    tlv(UNIQUE_ID, bytes(128)): NOTHING,
+    b"": NO_FACTS,
+    tlv(NOOP, b""): NO_FACTS,
+    tlv(NOOP, b"\0" * 300): NO_FACTS,
+    tlv(NOOP, b"") * 5: NO_FACTS,
+    tlv(0xEA, b"\x01vpce-08d2bf15fac5001c9"): NO_FACTS,
+    tlv(0xF9, b"") * 2: NO_FACTS,
+    tlv(UNIQUE_ID, bytes(128)): NO_FACTS,
     tlv(ALPN, b"http/1.1"): Facts(alpn="http/1.1"),
-    tlv(ALPN, b""): NOTHING,
+    tlv(ALPN, b""): NO_FACTS,
     tlv(AUTHORITY, b"example.com"): Facts(authority="example.com"),
     tlv(AUTHORITY, "bücher.example".encode()): Facts(authority="bücher.example"),
     tlv(AUTHORITY, b"a" * 255): Facts(authority="a" * 255),
@@ -129,13 +129,13 @@ def test_nothing_is_read_where_the_proxy_speaks_for_itself(tlvs: bytes) -> None:
         header = parse_proxy_header(data)
         assert header is not None
         assert header.source is None
-        assert header.facts == NOTHING
+        assert header.facts == NO_FACTS
 
 
 def test_version_1_tells_nothing() -> None:
     header = parse_proxy_header(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n")
     assert header is not None
-    assert header.facts == NOTHING
+    assert header.facts == NO_FACTS
 
 
 @pytest.mark.parametrize("add", [1, -1, 1 << 31])

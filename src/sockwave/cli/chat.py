@@ -12,13 +12,13 @@ HEADERS = {  # the page may load its own files and talk to its own server, and d
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",  # ask again each time, which a 304 answers
+    "Cache-Control": "no-cache",  # the browser asks each time, and gets a 304
 }
 NAME_LENGTH, TEXT_LENGTH = 24, 2000  # characters, as in the page
 
 
 def create_chat() -> sockwave.Server:
-    """Create the chat's server; `listen` and `run` are the caller's."""
+    """Create the chat's server; the caller calls `listen` and `run`."""
     server = sockwave.create_server(origin="same-origin", max_size=16_384)
     people: dict[int, str] = {}  # connection id -> name, of those who have joined
 

@@ -1,4 +1,4 @@
-"""The command line: what it accepts, how a server is run from it, and how its failures are said."""
+"""The command line: its options, how it runs a server, and how it reports failures."""
 
 import argparse
 import errno
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = chosen.command
     try:
         return command(chosen)
-    except KeyboardInterrupt:  # too early or too late for the server, which takes it as its end
+    except KeyboardInterrupt:  # before or after the server handles SIGINT, which closes it
         return 0
 
 
@@ -93,7 +93,7 @@ def port_number(text: str) -> int:
 
 
 def path_name(text: str) -> str:
-    """Take a path from the command line; an empty one would be a socket without a name."""
+    """Check a path from the command line; an empty one would make a socket without a name."""
     if text:
         return text
     raise argparse.ArgumentTypeError("expected a path, got nothing")
@@ -136,8 +136,8 @@ def run_echo(chosen: argparse.Namespace) -> int:
 def serve(server: sockwave.Server, chosen: argparse.Namespace, line: str) -> int:
     """Listen where the options say, print each address in `line`, and run until SIGINT or SIGTERM.
 
-    The status is 1 where the address or the certificate cannot be had, with one line about it on
-    stderr.
+    Returns the exit status: 1, with one line about it on stderr, if the server cannot listen or the
+    certificate cannot be loaded.
     """
     if chosen.tls_key is not None and chosen.tls_cert is None:
         chosen.parser.error("--tls-key: expected --tls-cert as well")
@@ -149,9 +149,8 @@ def serve(server: sockwave.Server, chosen: argparse.Namespace, line: str) -> int
     @server.on("listening")
     def listening() -> None:
         for address in server.addresses:
-            print(
-                line.format(spell(*address)) if path is None else f"Echo on unix:{path}", flush=True
-            )
+            where = f"Echo on unix:{path}"
+            print(line.format(format_address(*address)) if path is None else where, flush=True)
 
     try:
         server.listen(chosen.port, chosen.host, path=path, ssl=context)
@@ -171,13 +170,13 @@ def serve(server: sockwave.Server, chosen: argparse.Namespace, line: str) -> int
     return 0
 
 
-def spell(host: str, port: int) -> str:
+def format_address(host: str, port: int) -> str:
     """Write an address as a URL does: an IPv6 host stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def explain(error: OSError | UnicodeError, chosen: argparse.Namespace) -> str:
-    """Say in words why listening failed, and which option chooses another address."""
+    """Return why listening failed, and which option chooses another address."""
     if isinstance(error, UnicodeError):
         return f"cannot listen on {chosen.host}: it is no host name"
     reason = error.strerror or str(error)

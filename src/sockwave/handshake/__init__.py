@@ -1,7 +1,7 @@
 """The opening handshake, from request to answer and without a socket: RFC 6455, section 4.2.
 
-`identify`, `check` and `choose_subprotocol` come first, in this order, and raise `Refused` for what
-the peer did wrong; then the application may refuse; `answer` comes last.
+Call `identify`, `check` and `choose_subprotocol` first, in this order: they raise `Refused` for an
+invalid request. Then the application may refuse the handshake; `answer` comes last.
 """
 
 from collections.abc import Collection, Sequence
@@ -47,8 +47,8 @@ _UNSPOKEN = "this version of the protocol is not spoken here\n"
 def identify(head: RequestHead, accepted: Collection[str] = VERSIONS) -> str:
     """Return the canonical name of the version that the request speaks.
 
-    Refuses a version number that is unknown with 426, and a malformed one, or the keys of several
-    versions, with 400. `accepted` are the versions that the refusal names.
+    Refuses an unknown version number with 426, and a malformed one, or the keys of several
+    versions, with 400. `accepted` are the versions that the refusal lists.
     """
     headers = head.headers
     numbers = headers.get_all("sec-websocket-version")
@@ -81,11 +81,11 @@ def check(
     secure: bool = False,
     host: str | None = None,
 ) -> None:
-    """Refuse a request that cannot become a connection of `version`, or may not.
+    """Refuse a request that cannot become a connection of `version`, or is not allowed to.
 
-    `accepted` are the versions that are spoken, and `origin_policy` says who may connect.
-    `secure` says whether TLS carries it, which "same-origin" has to know, and `host` what the
-    client has asked for, where that is not the request's own Host.
+    `accepted` are the versions that the server speaks, and `origin_policy` says which origins may
+    connect. "same-origin" needs to know whether the client uses TLS (`secure`), and the host that
+    the client has asked for, if a proxy tells one other than the request's Host (`host`).
     """
     check_request(head)
     if version not in accepted:
@@ -112,8 +112,8 @@ def check_origin_and_subprotocol(
 ) -> str | None:
     """Return the subprotocol for a fast request, which is RFC 6455's, or None.
 
-    `core.opening.fast_request` has found `host`, `origin` and `offer`, and nothing else that has to
-    be checked. Raises Refused.
+    `core.opening.fast_request` has parsed `host`, `origin` and `offer`, and has checked everything
+    else. Raises Refused.
     """
     judge_origin(origin, origin_policy, secure, host)
     return None if offer is None else find_first(subprotocols, read_names([offer]))
@@ -131,7 +131,7 @@ def answer(
 ) -> bytes:
     """Return the whole 101 response for a request that `check` let pass.
 
-    `key3` are the eight bytes behind the header block, for draft 76 alone.
+    `key3` is the eight bytes behind the header block, for draft 76 only.
     """
     if version == "draft76":
         if key3 is None or len(key3) != KEY3_SIZE:
@@ -145,7 +145,7 @@ def answer(
 
 
 def _refuse_version(status: int, sentence: str, accepted: Collection[str]) -> Refused:
-    """Return the refusal that names the versions that would be accepted: RFC 6455, 4.4."""
+    """Return the refusal that lists the versions that are accepted: RFC 6455, 4.4."""
     numbers = ", ".join(number for number, name in _VERSION_NUMBERS.items() if name in accepted)
     headers = [("Upgrade", "websocket")]  # RFC 9110, 15.5.22: 426 "MUST send an Upgrade"
     if numbers:

@@ -15,13 +15,13 @@ _HEAD = (
 
 
 def check(head: RequestHead) -> None:
-    """Refuse a body, and a target that cannot be said back."""
+    """Refuse a body, and a target that cannot be echoed."""
     check_no_body(head)
     check_location(head)
 
 
 def check_location(head: RequestHead) -> None:
-    """Refuse a target that is not ASCII: the drafts have the server echo it."""
+    """Refuse a target that is not ASCII: the drafts require the server to echo it."""
     if not is_visible(head.target):
         raise Refused(400, "expected a request target in ASCII\n")
 
@@ -38,7 +38,7 @@ def write_fields(
     subprotocol: str | None,
     extra_headers: Sequence[tuple[str, str]],
 ) -> str:
-    """Return the header fields that 75 and 76 share but for the `prefix` of their names."""
+    """Return the header fields of 75 and 76, whose names differ only in the `prefix`."""
     fields = "" if origin is None else f"{prefix}WebSocket-Origin: {origin}\r\n"
     fields += f"{prefix}WebSocket-Location: {location}\r\n"
     if subprotocol is not None:

@@ -7,7 +7,7 @@ from sockwave.errors import Refused
 from sockwave.handshake.hixie75 import check_location, write_fields
 from sockwave.request_head import RequestHead
 
-#: The bytes that follow the header block, outside of any body that HTTP knows of.
+#: The bytes that follow the header block; to HTTP they are not a body.
 KEY3_SIZE = 8
 
 _HEAD = (
@@ -18,11 +18,12 @@ _HEAD = (
 
 _NON_DIGITS = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)
 
-# No quotient of more digits fits 32 bits, as a header block has room for fewer than 10^10 spaces.
+# A number of more digits cannot give a 32 bit quotient, as a header block has room for fewer than
+# 10^10 spaces.
 _DIGIT_COUNT = 20
 
-# A proxy takes the eight bytes for the start of the next request: what it would do with them is a
-# way to smuggle one. Whoever adds one of these to a request has read it as HTTP.
+# A proxy that reads the request as HTTP takes the eight bytes for the start of the next request,
+# which lets a client smuggle one. Proxies add these headers, so requests with them are refused.
 _PROXY_HEADERS = frozenset(
     {
         "via",
@@ -37,12 +38,12 @@ _PROXY_HEADERS = frozenset(
 
 
 def read_number(key: str) -> int:
-    """Return the number that a key stands for; refuse one that stands for none."""
+    """Return the number that a key encodes; refuse a malformed key."""
     digits = key.encode("latin-1").translate(None, _NON_DIGITS)
     spaces = key.count(" ")
     if digits and spaces:
         significant = digits.lstrip(b"0")
-        if len(significant) <= _DIGIT_COUNT:  # int() of thousands of digits costs their square
+        if len(significant) <= _DIGIT_COUNT:  # the time of int() is quadratic in the digits
             number, remainder = divmod(int(significant or b"0"), spaces)
             if not remainder and number <= 0xFFFFFFFF:
                 return number
@@ -59,7 +60,7 @@ def read_numbers(head: RequestHead) -> tuple[int, int]:
 
 
 def check(head: RequestHead) -> None:
-    """Refuse what cannot be answered; the eight bytes need not have come yet."""
+    """Refuse a request that cannot be answered; the eight bytes need not have arrived yet."""
     headers = head.headers
     if "transfer-encoding" in headers or (
         "content-length" in headers and headers.get_all("content-length") != ["8"]

@@ -1,4 +1,4 @@
-"""What the application may do to an opening handshake: RFC 6455, section 4.2.2."""
+"""The opening handshake as the application sees and changes it: RFC 6455, section 4.2.2."""
 
 from typing import TYPE_CHECKING, NoReturn
 
@@ -10,8 +10,8 @@ from sockwave.request_head import RequestHead
 if TYPE_CHECKING:
     from sockwave.core.session.connection import Connection
 
-# RFC 9110, 7.6.1: these are about the one hop, which the 101 response ends; and a 101 response has
-# no body that could be framed.
+# RFC 9110, 7.6.1: these are hop-by-hop, and belong to the server; and a 101 response has no body
+# that could be framed.
 _HOP_HEADERS = frozenset(
     {
         "connection",
@@ -28,10 +28,10 @@ _HOP_HEADERS = frozenset(
 
 
 class Handshake:
-    """One opening handshake, as `authorize` and the listeners of `handshake` get it.
+    """One opening handshake, as it is passed to `authorize` and to listeners of `handshake`.
 
-    It has been checked and will be answered with 101 unless one of them refuses it. `connection` is
-    not open yet, but its `data` may be filled.
+    It has been checked, and is answered with 101 unless one of these functions refuses it.
+    `connection` is not open yet, but its `data` may be set.
     """
 
     __slots__ = ("_headers", "_subprotocol", "connection", "request", "version")
@@ -62,7 +62,7 @@ class Handshake:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The pairs that `add_header` was given."""
+        """The headers added by `add_header`."""
         return tuple(self._headers)
 
     def add_header(self, name: str, value: str) -> None:

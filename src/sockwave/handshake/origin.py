@@ -1,4 +1,4 @@
-"""Who may connect: RFC 6454's origin, which browsers alone tell truly (RFC 6455, section 10.2)."""
+"""Which origins may connect (RFC 6454); only browsers send a true one (RFC 6455, section 10.2)."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,14 +11,14 @@ from sockwave.request_head import RequestHead
 OriginOption: TypeAlias = (
     str | Iterable[str | None] | re.Pattern[str] | Callable[[str | None], bool]
 )
-#: What the option has become: "*", "same-origin", a set of origins (None in it stands for a request
+#: The option after its check: "*", "same-origin", a set of origins (None in it stands for a request
 #: without an Origin header), a pattern, or the application's function.
 OriginPolicy: TypeAlias = (
     str | frozenset[str | None] | re.Pattern[str] | Callable[[str | None], bool]
 )
 
-#: Origins without a host. Pages that have nothing in common share one of them, so that they count
-#: only where an application has listed them in so many letters: no pattern matches them.
+#: Origins without a host. Unrelated pages share them, so they are accepted only if the application
+#: lists them literally: no pattern matches them.
 LITERAL_ORIGINS = ("null", "file://")
 
 
@@ -98,12 +98,12 @@ def read_origin(head: RequestHead, version: str) -> str | None:
 def check_origin(
     head: RequestHead, version: str, policy: OriginPolicy, secure: bool, host: str | None
 ) -> None:
-    """Refuse a stranger with 403, and a malformed origin with 400."""
+    """Refuse an origin that may not connect with 403, and a malformed one with 400."""
     judge_origin(read_origin(head, version), policy, secure, host or head.headers["host"])
 
 
 def judge_origin(origin: str | None, policy: OriginPolicy, secure: bool, host: str) -> None:
-    """Refuse a stranger with 403; `host` is what the client has asked for."""
+    """Refuse an origin that may not connect with 403; `host` is what the client asked for."""
     if policy != "*" and not is_accepted(origin, policy, secure, host):
         if origin is None:
             raise Refused(403, "without an Origin header nobody may connect here\n")
@@ -113,7 +113,7 @@ def judge_origin(origin: str | None, policy: OriginPolicy, secure: bool, host: s
 def is_accepted(origin: str | None, policy: OriginPolicy, secure: bool, host: str) -> bool:
     """Tell whether `policy` accepts `origin`.
 
-    One that is missing is accepted by nothing but a callable, and a list that has None in it.
+    A missing one (None) can be accepted only by a callable, or by a list that contains None.
     """
     if callable(policy):
         accepted = policy(origin)

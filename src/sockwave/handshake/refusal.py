@@ -1,4 +1,4 @@
-"""What is logged of a refused handshake: why, both origins, and what the client has asked for."""
+"""The log line of a refused handshake: the reason, both origins, scheme, host and version."""
 
 import re
 
@@ -8,15 +8,15 @@ from sockwave.limits import OverLimit
 from sockwave.log import TEXT_SIZE, Detail, escape, quote
 from sockwave.request_head import RequestHead
 
-# Of a list of ours, and of a field that stands there several times: the first ones say enough.
+# So many elements of an option, or of a repeated field, are logged: the first ones say enough.
 _SHOWN_COUNT = 3
 
 
 class Refusal(Detail):
-    """One refusal, written out only where its line is logged.
+    """One refusal, whose text is made only if its line is logged.
 
-    `host` is what the client has asked for, where that is not the request's own Host; `version` is
-    None where it could not be told, and `hook` the function of the application's that has refused.
+    `host` is the host that the client has asked for, if a proxy tells one other than the request's
+    Host; `version` is None where it is unknown; `hook` is the application's function that refused.
     """
 
     __slots__ = ("_head", "_hook", "_host", "_origin_policy", "_refused", "_secure", "_version")
@@ -53,7 +53,7 @@ class Refusal(Detail):
         )
 
     def _find_origins(self) -> list[str]:
-        """Return the origins that were sent, under any name that the version may give them."""
+        """Return the origins that were sent, in any header that the version allows."""
         headers = self._head.headers
         origins = headers.get_all("origin")
         if self._version in ("hybi-07", "hybi-08"):
@@ -63,8 +63,8 @@ class Refusal(Detail):
 
 
 def describe_reason(refused: Refused, hook: object = None) -> str:
-    """Return why, on one line: the limit or the function, and the sentence of the answer."""
-    # UTF-8 has at most four bytes for a character; the rest would be cut off anyhow.
+    """Return the reason on one line: the limit or the function, and the body of the answer."""
+    # UTF-8 has at most four bytes per character; `escape` would cut off the rest anyway.
     sentence = escape(refused.body[: 4 * TEXT_SIZE + 4].decode(errors="replace").strip())
     if isinstance(refused, OverLimit):
         return f"{refused.limit}: {sentence}"
@@ -87,7 +87,7 @@ def describe_expected(policy: OriginPolicy, secure: bool, host: str) -> str:
 
 
 def _name_all(texts: "list[str] | list[str | None]", link: str = " and ") -> str:
-    """Return the first few texts, quoted; None, as an empty list, is "none"."""
+    """Return the first few texts, quoted; None and an empty list become "none"."""
     names = ["none" if text is None else quote(text) for text in texts[:_SHOWN_COUNT]] or ["none"]
     if len(texts) > _SHOWN_COUNT:
         names.append(f"{len(texts) - _SHOWN_COUNT} more")
@@ -95,5 +95,5 @@ def _name_all(texts: "list[str] | list[str | None]", link: str = " and ") -> str
 
 
 def _name_function(function: object) -> str:
-    """Return how the application calls a function."""
+    """Return the name of an application's function."""
     return escape(getattr(function, "__qualname__", type(function).__name__))

@@ -1,11 +1,11 @@
-"""What every version asks of the opening request: RFC 6455, section 4.2.1."""
+"""What every version requires of the opening request: RFC 6455, section 4.2.1."""
 
 from collections.abc import Sequence
 
 from sockwave.errors import Refused
 from sockwave.request_head import RequestHead
 
-# Honest lists hold a handful of elements; a block of commas shall not become as many objects.
+# Real lists hold a few elements; a header block full of commas must not become as many objects.
 _LIST_COUNT = 100
 
 
@@ -20,7 +20,7 @@ def split_list(values: Sequence[str], name: str) -> list[str]:
 
 
 def contains_token(values: Sequence[str], token: str, name: str) -> bool:
-    """Tell whether a list field holds `token` (given in lower case), compared without case."""
+    """Tell whether a list field contains `token` (in lower case), compared without case."""
     if len(values) == 1 and values[0].lower() == token:
         return True
     return token in [element.lower() for element in split_list(values, name)]
@@ -32,7 +32,7 @@ def is_visible(text: str) -> bool:
 
 
 def check_request(head: RequestHead) -> None:
-    """Refuse a request that opens no connection, whatever the version; bodies are checked apart."""
+    """Refuse a request that no version allows; bodies are checked for each version."""
     if head.method != "GET":
         raise Refused(400, "expected the method GET for an opening handshake\n")
     if head.http_version != "1.1":
@@ -55,7 +55,7 @@ def check_request(head: RequestHead) -> None:
 
 
 def check_no_body(head: RequestHead) -> None:
-    """Refuse a body: everyone on the way must take what follows the request for frames."""
+    """Refuse a body: a proxy might take the frames behind the request for that body."""
     headers = head.headers
     if "transfer-encoding" in headers or (
         "content-length" in headers and headers.get_all("content-length") != ["0"]

@@ -1,4 +1,4 @@
-"""What the connection will be used for: RFC 6455, sections 1.9 and 4.2.2, item /subprotocol/."""
+"""The choice of a subprotocol: RFC 6455, sections 1.9 and 4.2.2, item /subprotocol/."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,8 +11,8 @@ from sockwave.request_head import RequestHead
 def read_subprotocols(head: RequestHead) -> list[str]:
     """Return the subprotocols that the client offers, in its order, each once.
 
-    Refuses names that are not tokens. The drafts of 2010 join several with spaces, and draft 75
-    calls the header WebSocket-Protocol.
+    Refuses names that are not tokens. The drafts of 2010 separate several names by spaces, and in
+    draft 75 the header is WebSocket-Protocol.
     """
     headers = head.headers
     offers = headers.get_all("sec-websocket-protocol")
@@ -39,9 +39,9 @@ def read_names(offers: Sequence[str]) -> list[str]:
 def choose_subprotocol(
     head: RequestHead, ours: Sequence[str] | Callable[[list[str], RequestHead], str | None]
 ) -> str | None:
-    """Return the first of `ours` that the client offered, or None; a function chooses itself.
+    """Return the first of `ours` that the client offered, or None; a function is called to choose.
 
-    Raises ValueError when the application's function returns one that was not offered.
+    Raises ValueError if the application's function returns a subprotocol that was not offered.
     """
     offered = read_subprotocols(head)
     if callable(ours):
@@ -65,7 +65,7 @@ def check_chosen(chosen: str, offered: list[str]) -> None:
     """Raise TypeError or ValueError unless the application chose one of those offered."""
     if not isinstance(chosen, str):
         raise TypeError(f"subprotocol: expected str or None, given {type(chosen).__name__}")
-    # RFC 6455, 4.1: a client that is told "a subprotocol that was not present in the client's
-    # handshake" "MUST _Fail the WebSocket Connection_".
+    # RFC 6455, 4.1: a client that receives "a subprotocol that was not present in the
+    # client's handshake" "MUST _Fail the WebSocket Connection_".
     if chosen not in offered:
         raise ValueError(f"subprotocol: expected one of those offered {offered}, given {chosen!r}")

@@ -1,1 +1,1 @@
-"""Who stands in front of us: proxies that are believed, and what they tell."""
+"""What trusted proxies in front of the server tell about their clients."""

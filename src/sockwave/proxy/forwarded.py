@@ -1,4 +1,4 @@
-"""Who has sent a request, as trusted proxies tell: RFC 7239, and its forerunners X-Forwarded-*."""
+"""The client of a request, as trusted proxies name it: RFC 7239, and the older X-Forwarded-*."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sockwave.fields import is_host
 from sockwave.headers import Headers
 from sockwave.trusted import TrustedNetworks
 
-# Honest chains have a handful; each one costs a look at the networks that are trusted.
+# Real chains have a few proxies; each one costs a look-up in the trusted networks.
 _MAX_HOP_COUNT = 100
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -24,7 +24,7 @@ _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]+))(?::([0-9]{1,5}|_[0-9A-Za-z
 _HIDDEN = re.compile(r"_[0-9A-Za-z._-]+|unknown", re.IGNORECASE)
 
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
-# What stands behind the host: an IPv6 address has colons of its own, within brackets.
+# The port behind a host; the colons of an IPv6 address are within brackets, so they do not match.
 _HOST_PORT = re.compile(r":[0-9]*\Z")
 
 _SCHEMES = {"https": True, "wss": True, "http": False, "ws": False}
@@ -32,18 +32,18 @@ _SCHEMES = {"https": True, "wss": True, "http": False, "ws": False}
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who has sent a request, and how."""
+    """The client that has sent a request, and how."""
 
-    #: "" where a proxy does not tell.
+    #: "" where a proxy hides it.
     address: Address
     is_secure: bool
-    #: What the client has asked for, where a proxy tells that it is not the request's own Host.
+    #: The host that the client has asked for, if a proxy tells one other than the request's Host.
     host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """What one proxy tells of the request that it got; None for what it does not."""
+    """What one proxy tells of the request that it received; None for what it does not tell."""
 
     node: str | None
     scheme: str | None
@@ -53,15 +53,16 @@ class _Hop:
 def find_client(
     headers: Headers, peer: Client, trust: TrustedNetworks, *, trusts_host: bool = False
 ) -> Client:
-    """Give the client behind `peer`, where that is a proxy of those in `trust`; else the peer.
+    """Return the client behind `peer`, if `trust` covers `peer`; else `peer` itself.
 
-    Which host it has asked for is read with `trusts_host` alone: many proxies pass the header on as
-    the client has sent it. The port is read either way, and takes the place of the host's own.
+    The host that the client has asked for is read only with `trusts_host`: many proxies pass that
+    header on as the client has sent it. The port is read either way, and replaces the host's own.
 
-    Each proxy adds at the right whom it got the request from. So they are read from the right, as
-    long as those who tell are trusted: the first who is not is the client, whatever stands to the
-    left of it. Raises Refused for what cannot be read up to there, for RFC 7239's header and the
-    others in one request that do not tell the same, and for too long a chain.
+    Each proxy appends the address that it got the request from at the right of the header. So the
+    addresses are read from the right, as long as they are trusted: the first that is not trusted is
+    the client's, and what stands to the left of it is ignored. Raises Refused if one of those that
+    are read is malformed, if RFC 7239's header and X-Forwarded-* contradict each other, and for too
+    long a chain.
     """
     if not trust.covers(peer.address):
         return peer
@@ -70,7 +71,7 @@ def find_client(
         for hops in (_read_forwarded(headers), _read_x_forwarded(headers, trusts_host))
         if hops
     ]
-    # A proxy sets one of them; the other may have come with the request, from anybody.
+    # A proxy sets one of the two; the other one may come from the client, who could forge it.
     if len(found) == 2 and found[0][0] != found[1][0]:
         raise Refused(400, "Forwarded and X-Forwarded-For tell different things\n")
     client, depth = found[-1] if found else (peer, 1)
@@ -79,9 +80,9 @@ def find_client(
 
 
 def _add_port(client: Client, headers: Headers, ports: list[str], depth: int) -> Client:
-    """Give the client with the port it has asked for, as the outermost of `depth` proxies told.
+    """Return the client with the port it has asked for, as the outermost of `depth` proxies tells.
 
-    Raises Refused for one up to there that is none.
+    Raises Refused if that port, or one told by a proxy nearer to us, is malformed.
     """
     for from_right in range(1, depth + 1):
         port = _pick(ports, from_right) or ""
@@ -100,9 +101,9 @@ def _add_port(client: Client, headers: Headers, ports: list[str], depth: int) ->
 def _follow(
     hops: list[_Hop], peer: Client, trust: TrustedNetworks, trusts_host: bool
 ) -> tuple[Client, int]:
-    """Go from proxy to proxy, up to one who is not trusted, or who does not tell.
+    """Follow the hops from the right, until an address is not trusted or not told.
 
-    Gives whom the last one has named, and how many have been asked.
+    Returns the client that the last hop names, and how many hops were read.
     """
     client, depth = peer, 0
     for depth, hop in enumerate(reversed(hops), 1):
@@ -122,7 +123,7 @@ def _follow(
 
 
 def _read_node(node: str) -> Address:
-    """Read an address, and a port where there is one, else 0; "" for one that is hidden."""
+    """Parse an address, with its port or 0; "" for a hidden one ("unknown", "_name")."""
     found = _NODE.fullmatch(node)
     try:
         if found is None:
@@ -139,7 +140,7 @@ def _read_node(node: str) -> Address:
 
 
 def _read_forwarded(headers: Headers) -> list[_Hop]:
-    """Read the Forwarded header."""
+    """Parse the Forwarded header."""
     text = ",".join(headers.get_all("forwarded"))
     hops: list[_Hop] = []
     pairs: dict[str, str] = {}
@@ -172,20 +173,21 @@ def _skip_spaces(text: str, position: int) -> int:
 
 
 def _read_list(headers: Headers, name: str) -> list[str]:
-    """Read the elements of a list; the lines of a repeated field are one."""
+    """Return the elements of a list header; a repeated field counts as one list."""
     value = ",".join(headers.get_all(name))
     return [part.strip(" \t") for part in value.split(",")] if value else []
 
 
 def _read_x_forwarded(headers: Headers, trusts_host: bool) -> list[_Hop]:
-    """Read X-Forwarded-For, with -Proto and, where it is trusted, -Host beside it."""
+    """Parse X-Forwarded-For with X-Forwarded-Proto and, with `trusts_host`, X-Forwarded-Host."""
     nodes = _read_list(headers, "x-forwarded-for")
     schemes = _read_list(headers, "x-forwarded-proto")
     hosts = _read_list(headers, "x-forwarded-host") if trusts_host else []
     _check_count(nodes)
     if not nodes and (schemes or hosts):
         nodes = [""]
-    # They are in step at the right, where a proxy adds; one that is set anew has a single element.
+    # The lists are aligned at the right, where proxies append; a proxy that replaces a list leaves
+    # a single element.
     return [
         _Hop(node or None, _pick(schemes, len(nodes) - i), _pick(hosts, len(nodes) - i))
         for i, node in enumerate(nodes)
@@ -193,7 +195,7 @@ def _read_x_forwarded(headers: Headers, trusts_host: bool) -> list[_Hop]:
 
 
 def _pick(values: list[str], from_right: int) -> str | None:
-    """Give the element that stands so far from the right, or the first where there are fewer."""
+    """Return the element at that place from the right, or the first where there are fewer."""
     return values[max(len(values) - from_right, 0)] if values else None
 
 

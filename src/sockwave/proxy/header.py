@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from sockwave.address import parse_address
-from sockwave.proxy.tlv import NOTHING, Facts, read_facts
+from sockwave.proxy.tlv import NO_FACTS, Facts, read_facts
 
 # 2.1: "a 107-byte buffer is always enough to store all the line".
 MAX_V1_SIZE = 107
@@ -20,28 +20,28 @@ V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _V2_HEAD_SIZE = 16
 _V2_LOCAL, _V2_PROXY = 0x20, 0x21
 
-# 2.2: family and transport → how long the addresses are: both ends' addresses, then both ports.
-# What goes through a stream is a stream, so datagrams are not expected here.
+# 2.2: family and transport → the size of the address block: both addresses, then both ports.
+# The families for datagrams are missing: a proxy that connects by a stream relays a stream.
 _V2_UNSPEC, _V2_TCP4, _V2_TCP6, _V2_UNIX = 0x00, 0x11, 0x21, 0x31
 _V2_SIZES = {_V2_UNSPEC: 0, _V2_TCP4: 12, _V2_TCP6: 36, _V2_UNIX: 216}
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What a header says, and how long it is."""
+    """The content of a header, and its size in bytes."""
 
     size: int
-    #: The client; None where the proxy speaks for itself or does not know: the peer is the peer.
-    #: A client of a Unix socket has no host: "".
+    #: The client's address; None where the proxy connects for itself or does not know the client:
+    #: then the peer's own address counts. The host of a client of a Unix socket is "".
     source: tuple[str, int] | None
-    #: What else it tells of the client's connection: version 2 alone can.
-    facts: Facts = NOTHING
+    #: What else the proxy tells of the client's connection, in version 2 only.
+    facts: Facts = NO_FACTS
 
 
 def parse_proxy_header(data: bytes | bytearray) -> ProxyHeader | None:
-    """Read the header at the front of `data`; None while it is not whole.
+    """Parse the header at the front of `data`; None while it is incomplete.
 
-    Raises ValueError for what is none, at the first byte that shows it.
+    Raises ValueError if `data` is no header, at the first byte that shows it.
     """
     if data[:1] == _V1_PREFIX[:1]:
         return _parse_v1(data)
@@ -49,7 +49,7 @@ def parse_proxy_header(data: bytes | bytearray) -> ProxyHeader | None:
 
 
 def _check_prefix(data: bytes | bytearray, prefix: bytes) -> bool:
-    """Tell whether `data` begins with all of `prefix`; ValueError where it cannot."""
+    """Tell whether `data` begins with all of `prefix`; ValueError if it begins otherwise."""
     begun = data[: len(prefix)]
     if not prefix.startswith(begun):
         raise ValueError(f"expected a PROXY header, given {bytes(begun)!r}")
@@ -57,7 +57,7 @@ def _check_prefix(data: bytes | bytearray, prefix: bytes) -> bool:
 
 
 def _parse_v1(data: bytes | bytearray) -> ProxyHeader | None:
-    """Read a line of text."""
+    """Parse version 1: a line of text."""
     if not _check_prefix(data, _V1_PREFIX):
         return None
     end = data.find(b"\n", 0, MAX_V1_SIZE)
@@ -84,7 +84,7 @@ def _parse_v1(data: bytes | bytearray) -> ProxyHeader | None:
 
 
 def _parse_v2(data: bytes | bytearray) -> ProxyHeader | None:
-    """Read the binary form."""
+    """Parse version 2, the binary one."""
     if not _check_prefix(data, V2_SIGNATURE):
         return None
     # "Receivers must drop connections presenting unexpected values here", of command and family.
@@ -103,7 +103,7 @@ def _parse_v2(data: bytes | bytearray) -> ProxyHeader | None:
             raise ValueError(f"expected room for the addresses, given {length} bytes")
     if len(data) < size:
         return None
-    # Where no addresses are told, it is not said where they would end either.
+    # Without addresses it is undefined where the address block ends, and so where TLVs would begin.
     if command == _V2_LOCAL or family == _V2_UNSPEC:
         return ProxyHeader(size, None)
     header = bytes(data[:size])
@@ -113,7 +113,7 @@ def _parse_v2(data: bytes | bytearray) -> ProxyHeader | None:
 
 
 def _read_v2_source(family: int, block: bytes) -> tuple[str, int]:
-    """Read the source out of the block of addresses."""
+    """Return the source address of the address block."""
     if family == _V2_UNIX:
         return "", 0
     if family == _V2_TCP4:

@@ -1,4 +1,4 @@
-"""The receiver of a connection from a proxy, until the proxy has said whose connection it is."""
+"""The receiver of a connection from a trusted proxy, until the PROXY header has been read."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class ProxyReceiver(PyReceiver):
     """Reads the header of the PROXY protocol, which comes before everything else, TLS included.
 
-    The receiver behind it exists already, and its deadline counts from accept.
+    `receiver` takes over behind the header; it exists already, and its deadline counts from accept.
+    `when_read` is called with the facts of the header.
     """
 
     __slots__ = ("_input", "_next", "_transport", "_when_read")
@@ -34,16 +35,16 @@ class ProxyReceiver(PyReceiver):
         transport.awaits_proxy_header = True
 
     def data_received(self, data: bytes) -> None:
-        """Take the next bytes, of a transport without TLS."""
+        """Read bytes of a transport without TLS; pass those behind the header on."""
         rest = self.take(data)
         if rest and not self._transport.is_closing:
             self._next.data_received(rest)
 
     def take(self, data: bytes) -> bytes | None:
-        """Take bytes, and give those behind the header; None while it is not whole.
+        """Read bytes, and return those behind the header; None while it is incomplete.
 
         "The receiver must be configured to only receive the protocol described in this
-        specification and must not try to guess": what is no header ends the connection.
+        specification and must not try to guess": anything but a header ends the connection.
         """
         transport = self._transport
         self._input += data
@@ -60,20 +61,21 @@ class ProxyReceiver(PyReceiver):
         transport.receiver = self._next
         if header.source is not None:
             transport.claim_address(*header.source)
-        # Of its own TLS alone: what goes through the proxy under TLS is none of that.
+        # This says that the client's TLS ends at the proxy; TLS that the proxy passes through to us
+        # is handled by the transport.
         if header.facts.is_secure:
             transport.is_secure = True
         self._when_read(header.facts)
         return rest
 
     def eof_received(self) -> None:
-        """End with the peer."""
+        """End the connection: the proxy has closed its side before the header was complete."""
         self._transport.abort()
 
     def connection_lost(self, error: OSError | None) -> None:
-        """Tell the receiver behind."""
+        """Pass it on to the next receiver."""
         self._next.connection_lost(error)
 
     def deadline_passed(self) -> None:
-        """Let the receiver behind, which has set the deadline, end the connection."""
+        """Let the next receiver, which has set the deadline, end the connection."""
         self._next.deadline_passed()

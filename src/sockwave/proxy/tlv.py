@@ -1,4 +1,4 @@
-"""What stands behind the addresses of a PROXY header of version 2: proxy-protocol.txt, 2.2."""
+"""The TLVs behind the addresses of a PROXY header of version 2: proxy-protocol.txt, 2.2."""
 
 import enum
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from sockwave.tls_info import TLSInfo
 
 
 class _Type(enum.IntEnum):
-    """The types that mean something here; "A receiver may choose to skip over" all others."""
+    """The types that are read here; "A receiver may choose to skip over" all others."""
 
     ALPN = 0x01
     AUTHORITY = 0x02
@@ -36,7 +36,7 @@ _CASTAGNOLI = 0x82F63B78  # RFC 3385, 4: the polynomial of CRC32C, its lowest bi
 
 
 def _fill_table() -> tuple[int, ...]:
-    """Compute what each byte does to a checksum."""
+    """Compute the table of CRC32C for one byte at a time."""
     table = []
     for byte in range(256):
         value = byte
@@ -51,9 +51,9 @@ _TABLE = _fill_table()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a proxy tells of its client's connection beside the addresses; None: it does not."""
+    """What a proxy tells of its client's connection beside the addresses; None: not told."""
 
-    #: Whether the client came by TLS.
+    #: Whether the client is connected to the proxy by TLS.
     is_secure: bool | None = None
     #: "TLSv1.3", and the name of the cipher suite.
     tls_version: str | None = None
@@ -64,14 +64,14 @@ class Facts:
     alpn: str | None = None
 
     def to_tls_info(self) -> TLSInfo:
-        """Give what is told of the session between the client and the proxy, "" for the rest.
+        """Return what is told of the TLS session between client and proxy, "" for the rest.
 
-        That the proxy has verified a certificate is for it to act on: none is shown here.
+        It has no client certificate: to verify one is the proxy's task.
         """
         return TLSInfo(self.tls_version or "", self.cipher or "", self.alpn, None, self.authority)
 
 
-NOTHING = Facts()
+NO_FACTS = Facts()
 
 
 def crc32c(data: bytes) -> int:
@@ -85,11 +85,11 @@ def crc32c(data: bytes) -> int:
 def read_facts(header: bytes, start: int) -> Facts:
     """Read the TLVs of a whole `header`, which begin at `start` and end with it.
 
-    Raises ValueError for what is malformed, and for a checksum that is another. Of what counts
-    here, nothing may be told twice: nobody could say which of the two counts.
+    Raises ValueError for malformed TLVs, for a wrong checksum, and for a second TLV of a type that
+    is read here: it would be ambiguous which of the two counts.
     """
     if start == len(header):
-        return NOTHING
+        return NO_FACTS
     values: dict[int, bytes] = {}
     for kind, begin, end in _split(header, start, len(header)):
         if kind == _Type.CRC32C:
@@ -110,7 +110,7 @@ def read_facts(header: bytes, start: int) -> Facts:
 
 
 def _split(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Give the type of each TLV, and where its value begins and ends."""
+    """Yield the type of each TLV, and where its value begins and ends."""
     while start < end:
         begin = start + _HEAD_SIZE
         stop = begin + int.from_bytes(data[start + 1 : begin], "big")
@@ -121,7 +121,7 @@ def _split(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _keep(values: dict[int, bytes], kind: int, value: bytes) -> None:
-    """Keep a value that means something; raise ValueError where there is one already."""
+    """Keep the value of a known type; raise ValueError if there is one already."""
     if kind in _KNOWN:
         if kind in values:
             raise ValueError(f"expected one TLV of type {kind:#04x}, given another")
@@ -129,11 +129,11 @@ def _keep(values: dict[int, bytes], kind: int, value: bytes) -> None:
 
 
 def _check_crc(header: bytes, begin: int, end: int) -> None:
-    """Raise ValueError unless the checksum that stands there is that of the header.
+    """Raise ValueError unless the checksum between `begin` and `end` is that of the header.
 
     "replace the 32 bits of the checksum field in the received PROXY header with all '0's and
-    calculate a CRC32c checksum value of the whole PROXY header". The other value of such a header
-    "MUST" make it "invalid".
+    calculate a CRC32c checksum value of the whole PROXY header". With another value there, the
+    header "MUST" be taken for "invalid".
     """
     if end - begin != _CRC_SIZE:
         raise ValueError(f"expected a checksum of {_CRC_SIZE} bytes, given {end - begin}")
@@ -144,7 +144,7 @@ def _check_crc(header: bytes, begin: int, end: int) -> None:
 
 
 def _read_ssl(block: bytes) -> tuple[bool, str | None, str | None]:
-    """Read whether the client came by TLS, its version and its cipher suite."""
+    """Return whether the client is connected by TLS, its version and its cipher suite."""
     if len(block) < _SSL_HEAD_SIZE:
         raise ValueError(f"expected {_SSL_HEAD_SIZE} bytes about TLS or more, given {len(block)}")
     values: dict[int, bytes] = {}
@@ -157,7 +157,7 @@ def _read_ssl(block: bytes) -> tuple[bool, str | None, str | None]:
 
 
 def _read_name(value: bytes | None, encoding: str) -> str | None:
-    """Read a name; None for one that is not there, or is empty."""
+    """Decode a name; None if it is missing or empty."""
     if not value:
         return None
     if len(value) > _MAX_NAME_SIZE:
