@@ -106,14 +106,14 @@ async def test_beginning_is_kept_by_the_connection_alone_up_to_its_limit(
     async with await Wire.open(server.addresses[0]) as wire:
         await wire.write_pieces(held, [10])
         await wait_until(
-            lambda: [guest.held_size for guest in server._host.guests()] == [BEGUN_SIZE]
+            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [BEGUN_SIZE]
         )
-        assert isinstance(server._host.guests()[0], PendingConnection)
+        assert isinstance(server._host.not_upgraded()[0], PendingConnection)
         wire.write(b"x")
         await wait_until(
-            lambda: [guest.held_size for guest in server._host.guests()] == [BEGUN_SIZE + 1]
+            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [BEGUN_SIZE + 1]
         )
-        assert not isinstance(server._host.guests()[0], PendingConnection)
+        assert not isinstance(server._host.not_upgraded()[0], PendingConnection)
 
 
 async def test_who_ends_in_the_middle_of_a_head_hears_nothing(start_server: StartServer) -> None:
@@ -128,7 +128,7 @@ async def test_who_has_begun_is_let_go_when_the_server_closes(start_server: Star
     server = await start_server(handshake_timeout=None)
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(PLAIN[:40])
-        await wait_until(lambda: any(guest.held_size for guest in server._host.guests()))
+        await wait_until(lambda: any(guest.held_size for guest in server._host.not_upgraded()))
         ended = server.close()
         assert await wire.receive_rest() == b""
         await wire.close()

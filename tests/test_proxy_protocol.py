@@ -368,7 +368,7 @@ async def test_what_a_proxy_tells_of_its_tls_is_shown_until_the_client_has_gone(
     await Wire.close_all()
     await wait_until(lambda: not server.connections)
     assert sorted(map(str, ended)) == sorted(map(str, told))
-    assert not server._host.admission.told
+    assert not server._host.admission.proxied_tls_infos
 
 
 async def test_requests_know_that_their_client_came_to_the_proxy_by_tls(

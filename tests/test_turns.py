@@ -65,7 +65,7 @@ def collections() -> Iterator[list[int]]:
 async def come(server: sockwave.Server, count: int) -> list[Wire]:
     """Connect so many times, and ask for nothing yet."""
     crowd = [await Wire.open(server.addresses[0]) for _ in range(count)]
-    await wait_until(lambda: len(server._host.guests()) == count)
+    await wait_until(lambda: len(server._host.not_upgraded()) == count)
     return crowd
 
 
@@ -127,7 +127,7 @@ async def test_who_leaves_while_waiting_for_a_turn_leaves_nothing_behind(
         wire.write(ask_from("http://stranger"))
         leave(wire)
     await wait_until(lambda: not server._host.engine.transport_count)
-    assert not server._host.guests()
+    assert not server._host.not_upgraded()
     assert not server._host.openings.under_way
 
 
@@ -183,7 +183,7 @@ async def test_deadlines_that_pass_together_let_others_have_their_turn(
     counts = [CROWD_COUNT]
     while counts[-1]:
         await asyncio.sleep(0)  # a turn of the loop
-        counts.append(len(server._host.guests()))
+        counts.append(len(server._host.not_upgraded()))
     for wire in crowd:
         assert (await wire.receive_head()).status == 408
     # All have come within two ticks, so that half of them would end in one turn; a turn has time

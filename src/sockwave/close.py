@@ -54,7 +54,7 @@ def encode_close(code: int, reason: str) -> bytes:
     """Encode the payload of the close frame that the application asks for.
 
     Raises TypeError or ValueError when RFC 6455 does not allow it, or when the reason holds control
-    characters, which end up in other people's logs.
+    characters: the peer may write the reason to a log.
     """
     if not isinstance(code, int) or isinstance(code, bool):
         raise TypeError(f"close code: expected int, given {type(code).__name__}")

@@ -1,7 +1,7 @@
 """permessage-deflate: its settings, and what a server and a client agree on (RFC 7692, section 7).
 
-Offers are read as RFC 6455, section 9.1, writes them. One that is malformed, or that cannot be
-met, is declined: the connection does without, and nothing is ever raised because of a client.
+Offers have the syntax of RFC 6455, section 9.1. A malformed offer, or one that the server cannot
+meet, is declined: the connection is not compressed. No offer of a client raises an exception.
 """
 
 import zlib
@@ -14,7 +14,7 @@ from sockwave.fields import is_token
 
 NAME = "permessage-deflate"
 
-# What an attacker may make us look at; honest clients offer once or twice, with four parameters.
+# The most that a client can make us parse; browsers make one or two offers, with four parameters.
 _OFFER_COUNT = 16
 _PARAMETER_COUNT = 4
 _QUOTE_COUNT = 2 * _OFFER_COUNT * _PARAMETER_COUNT
@@ -22,7 +22,7 @@ _QUOTE_COUNT = 2 * _OFFER_COUNT * _PARAMETER_COUNT
 # 7.1.2: "a decimal integer value without leading zeroes between 8 to 15, inclusive".
 _WINDOW_BITS = {str(bits): bits for bits in range(8, 16)}
 
-# zlib makes no raw deflate stream with a window of 256 bytes.
+# zlib cannot make a raw deflate stream with a window of 256 bytes.
 _LEAST_WINDOW_BITS = 9
 _MOST_WINDOW_BITS = 15
 
@@ -31,14 +31,14 @@ Parameters = dict[str, str | None]
 
 
 def _load_library() -> Any:
-    """Give zlib-ng's module where it is installed, else the standard library's, which is alike."""
+    """Return the module of zlib-ng if it is installed, else zlib, which has the same functions."""
     try:
         return import_module("zlib_ng.zlib_ng")
     except ImportError:
         return zlib
 
 
-#: What compresses and inflates; a server takes what stands here when it starts.
+#: The module that compresses and inflates; a server reads this name when it starts.
 library = _load_library()
 
 
@@ -51,37 +51,39 @@ def _whole(default: int, least: int, most: int | None) -> Any:
 class Deflate:
     """How a server compresses: the settings of permessage-deflate (RFC 7692).
 
-    The defaults are made for many connections, and for messages that may hold secrets: each stands
-    alone, and no connection has a compressor or an inflater of its own. What one compressed message
-    may come to is the server's `max_size`, which holds for a message as it arrives as well as
-    inflated.
+    The defaults suit many connections, and messages that may hold secrets: each message is
+    compressed without reference to others, and no connection has a compressor or an inflater of its
+    own. The server's `max_size` limits a compressed message twice: as it arrives, and inflated.
 
     Raises TypeError or ValueError naming the setting, what was expected and what was given.
     """
 
-    #: Of our window, as a power of two: 9 to 15, so 512 bytes to 32 KiB. A client may ask for less.
+    #: Size of the server's window, as a power of two: 9 to 15, so 512 bytes to 32 KiB. A client may
+    #: ask for less.
     server_max_window_bits: int = _whole(12, _LEAST_WINDOW_BITS, _MOST_WINDOW_BITS)
-    #: Of the client's. One that does not know the parameter may use 15 all the same.
+    #: Size of the client's window, likewise. A client that does not know the parameter may use 15
+    #: all the same.
     client_max_window_bits: int = _whole(12, _LEAST_WINDOW_BITS, _MOST_WINDOW_BITS)
-    #: How much the compressor remembers, 1 to 9: it takes 2^(window bits + 2) + 2^(this + 9) bytes.
+    #: zlib's memLevel, 1 to 9: a compressor takes 2^(window bits + 2) + 2^(memory_level + 9) bytes.
     memory_level: int = _whole(5, 1, 9)
-    #: 0 (none) to 9 (slow). 2 takes three quarters of the time of zlib's own 6 for JSON of 1 KiB,
-    #: and makes it no more than a sixth larger.
+    #: Compression level, 0 (none) to 9 (slow). For JSON of 1 KiB, level 2 takes three quarters of
+    #: the time of zlib's default 6, and its output is at most a sixth larger.
     level: int = _whole(2, 0, 9)
-    #: True: what we send may refer to the end of what we sent before, which makes similar messages
-    #: small (7.1.1.1). A message that may yet be dropped (`slow="drop_old"`, "conflate") and a
-    #: broadcast, which is compressed once for all, refer to nothing. A client may decline. JSON of
-    #: 1 KiB takes a third less on the wire, and no more time, as there is less to write; but the
-    #: size of a message then tells something of those before it.
+    #: True: a message may refer to the end of the messages sent before it, which makes similar
+    #: messages small (7.1.1.1). A message that may yet be dropped (`slow="drop_old"`, "conflate")
+    #: and a broadcast, which is compressed once for all clients, refer to nothing. A client may
+    #: decline. JSON of 1 KiB takes a third less on the wire, and no more time, as there is less to
+    #: write; but the size of a message then reveals something of the messages before it.
     server_context_takeover: bool = False
-    #: Of that end, in bytes, and no more than our window: 1 to 32,768. So much a connection holds
-    #: that was sent a compressed message, and each KiB takes about a microsecond of each message.
-    #: For JSON of 1 KiB, 2 KiB make it a twentieth smaller than 1 KiB do, and 4 KiB no more.
+    #: How many bytes of earlier messages a message may refer to, at most the server's window: 1 to
+    #: 32,768. Each connection that was sent a compressed message holds so many bytes, and each KiB
+    #: costs about a microsecond per message. JSON of 1 KiB becomes a twentieth smaller with 2 KiB
+    #: than with 1 KiB, and no smaller with 4 KiB.
     server_history_size: int = _whole(1024, 1, 1 << _MOST_WINDOW_BITS)
-    #: True: what the client sends may refer to what it sent before; it costs each connection the
-    #: client's window.
+    #: True: the client's messages may refer to its earlier ones; each connection then holds the
+    #: memory of the client's window.
     client_context_takeover: bool = False
-    #: In bytes: smaller messages are sent as they are, as they gain little.
+    #: In bytes: smaller messages are sent uncompressed, as compression gains little.
     threshold: int = _whole(1024, 0, None)
 
     def __post_init__(self) -> None:
@@ -104,7 +106,10 @@ def _check_whole(name: str, value: object, *, least: int, most: int | None) -> N
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What holds for one connection; `answer` is the value of its Sec-WebSocket-Extensions."""
+    """The parameters agreed on for one connection.
+
+    `answer` is the value of Sec-WebSocket-Extensions in the response.
+    """
 
     settings: Deflate
     server_window_bits: int
@@ -115,7 +120,7 @@ class Agreement:
 
 
 def negotiate(values: Sequence[str], settings: Deflate) -> Agreement | None:
-    """Return what the first acceptable offer leads to, None when there is none.
+    """Return the agreement for the first acceptable offer, None when no offer is acceptable.
 
     `values` are those of the request's Sec-WebSocket-Extensions fields, in their order.
     """
@@ -141,11 +146,11 @@ def read_offers(values: Sequence[str]) -> list[Parameters]:
 
 
 def _blank_quoted(text: str) -> str:
-    """Make each quoted string safe to split at separators: what is no token in it becomes NUL.
+    """Make each quoted string safe to split at separators: one that is no token becomes NUL.
 
     "When using the quoted-string syntax variant, the value after quoted-string unescaping MUST
-    conform to the 'token' ABNF." A token needs no backslash, so whatever stands behind one is
-    taken for malformed, like a quoted string without an end.
+    conform to the 'token' ABNF." A token needs no backslash, so all text behind one is treated
+    as malformed, like a quoted string without an end.
     """
     text = text.partition("\\")[0] + "\0" if "\\" in text else text
     if '"' not in text:
@@ -175,7 +180,7 @@ def _read_parameters(written: Sequence[str]) -> Parameters | None:
 
 
 def accept(offer: Parameters, settings: Deflate) -> Agreement | None:
-    """Return what an offer leads to, None for one that has to be declined (section 7.1)."""
+    """Return the agreement for an offer, None for one that has to be declined (section 7.1)."""
     unread = dict(offer)
     server_takes_over = settings.server_context_takeover
     client_takes_over = settings.client_context_takeover
@@ -196,10 +201,10 @@ def accept(offer: Parameters, settings: Deflate) -> Agreement | None:
         answer.append("client_no_context_takeover")
 
     if "server_max_window_bits" in unread:
-        asked = _WINDOW_BITS.get(unread.pop("server_max_window_bits") or "")
-        if asked is None or asked < _LEAST_WINDOW_BITS:
+        requested = _WINDOW_BITS.get(unread.pop("server_max_window_bits") or "")
+        if requested is None or requested < _LEAST_WINDOW_BITS:
             return None
-        server_bits = min(server_bits, asked)
+        server_bits = min(server_bits, requested)
     # 7.1.2.1: it may stand in the response even if the client did not offer it.
     if "server_max_window_bits" in offer or server_bits < _MOST_WINDOW_BITS:
         answer.append(f"server_max_window_bits={server_bits}")
@@ -216,11 +221,11 @@ def accept(offer: Parameters, settings: Deflate) -> Agreement | None:
         answer.append(f"client_max_window_bits={client_bits}")
 
     if unread:
-        return None  # 7.1: so is one with a parameter that is not defined for offers
+        return None  # 7.1: an offer with a parameter that is not defined for offers is declined
     return Agreement(
         settings,
         server_bits,
-        # Clients that ask for 8 are made with a zlib that then uses 9.
+        # A client that asks for 8 compresses by zlib, which then uses 9.
         max(client_bits, _LEAST_WINDOW_BITS),
         server_takes_over,
         client_takes_over,

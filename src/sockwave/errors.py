@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 from sockwave.fields import HeaderPairs, check_headers
 
-# The response's own framing is written by whoever serialises it; a second opinion from the
-# application would let two readers disagree on where the response ends (RFC 9112, section 6.3).
+# `http.serialize` writes the headers that frame a response. If the application could add its own,
+# two readers could disagree on where the response ends (RFC 9112, section 6.3).
 _FRAMING_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
 
 
@@ -15,7 +15,7 @@ class SockwaveError(Exception):
 
 
 class ConnectionClosed(SockwaveError):  # noqa: N818  (says what happened)
-    """Raised by what needs an open connection, once `code` and `reason` have ended it."""
+    """Raised by calls that need an open connection, once it is closed with `code` and `reason`."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -23,16 +23,17 @@ class ConnectionClosed(SockwaveError):  # noqa: N818  (says what happened)
         self.reason = reason
 
     def __str__(self) -> str:
-        # The peer has chosen the reason, and this ends in logs: no line of its own there.
+        # The peer has chosen the reason: it must not be able to start a new line in a log.
         reason = self.reason if self.reason.isprintable() else repr(self.reason)[1:-1]
         tail = f": {reason}" if reason else ""
         return f"the connection is closed, code {int(self.code)}{tail}"
 
 
-def besides_departure(error: BaseException) -> BaseException | None:
-    """Give what of an error is more than that a peer has gone; None where it is nothing.
+def without_disconnects(error: BaseException) -> BaseException | None:
+    """Return `error` without the parts that only say that the peer has gone; None if none is left.
 
-    A group of errors, as a TaskGroup raises, is what it holds.
+    These are ConnectionClosed, and in an exception group, as a TaskGroup raises it, also
+    CancelledError: the rest of the group is returned.
     """
     if isinstance(error, BaseExceptionGroup):
         return error.split((ConnectionClosed, asyncio.CancelledError))[1]
@@ -40,7 +41,7 @@ def besides_departure(error: BaseException) -> BaseException | None:
 
 
 class Refused(SockwaveError):  # noqa: N818  (an answer, not a failure)
-    """Raised to answer a request with an error status instead of what it asked for.
+    """Raised to answer a request with an error status instead of a success.
 
     `status` is 300 to 599, `body` goes out as UTF-8 when it is a str, `headers` are added to the
     response. Raises TypeError or ValueError when one of them cannot go on the wire.

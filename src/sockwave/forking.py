@@ -1,8 +1,9 @@
-"""What becomes of a server in a process that is forked from its own.
+"""What a forked child does with the servers of its parent.
 
-Of a server that runs, the child has copies of all descriptors, and every one of them is the
-parent's: to act on it would act there. It lets go of them, of the loop's own too, and of the
-signals. A server that only listens so far may be run in the child.
+The child has a copy of each descriptor of a server that runs, but the sockets and the epoll behind
+them are shared with the parent: what the child does to them would happen to the parent's server. So
+the child closes its copies, replaces those of the event loop, and resets the signal handlers. A
+server that listens but does not run yet may be run in the child.
 """
 
 import asyncio
@@ -22,55 +23,56 @@ logger = logging.getLogger("sockwave")
 
 
 class Forkable(Protocol):
-    """What wants to know of a fork."""
+    """An object that is called after a fork; see `watch_forks`."""
 
     def forked(self, *, is_child: bool) -> None:
-        """Do what is to be done in the child, or in the parent, after a fork."""
+        """Do what is needed after a fork, in the child and in the parent."""
 
 
 _watchers: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
 _state = {"is_registered": False}
-_held = threading.local()  # the signal masks of forks that are under way
+_blocked = threading.local()  # the signal masks from before the forks that are under way
 
 
 def watch_forks(watcher: Forkable) -> None:
-    """Tell `watcher`, as long as it lives, of each fork of this process.
+    """Call `watcher.forked` after each fork of this process, as long as `watcher` lives.
 
-    That is `os.fork` and what calls it: `multiprocessing`, process pools. A subprocess becomes
-    another program, and has nothing of ours then.
+    Forks are those by `os.fork` and what calls it: `multiprocessing`, process pools. A subprocess
+    runs another program, which has no copy of our descriptors.
     """
     if not _state["is_registered"] and hasattr(os, "register_at_fork"):
         _state["is_registered"] = True
         os.register_at_fork(
-            before=_hold_signals,
-            after_in_parent=functools.partial(_tell, is_child=False),
-            after_in_child=functools.partial(_tell, is_child=True),
+            before=_block_signals,
+            after_in_parent=functools.partial(_end_fork, is_child=False),
+            after_in_child=functools.partial(_end_fork, is_child=True),
         )
     _watchers.add(watcher)
 
 
-def watch_no_more(watcher: Forkable) -> None:
-    """Tell it no more, as it has nothing any more that a child could have."""
+def unwatch_forks(watcher: Forkable) -> None:
+    """Stop calling `watcher`: its server has ended and has no descriptors left to share."""
     _watchers.discard(watcher)
 
 
-def _hold_signals() -> None:
-    """Let signals wait until the child has let go of what would write them to the parent's loop."""
-    _held.masks = [
-        *getattr(_held, "masks", ()),
+def _block_signals() -> None:
+    """Block signals until the child has reset its handlers, which would wake the parent's loop."""
+    _blocked.masks = [
+        *getattr(_blocked, "masks", ()),
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()),
     ]
 
 
-def _tell(*, is_child: bool) -> None:
+def _end_fork(*, is_child: bool) -> None:
+    """Call the watchers, then restore the signal mask from before the fork."""
     try:
-        _tell_all(is_child=is_child)
+        _call_watchers(is_child=is_child)
     finally:
-        # In an inner fork, of a listener of this one perhaps, the last mask is its own.
-        signal.pthread_sigmask(signal.SIG_SETMASK, _held.masks.pop())
+        # Forks may nest, as a watcher may fork in turn: the last mask is that of the inner fork.
+        signal.pthread_sigmask(signal.SIG_SETMASK, _blocked.masks.pop())
 
 
-def _tell_all(*, is_child: bool) -> None:
+def _call_watchers(*, is_child: bool) -> None:
     for watcher in list(_watchers):
         try:
             watcher.forked(is_child=is_child)
@@ -78,16 +80,16 @@ def _tell_all(*, is_child: bool) -> None:
             logger.exception("error after a fork")
 
 
-def let_go_of(loop: asyncio.AbstractEventLoop) -> None:
-    """Let nothing that a forked child does reach its parent by way of the parent's loop."""
-    _release_signals(loop)
-    _renew(loop)
+def detach_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Separate the child's copy of a loop from the parent's: nothing done to it reaches there."""
+    _reset_signals(loop)
+    _replace_descriptors(loop)
 
 
-def _release_signals(loop: asyncio.AbstractEventLoop) -> None:
-    """Have signals do in the child what they do in a process that has just begun.
+def _reset_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Give signals the handlers that they have in a new process.
 
-    They would be written to the parent's loop, which would end for them.
+    Those of the parent would write to the pipe of the parent's loop, and end the parent's server.
     """
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -95,19 +97,19 @@ def _release_signals(loop: asyncio.AbstractEventLoop) -> None:
                 loop.remove_signal_handler(number)
     handler = signal.getsignal(signal.SIGINT)
     owner = getattr(getattr(handler, "func", None), "__self__", None)
-    if isinstance(owner, asyncio.Runner):  # which would cancel a task that does not go on here
+    if isinstance(owner, asyncio.Runner):  # its handler would cancel a task that does not run here
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(loop, "_csock"):
-        # Those of asyncio have let go of it with their last handler.
+        # Not a loop of asyncio's, which does this itself when its last handler is removed.
         with contextlib.suppress(ValueError):
             signal.set_wakeup_fd(-1)
 
 
-def _renew(loop: asyncio.AbstractEventLoop) -> None:
-    """Give a loop of asyncio's an epoll and a pipe to itself of its own.
+def _replace_descriptors(loop: asyncio.AbstractEventLoop) -> None:
+    """Give a loop of asyncio's its own epoll and its own self-pipe, under the same numbers.
 
-    It would share them with the parent's: who closes the loop, or leaves the program by way of it,
-    would take the pipe's end out of the parent's epoll, and nothing would wake the parent again.
+    Until then the child shares them with the parent. Closing the loop, at the exit of the program
+    too, would take the pipe out of the parent's epoll, and nothing would wake the parent again.
     """
     selector = getattr(loop, "_selector", None)
     ends: list[socket.socket | None] = [getattr(loop, f"_{name}sock", None) for name in "sc"]

@@ -1,4 +1,4 @@
-"""What kind of function the application gives: a plain one, an async one, or one that generates."""
+"""What kind of function the application gives: a plain one, an async one, or a generator."""
 
 import functools
 import inspect
@@ -14,7 +14,7 @@ def _bare(function: object) -> object:
 
 
 def _code_of(function: object) -> object:
-    """Return the code that a call of a bare function, or object, runs; None where it has none."""
+    """Return the code object that a call of `function` runs; None where there is none."""
     code = getattr(function, "__code__", None)
     if code is None and not isinstance(function, type):
         call = getattr(type(function), "__call__", None)  # noqa: B004 - its code is looked at
@@ -23,25 +23,25 @@ def _code_of(function: object) -> object:
 
 
 def flags_of(function: object) -> int:
-    """Return the flags of the code that a call of `function` runs; 0 where it does not tell.
+    """Return `co_flags` of the code that a call of `function` runs; 0 where there is none.
 
-    Partials, methods, and objects that can be called are looked into; so are compiled functions,
-    which tell as much as their compiler wrote down.
+    Partials, methods and callable objects are unwrapped. Compiled functions have as many of the
+    flags as their compiler has set.
     """
     flags = getattr(_code_of(_bare(function)), "co_flags", 0)
     return flags if isinstance(flags, int) else 0
 
 
 def is_async(function: object) -> bool:
-    """Tell whether a call gives a coroutine, as far as `function` tells."""
+    """Tell whether a call returns a coroutine, as far as the flags of `function` show."""
     is_marked = bool(flags_of(function) & (inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE))
     return is_marked or inspect.iscoroutinefunction(function)
 
 
 def generates(function: object) -> str:
-    """Return which kind of generator a call of `function` gives, having run nothing; "" for none.
+    """Return which kind of generator a call of `function` returns, which runs nothing; "" for none.
 
-    What `types.coroutine` has marked is none: it can be awaited.
+    A generator function that `types.coroutine` has marked is none: its result can be awaited.
     """
     flags = flags_of(function)
     if flags & inspect.CO_ASYNC_GENERATOR:
@@ -52,7 +52,7 @@ def generates(function: object) -> str:
 
 
 def check_runs(name: str, function: Callable[..., object]) -> None:
-    """Raise TypeError for a function that would not run when it is called; `name` says whose."""
+    """Raise TypeError for a generator function, whose call runs nothing; `name` is the option."""
     kind = generates(function)
     if kind:
         raise TypeError(
@@ -62,7 +62,7 @@ def check_runs(name: str, function: Callable[..., object]) -> None:
 
 
 def describe(function: object) -> str:
-    """Return what a log says of a function: its name, file and line, as far as it tells."""
+    """Return a function's name, file and line for a log, as far as they are known."""
     function = _bare(function)
     if callable(function):
         function = inspect.unwrap(function)

@@ -5,16 +5,16 @@ from typing import TypeVar, overload
 
 _D = TypeVar("_D")
 
-# Honest lists hold a handful of elements; a block of commas shall not become as many objects.
+# Real lists hold a few elements; a header block full of commas must not become as many objects.
 _LIST_COUNT = 100
 
 
 class Headers:
-    """Header fields in the order in which they stand; a name may be there several times.
+    """Header fields in the order in which they were sent; a name may occur several times.
 
     Values are str, decoded from Latin-1, without the white space around them. `headers[name]` is
-    the first value of that name, or KeyError. Iteration gives every name once, as it was first
-    spelled; `len` counts these names.
+    the first value of that name, or raises KeyError. Iteration gives every name once, in its first
+    spelling; `len` counts these names.
     """
 
     __slots__ = ("_first", "_pairs")
@@ -26,7 +26,7 @@ class Headers:
         self._index(list(pairs))
 
     def _index(self, pairs: Sequence[Sequence[str]]) -> None:
-        """Take the pairs, and remember the first value of every name."""
+        """Keep the pairs, and a mapping of each name to its first value."""
         self._pairs = pairs
         self._first = {name.lower(): value.strip(" \t") for name, value in pairs}
         if len(self._first) != len(pairs):
@@ -55,7 +55,7 @@ class Headers:
     def get_tokens(self, name: str) -> list[str]:
         """Return the elements of a comma-separated list over all its lines, in lower case.
 
-        Only the first hundred elements are looked at.
+        Only the first hundred elements are read.
         """
         # RFC 9110, 5.6.1.2: "a recipient MUST parse and ignore a reasonable number of empty list
         # elements".

@@ -14,14 +14,14 @@ _LONGEST_TIME = 366 * 24 * 3600.0
 # More than a message in a nanosecond is a mistake, or infinity.
 _HIGHEST_RATE = 1e9
 
-#: `message_rate` and `byte_rate`: what may come at once, in seconds' worth. Clients act in bursts,
-#: as people do and networks.
+#: `message_rate` and `byte_rate`: a burst may be as large as the rate times so many seconds, as
+#: people act, and networks deliver, in bursts.
 BURST_S = 2.0
 
-#: What counts how often each limit has been applied; its label `limit` is the option's name.
+#: The metric that counts how often each limit has been applied; its label `limit` is the option.
 LIMIT_HITS_METRIC = "sockwave_limit_hits_total"
 
-#: `max_connections`: as many as the process may have descriptors, but for some that it keeps.
+#: `max_connections`: as many as the process may have descriptors, less a reserve.
 AUTO = "auto"
 
 
@@ -31,17 +31,17 @@ def _time(default: float | None, *costs: int) -> Any:
 
 
 def _pace(default: float | None) -> Any:
-    """Declare how often something of ours happens, in seconds, where None means never."""
+    """Declare the interval, in seconds, of something that the server does; None means never."""
     return _declare(default, (), kind="seconds", metric=None)
 
 
 def _share(default: float) -> Any:
-    """Declare a part of another number, from 0 to less than 1."""
+    """Declare a fraction of another number, from 0 to less than 1."""
     return _declare(default, (), kind="share", unlimited=False, metric=None)
 
 
 def _rate(default: float | None, *costs: int) -> Any:
-    """Declare a limit on how often in a second, where None means no limit; see `_declare`."""
+    """Declare a limit per second, where None means no limit; see `_declare`."""
     return _declare(default, costs, kind="a number a second")
 
 
@@ -52,7 +52,7 @@ def _size(default: Any, *costs: int, least: int = 1, unlimited: bool = False) ->
 
 
 def _mark(default: int) -> Any:
-    """Declare a number that goes with a limit, and is none by itself: nothing is counted for it."""
+    """Declare a number that belongs to another limit, and has no counter of its own."""
     return _declare(default, (), kind="int", unlimited=False, metric=None)
 
 
@@ -67,9 +67,10 @@ def _declare(
 ) -> Any:
     """Declare an option of `Limits`.
 
-    In the field's metadata: `costs`, the close codes (1000 and above) and the statuses of HTTP
-    (below) that end what goes past the limit, none where it has to wait; `metric`, what counts how
-    often that happened, in the series with the label `limit`, which is the field's name.
+    In the field's metadata: `costs`, the close codes (1000 and above) and HTTP statuses (below)
+    with which a client that exceeds the limit is answered, empty where it only has to wait;
+    `metric`, the name of the metric that counts this, in the series whose label `limit` is the
+    field's name.
     """
     return field(
         default=default,
@@ -90,111 +91,115 @@ class Limits:
     Raises TypeError or ValueError naming the option, what was expected and what was given.
     """
 
-    # ---- who may come in
+    # ---- which connections are accepted
 
     #: Of all kinds; "auto": as many as the process may have descriptors (RLIMIT_NOFILE when the
-    #: server starts), less 64 for everything that is no connection, among it those who are told
-    #: that there is no room.
+    #: server starts), less 64 for other files, and for clients that are being answered that there
+    #: is no room.
     max_connections: int | str | None = _size(AUTO, 503, unlimited=True)
-    #: Of one IPv4 address, or of one IPv6 network of 64 bits, which is what a household has. Off,
-    #: as whole companies come from one address, and everybody does behind a proxy.
+    #: Of one IPv4 address, or of one IPv6 /64, which is what a household has. Off, as a whole
+    #: company may share one address, and behind a proxy all clients do.
     max_connections_per_address: int | None = _size(None, 429, unlimited=True)
-    #: Connections whose opening request has not come or is not answered: what a herd of clients
-    #: that comes back all at once needs, and a bound for what slow ones hold.
+    #: Connections whose opening request has not come or is not answered: enough for many clients
+    #: that reconnect at once, and a bound for the memory that slow clients hold.
     max_handshakes: int | None = _size(1024, 503, unlimited=True)
-    #: Bytes held for all connections together: what they have not taken, and what they have sent
-    #: and nobody has taken. Off, as only the operator knows how much memory there is.
+    #: Bytes held for all connections together: what their clients have not yet received, and what
+    #: the application has not yet received from them. Off, as only the operator knows how much
+    #: memory there is.
     memory_budget: int | None = _size(None, 503, 1013, unlimited=True)
 
     # ---- the opening handshake, and HTTP
 
-    #: From accept to the end of the opening request, TLS included: a slow writer cannot hold a
-    #: socket longer by sending a byte now and then. 503 where the application has not decided.
+    #: From accept to the end of the opening request, TLS included: a client cannot hold a socket
+    #: longer by sending a byte now and then. 503 where the application has not decided in time.
     handshake_timeout: float | None = _time(10.0, 408, 503)
-    #: Longer targets than this are refused by most of the web's proxies too.
+    #: Most proxies of the web refuse longer request lines too.
     request_line_size: int = _size(8192, 414)
-    #: Browsers send 10 to 20; each one costs a look-up.
+    #: Browsers send 10 to 20 fields; each one costs a look-up.
     header_count: int = _size(100, 431)
-    #: Four cookies of the largest size that browsers store, and room for the rest.
+    #: Room for four cookies of the largest size that browsers store, and for the other fields.
     header_block_size: int = _size(32 * 1024, 431)
-    #: A body is held in memory when the application asks for all of it. 0 refuses every body.
+    #: Of a request's body, which is held in memory when the application reads it as a whole. 0
+    #: refuses every body.
     body_size: int | None = _size(1 << 20, 413, least=0, unlimited=True)
-    #: Without any byte of a body that is owed: the peer has gone, or it stalls on purpose.
+    #: Without any byte of a body that the client still has to send: it has gone, or it stalls on
+    #: purpose.
     body_timeout: float | None = _time(20.0, 408)
-    #: From the end of a request to the head of its answer: as long as the web's proxies wait. Who
-    #: is not answered would hold a place among the connections for nothing.
+    #: From the end of a request to the head of its answer: as long as the web's proxies wait. A
+    #: request that the application never answers would hold its connection for ever.
     answer_timeout: float | None = _time(60.0, 500)
-    #: Between two requests: long enough for a page and what it loads, short for a silent socket.
+    #: Between two requests: long enough for a page and what it loads, short for an unused socket.
     keep_alive_timeout: float | None = _time(15.0)
-    #: Requests that wait for the answers before theirs; then the socket is not read any more.
+    #: Requests that wait for the answers to earlier ones; at the limit the socket is not read.
     pipelined_count: int = _size(16)
 
     # ---- what is received
 
-    #: Of a frame and of a message, checked at the frame's header before anything is allocated.
+    #: Of a frame and of a message, checked at the frame's header before memory is allocated.
     max_size: int | None = _size(1 << 20, 1009, unlimited=True)
-    #: Fragments of one message, and one more for each 32 bytes of it: floods of tiny and of empty
-    #: ones are stopped, and honest ones pass (one of 64 bytes pays for itself twice).
+    #: Fragments of one message, and one more for each 32 bytes of it: this stops floods of tiny and
+    #: empty fragments, and never fragments of 32 bytes or more.
     fragment_count: int = _size(1024, 1008)
-    #: Messages of one connection in a second; twice as many at once. Off, as only the application
+    #: Messages of one connection per second; twice as many in a burst. Off, as only the application
     #: knows how many are too many.
     message_rate: float | None = _rate(None, 1008)
-    #: Bytes of messages of one connection in a second, as they came; twice as many at once.
+    #: Bytes of messages of one connection per second, as received (compressed); twice as many in a
+    #: burst.
     byte_rate: float | None = _rate(None, 1008)
-    #: Pings of one connection in a second, and pongs that answer no ping of ours: nobody needs more
-    #: than one in some seconds, and each ping costs an answer.
+    #: Pings of one connection per second, and pongs that answer no ping of ours: no client needs
+    #: more than one in some seconds, and each ping costs an answer.
     control_rate: float | None = _rate(50.0, 1008)
-    #: So many of them at once: what an eager client saves up while the network is away.
+    #: So many of them in a burst: as many as an eager client queues while the network is down.
     control_burst: int = _mark(200)
-    #: Messages that the application has not yet received; then the socket is not read any more.
+    #: Messages that the application has not yet received; at the limit the socket is not read.
     queue_count: int = _size(16)
     #: The same in bytes: two of the largest messages by default.
     queue_size: int = _size(2 << 20)
-    #: Tasks that a connection's asynchronous `message` listeners may have at work; then the socket
-    #: is not read any more. As many as may wait for `receive`: enough to keep slow look-ups going.
-    #: All of them waiting for what comes by the same socket (a pong) would wait for ever.
+    #: Tasks that run a connection's asynchronous `message` listeners; at the limit the socket is
+    #: not read. As many as `queue_count`: enough to keep slow look-ups going. If all of them wait
+    #: for something that comes by the same socket (a pong), they wait for ever.
     max_tasks: int | None = _size(16, unlimited=True)
-    #: From a connection's end to the end of what handles the messages that came before it: long
+    #: From a connection's end until the application has handled the messages that came before: long
     #: enough for a slow look-up, and no longer than the client's next attempt may have to wait.
     finish_timeout: float | None = _time(10.0)
-    #: Calls of a server's listeners that still handle something after their connection's end: those
-    #: who come and go at once could pile up any number of them. Beyond, the oldest is cancelled.
+    #: Listener calls of a server that still run after their connection's end: clients that connect
+    #: and leave at once could pile up any number of them. Beyond, the oldest is cancelled.
     max_finishing: int | None = _size(1024, unlimited=True)
 
-    #: For the application to listen, from the first message on that nobody takes: it may have to
-    #: ask a database who that is. One that only sends never listens: from then on, what comes is
-    #: read and dropped, so that pongs and closes are heard.
+    #: For the application to listen for messages, from the first one that it does not receive: it
+    #: may have to look the client up in a database first. An application that only sends never
+    #: listens: after this time, messages are read and dropped, so that pongs and closes are read.
     listen_timeout: float | None = _time(10.0)
 
     # ---- what is sent
 
-    #: Of the backlog: from here on `send` waits.
+    #: Of the backlog (bytes written that the client has not received): from here on `send` waits.
     high_water: int = _size(64 * 1024)
-    #: Of the backlog: from here on `send` waits no more, and `drain` is emitted.
+    #: Of the backlog: once it is down to this, `send` no longer waits, and `drain` is emitted.
     low_water: int = _mark(16 * 1024)
-    #: Of the backlog: a peer that is this far behind costs nobody else more; see `slow`.
+    #: Of the backlog: a bound for the memory that one slow client costs; see `slow`.
     max_backlog: int | None = _size(1 << 20, 1013, unlimited=True)
-    #: For the peer to take anything of what waits for it: a slow network moves at times, who does
-    #: not read at all holds memory for nothing.
+    #: For the client to receive any byte of its backlog: over a slow network some bytes pass now
+    #: and then; a client that reads nothing at all holds memory for nothing.
     write_timeout: float | None = _time(20.0)
 
     # ---- how long it lasts
 
-    #: Between two pings, 10 % more or less. They keep what lies between from forgetting a quiet
-    #: connection: many a proxy does so in 60 seconds, some mobile networks in 30.
+    #: Between two pings, 10 % more or less. They keep proxies and networks from dropping a quiet
+    #: connection: many proxies do so after 60 seconds, some mobile networks after 30.
     ping_interval: float | None = _pace(20.0)
-    #: For the pong, or anything else from the peer: then it has gone without a word.
+    #: For the pong, or any other byte from the client: after that, the connection counts as lost.
     ping_timeout: float | None = _time(20.0, 1011)
-    #: Without a byte from the peer, pongs among them, and without a message to it. Where there are
-    #: pings, whoever is there answers them, and is never idle: this is for connections without.
+    #: Without a byte from the client, pongs included, and without a message to it. A client that is
+    #: pinged answers, and is never idle: this is for connections without pings.
     idle_timeout: float | None = _time(120.0, 1001)
-    #: However busy the connection is. Off, as only some need it: to move old connections to new
-    #: servers behind a load balancer, or to have everybody log in again.
+    #: Of a connection, however busy it is. Off, as few need it: to move old connections to new
+    #: servers behind a load balancer, or to make clients log in again.
     max_lifetime: float | None = _time(None, 1001)
-    #: By how much of itself a lifetime is longer or shorter, so that those who came together do not
-    #: come again together.
+    #: The fraction by which a lifetime is randomly longer or shorter, so that clients that came
+    #: together do not reconnect together.
     lifetime_jitter: float = _share(0.2)
-    #: For the peer's close frame and its FIN after our close frame.
+    #: For the client's close frame and its FIN after our close frame.
     close_timeout: float | None = _time(10.0)
 
     def __post_init__(self) -> None:
@@ -211,7 +216,7 @@ class Limits:
                 f"given {self.max_backlog}"
             )
         if self.byte_rate is not None and self.max_size is not None:
-            # Else a message of the largest size could never be received.
+            # Otherwise a message of max_size could never be received.
             least = self.max_size / BURST_S
             if self.byte_rate < least:
                 raise ValueError(
@@ -256,14 +261,15 @@ def _check_limit(limit: Field[Any], value: object) -> None:
 
 
 LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
-#: Those that `Server.limit_hits` counts.
+#: The limits that `Server.limit_hits` counts.
 COUNTED_LIMITS = tuple(limit.name for limit in fields(Limits) if limit.metadata["metric"])
 
 
 class OverLimit(Refused):
-    """Raised to refuse what goes past one of `Limits`; whoever answers it counts it.
+    """Raised to refuse a request or connection past one of `Limits`.
 
-    `limit` is the option's name, `status` one of those that the limit costs.
+    The code that answers it counts the hit. `limit` is the option's name, `status` one of those
+    in its `costs`.
     """
 
     def __init__(self, limit: str, status: int, body: str) -> None:

@@ -1,4 +1,4 @@
-"""What is logged about peers: in one line, with nothing of theirs unescaped, and not too often."""
+"""Log lines about peers: one line each, with peers' texts escaped, and limited in number."""
 
 import functools
 import inspect
@@ -6,41 +6,40 @@ import logging
 import time
 from typing import Protocol
 
-from sockwave.address import Address, spell
+from sockwave.address import Address, format_address
 
-# So many lines alike in so many seconds: enough to see what happens; who floods us with bad
-# handshakes does not flood the log.
+# At most LINE_COUNT lines of one kind in PERIOD_S seconds: enough to see what happens; a client
+# that sends many bad handshakes cannot flood the log.
 LINE_COUNT = 10
 PERIOD_S = 10.0
 
-# Of a text of a peer's, so many characters: a header block has room for a page of them.
+# So many characters of a text from a peer are logged: a header block has room for a page of text.
 TEXT_SIZE = 256
 
 
 def escape(text: object) -> str:
-    """Give a text in printable ASCII, without line breaks or escapes; one that is long is cut."""
+    """Return a text as printable ASCII, without line breaks or terminal escapes; cut if long."""
     found = str(text)
     escaped = found[:TEXT_SIZE].encode("unicode_escape").decode("ascii")
     return escaped if len(found) <= TEXT_SIZE else f"{escaped}..."
 
 
 def quote(text: str) -> str:
-    """Give a text in the same way, in quotes that it cannot end itself."""
+    """Return a text as `escape` does, in quotes; quotes inside it are escaped."""
     return ascii(text[:TEXT_SIZE]) + ("" if len(text) <= TEXT_SIZE else "...")
 
 
 class Detail:
-    """An argument of a line that is written out only where the line is logged.
+    """An argument of a log line whose text is made only if the line is logged.
 
-    Its `__str__` gives printable ASCII: what is a peer's in it has gone through `escape` or
-    `quote`.
+    Its `__str__` returns printable ASCII: texts from a peer have gone through `escape` or `quote`.
     """
 
     __slots__ = ()
 
 
 def describe(listener: object) -> str:
-    """Name a listener, and where it is written, as far as it tells."""
+    """Return the name of a listener with its file and line, as far as they are known."""
     while isinstance(listener, functools.partial):
         listener = listener.func
     function = inspect.unwrap(listener) if callable(listener) else listener
@@ -54,36 +53,36 @@ class HasPeer(Protocol):
 
     @property
     def remote_address(self) -> Address:
-        """Whom it is from."""
+        """The address of the peer."""
 
 
 class PeerLog:
-    """Logs what peers bring about, and leaves out lines beyond the first few of their kind.
+    """Logs what peers cause, and omits lines beyond the first few of one kind in each period.
 
-    Lines with the same format are of one kind. The next one that passes tells how many were left
-    out. The formats are ours: their number is bounded. A line that is left out costs no more than
-    that is counted: under a flood, nearly all of them are.
+    Lines with the same format are of one kind. The next line that is logged says how many were
+    omitted. The formats are part of the code, so their number is bounded. For an omitted line only
+    a counter is incremented: in a flood, nearly all lines are omitted.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        # Format → when its period began, how many lines have passed in it, how many were left out.
+        # Format → when its period began, how many lines it has logged, how many it has omitted.
         self._periods: dict[str, tuple[float, int, int]] = {}
 
     def warning(self, line: str, peer: HasPeer, *arguments: object) -> None:
-        """Log a format with the address of a peer, which is its first argument, and with others."""
+        """Log a warning; the address of `peer` is the first argument of the format `line`."""
         self._log(logging.WARNING, line, peer, arguments)
 
     def info(self, line: str, peer: HasPeer, *arguments: object) -> None:
-        """Log in the same way what is nobody's fault here, and what an operator may look for."""
+        """Log, in the same way, what is no fault of this server but of interest to its operator."""
         self._log(logging.INFO, line, peer, arguments)
 
     def is_on(self, level: int) -> bool:
-        """Tell whether lines of this level are logged at all."""
+        """Tell whether lines of this level are logged."""
         return self._logger.isEnabledFor(level)
 
     def debug(self, line: str, peer: HasPeer, *arguments: object) -> None:
-        """Log in the same way what only matters to who looks for it."""
+        """Log, in the same way, details for debugging."""
         self._log(logging.DEBUG, line, peer, arguments)
 
     def _log(self, level: int, kind: str, peer: HasPeer, arguments: tuple[object, ...]) -> None:
@@ -98,17 +97,17 @@ class PeerLog:
             return
         self._periods[kind] = (begun, passed_count + 1, 0)
         line = f"{kind} (and {dropped_count} more such lines)" if dropped_count else kind
-        escaped = map(_write, (spell(peer.remote_address), *arguments))
+        escaped = map(_write, (format_address(peer.remote_address), *arguments))
         self._logger.log(level, line, *escaped, stacklevel=3)
 
 
 def _write(argument: object) -> object:
-    """Give an argument as it may stand in a line."""
+    """Return an argument of a line, escaped where it is text."""
     if isinstance(argument, Detail):
         text = str(argument)
         return text if text.isascii() and text.isprintable() else escape(text)
     return argument if isinstance(argument, (int, float)) else escape(argument)
 
 
-#: For all that a peer can bring about; what the application does wrong is logged in full.
+#: For everything that a peer can cause; errors of the application are logged in full elsewhere.
 peers = PeerLog(logging.getLogger("sockwave.peers"))

@@ -1,4 +1,4 @@
-"""Options that are one name or several, or a function that answers at once."""
+"""Checks of options that are one name or several, or a plain function."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -7,7 +7,7 @@ from sockwave.functions import check_runs, is_async
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-# What Python can iterate over, and is no list of names.
+# Types that can be iterated over but are not lists of names.
 SINGLE = (str, bytes, bytearray, memoryview)
 
 
@@ -27,7 +27,7 @@ def collect_names(option: str, value: object) -> tuple[str, ...]:
 
 
 def check_plain(option: str, function: Function) -> Function:
-    """Return a function that answers at once; a coroutine would be taken for its answer."""
+    """Return `function`; raise TypeError if it is async, as its result would be a coroutine."""
     if is_async(function):
         raise TypeError(f"{option}: expected a plain function, given an async one; see authorize")
     check_runs(option, function)

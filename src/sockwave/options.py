@@ -1,4 +1,4 @@
-"""What `create_server` is told, checked once."""
+"""The options of `create_server`, checked once."""
 
 import difflib
 import select
@@ -40,7 +40,7 @@ OPTION_NAMES = LIMIT_NAMES | {
 
 
 class Options:
-    """The options of one server, checked and brought into the form in which they are used.
+    """The options of one server, checked and converted to the form that the server uses.
 
     Takes what `create_server` takes, each of `Limits` by its own name. Raises TypeError for an
     unknown name or a wrong type and ValueError for a wrong value.
@@ -119,7 +119,7 @@ def _describe_unknown(name: str) -> str:
 
 
 def check_authorize(authorize: Authorize | None) -> Authorize | None:
-    """Return a function that is asked before a handshake is answered, or None; raise TypeError."""
+    """Return `authorize`; raise TypeError unless it is None or a function that runs when called."""
     if authorize is not None:
         if not callable(authorize):
             raise TypeError(
@@ -132,7 +132,7 @@ def check_authorize(authorize: Authorize | None) -> Authorize | None:
 def normalize_subprotocol(
     subprotocol: SubprotocolOption,
 ) -> tuple[str, ...] | Callable[[list[str], RequestHead], str | None]:
-    """Return the names in order of preference, none for None, or the callable."""
+    """Return the names in order of preference, () for None, or the callable."""
     if subprotocol is None:
         return ()
     if callable(subprotocol):
@@ -145,7 +145,7 @@ def normalize_subprotocol(
 
 
 def normalize_compression(compression: bool | Deflate | None) -> Deflate | None:
-    """Return the settings of permessage-deflate (RFC 7692), None for none: that it is off."""
+    """Return the settings of permessage-deflate (RFC 7692); None: compression is off."""
     if isinstance(compression, Deflate):
         return compression
     if compression is not None and not isinstance(compression, bool):
@@ -157,7 +157,7 @@ def normalize_compression(compression: bool | Deflate | None) -> Deflate | None:
 
 
 def check_engine(engine: str) -> str:
-    """Return the name of the engine; raise when it is none or does not run on this system."""
+    """Return `engine`; raise TypeError or ValueError unless it is one that runs on this system."""
     if not isinstance(engine, str):
         raise TypeError(f"engine: expected str, given {type(engine).__name__}")
     if engine not in ENGINES:

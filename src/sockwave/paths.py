@@ -1,12 +1,13 @@
-"""What is a path: a name, and never the number of a descriptor, which is somebody else's."""
+"""A check that an argument is a path, and not the number of an open file descriptor."""
 
 import os
 
 
 def check_path(name: str, path: object, *, takes_bytes: bool = False) -> None:
-    """Raise TypeError for what is no path: str or os.PathLike, and bytes where they are taken.
+    """Raise TypeError unless `path` is str or os.PathLike, or bytes with `takes_bytes`.
 
-    To `open`, `os.stat` and others a number is a descriptor, which `open` takes over and closes.
+    `open`, `os.stat` and others take an int for a file descriptor, and `open` would close it at
+    the end: it may belong to another part of the program.
     """
     kinds = (str, bytes) if takes_bytes else (str,)
     if not isinstance(os.fspath(path) if isinstance(path, os.PathLike) else path, kinds):

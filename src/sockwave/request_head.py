@@ -1,4 +1,4 @@
-"""The head of one request, read out of its raw bytes when asked for: RFC 9112, sections 3 and 5."""
+"""The head of one request, parsed from its raw bytes on access: RFC 9112, sections 3 and 5."""
 
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl
@@ -7,7 +7,7 @@ from sockwave.headers import Headers, parse_lines
 
 
 class Params(Mapping[str, str]):
-    """The fields of a query, percent-decoded as UTF-8; the last of a repeated field counts."""
+    """The fields of a query, percent-decoded as UTF-8; of a repeated field, the last one counts."""
 
     __slots__ = ("_values",)
 
@@ -48,7 +48,7 @@ def parse_cookies(headers: Headers) -> dict[str, str]:
 
 
 class RequestHead:
-    """The head of a request that `parse_head` has accepted, made of its raw bytes.
+    """The head of a request that `parse_head` has accepted, parsed on access.
 
     `raw` holds the request line and the header block, with the empty line that ends them.
     """
@@ -74,7 +74,7 @@ class RequestHead:
         self._cookies = None
 
     def _parse_line(self) -> tuple[str, str, str]:
-        """Return method, target and protocol, split at the first need."""
+        """Return method, target and protocol, split on first access."""
         if self._line is None:
             method, target, protocol = self.raw.partition(b"\r\n")[0].decode("latin-1").split(" ")
             self._line = (method, target, protocol)
@@ -102,7 +102,7 @@ class RequestHead:
 
     @property
     def query(self) -> str:
-        """What stands behind the first question mark of the target, not decoded."""
+        """The part of the target behind the first question mark, not decoded."""
         return self._origin_form().partition("?")[2]
 
     def _origin_form(self) -> str:
@@ -139,7 +139,7 @@ class RequestHead:
 
     @property
     def origin(self) -> str | None:
-        """The `Origin`, or the `Sec-WebSocket-Origin` of hybi-08 and older; None without."""
+        """The `Origin`, or `Sec-WebSocket-Origin` of hybi-08 and older; None if there is none."""
         headers = self.headers
         return headers.get("origin", headers.get("sec-websocket-origin"))
 

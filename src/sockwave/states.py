@@ -8,7 +8,7 @@ class ReadyState(IntEnum):
 
     UNKNOWN = 0  #: no request has been read yet
     OPENING = 1  #: the opening request has been read
-    WAITING = 2  #: a draft-76 client owes the last eight bytes of its handshake
-    HANDSHAKING = 3  #: the answer is being decided
+    WAITING = 2  #: a draft-76 client has yet to send the last eight bytes of its handshake
+    HANDSHAKING = 3  #: the application decides on the answer
     CONNECTED = 4  #: the connection can send and receive
-    CLOSED = 5  #: it is over
+    CLOSED = 5  #: the connection has ended

@@ -1,4 +1,4 @@
-"""Waiting for something, but not for ever."""
+"""Waiting with a timeout, and for the end of a server."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -6,38 +6,39 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 Result = TypeVar("Result")
 
-#: What is told which task waits for the end of the server.
+#: Called with the task that waits for the end of the server.
 Excuse: TypeAlias = Callable[[asyncio.Task[Any] | None], object]
 
 
 async def within(seconds: float, awaitable: Awaitable[Result]) -> Result:
-    """Wait for what is awaited at most so many seconds; raises TimeoutError.
+    """Await `awaitable` for at most `seconds`; raises TimeoutError.
 
-    Not in the compiled core, where a `with` statement crashes the process (Cython 3.3) for an
-    exception that there was no memory to give a traceback to.
+    Not in the compiled core, where a `with` statement crashes the process (Cython 3.3) if there is
+    no memory left for the traceback of an exception.
     """
     async with asyncio.timeout(seconds):
         return await awaitable
 
 
 async def outcome_of(awaitable: Awaitable[Result]) -> Result:
-    """Wait for whatever can be awaited: to asyncio, only a coroutine makes a task."""
+    """Await any awaitable: asyncio makes a task of a coroutine only."""
     return await awaitable
 
 
-class Farewell(asyncio.Future[None]):
-    """Done when a server has ended; a listener that returns or awaits it is not waited for.
+class ServerEnd(asyncio.Future[None]):
+    """Done when a server has ended.
 
-    The end waits for listeners: they would wait for each other.
+    The end of a server waits for the calls of listeners, but not for one that returns or awaits
+    this future: the two would wait for each other.
     """
 
     _excuse: Excuse
 
     @classmethod
     def shielding(cls, done: asyncio.Future[None], excuse: Excuse) -> Self:
-        """Return what is done with `done`; who cancels it cancels nothing else.
+        """Return a future that is done when `done` is; to cancel it does not cancel `done`.
 
-        The task that awaits it is given to `excuse`.
+        `excuse` is called with each task that awaits it.
         """
         future = cls(loop=done.get_loop())
         future._excuse = excuse

@@ -1,4 +1,4 @@
-"""What TLS has agreed on with a peer: RFC 8446, and RFC 5246 for TLS 1.2."""
+"""What was negotiated in one TLS session: RFC 8446, and RFC 5246 for TLS 1.2."""
 
 import ssl
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class TLSInfo:
     #: The client's verified certificate, in the form of `ssl.SSLSocket.getpeercert`; None where it
     #: sent none. A context asks for one with `verify_mode`.
     peer_certificate: dict[str, Any] | None
-    #: The host that the client named (SNI: RFC 6066, 3), where a proxy has ended its TLS and tells.
-    #: Of sessions of our own the context's `sni_callback` hears it, and this is None.
+    #: The host that the client named (SNI: RFC 6066, 3), if a proxy has terminated TLS and passes
+    #: it on. For the server's own TLS sessions this is None: the context's `sni_callback` gets it.
     server_name: str | None = None
 
 

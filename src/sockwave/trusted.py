@@ -1,4 +1,4 @@
-"""Whose word is taken for who somebody else is: networks of proxies."""
+"""Trusted proxies: the networks whose PROXY or Forwarded header we believe."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class TrustedNetworks:
-    """The proxies that an option names.
+    """The networks of proxies that an option names; "unix" stands for the peers of Unix sockets.
 
     Raises TypeError or ValueError naming the option, what was expected and what was given.
     """
@@ -37,7 +37,7 @@ class TrustedNetworks:
                 ) from None
 
     def __bool__(self) -> bool:
-        """Tell whether anybody is trusted."""
+        """Tell whether any proxy is trusted."""
         return self._trusts_unix or bool(self._networks)
 
     def covers(self, address: Address) -> bool:

@@ -14,7 +14,7 @@ from wire import Wire, build_request, connect_both, hixie_headers, upgrade_heade
 
 import sockwave
 from sockwave.limits import Limits
-from sockwave.runtime.admission import network_of, resolve_max_connections
+from sockwave.runtime.admission import address_key, resolve_max_connections
 
 STORIES = Stories()
 
@@ -274,7 +274,7 @@ async def test_addresses_are_counted_apart(start_server: StartServer) -> None:
     ],
 )
 def test_household_is_an_address_or_the_half_of_one(address: Any, network: Any) -> None:
-    assert network_of(address) == network
+    assert address_key(address) == network
 
 
 def test_number_of_connections_follows_that_of_descriptors(

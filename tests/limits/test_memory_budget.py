@@ -133,17 +133,17 @@ async def test_heads_that_have_begun_count_too_and_the_longest_go(
     sizes = [1000] * 920 + [1024] * 20
     wires = [await Wire.open(server.addresses[0]) for _ in sizes]
     # Before anybody has sent anything: who comes while memory is short is turned away.
-    await wait_until(lambda: len(server._host.guests()) == len(wires))
+    await wait_until(lambda: len(server._host.not_upgraded()) == len(wires))
     for wire, size in zip(wires, sizes, strict=True):
         wire.write(begun.ljust(size, b"x"))
-    await wait_until(lambda: server._host.hub.is_short)
+    await wait_until(lambda: server._host.hub.is_memory_low)
     assert await knock(server) == 503
     assert server.limit_hits["memory_budget"] == 1  # who knocked, and nobody else yet
     for wire in wires[:11]:
         wire.write(b"x" * 1000)
     await wait_until(lambda: server.limit_hits["memory_budget"] > 1)
     await wait_until(
-        lambda: sum(guest.held_size for guest in server._host.guests()) < 0.95 * BUDGET
+        lambda: sum(guest.held_size for guest in server._host.not_upgraded()) < 0.95 * BUDGET
     )
     for wire in wires:
         wire.reset()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the port of the WebSockets, and the way to them: RFC 9110 and RFC 9112."""
+"""HTTP/1.1 on the same port, up to the upgrade to a WebSocket: RFC 9110 and RFC 9112."""
 
 from sockwave.headers import Headers
 from sockwave.http.check import parse_head

@@ -1,4 +1,4 @@
-"""What an HTTP connection asks of the server that it belongs to."""
+"""The interface by which an HTTP connection calls its server."""
 
 import asyncio
 from typing import Protocol
@@ -12,38 +12,38 @@ from sockwave.proxy.forwarded import Client
 from sockwave.request_head import RequestHead
 
 
-class Counter(Protocol):
-    """Who counts connections until it is known what they want."""
+class HandshakeCounter(Protocol):
+    """Counts the connections whose first request has not been read; see `Admission`."""
 
     def end_handshake(self, transport: Transport) -> None:
-        """Count a transport no more among those whose handshake is under way."""
+        """Stop counting a transport among those whose handshake is under way."""
 
-    def turn_away(self, transport: Transport, refused: OverLimit) -> None:
-        """Answer a connection of which nothing has been read, and end it."""
+    def reject(self, transport: Transport, refused: OverLimit) -> None:
+        """Send an HTTP error to a connection of which nothing has been read, and close it."""
 
 
 class Application(Protocol):
-    """Who answers the requests of a connection."""
+    """The server that answers the requests of a connection."""
 
     @property
-    def admission(self) -> Counter:
-        """Who let the connection in."""
+    def admission(self) -> HandshakeCounter:
+        """What has admitted the connection."""
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
     limit_counters: LimitCounters
 
     def client_of(self, head: RequestHead, transport: Transport) -> Client:
-        """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
+        """Return the client of a request; raises Refused if a proxy's headers are malformed."""
 
     def handle_request(self, request: Request, response: Response) -> None:
         """Answer a request, now or later."""
 
-    def unanswered(self, request: Request, reason: str) -> None:
-        """Tell of a request that nobody has answered, or not to the end."""
+    def report_unanswered(self, request: Request, reason: str) -> None:
+        """Report a request that the application has not answered, or not to the end."""
 
     def handle_upgrade(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
-        """Take over a transport, which is given another receiver before this returns.
+        """Take over a transport for a WebSocket; sets another receiver before it returns.
 
-        `rest` is what has arrived behind the head.
+        `rest` is the bytes received behind the head.
         """

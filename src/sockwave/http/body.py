@@ -1,4 +1,4 @@
-"""Where the body of a request ends, and what is in it: RFC 9112, sections 6 and 7."""
+"""Decoders that find the end and the content of a request body: RFC 9112, sections 6 and 7."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,22 +10,24 @@ from sockwave.http.check import refuse_block
 from sockwave.limits import Limits, OverLimit
 from sockwave.request_head import RequestHead
 
-# 16 digits say any size; behind them only extensions could stand, and nobody uses those.
+# 16 digits are enough for any size; only chunk extensions could make the line longer, and no client
+# is known to use them.
 _SIZE_LINE_SIZE = 256
 
-# Chunks are counted, as a limit in bytes alone would let tiny ones cost far more than they carry.
-# Rows of text pass at any length, a body that comes byte by byte up to about 4,000 of them.
+# Chunks are counted, as tiny ones cost far more than their bytes: so many are free, and one more
+# for each 16 bytes. A body of text lines passes at any length, one of single bytes up to about
+# 4,000.
 _FREE_CHUNKS = 4096
 _CHUNK_SIZE_EXPECTED = 16
 
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
 
-# What a parser has to be told before it can be given chunks.
+# The head that a parser has to read before it reads chunks.
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Decoder(Protocol):
-    """What takes the bytes of one body off the front of the connection's input."""
+    """Takes the bytes of one body from the front of the connection's input."""
 
     done: bool
 
@@ -37,7 +39,7 @@ class Decoder(Protocol):
 
 
 def create_decoder(head: RequestHead, limits: Limits) -> Decoder | None:
-    """Return the decoder for the body of a request, None if it has no body; Refused if too big."""
+    """Return the decoder of a request's body, None if it has none; raises Refused if too big."""
     # RFC 9112, 6.3: "If this is a request message and none of the above are true, then the message
     # body length is zero".
     headers = head.headers
@@ -82,7 +84,7 @@ class LengthDecoder:
 
 
 class _Outcome:
-    """What the parser says that it has read."""
+    """Collects what the parser has read."""
 
     __slots__ = ("ended", "pieces")
 
@@ -95,15 +97,15 @@ class _Outcome:
         self.pieces.append(piece)
 
     def on_message_complete(self) -> None:
-        """Take note that the parser sees the end of the body."""
+        """Note that the parser has seen the end of the body."""
         self.ended = True
 
 
 class ChunkedDecoder:
     """A body in chunks.
 
-    It is cut at the borders of lines and chunks here, so that its end is known to the byte, and
-    read by llhttp; the two have to agree.
+    This class finds the lines and chunks, so that it knows at which byte the body ends, and llhttp
+    parses them; if the two disagree about the end, the body is refused.
     """
 
     __slots__ = (
@@ -151,8 +153,9 @@ class ChunkedDecoder:
         return content
 
     def _take_line(self, data: bytearray, limit: int) -> bytes | None:
-        """Remove one line from the front of `data` and parse it; None until it is whole."""
-        # A line feed alone ends it too, for the parser to refuse it: it would else be waited for.
+        """Remove one line from the front of `data` and parse it; None while it is incomplete."""
+        # A lone line feed ends the line as well: the parser then refuses it at once, where a search
+        # for CRLF would go on waiting.
         end = data.find(b"\n", self._scanned_size)
         size = end + 1 if end >= 0 else len(data)
         if size > limit:
@@ -172,7 +175,7 @@ class ChunkedDecoder:
         return Refused(400, f"malformed chunked body: a line of more than {limit} bytes\n")
 
     def _read_size_line(self, data: bytearray) -> bool:
-        """Read the line before a chunk; False when more input is needed."""
+        """Read the size line of a chunk; False when more input is needed."""
         line = self._take_line(data, _SIZE_LINE_SIZE)
         if line is None:
             return False
@@ -219,7 +222,7 @@ class ChunkedDecoder:
         """Read one line behind the last chunk; False when more input is needed."""
         # RFC 9112, 7.1.2: "A recipient that removes the chunked coding from a message MAY
         # selectively retain or discard the received trailer fields." Merged into the header they
-        # could pass for fields that were checked, so all are discarded.
+        # could be mistaken for fields that were checked, so all are discarded.
         left_size = self._limits.header_block_size - self._trailer_size
         line = self._take_line(data, left_size)
         if line is None:

@@ -1,4 +1,4 @@
-"""What a request head must be before anyone acts on it: RFC 9112, sections 2.2, 3, 5 and 6."""
+"""Checks of a request head before it is used: RFC 9112, sections 2.2, 3, 5 and 6."""
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -24,8 +24,8 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
         raise refuse_line(limits)
     if len(raw) - line_size - 2 > limits.header_block_size:
         raise refuse_block(limits)
-    # Before anything is made of them. The line ends of the request line and of the empty line at
-    # the end are no field's.
+    # Counted before the fields are parsed, less the line ends of the request line and of the empty
+    # line.
     if raw.count(b"\r\n") - 2 > limits.header_count:
         raise OverLimit("header_count", 431, f"more than {limits.header_count} header fields\n")
     lines = raw[:-4].decode("latin-1").split("\r\n")
@@ -44,9 +44,9 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
 
 
 def _run_parser(raw: bytes) -> None:
-    """Have llhttp, in its strict mode, read the whole head; raise Refused if it does not like it.
+    """Parse the whole head by llhttp in its strict mode; raise Refused if that fails.
 
-    That rules out what Python's own splitting lets pass: bare CR and LF, NUL and other control
+    This refuses what the splitting in Python would accept: bare CR and LF, NUL and other control
     characters, folded lines, white space before a colon, names that are no tokens.
     """
     try:
@@ -72,10 +72,10 @@ def refuse_block(limits: Limits) -> OverLimit:
 def _split_line(line: str) -> tuple[str, str, str]:
     """Return method, target and protocol; raise Refused for any other number of words."""
     # RFC 9112, 3: "A request-line begins with a method token, followed by a single space (SP), the
-    # request-target, and another single space (SP)". Readers that take more white space than that
-    # see another target than those that do not.
+    # request-target, and another single space (SP)". A reader that accepts
+    # more white space than that would see another target.
     parts = line.split(" ")
-    # The parser passes over a line feed in front.
+    # The parser skips a line feed in front, so the method is checked here.
     if len(parts) != 3 or not parts[1] or not is_token(parts[0]):
         raise Refused(400, "malformed request line: expected method, target and HTTP/1.1\n")
     method, target, protocol = parts
@@ -111,7 +111,7 @@ def _check_target(head: RequestHead) -> None:
     if target[0] == "/" or (target == "*" and method == "OPTIONS"):
         return
     # RFC 9112, 3.2.2: absolute-form has to be accepted, and its authority counts instead of Host.
-    # Two names for one request mislead whoever reads the other one, so they have to agree.
+    # If the two differed, another reader of the request could take the other one: they must agree.
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
         raise Refused(400, "malformed target: expected a path\n")
@@ -136,7 +136,8 @@ def _check_framing(head: RequestHead, lines: list[str]) -> None:
     if codings:
         if head.http_version == "1.0":
             raise Refused(400, "expected no Transfer-Encoding in HTTP/1.0\n")
-        # White space beyond the usual single space has hidden this field from other readers.
+        # More white space than the usual single space is refused: it has been used to hide this
+        # field from proxies.
         if codings[0].removeprefix(" ").lower() != "chunked":
             raise Refused(400, "expected chunked as the Transfer-Encoding\n")
     else:

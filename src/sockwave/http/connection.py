@@ -22,8 +22,8 @@ from sockwave.request_head import RequestHead
 class HttpConnection(HttpLifecycle):
     """The receiver of a transport from accept on.
 
-    Requests are answered in order: the next one is begun when the answer before it is finished, and
-    waits unparsed until then.
+    Requests are answered in order: the next one is parsed once the answer before it is finished,
+    and its bytes wait until then.
     """
 
     __slots__ = (
@@ -48,29 +48,29 @@ class HttpConnection(HttpLifecycle):
 
     @property
     def held_size(self) -> int:
-        """How many bytes are held for the peer: its input, and answers that it has not taken."""
+        """How many bytes are held: input that is not parsed, and answers not yet received."""
         body_size = 0 if self._exchange is None else self._exchange.held_size
         return len(self._input) + body_size + self.transport.backlog_size
 
-    # ---- what the transport tells ----
+    # ---- called by the transport ----
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the peer."""
+        """Add bytes from the client to the input, and parse what is complete."""
         if self._phase is Phase.OPEN:
             self._input += data
             self._advance()
 
     def eof_received(self) -> None:
-        """Answer what has been asked whole: the peer may still be reading."""
+        """Answer the requests that are complete: the client may still be reading."""
         if self._phase is Phase.OPEN:
             self._eof = True
             if self._exchange is not None and not self._exchange.is_received:
                 self._refuse(Refused(400, "the body ended early\n"))
             else:
-                self._settle()
+                self._update_flow()
 
     def deadline_passed(self) -> None:
-        """End a connection that has kept us waiting."""
+        """End a connection, or an exchange, that has taken too long."""
         if self._phase in (Phase.UPGRADED, Phase.ENDED):
             return
         exchange = self._exchange
@@ -80,12 +80,12 @@ class HttpConnection(HttpLifecycle):
                 return
             if exchange is None or not exchange.awaits_answer:
                 self._deadline.change(Wait.EXCHANGE)
-            elif self._deadline.has_waited_for_answer():
+            elif self._deadline.is_answer_overdue():
                 self.application.limit_counters.count_by_name("answer_timeout")
                 timeout = self.limits.answer_timeout
                 exchange.give_up(f"it took longer than answer_timeout, {timeout:g} s")
                 return
-            if self._deadline.is_over(half_closed=self._eof):
+            if self._deadline.has_stalled(half_closed=self._eof):
                 self.application.limit_counters.count_by_name("body_timeout")
                 self.abort()
         elif self._deadline.wait is Wait.HEAD and self._input:
@@ -97,26 +97,26 @@ class HttpConnection(HttpLifecycle):
             )
             self._end()
 
-    # ---- what the server asks for ----
+    # ---- called by the server ----
 
     def close(self) -> None:
-        """End the connection: at once, or with the answer that is being given."""
+        """End the connection: at once, or after the present answer."""
         self._closing = True
         if self._phase is Phase.OPEN and self._exchange is None:
             self._end()
 
-    # ---- what an exchange asks for ----
+    # ---- called by an exchange ----
 
     def client_of(self, head: RequestHead) -> Client:
-        """Whom a request is from."""
+        """Return the client of a request."""
         return self.application.client_of(head, self.transport)
 
     def is_last(self) -> bool:
         """Tell whether the connection ends with the present exchange."""
         return self._closing or (self._eof and not self._input)
 
-    def go_on(self, *, close: bool) -> None:
-        """Go on after a whole response, or end; but a body that somebody reads is waited for."""
+    def response_finished(self, *, close: bool) -> None:
+        """Begin the next request, or end; but first wait for a body that the application reads."""
         self._closing = self._closing or close
         if self._closing and self._exchange is not None and not self._exchange.is_read:
             self._end()
@@ -124,26 +124,26 @@ class HttpConnection(HttpLifecycle):
             self._advance()
 
     def resume(self) -> None:
-        """Read on, if reading has been paused."""
+        """Resume reading, if it has been paused."""
         if self._paused:
-            self._settle()
+            self._update_flow()
 
     def expect_body(self) -> None:
-        """Begin to count the time that the peer takes for the next bytes of the body."""
+        """Set a new deadline for the next bytes of the body."""
         self._deadline.begin(Wait.EXCHANGE)
 
-    def tell_unanswered(self, request: Request, reason: str) -> None:
-        """Take note that the application does not answer a request."""
-        self.application.unanswered(request, reason)
+    def report_unanswered(self, request: Request, reason: str) -> None:
+        """Report a request that the application does not answer."""
+        self.application.report_unanswered(request, reason)
 
     # ---- requests ----
 
     def _advance(self) -> None:
-        """Take from the input what can be taken now; at most a few requests in one turn."""
+        """Parse requests from the input, as far as possible; at most a few in one turn."""
         if self._advancing:
             return
         if self._postponed:
-            self._settle()
+            self._update_flow()
             return
         self._advancing = True
         try:
@@ -152,15 +152,15 @@ class HttpConnection(HttpLifecycle):
                     break
             else:
                 self._postponed = True
-                self.loop.call_soon(self._go_on_postponed)
+                self.loop.call_soon(self._continue_postponed)
         except Refused as refused:
             self._refuse(refused)
         finally:
             self._advancing = False
-        self._settle()
+        self._update_flow()
 
     def _step(self) -> bool:
-        """Begin the next request, after the rest of the one before; False if that has to wait."""
+        """Finish the present exchange, and begin the next; False if that has to wait."""
         if self._exchange is not None:
             self._exchange.receive(self._input)
             if not self._exchange.is_over:
@@ -172,7 +172,7 @@ class HttpConnection(HttpLifecycle):
             return False
         if self._input and self.transport.backlog_size > self.limits.high_water:
             self._postponed = True
-            self.hold(self.loop.create_task(self._go_on_drained()))
+            self.track_task(self.loop.create_task(self._continue_drained()))
             return False
         raw = self._scanner.cut(self._input)
         if raw is None:
@@ -182,27 +182,27 @@ class HttpConnection(HttpLifecycle):
         if not wants_websocket(head):
             self._begin(head)
         elif self._eof:
-            # A conversation with half a connection would end as it begins.
+            # The client has closed its side: a WebSocket would have to end at once.
             peers.info("the handshake of %s is not answered: its side has ended", self.transport)
             self._end()
         else:
-            self._hand_over(head)
+            self._upgrade(head)
         return True
 
-    def _go_on_postponed(self) -> None:
-        """Go on with requests that have been left for later."""
+    def _continue_postponed(self) -> None:
+        """Continue with requests that were postponed."""
         self._postponed = False
         if self._phase is Phase.OPEN:
             self._advance()
 
-    async def _go_on_drained(self) -> None:
-        """Go on when the peer has read the answers to its earlier requests."""
+    async def _continue_drained(self) -> None:
+        """Continue once the client has received most of the answers to its earlier requests."""
         await self.transport.drained()
-        self._go_on_postponed()
+        self._continue_postponed()
 
     def _begin(self, head: RequestHead) -> None:
-        """Have one request answered; raises Refused."""
-        # It may be answered before anybody looks at the time again.
+        """Have the application answer one request; raises Refused."""
+        # Before the application is called: the answer may be complete when it returns.
         self._deadline.change(Wait.EXCHANGE)
         self._exchange = exchange = Exchange(self, head)
         exchange.receive(self._input)
@@ -213,14 +213,14 @@ class HttpConnection(HttpLifecycle):
             response._fail(error)
             self._report("a request was not handled", error)
 
-    def _hand_over(self, head: RequestHead) -> None:
-        """Leave the transport to the application, for a WebSocket."""
+    def _upgrade(self, head: RequestHead) -> None:
+        """Hand the transport over for a WebSocket."""
         rest = bytes(self._input)
         self._deadline.change(Wait.HEAD)
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        self._leave(Phase.UPGRADED)
+        self._enter(Phase.UPGRADED)
         try:
             self.application.handle_upgrade(self.transport, head, rest)
         except Exception as error:
@@ -228,7 +228,7 @@ class HttpConnection(HttpLifecycle):
             self._report("an upgrade was not handled", error)
 
     def _refuse(self, refused: Refused) -> None:
-        """Answer what is being read with an error, and end; nothing behind it is read."""
+        """Answer the request that is being read with an error, and end; read nothing behind it."""
         if isinstance(refused, OverLimit):
             self.application.limit_counters.count_by_name(refused.limit)
         exchange = self._exchange
@@ -242,17 +242,17 @@ class HttpConnection(HttpLifecycle):
             if exchange is not None and exchange.request.method == "HEAD":
                 answer = answer[: len(answer) - len(refused.body)]
             self.write(answer)
-        # Else a body went wrong behind its answer, and cannot be answered once more.
+        # Else the body is refused after the answer was complete, and cannot be answered again.
         self._end()
-        # It cannot be known of all of them whether they would have upgraded.
+        # Logged, as the request may have been an opening handshake: its head was not parsed.
         if exchange is None and peers.is_on(logging.INFO):
             line = f"a request of %s is refused with {refused.status}: %s"
             peers.info(line, self.transport, refused.body.decode(errors="replace").strip())
 
     # ---- flow and time ----
 
-    def _settle(self) -> None:
-        """Bring reading and the deadline in line with what is being waited for."""
+    def _update_flow(self) -> None:
+        """Pause or resume reading, and set the deadline for what is being waited for."""
         if self._phase is not Phase.OPEN:
             return
         busy = self._exchange is not None or self._postponed
@@ -275,26 +275,26 @@ class HttpConnection(HttpLifecycle):
         self._paused = full
 
     def _awaits_answer(self, full: bool) -> bool:
-        """Tell whether the application has to go on: the peer can, or need, send nothing more."""
+        """Tell whether only the application is waited for: the client has no more to send."""
         exchange = self._exchange
         return (
             exchange is not None and exchange.awaits_answer and (full or not exchange.awaits_body)
         )
 
     def _is_full(self) -> bool:
-        """Tell whether enough has arrived that nobody has taken yet: of a body, or of requests."""
+        """Tell whether reading has to pause: enough of a body, or enough requests, are waiting."""
         if self._exchange is not None and not self._exchange.is_received:
             return self._exchange.is_full
         if len(self._input) >= self.limits.header_block_size:
             return True
         return self._input.count(b"\r\n\r\n") >= self.limits.pipelined_count
 
-    def _leave(self, phase: Phase) -> None:
-        super()._leave(phase)
+    def _enter(self, phase: Phase) -> None:
+        super()._enter(phase)
         if self._exchange is not None:
             self._exchange.fail()
             self._exchange = None
 
     def _report(self, sentence: str, error: Exception) -> None:
-        """Tell the loop of an error that the application has let through."""
+        """Report an error that the application has raised to the loop's exception handler."""
         self.loop.call_exception_handler({"message": sentence, "exception": error})

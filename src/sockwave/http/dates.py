@@ -13,7 +13,7 @@ def format_date(seconds: float) -> str:
 
 
 def format_now() -> str:
-    """Return the present time as an IMF-fixdate, which is made once in a second."""
+    """Return the present time as an IMF-fixdate, formatted at most once per second."""
     global _now  # noqa: PLW0603 - one cached value for the process, replaced whole
     second = int(time.time())
     if _now[0] != second:
@@ -22,7 +22,7 @@ def format_now() -> str:
 
 
 def parse_date(text: str) -> float | None:
-    """Return any of the three date formats in seconds since the epoch, None for anything else."""
+    """Parse any of the three date formats to seconds since the epoch; None for anything else."""
     try:
         parsed = parsedate_tz(text)
         if parsed is None:

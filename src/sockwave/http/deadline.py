@@ -1,4 +1,4 @@
-"""How long a peer is waited for: RFC 9112, section 9.5."""
+"""The deadline of an HTTP connection: RFC 9112, section 9.5."""
 
 import asyncio
 import enum
@@ -12,14 +12,14 @@ class Wait(enum.Enum):
 
     HEAD = enum.auto()  #: the end of a request head, from accept or from its first byte
     NEXT = enum.auto()  #: the next request
-    EXCHANGE = enum.auto()  #: any movement of a body or an answer
-    ANSWER = enum.auto()  #: the head of an answer, which the application owes
+    EXCHANGE = enum.auto()  #: any progress of a body or an answer
+    ANSWER = enum.auto()  #: the head of an answer, by the application
 
 
 class HttpDeadline:
-    """Sets the deadline of a transport, and knows what it stands for.
+    """Sets the deadline of a transport, and knows what it is for.
 
-    The first one, for a head, was set at accept.
+    The first one, for the first head, was set at accept.
     """
 
     __slots__ = (
@@ -38,15 +38,15 @@ class HttpDeadline:
         self._loop = loop
         self._transport = transport
         self._limits = limits
-        #: How many bytes were given to the transport.
+        #: How many bytes were written to the transport.
         self.written_size = 0
         self._moved_size = -1
-        # On the clock of the loop; None: an answer may take for ever.
+        # In the time of the loop; None: an answer may take any time.
         self._answer_end: float | None = None
         self.wait = Wait.HEAD
 
     def begin(self, wait: Wait) -> None:
-        """Set the deadline anew."""
+        """Start waiting for `wait`: set a new deadline."""
         self.wait = wait
         self._moved_size = -1
         if wait is Wait.ANSWER:
@@ -55,7 +55,7 @@ class HttpDeadline:
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        """Have the transport tell when it is time to look."""
+        """Set the transport's deadline for what is being waited for."""
         wait = self.wait
         if wait is Wait.HEAD:
             timeout = self._limits.handshake_timeout
@@ -69,23 +69,23 @@ class HttpDeadline:
         self._transport.set_deadline(timeout)
 
     def change(self, wait: Wait) -> None:
-        """Set the deadline if it is for something else than before; else it stays where it is."""
+        """Start waiting for `wait`; if that is waited for already, keep the deadline."""
         if wait is not self.wait:
             self.begin(wait)
 
-    def has_waited_for_answer(self) -> bool:
-        """Tell, at a deadline, whether the application has taken too long."""
+    def is_answer_overdue(self) -> bool:
+        """Tell, at a deadline, whether the application has taken too long to answer."""
         return (
             self.wait is Wait.ANSWER
             and self._answer_end is not None
             and self._loop.time() >= self._answer_end
         )
 
-    def is_over(self, *, half_closed: bool) -> bool:
-        """Tell, at a deadline, whether nothing has moved for a peer that has ended its own side.
+    def has_stalled(self, *, half_closed: bool) -> bool:
+        """Tell, at a deadline, whether a half-closed client has received nothing since the last.
 
-        It may be gone. If something has moved since the deadline before, a new one is set. Who
-        takes nothing of what waits for him is `write_timeout`'s affair.
+        Such a client may be gone. Otherwise a new deadline is set. A client that is not half-closed
+        and receives nothing of its backlog is left to `write_timeout`.
         """
         moved_size = self.written_size - self._transport.backlog_size
         if moved_size == self._moved_size and half_closed:

@@ -18,14 +18,14 @@ from sockwave.request_head import RequestHead
 
 
 class Connection(Protocol):
-    """What an exchange happens on."""
+    """The connection of an exchange, as the exchange uses it."""
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
     transport: Transport
 
     def client_of(self, head: RequestHead) -> Client:
-        """Whom a request is from; raises Refused where a proxy's word makes no sense."""
+        """Return the client of a request; raises Refused if a proxy's headers are malformed."""
 
     def write(self, data: bytes) -> None:
         """Queue bytes."""
@@ -36,34 +36,34 @@ class Connection(Protocol):
     def is_last(self) -> bool:
         """Tell whether the connection ends with the present exchange."""
 
-    def go_on(self, *, close: bool) -> None:
-        """Take note that the response is whole; `close` says that the connection has to end."""
+    def response_finished(self, *, close: bool) -> None:
+        """Go on, as the response is complete; `close`: the connection has to end."""
 
     def resume(self) -> None:
-        """Take note that there is room again for more of the body."""
+        """Resume reading, as there is room for more of the body."""
 
     def expect_body(self) -> None:
-        """Begin to count the time that the peer takes for the next bytes of the body."""
+        """Set a new deadline for the next bytes of the body."""
 
     def abort(self) -> None:
         """Drop the connection."""
 
-    def tell_unanswered(self, request: Request, reason: str) -> None:
-        """Take note that the application does not answer a request."""
+    def report_unanswered(self, request: Request, reason: str) -> None:
+        """Report a request that the application does not answer."""
 
-    def hold(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task, and cancel it when the connection goes."""
+    def track_task(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection is lost."""
 
 
 class Exchange:
-    """A request whose head has been accepted, what arrives of its body, and its response.
+    """A request whose head has been accepted, its body, and its response.
 
-    It is over when the body has arrived and the response is whole. What nobody has begun to read of
-    the body when the response ends is dropped as it arrives. Raises Refused for a body that is not
-    welcome.
+    It is over when the body has arrived and the response is complete. If the application has not
+    begun to read the body when the response ends, the rest of it is dropped as it arrives. Raises
+    Refused for a body that is too big, or an expectation other than 100-continue.
 
-    The response holds the exchange, not the other way round: when the application has let go of it,
-    nobody will ever answer.
+    The response refers to the exchange, which has a weak reference to it only: once the application
+    has dropped the response, the request can never be answered, and `response_dropped` is called.
     """
 
     __slots__ = (
@@ -85,24 +85,24 @@ class Exchange:
         self.thread = connection.transport.engine.thread
         self._connection = connection
         self._decoder = create_decoder(head, connection.limits)
-        # Whether the peer holds back its body until it is told to go on.
+        # Whether the client waits for a 100 (Continue) before it sends its body.
         self._continue_owed = expects_continue(head) and self._decoder is not None
         self._stream = BodyStream(None if self._decoder is None else self)
         self.request = Request(head, self._stream, connection.client_of(head))
-        #: Whether the head of the answer has left.
+        #: Whether the head of the answer has been written.
         self.is_begun = False
-        #: Whether the answer is whole, or will never be.
+        #: Whether the answer is complete, or never will be.
         self.is_answered = False
         self._response: weakref.ref[Response] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
     def make_response(self) -> Response:
-        """Make what the application answers with, once."""
+        """Make the response object for the application; called once."""
         response = Response(self.request, self)
         self._response = weakref.ref(response)
         return response
 
-    # ---- what the connection asks for ----
+    # ---- called by the connection ----
 
     @property
     def is_received(self) -> bool:
@@ -111,7 +111,7 @@ class Exchange:
 
     @property
     def awaits_body(self) -> bool:
-        """Whether the peer owes bytes of the body; not while it waits to be told to go on."""
+        """Whether the client has yet to send bytes of the body, and is not waiting for a 100."""
         return self._decoder is not None and not self._continue_owed
 
     @property
@@ -121,22 +121,22 @@ class Exchange:
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether the application owes the head of the answer."""
+        """Whether the application has not yet begun to answer."""
         return not (self.is_begun or self.is_answered)
 
     @property
     def is_read(self) -> bool:
-        """Whether somebody reads the body, and has not seen its end."""
+        """Whether the application reads the body, and has not reached its end."""
         return self._decoder is not None and self._stream.claimed
 
     @property
     def held_size(self) -> int:
-        """How many bytes of the body wait here."""
+        """How many bytes of the body wait for the application."""
         return self._stream.size
 
     @property
     def is_full(self) -> bool:
-        """Whether as much of the body waits here as may."""
+        """Whether as much of the body waits as is allowed."""
         return self._stream.size >= self._connection.limits.high_water
 
     def receive(self, data: bytearray) -> None:
@@ -152,7 +152,7 @@ class Exchange:
             self._stream.end()
 
     def fail(self) -> None:
-        """Give up: what is still written is dropped, whoever waits for the body is cancelled."""
+        """Fail the exchange: drop what is still written, cancel the task that reads the body."""
         self._stream.fail()
         self.is_answered = True
         self._detach()
@@ -162,20 +162,20 @@ class Exchange:
         if response is not None:
             response._detach()
 
-    # ---- what the body stream asks for ----
+    # ---- called by the body stream ----
 
     def body_wanted(self) -> None:
-        """Tell a peer that waits for it that its body is welcome: RFC 9110, 10.1.1."""
+        """Send 100 (Continue) to a client that waits for it: RFC 9110, 10.1.1."""
         if self._continue_owed:
             self._continue_owed = False
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._connection.expect_body()
 
     def body_taken(self) -> None:
-        """Let the peer send more."""
+        """Let the client send more of the body."""
         self._connection.resume()
 
-    # ---- what the response asks for ----
+    # ---- called by the response ----
 
     def write(self, data: bytes) -> None:
         """Queue bytes."""
@@ -190,51 +190,52 @@ class Exchange:
         if not self.is_received and (
             self._continue_owed or self._connection.limits.body_size is None
         ):
-            # The peer may or may not send the rest, or the rest has no bound: it is not waited for.
+            # The client may never send the rest of the body, or the rest has no limit: do not wait
+            # for it.
             return True
         return self._connection.is_last() or not keeps_alive(self.request)
 
     def finish(self, *, close: bool) -> None:
-        """Take note that the response is whole; `close` says that its head promised the end."""
+        """Go on, as the response is complete; `close`: its head said `Connection: close`."""
         self.is_answered = True
         if not self._stream.claimed:
             self._stream.fail()
-        self._connection.go_on(close=close)
+        self._connection.response_finished(close=close)
 
     def abort(self) -> None:
         """Drop the connection, as the response cannot be finished."""
         self._connection.abort()
 
-    def hold(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task, and cancel it when the connection goes, or nobody waits any more."""
+    def track_task(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection is lost, or the exchange gives up."""
         self._tasks.append(task)
-        self._connection.hold(task)
+        self._connection.track_task(task)
 
     def response_dropped(self) -> None:
-        """Take note that the application cannot answer any more.
+        """Give up, as the application has dropped the response and cannot answer any more.
 
-        Garbage is collected in whatever thread, in the middle of whatever: what follows from it
-        waits for a turn of the loop.
+        The garbage collector may call this in any thread, in the middle of any code: so the answer
+        is given in a later turn of the loop.
         """
-        # The loop may have ended, and with it everybody who would hear.
+        # The loop may have ended: then the connection has ended, too.
         with contextlib.suppress(Exception):
             self.loop.call_soon_threadsafe(self.give_up, "nobody holds its response any more")
 
     def give_up(self, reason: str) -> None:
-        """Answer in place of the application, and cancel what still works on it."""
+        """Answer with 500 in place of the application, and cancel the tasks of its listeners."""
         if self.is_answered:
             return
         self._detach()
         for task in self._tasks:
             task.cancel()
-        # What nobody will read is not waited for.
+        # No task will read the rest of the body: do not wait for it.
         self._stream.fail()
         self._stream.claimed = False
-        self._connection.tell_unanswered(self.request, reason)
+        self._connection.report_unanswered(self.request, reason)
         if self.is_answered:
-            return  # whoever was told has ended the connection
+            return  # a listener of `error` has ended the connection
         if self.is_begun:
-            self.abort()  # the peer would take what it has for the whole
+            self.abort()  # else the client would take a part of the answer for all of it
             return
         response = Response(self.request, self)
         response.write_head(500, {"Content-Type": "text/plain; charset=utf-8"})

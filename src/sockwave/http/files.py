@@ -12,17 +12,18 @@ from typing import BinaryIO
 from sockwave.http.dates import format_date, parse_date
 from sockwave.request_head import RequestHead
 
-# A file up to this size is read at once: it is less than a backlog may hold anyway.
+# A file up to this size is read as a whole: a backlog may hold more than that anyway.
 INLINE_SIZE = 64 * 1024
 
-# One read of a bigger file: large enough to keep the disk busy, small enough for many readers.
+# The size of one read of a bigger file: large enough to keep the disk busy, small enough for many
+# responses at once.
 _PIECE_SIZE = 256 * 1024
 
-# A FIFO would block the open until somebody writes; with O_NONBLOCK it is opened, and refused.
+# Opening a FIFO would block until a process writes to it; with O_NONBLOCK it opens, and is refused.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
-# The table of the standard library, without what this machine's files would add, and with what
-# its older versions lack.
+# The table of the standard library, without the system's own files of types, and with types that
+# older versions of the library lack.
 _TYPES = mimetypes.MimeTypes()
 for _suffix, _type in {
     ".avif": "image/avif",
@@ -40,7 +41,7 @@ for _suffix, _type in {
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """What of a file answers a request: `size` bytes from `start` on."""
+    """The part of a file that answers a request: `size` bytes from `start` on."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -49,8 +50,8 @@ class FilePart:
 
 
 def guess_type(name: str) -> str:
-    """Return the media type that the name of a file tells, text with its charset."""
-    # A path, not a URL, which `guess_type` of the standard library would look for.
+    """Return the media type for a file name; with a charset for text."""
+    # `guess_type` of the standard library takes a URL: "file/" makes sure that it sees a path.
     kind, encoding = _TYPES.guess_type("file/" + PurePath(name).name)
     if encoding is not None:
         return {"gzip": "application/gzip"}.get(encoding, "application/octet-stream")
@@ -60,7 +61,7 @@ def guess_type(name: str) -> str:
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file; OSError if that fails, ValueError if it is anything else."""
+    """Open a regular file; raises OSError if that fails, ValueError if it is no regular file."""
     file = open(  # noqa: SIM115 - the caller's to close
         path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)
     )
@@ -71,9 +72,9 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def choose_part(request: RequestHead, status: int, file: BinaryIO, name: str) -> FilePart:
-    """Decide what of the file to send: all, a range, or nothing because it is known or not there.
+    """Decide what part of the file to send: all, a range, or nothing (304 or 416).
 
-    Conditions and ranges count for a status of 200 alone.
+    Conditions and ranges are considered only if `status` is 200.
     """
     found = os.fstat(file.fileno())
     size, modified = found.st_size, format_date(found.st_mtime)
@@ -88,7 +89,7 @@ def choose_part(request: RequestHead, status: int, file: BinaryIO, name: str) ->
     wanted = request.headers.get("range")
     if wanted is None or request.method != "GET":
         return _part(200, headers, 0, size)
-    # RFC 9110, 13.1.5: without an exact match the condition is false, and all is sent.
+    # RFC 9110, 13.1.5: without an exact match the condition is false, and the whole file is sent.
     if request.headers.get("if-range", modified) != modified:
         return _part(200, headers, 0, size)
     chosen = parse_range(wanted, size)
@@ -102,14 +103,14 @@ def choose_part(request: RequestHead, status: int, file: BinaryIO, name: str) ->
 
 
 def _part(status: int, headers: list[tuple[str, str]], start: int, size: int) -> FilePart:
-    """Return a part that has a length."""
+    """Return a part with a Content-Length."""
     return FilePart(status, [*headers, ("Content-Length", str(size))], start, size)
 
 
 def _is_known(request: RequestHead, modified: int) -> bool:
-    """Tell whether the peer says that it has this version of the file."""
+    """Tell whether the client already has this version of the file."""
     # RFC 9110, 13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an
-    # If-None-Match header field", which we send no tags for.
+    # If-None-Match header field"; we send no tags, so that never matches.
     headers = request.headers
     since = headers.get("if-modified-since")
     if since is None or "if-none-match" in headers:
@@ -119,17 +120,17 @@ def _is_known(request: RequestHead, modified: int) -> bool:
 
 
 def parse_range(text: str, size: int) -> tuple[int, int] | None:
-    """Return start and end of the one range asked for, None to send all.
+    """Return start and end of the one range requested, None to send the whole file.
 
-    An empty range cannot be satisfied. Several ranges, other units and whatever is malformed are
-    as if there was no such field (RFC 9110, 14.2).
+    An empty range cannot be satisfied. Several ranges, other units and malformed fields are ignored
+    (RFC 9110, 14.2).
     """
     unit, separator, value = text.partition("=")
     first, dash, last = (part.strip(" \t") for part in value.partition("-"))
     if unit.strip(" \t").lower() != "bytes" or not separator or not dash:
         return None
     for digits in (first, last):
-        # More digits than any file's size has; a number that long costs time to read.
+        # No file's size has more digits; longer numbers cost time to parse.
         if digits and not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
             return None
     if first:
@@ -141,9 +142,9 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
 
 
 async def read_pieces(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    """Read so many bytes from where the file stands, in threads and piece by piece.
+    """Yield `size` bytes from the file's position on, in pieces that are read in threads.
 
-    A file that gets shorter meanwhile raises OSError.
+    Raises OSError if the file becomes shorter meanwhile.
     """
     loop = asyncio.get_running_loop()
     while size:

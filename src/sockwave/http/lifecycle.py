@@ -13,16 +13,16 @@ from sockwave.limits import OverLimit
 
 
 class Phase(enum.Enum):
-    """Where a connection stands; it only moves downwards."""
+    """The phases of a connection, in order; it never goes back."""
 
     OPEN = enum.auto()  #: requests are read and answered
-    UPGRADED = enum.auto()  #: the transport belongs to the application
-    DRAINING = enum.auto()  #: the last answer is on its way, what arrives is dropped
-    ENDED = enum.auto()  #: the transport has been told to close
+    UPGRADED = enum.auto()  #: the transport belongs to a WebSocket connection
+    DRAINING = enum.auto()  #: the last answer is being sent, and input is dropped
+    ENDED = enum.auto()  #: the transport is closing or closed
 
 
 class HttpLifecycle(PyReceiver):
-    """A connection with what has to end when it does: its tasks, and what waits for its peer."""
+    """The base of `HttpConnection` that ends it: its phases, its tasks and its last answer."""
 
     __slots__ = (
         "__weakref__",
@@ -46,7 +46,7 @@ class HttpLifecycle(PyReceiver):
         self._phase = Phase.OPEN
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lost = False
-        # From accept to the first head, whatever comes meanwhile: that deadline has been set.
+        # The deadline for the first head was set at accept.
         self._deadline = HttpDeadline(transport, self.limits, self.loop)
 
     def write(self, data: bytes) -> None:
@@ -59,12 +59,12 @@ class HttpLifecycle(PyReceiver):
         return self.transport.drained()
 
     def dismiss(self, refused: OverLimit) -> None:
-        """Make room for somebody else's handshake, while nothing has been asked."""
-        self._leave(Phase.ENDED)
-        self.application.admission.turn_away(self.transport, refused)
+        """Reject this connection, which has sent no request yet, to make room for another."""
+        self._enter(Phase.ENDED)
+        self.application.admission.reject(self.transport, refused)
 
-    def hold(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task, and cancel it when the connection goes."""
+    def track_task(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection is lost."""
         if self._lost:
             task.cancel()
         else:
@@ -73,42 +73,42 @@ class HttpLifecycle(PyReceiver):
 
     def abort(self) -> None:
         """Drop the connection."""
-        self._leave(Phase.ENDED)
+        self._enter(Phase.ENDED)
         self.transport.abort()
 
     def connection_lost(self, error: OSError | None) -> None:
-        """Cancel everything that works for a peer that is gone."""
+        """Cancel all tasks of the connection: its client has gone."""
         self._lost = True
-        self._leave(Phase.ENDED)
+        self._enter(Phase.ENDED)
         for task in list(self._tasks):
             task.cancel()
 
     def _end(self) -> None:
-        """Close the transport when the peer has taken nearly everything that was written to it."""
+        """Close the transport once its backlog is under the high-water mark."""
         try:
-            self._leave(Phase.DRAINING)
+            self._enter(Phase.DRAINING)
             self._deadline.begin(Wait.EXCHANGE)
             if self.transport.backlog_size > self.limits.high_water:
-                self.hold(self.loop.create_task(self._close_drained()))
+                self.track_task(self.loop.create_task(self._close_drained()))
             else:
-                self._close_carrier()
+                self._close_transport()
         except BaseException:
-            # Half of it has been done, and nothing else would end it.
+            # The connection has left its open phase, so that nothing else would end it.
             self.transport.abort()
             raise
 
     async def _close_drained(self) -> None:
-        """Close the transport behind a large answer."""
+        """Close the transport once the client has received nearly all of a large answer."""
         await self.transport.drained()
         self._deadline.begin(Wait.EXCHANGE)
-        self._close_carrier()
+        self._close_transport()
 
-    def _close_carrier(self) -> None:
-        self._leave(Phase.ENDED)
+    def _close_transport(self) -> None:
+        self._enter(Phase.ENDED)
         self.transport.close()
 
-    def _leave(self, phase: Phase) -> None:
-        """Be done with requests."""
+    def _enter(self, phase: Phase) -> None:
+        """Enter a phase in which no more requests are read."""
         self.application.admission.end_handshake(self.transport)
         self._phase = phase
         self._input.clear()

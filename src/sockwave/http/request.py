@@ -8,12 +8,12 @@ from sockwave.request_head import RequestHead
 
 
 class Request(RequestHead):
-    """A request: its head, its body, and whom it is from.
+    """A request: its head, its body, and its client.
 
-    The body is read by `await request.body()` or by `async for chunk in request`, not by both, and
-    either way it has at most `body_size` bytes. If the peer vanishes before it is whole, or it is
-    refused, whoever waits for it is cancelled; so is who begins to read when the response has
-    ended, unless it had arrived by then.
+    Read the body by `await request.body()` or by `async for chunk in request`, not by both; it has
+    at most `body_size` bytes. If the client goes before the body is complete, or the body is
+    refused, the task that reads it is cancelled. So is a task that begins to read when the response
+    has ended, unless the whole body had arrived by then.
     """
 
     __slots__ = ("_content", "_stream", "is_secure", "remote_address")
@@ -22,15 +22,15 @@ class Request(RequestHead):
         super().__init__(head.raw, head._line, head._headers)
         #: `(host, port)`, or the path of a Unix socket.
         self.remote_address: Any = client.address
-        #: Whether the client came by TLS: to us, or to a proxy that is believed.
+        #: Whether the client is connected by TLS, to this server or to a trusted proxy.
         self.is_secure = client.is_secure
         self._stream = stream
         self._content: bytes | None = None
 
     async def body(self) -> bytes:
-        """Return the whole body; called again, the same body again.
+        """Return the whole body; a second call returns the same body.
 
-        Raises RuntimeError when it is being read otherwise.
+        Raises RuntimeError if the body is read by `async for`, too.
         """
         self._stream.check_thread("request.body")
         if self._content is None:
@@ -42,7 +42,7 @@ class Request(RequestHead):
         return self._content
 
     def __aiter__(self) -> Self:
-        """Give the body in pieces as they arrive; the peer has to wait while none is taken."""
+        """Iterate over the body in pieces as they arrive; the client waits while none is read."""
         self._stream.check_thread("request.body")
         self._claim()
         return self
@@ -54,7 +54,7 @@ class Request(RequestHead):
         return piece
 
     def _claim(self) -> None:
-        """Make the caller the one who reads the body."""
+        """Make the caller the only reader of the body."""
         if self._stream.claimed:
             raise RuntimeError("body: expected to be read once, given a second reader")
         self._stream.claimed = True

@@ -1,4 +1,4 @@
-"""What the listeners of one request come to: an answer, or a reason why there is none."""
+"""The listeners of one request: whether one of them answers, or why none does."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from sockwave.http import Response
 class RequestListeners:
     """The listeners of one request: an answer by one of them is enough.
 
-    Who is asynchronous has answered when it returns. A plain function may keep the response for
-    later: until nobody has it any more, which the response tells by itself, or `answer_timeout`.
+    An asynchronous listener must have answered when it returns. A plain function may keep the
+    response for later, until `answer_timeout`; if it drops the response without an answer, the
+    response itself reports that.
     """
 
     __slots__ = ("_plain_count", "_report", "_response", "_running_count")
@@ -21,17 +22,17 @@ class RequestListeners:
     ) -> None:
         self._response = response
         self._report = report
-        # Those that have not turned out to be asynchronous.
+        # Listeners that have not returned a coroutine (so far).
         self._plain_count = listener_count
         self._running_count = 0
 
     def run(self, task: "asyncio.Task[object]", *, is_plain: bool) -> None:
-        """Wait for what a listener has returned; `is_plain`: it was no coroutine of its own."""
+        """Track the task of a listener's result; `is_plain`: an awaitable of a plain function."""
         if not is_plain:
             self._plain_count -= 1
         self._running_count += 1
         task.add_done_callback(self._ended)
-        self._response._hold(task)
+        self._response._track_task(task)
 
     def _ended(self, task: "asyncio.Task[object]") -> None:
         self._running_count -= 1
@@ -43,7 +44,7 @@ class RequestListeners:
             self._response._give_up("its listener returned without ending the response")
 
     def fail(self, error: BaseException) -> None:
-        """Answer for a listener that has raised."""
+        """Answer with an error for a listener that has raised, and report the error."""
         if isinstance(error, asyncio.CancelledError):
             self._response._give_up("a listener of it raised CancelledError")
             return

@@ -24,11 +24,11 @@ from sockwave.paths import check_path
 
 
 class Sink(Protocol):
-    """Where a response goes, and who keeps what works on it."""
+    """The exchange, as its response uses it: where bytes and tasks go."""
 
     loop: asyncio.AbstractEventLoop
     thread: LoopThread
-    #: Whether the head of the response has left.
+    #: Whether the head of the response has been written.
     is_begun: bool
 
     def write(self, data: bytes) -> None:
@@ -41,26 +41,26 @@ class Sink(Protocol):
         """Tell whether the connection has to end with this response."""
 
     def finish(self, *, close: bool) -> None:
-        """Take note that the response is whole; `close` says that its head promised the end."""
+        """Go on, as the response is complete; `close`: its head said `Connection: close`."""
 
     def abort(self) -> None:
         """Drop the connection, as the response cannot be finished."""
 
-    def hold(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task, and cancel it when the connection goes, or nobody waits any more."""
+    def track_task(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task, and cancel it when the connection is lost, or the exchange gives up."""
 
     def response_dropped(self) -> None:
-        """Take note that the application cannot answer any more."""
+        """Give up, as the application has dropped the response and cannot answer any more."""
 
     def give_up(self, reason: str) -> None:
-        """Answer in place of the application, and cancel what still works on it."""
+        """Answer with 500 in place of the application, and cancel the tasks of its listeners."""
 
 
 class Response:
     """The response to one request: `write_head`, any number of `write`, and one `end`.
 
-    What the application does wrong raises at once and puts nothing on the wire. When the peer is
-    gone, what is still written is dropped, and whoever awaits it is cancelled.
+    An invalid call raises at once and sends nothing. When the client has gone, what is still
+    written is dropped, and a task that awaits it is cancelled.
     """
 
     __slots__ = (
@@ -87,9 +87,9 @@ class Response:
     def __init__(self, request: Request, sink: Sink) -> None:
         #: The status of the head that was written, 200 until then.
         self.status = 200
-        #: Whether the head is on its way: with the first `write`, or with `end`.
+        #: Whether the head has been sent, by the first `write` or by `end`.
         self.headers_sent = False
-        # Whether a file is on its way, which ends the response by itself.
+        # Whether a file is being sent, after which the response ends by itself.
         self._sends_file = False
         self._request = request
         self._sink: Sink | None = sink
@@ -103,22 +103,23 @@ class Response:
         self._skips_body = False
         self._chunked = False
         self._close = False
-        # The Content-Length that the application has promised, and what it has written of that.
+        # The Content-Length that the application has given, and how many bytes of it are written.
         self._promised_size: int | None = None
         self._given_size = 0
 
     def __del__(self) -> None:
-        """Let the peer know that nobody can answer it any more."""
+        """Have the request answered with 500: the application can answer it no more."""
         if self._sink is not None:
             self._sink.response_dropped()
 
     def write_head(
         self, status: int, headers: ResponseHeaders | None = None, reason: str | None = None
     ) -> Self:
-        """Set the head: once, before anything is written; it leaves with the first data.
+        """Set the head: once, before anything is written; it is sent with the first data.
 
-        `status` is 200 to 599. Header values are str or int, or a list for repeated fields. Framing
-        is the server's: a Content-Length is held to, a Transfer-Encoding raises ValueError.
+        `status` is 200 to 599. Header values are str or int, or a list for repeated fields. The
+        server frames the body: a body that does not match a given Content-Length raises ValueError,
+        as a Transfer-Encoding does.
         """
         self._thread.check_call("response.write_head")
         if self._head_given or self.headers_sent or self._ended:
@@ -128,7 +129,7 @@ class Response:
         return self
 
     def _set_head(self, status: int, pairs: list[tuple[str, str]], reason: str | None) -> None:
-        """Check and keep what the head will be made of."""
+        """Check and keep the status, reason and headers."""
         if not isinstance(status, int) or isinstance(status, bool):
             raise TypeError(f"status: expected int, given {type(status).__name__}")
         if not 200 <= status <= 599:
@@ -156,8 +157,9 @@ class Response:
     def write(self, data: Data) -> Awaitable[None]:
         """Send a part of the body; awaiting it waits while the backlog is over the high-water mark.
 
-        The first call sends the head, which `write(b"")` does alone. For HEAD, and for 204 and 304,
-        the data are dropped. Raises RuntimeError after `end`, ValueError past a Content-Length.
+        The first call sends the head; `write(b"")` sends it alone. For HEAD, and for 204 and 304,
+        the data are dropped. Raises RuntimeError after `end`, ValueError for more data than the
+        Content-Length.
         """
         self._thread.check_call("response.write")
         payload = encode_data(data)
@@ -174,9 +176,9 @@ class Response:
     def end(self, data: Data = b"") -> Awaitable[None]:
         """Send the last part of the body, and finish the response.
 
-        Without a `write` before, the body has a Content-Length. Raises RuntimeError when called
-        twice, and ValueError when a promised Content-Length is not met: then a response that is
-        partly sent cannot be saved, and the connection is dropped.
+        Without a `write` before, the server adds a Content-Length. Raises RuntimeError when called
+        twice, and ValueError if the body is shorter or longer than the given Content-Length: if it
+        is partly sent already, the connection is dropped.
         """
         self._thread.check_call("response.end")
         payload = encode_data(data)
@@ -199,11 +201,11 @@ class Response:
     ) -> Awaitable[None]:
         """Send one file as the whole response; awaiting it waits until all of it is queued.
 
-        Its type is guessed from its name; `headers`, or an earlier `write_head`, add to the head
-        and go before what the file says. Conditional requests (If-Modified-Since) and those for one
-        range are answered as such, but for a status other than 200. A big file is read piece by
-        piece as the peer takes it. Raises TypeError for anything but a path (a descriptor, an open
-        file), OSError if it cannot be opened, ValueError if it is not a regular file.
+        Its type is guessed from its name; `headers`, or an earlier `write_head`, add headers and
+        override those of the file. If the status is 200, conditional requests (If-Modified-Since)
+        and requests for one range are answered as such. A big file is read piece by piece as the
+        client receives it. Raises TypeError for anything but a path (a descriptor, an open file),
+        OSError if it cannot be opened, ValueError if it is not a regular file.
         """
         self._thread.check_call("response.send_file")
         check_path("path", path)
@@ -231,26 +233,26 @@ class Response:
             stack.pop_all()
             task = self._loop.create_task(self._stream_file(file, part.size))
             task.add_done_callback(lambda _: self._end_file(file))
-            self._sink.hold(task)
+            self._sink.track_task(task)
             self._sends_file = True
             return task
 
     async def _stream_file(self, file: BinaryIO, size: int) -> None:
-        """Send so many bytes of a file as fast as the peer takes them, and end."""
+        """Send so many bytes of a file as fast as the client receives them, and end."""
         async for piece in read_pieces(file, size):
             await self.write(piece)
         self.end()
 
     def _end_file(self, file: BinaryIO) -> None:
-        """Close a file; if it was not sent to its end, the response has failed."""
+        """Close a file; fail the response if the file was not sent to its end."""
         file.close()
         self._fail()
 
     def _fail(self, error: BaseException | None = None) -> None:
-        """End the response because the application failed; nothing happens if it has ended.
+        """End the response because the application failed; do nothing if it has ended.
 
-        Before the head is sent the peer gets 500, or what a `Refused` says; after that the
-        connection is dropped, as the peer would take what it has for the whole.
+        Before the head is sent, the client gets 500, or the answer of a `Refused`; after that the
+        connection is dropped, as the client would take a part of the body for all of it.
         """
         sink = self._sink
         if sink is None:
@@ -271,23 +273,24 @@ class Response:
         self.end(body)
 
     def _give_up(self, reason: str) -> None:
-        """Have the peer answered with 500, as nobody does, and the reason logged.
+        """Have the request answered with 500, as no listener does, and the reason reported.
 
-        A response that has begun is cut off instead; nothing happens if it has ended.
+        If the response has begun, the connection is dropped instead; nothing happens if it has
+        ended.
         """
         if self._sink is not None:
             self._ended = True
             self._sink.give_up(reason)
 
-    def _hold(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task that works on this response, and cancel it when the connection goes."""
+    def _track_task(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task that works on this response, and cancel it when the connection is lost."""
         if self._sink is None:
             task.cancel()
         else:
-            self._sink.hold(task)
+            self._sink.track_task(task)
 
     def _detach(self) -> None:
-        """Let go of the connection, which answers nothing any more: what follows is dropped."""
+        """Detach from the connection: what is written from now on is dropped."""
         self._sink = None
 
     def _check_open(self, verb: str) -> None:
@@ -295,13 +298,13 @@ class Response:
             raise RuntimeError(f"{verb}: expected before the end of the response")
 
     def _cancelled(self) -> Awaitable[None]:
-        """Return a future that cancels whoever awaits it, and is silent otherwise."""
+        """Return a cancelled future: it cancels a task that awaits it, and else logs nothing."""
         future: asyncio.Future[None] = self._loop.create_future()
         future.cancel()
         return future
 
     def _count(self, size: int, *, last: bool = False) -> None:
-        """Hold the application to the Content-Length that it has promised."""
+        """Raise ValueError if the body does not match the Content-Length of the application."""
         if self._promised_size is None or not self._has_body():
             return
         size += self._given_size
@@ -315,7 +318,7 @@ class Response:
         return self._request.method != "HEAD" and self.status not in BODILESS_STATUSES
 
     def _start(self, length: int | None) -> bytes:
-        """Choose the framing, and return the head; `length` is that of a body known as a whole."""
+        """Choose the framing, and return the head; `length` is the body's, None if unknown."""
         assert self._sink is not None
         pairs, options = self._pairs, self._options
         names = {name.lower() for name, _ in pairs}
@@ -341,7 +344,7 @@ class Response:
         return serialize_head(self.status, self._reason, pairs)
 
     def _frame_body(self, length: int | None) -> bool:
-        """Add the field that frames the body; False if the end of the connection has to end it."""
+        """Add the header that frames the body; False if the connection has to close at its end."""
         self._skips_body = not self._has_body()
         if self.status == 204:
             return True  # RFC 9110, 8.6: "A server MUST NOT send a Content-Length" with it.

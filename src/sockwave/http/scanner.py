@@ -5,17 +5,17 @@ from sockwave.http.check import refuse_block, refuse_line
 from sockwave.limits import Limits
 
 # RFC 9112, 2.2: "a server that is expecting to receive and parse a request-line SHOULD ignore at
-# least one empty line (CRLF) received prior to the request-line." More than a few are no accident.
+# least one empty line (CRLF) received prior to the request-line." A few are tolerated.
 _EMPTY_LINES = 4
 
 _METHOD_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class HeadScanner:
-    """Finds the end of one head after another; every byte is looked at once, however it arrives.
+    """Finds the end of one head after another; reads each byte once, in whatever pieces it comes.
 
-    What can only get worse is refused at once: a first byte that begins no method, a line end that
-    is not CRLF, a line or a block over its limit.
+    Errors are refused before the head is complete: a first byte that begins no method, a line end
+    that is not CRLF, a line or a block over its limit.
     """
 
     __slots__ = ("_empty_count", "_limits", "_line_size", "_scanned_size")
@@ -30,7 +30,7 @@ class HeadScanner:
         self._line_size = -1
 
     def cut(self, data: bytearray) -> bytes | None:
-        """Remove a head from the front of `data`, and return it; None until it is whole.
+        """Remove a head from the front of `data`, and return it; None while it is incomplete.
 
         Between two calls `data` may only grow. Raises Refused.
         """
@@ -60,14 +60,14 @@ class HeadScanner:
         return True
 
     def _check_part(self, data: bytearray) -> None:
-        """Check what is there of an unfinished head, and remember how far."""
+        """Check the part of an incomplete head that has arrived, and remember how far."""
         start = self._scanned_size
-        # A CR at the end still waits for its LF, so it is left for the next time.
+        # A CR at the end may be followed by LF in the next piece: it is checked then.
         size = len(data) - data.endswith(b"\r")
         line_ends = data.count(b"\r\n", start, size)
         if not line_ends == data.count(b"\n", start, size) == data.count(b"\r", start, size):
-            # RFC 9112, 2.2 lets a server take a lone LF for a line end; readers that differ in this
-            # can be played off against each other.
+            # RFC 9112, 2.2 lets a server take a lone LF for a line end; but a proxy and a server
+            # that differ in this let requests be smuggled.
             raise Refused(400, "malformed request: expected CRLF at the end of each line\n")
         if self._line_size < 0 and line_ends:
             self._line_size = data.find(b"\r\n", start)

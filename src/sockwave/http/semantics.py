@@ -5,8 +5,9 @@ from sockwave.request_head import RequestHead
 
 
 def wants_websocket(head: RequestHead) -> bool:
-    """Tell whether the peer wants to go on with WebSocket; how, is judged by the handshake."""
-    # RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field", as for any other word.
+    """Tell whether a request asks to upgrade to WebSocket; `handshake` checks the details."""
+    # RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field": for other
+    # protocols, we do.
     upgrade = head.headers.get("upgrade")
     if upgrade is None:
         return False
@@ -14,13 +15,13 @@ def wants_websocket(head: RequestHead) -> bool:
 
 
 def keeps_alive(head: RequestHead) -> bool:
-    """Tell whether the peer wants the connection to go on after the answer: RFC 9112, 9.3."""
+    """Tell whether the client wants to keep the connection after the answer: RFC 9112, 9.3."""
     options = head.headers.get_tokens("connection")
     return "close" not in options and (head.http_version == "1.1" or "keep-alive" in options)
 
 
 def expects_continue(head: RequestHead) -> bool:
-    """Tell whether the peer waits for a 100 before it sends its body; Refused for what else."""
+    """Tell whether the client waits for a 100 before its body; Refused for another expectation."""
     # RFC 9110, 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request
     # MUST ignore that expectation."
     expectations = head.headers.get_tokens("expect")

@@ -10,7 +10,7 @@ HeaderValue = str | int | Sequence[str]
 ResponseHeaders = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
 Data = str | bytes | bytearray | memoryview
 
-# RFC 9110 renamed some; the standard library follows it only from Python 3.13 on.
+# RFC 9110 renamed some phrases; the standard library has the new ones only from Python 3.13 on.
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -24,7 +24,7 @@ BODILESS_STATUSES = frozenset({204, 304})
 
 
 def encode_data(data: Data) -> bytes:
-    """Return what is to be sent as bytes, str in UTF-8; TypeError or ValueError if it cannot be."""
+    """Return `data` as bytes, a str as UTF-8; raises TypeError or ValueError if it cannot be."""
     if isinstance(data, str):
         try:
             return data.encode()
@@ -36,7 +36,7 @@ def encode_data(data: Data) -> bytes:
 
 
 def expand_headers(headers: ResponseHeaders | None) -> list[tuple[str, str]]:
-    """Return all pairs, checked; a value may be an int, or a list for a name that is repeated."""
+    """Return all pairs, checked; a value may be an int, or a list for a repeated name."""
     if headers is None:
         return []
     if isinstance(headers, (str, bytes)) or not isinstance(headers, (Mapping, Iterable)):
@@ -62,7 +62,7 @@ def check_reason(reason: str) -> str:
 
 
 def serialize_head(status: int, reason: str | None, pairs: Iterable[tuple[str, str]]) -> bytes:
-    """Return status line and header block; everything in them has been checked by the caller."""
+    """Return status line and header block; the caller has checked all arguments."""
     if reason is None:
         reason = _REASONS.get(status, "")
     lines = [f"HTTP/1.1 {status} {reason}\r\n"]
@@ -81,7 +81,7 @@ def serialize_response(
 ) -> bytes:
     """Return one whole response, with Date, Content-Length and Connection.
 
-    A body without a Content-Type is plain text. `close` says that it is the connection's last.
+    A body without a Content-Type is sent as plain text. `close`: it is the connection's last.
     """
     pairs = list(check_headers(headers))
     names = {name.lower() for name, _ in pairs}

@@ -1,4 +1,4 @@
-"""The content of a request on its way from the connection to whoever reads it."""
+"""The body of a request, on its way from the connection to the application."""
 
 import asyncio
 from typing import Protocol
@@ -7,32 +7,33 @@ from sockwave.core.events.loop_thread import LoopThread
 
 
 class Source(Protocol):
-    """What a body stream comes from."""
+    """The exchange, as its body stream uses it."""
 
     loop: asyncio.AbstractEventLoop
     thread: LoopThread
 
     def body_wanted(self) -> None:
-        """Take note that somebody waits for the body."""
+        """Take note that the application waits for the body."""
 
     def body_taken(self) -> None:
-        """Take note that the stream has been emptied."""
+        """Take note that the application has read all that was buffered."""
 
 
 class BodyStream:
     """One growing buffer with one reader; the connection stops reading while it is full.
 
-    When the peer is gone before the end, the reader is cancelled: that is nothing it could have
-    done better, and nothing it can do. `source` is None for a request without a body.
+    If the client goes before the end of the body, the reader is cancelled, not given an error: it
+    has done nothing wrong, and can do nothing about it. `source` is None for a request without a
+    body.
     """
 
     __slots__ = ("_data", "_failed", "_source", "_waiter", "claimed")
 
     def __init__(self, source: Source | None) -> None:
-        #: Whether somebody reads the body, or has begun to.
+        #: Whether the application reads the body, or has begun to.
         self.claimed = False
         self._data = bytearray()
-        # None when nothing more comes.
+        # None once the body is complete, or has failed.
         self._source = source
         self._failed = False
         self._waiter: asyncio.Future[None] | None = None
@@ -43,7 +44,7 @@ class BodyStream:
         return len(self._data)
 
     def check_thread(self, call: str) -> None:
-        """Raise SockwaveError in a thread that may not wait for what is to come."""
+        """Raise SockwaveError in a thread other than the loop's, unless the body is complete."""
         if self._source is not None:
             self._source.thread.check_call(call)
 
@@ -54,12 +55,12 @@ class BodyStream:
             self._wake()
 
     def end(self) -> None:
-        """Say that the body is whole."""
+        """Mark the body as complete."""
         self._source = None
         self._wake()
 
     def fail(self) -> None:
-        """Drop a body that is not whole, and cancel its reader, now or when it comes."""
+        """Drop an incomplete body, and cancel its reader, now or once it begins to read."""
         if self._source is not None:
             self._source = None
             self._failed = True
@@ -72,7 +73,7 @@ class BodyStream:
             self._waiter.set_result(None)
 
     async def read(self) -> bytes:
-        """Return what there is of the body, once there is any, and b"" at its end.
+        """Return the bytes that have arrived, waiting for some; b"" at the end of the body.
 
         Raises RuntimeError for a second reader.
         """

@@ -1,1 +1,1 @@
-"""Where a server listens."""
+"""The listening sockets of a server, and their TLS certificates."""

@@ -1,4 +1,4 @@
-"""Listening sockets: bound at once, so that an address in use is said where it was asked for."""
+"""Listening sockets: bound in the call that asks for them, which raises if an address is in use."""
 
 import contextlib
 import errno
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from sockwave.core.io.transport import UNSENT_SIZE
 from sockwave.paths import check_path
 
-#: Connections that the kernel holds until they are accepted: a burst of clients that come back
-#: after a restart.
+#: Connections that the kernel queues until they are accepted: enough for a burst of clients that
+#: reconnect after a restart.
 ACCEPT_QUEUE_COUNT = 4096
 
-#: By how much the kernel has more patience than `write_timeout`, in seconds at least so many:
-#: whoever takes nothing of what waits here is to be ended here, where it is counted.
+#: The kernel's timeout is longer than `write_timeout` by this ratio, and at least by so many
+#: seconds: a peer that takes nothing of our backlog should hit `write_timeout`, which is counted.
 USER_TIMEOUT_RATIO = 1.5
 USER_TIMEOUT_SLACK_S = 2.0
 
@@ -25,14 +25,14 @@ USER_TIMEOUT_SLACK_S = 2.0
 def bind_port(port: int, host: str | None, *, reuse_port: bool = False) -> list[socket.socket]:
     """Listen on `port` of `host`, a name or an address; without one on all interfaces.
 
-    Port 0 picks one, the same for all addresses. With `reuse_port`, others that ask for the same
-    can have it too.
+    Port 0 picks one, the same for all addresses. With `reuse_port`, other processes that use the
+    option too can bind the same port.
 
     Raises OSError with the address in its message.
     """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
         raise ValueError(f"port: expected 0 to 65535, given {port!r}")
-    with say_address(f"{host or '*'}:{port}"):
+    with naming_address(f"{host or '*'}:{port}"):
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -43,36 +43,36 @@ def bind_port(port: int, host: str | None, *, reuse_port: bool = False) -> list[
             try:
                 sockets.append(bind_address(family, (name, picked, *rest), reuse_port))
             except OSError as error:
-                # A system may know of IPv6 without having it: one family is enough then.
+                # A system may list IPv6 addresses while IPv6 is off: one family is enough then.
                 if host or not sockets or error.errno != errno.EADDRNOTAVAIL:
                     raise
     except BaseException:
-        for made in sockets:
-            made.close()
+        for sock in sockets:
+            sock.close()
         raise
     return sockets
 
 
 def bind_address(family: int, address: tuple[object, ...], reuse_port: bool) -> socket.socket:
     """Listen on one Internet address."""
-    with say_address(f"{address[0]}:{address[1]}"), new_socket(family) as made:
+    with naming_address(f"{address[0]}:{address[1]}"), new_socket(family) as sock:
         if sys.platform != "win32":  # pragma: no branch - the other one is Windows
             # On Windows the option means something else: to take over an address that is in use.
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
-            share_port(made)
-        set_carriage(made)
+            share_port(sock)
+        set_tcp_options(sock)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(address)
-        made.listen(ACCEPT_QUEUE_COUNT)
-    return made
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(ACCEPT_QUEUE_COUNT)
+    return sock
 
 
 def share_port(sock: socket.socket) -> None:
-    """Let sockets of other processes, which ask for the same, be bound to this one's port.
+    """Let other processes that do the same bind their sockets to this one's port.
 
-    Raises OSError where the system has no such thing, as Windows has not.
+    Raises OSError on systems without SO_REUSEPORT, such as Windows.
     """
     if not hasattr(socket, "SO_REUSEPORT"):
         raise OSError(errno.ENOPROTOOPT, "no SO_REUSEPORT on this system, for reuse_port")
@@ -80,9 +80,9 @@ def share_port(sock: socket.socket) -> None:
 
 
 def bind_path(path: str | os.PathLike[str], mode: int | None) -> socket.socket:
-    """Listen on a Unix socket; one that a server left behind is replaced, one in use is not.
+    """Listen on a Unix socket; a stale file of an earlier server is replaced, one in use is not.
 
-    `mode` are its permissions; without it they are as the process's umask says.
+    `mode` is the file's permissions; without it the process's umask decides.
     """
     check_path("path", path)
     path = os.fspath(path)
@@ -92,30 +92,30 @@ def bind_path(path: str | os.PathLike[str], mode: int | None) -> socket.socket:
         raise OSError(
             errno.EAFNOSUPPORT, f"cannot listen on {path}: no Unix sockets on this system"
         )
-    with say_address(path), new_socket(socket.AF_UNIX) as made:
-        if is_abandoned(path):
+    with naming_address(path), new_socket(socket.AF_UNIX) as sock:
+        if is_stale(path):
             os.unlink(path)
-        made.bind(path)
+        sock.bind(path)
         if mode is not None:
-            os.chmod(path, mode)  # in time: nobody can connect until we listen
-        made.listen(ACCEPT_QUEUE_COUNT)
-    return made
+            os.chmod(path, mode)  # early enough: no client can connect before `listen`
+        sock.listen(ACCEPT_QUEUE_COUNT)
+    return sock
 
 
-def remove_path(made: socket.socket) -> None:
-    """Remove the name of a Unix socket that `bind_path` has made."""
+def remove_path(sock: socket.socket) -> None:
+    """Remove the file of a Unix socket that `bind_path` has made."""
     with contextlib.suppress(OSError):
-        os.unlink(made.getsockname())
+        os.unlink(sock.getsockname())
 
 
-def refuse_all(made: socket.socket) -> None:
-    """Let nobody connect to a listening socket any more, whoever else holds its descriptor.
+def stop_listening(sock: socket.socket) -> None:
+    """Refuse new connections to a listening socket, even if another process has a copy of it.
 
-    That is a process that was forked without a word to Python: any other has let go of it.
+    Such a process was forked without Python's knowledge: `forking` closes the copies of all others.
     """
     if hasattr(os, "fork"):
         with contextlib.suppress(OSError):  # not every system can
-            made.shutdown(socket.SHUT_RDWR)
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def adopt(sock: socket.socket) -> socket.socket:
@@ -126,17 +126,17 @@ def adopt(sock: socket.socket) -> socket.socket:
         raise ValueError(f"sock: expected a stream socket, given {sock!r}")
     sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        set_carriage(sock)
+        set_tcp_options(sock)
     sock.listen(ACCEPT_QUEUE_COUNT)
     return sock
 
 
-def set_carriage(sock: socket.socket) -> None:
-    """Say how TCP is to carry what is written; accepted connections inherit it.
+def set_tcp_options(sock: socket.socket) -> None:
+    """Set TCP_NODELAY and TCP_NOTSENT_LOWAT; accepted connections inherit both.
 
-    Small messages leave at once: what belongs together is gathered by us. And of what a peer does
-    not take, the kernel holds little: it would hold megabytes for each, out of the memory that TCP
-    has in all, and once that is short it drops what comes from anybody.
+    Small messages leave at once: the cork already gathers what is written together. The kernel
+    holds little for a slow peer: otherwise it would hold megabytes for each, out of the memory that
+    all of TCP has, and once that is short it drops segments from any peer.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # pragma: no branch - Windows lacks it
@@ -146,8 +146,8 @@ def set_carriage(sock: socket.socket) -> None:
 def set_user_timeout(sock: socket.socket, write_timeout: float | None) -> None:
     """Let the kernel end a connection whose peer acknowledges nothing (RFC 5482).
 
-    That is what `write_timeout` does not see, where the kernel has taken everything. Accepted
-    connections inherit it from their listening socket. Linux alone has the option.
+    `write_timeout` does not see this if all bytes are in the kernel's send buffer. Accepted
+    connections inherit the option from their listening socket. Only Linux has it.
     """
     if write_timeout is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -158,8 +158,8 @@ def set_user_timeout(sock: socket.socket, write_timeout: float | None) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
 
-def is_abandoned(path: str) -> bool:
-    """Tell whether `path` is a Unix socket that nobody listens on any more."""
+def is_stale(path: str) -> bool:
+    """Tell whether `path` is the file of a Unix socket on which no process listens any more."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return False
@@ -174,18 +174,18 @@ def is_abandoned(path: str) -> bool:
 
 @contextlib.contextmanager
 def new_socket(family: int) -> Iterator[socket.socket]:
-    """Make a stream socket that is closed again if what follows fails."""
-    made = socket.socket(family, socket.SOCK_STREAM)
+    """Make a stream socket that is closed again if the body of the `with` raises."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setblocking(False)
-        yield made
+        sock.setblocking(False)
+        yield sock
     except BaseException:
-        made.close()
+        sock.close()
         raise
 
 
 @contextlib.contextmanager
-def say_address(address: str) -> Iterator[None]:
+def naming_address(address: str) -> Iterator[None]:
     """Put the address into the message of an OSError."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""The contexts that a server listens with, and new certificates for them while it runs."""
+"""The TLS contexts of a server's listening sockets, and new certificates for them while it runs."""
 
 import os
 import ssl
@@ -18,14 +18,14 @@ class Certificates:
         self._files: tuple[File, File | None] | None = None
 
     def __bool__(self) -> bool:
-        """Tell whether there is a context at all."""
+        """Tell whether the server has a TLS context."""
         return bool(self._contexts)
 
     def add(self, context: ssl.SSLContext) -> None:
-        """Serve with a context from now on.
+        """Add a context, which `load` will load certificates into, and turn off renegotiation.
 
-        RFC 8446, section 4.1.2, has no renegotiation; with TLS 1.2 it lets a client cause work as
-        often as it likes, and so it is turned off.
+        TLS 1.3 has none (RFC 8446, 4.1.2); in TLS 1.2 it lets a client cause costly handshakes as
+        often as it likes.
 
         Raises TypeError or ValueError for what a server cannot use.
         """
@@ -41,10 +41,10 @@ class Certificates:
             self._contexts.append(context)
 
     def load(self, cert: File | None, key: File | None) -> None:
-        """Load a certificate into every context; without a name, from the files of the last call.
+        """Load a certificate into every context; without `cert`, from the files of the last call.
 
-        Raises what `ssl.SSLContext.load_cert_chain` raises, and SockwaveError where there is
-        nothing to load or to load it for; then nothing has changed.
+        Raises what `ssl.SSLContext.load_cert_chain` raises, and SockwaveError if there are no files
+        or no contexts; then nothing has changed.
         """
         for name, file in (("cert", cert), ("key", key)):
             if file is not None:
@@ -54,7 +54,7 @@ class Certificates:
         files = self._files if cert is None else (cert, key)
         if files is None:
             raise SockwaveError("there is no certificate yet: expected a call of reload_tls(cert)")
-        # On trial first: a key that does not match would leave a context without any.
+        # Into a new context first: a key that does not match would leave the old ones without any.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
         for context in self._contexts:
             context.load_cert_chain(*files)

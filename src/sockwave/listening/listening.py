@@ -1,4 +1,4 @@
-"""Where a server listens: its sockets, their addresses, names and TLS contexts."""
+"""The listening sockets of a server, with their addresses, files and TLS contexts."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sockwave.address import address_of
+from sockwave.address import listening_address
 from sockwave.forking import watch_forks
 from sockwave.listening import binding
 from sockwave.listening.certificates import Certificates
@@ -14,23 +14,23 @@ from sockwave.listening.certificates import Certificates
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-#: A listening socket, and the TLS context that it speaks with, if it does.
-Door: TypeAlias = "tuple[socket.socket, SSLContext | None]"
+#: A listening socket, and its TLS context; None for one without TLS.
+ListeningSocket: TypeAlias = "tuple[socket.socket, SSLContext | None]"
 
 
 class Listening:
-    """The listening sockets of one server. An engine that accepts on one closes it, too.
+    """The listening sockets of one server. The engine that accepts on a socket also closes it.
 
-    A child that is forked before that may accept on them as well: then they are not this process's
-    alone, and it closes its own descriptors of them, but does not end what they do.
+    A child that is forked before the server runs may accept on them as well: then this process
+    closes its own descriptors of them, but does not stop the sockets from listening.
     """
 
     def __init__(self) -> None:
         self.addresses: list[Any] = []
         self.certificates = Certificates()
-        self._waiting: list[Door] = []  # bound, but not yet accepted on
-        self._names: list[socket.socket] = []  # Unix sockets, whose names are ours to remove
-        self._own: list[socket.socket] = []  # made here, and nobody else is to accept on them
+        self._waiting: list[ListeningSocket] = []  # not yet given to an engine
+        self._names: list[socket.socket] = []  # Unix sockets whose files this process removes
+        self._own: list[socket.socket] = []  # made here, and shared with no other process
         self._is_taken = False
 
     def bind(
@@ -42,9 +42,9 @@ class Listening:
         ssl: "SSLContext | None",
         reuse_port: bool,
     ) -> None:
-        """Listen on an address; `take` gives the new sockets.
+        """Listen on an address; `take` then returns the new sockets.
 
-        Raises OSError, with the address in its message, when it cannot be had.
+        Raises OSError, with the address in its message, if the address cannot be bound.
         """
         self._check_context(ssl)
         if path is not None:
@@ -70,20 +70,20 @@ class Listening:
 
     def _add(self, made: list[socket.socket], ssl: "SSLContext | None") -> None:
         watch_forks(self)
-        self.addresses += [address_of(one) for one in made]
+        self.addresses += [listening_address(one) for one in made]
         self._waiting += [(one, ssl) for one in made]
 
-    def take(self) -> list[Door]:
-        """Give the sockets that are not yet accepted on, to somebody who does so from now on."""
+    def take(self) -> list[ListeningSocket]:
+        """Return the sockets that no engine has yet; the caller accepts on them or closes them."""
         self._is_taken = True
         taken = []
         with contextlib.suppress(IndexError):
-            while True:  # one by one, each by one of us: another thread may be closing the server
+            while True:  # one at a time: another thread may close the server and take some, too
                 taken.append(self._waiting.pop(0))
         return taken
 
     def forked(self, *, is_child: bool) -> None:
-        """Share with a forked child what nobody accepts on yet; the rest stays with the parent."""
+        """Share the sockets with a forked child; if the server runs, the parent keeps them."""
         if not self._is_taken:
             self._own = []
         if is_child:
@@ -92,12 +92,12 @@ class Listening:
                 self._own = []
                 self.addresses = []
 
-    def end(self) -> None:
-        """Be reached no more: the names go, and the sockets that nobody has taken."""
+    def close(self) -> None:
+        """Stop listening: remove the files of Unix sockets, and close those that no engine has."""
         self.addresses = []
         for one in self._names:
             binding.remove_path(one)
         for one in self._own:
-            binding.refuse_all(one)
+            binding.stop_listening(one)
         for one, _ in self.take():
             one.close()

@@ -6,17 +6,17 @@ import stat
 
 from sockwave.errors import SockwaveError
 
-# sd_listen_fds(3): SD_LISTEN_FDS_START, behind standard input, output and error.
+# sd_listen_fds(3): SD_LISTEN_FDS_START, the first after standard input, output and error.
 _FIRST_DESCRIPTOR = 3
 
-# Of this process: a socket belongs to whoever has asked for it first.
+# Descriptors that a server of this process has taken: each belongs to the first that asks.
 _taken: set[int] = set()
 
 
 def take_inherited(name: str | None) -> list[socket.socket]:
-    """Give the sockets that this process was started with: all, or those of one name.
+    """Return the sockets that this process was started with: all, or those of one name.
 
-    Each can be had once. Raises SockwaveError when there are none, ValueError for one that is no
+    Each can be taken once. Raises SockwaveError when there are none, ValueError for one that is no
     listening stream socket.
     """
     names = _read_names()
@@ -42,7 +42,7 @@ def take_inherited(name: str | None) -> list[socket.socket]:
 
 
 def _read_names() -> dict[int, str]:
-    """Read which descriptors were passed, and their names."""
+    """Return the descriptors that were passed, with their names."""
     environment = os.environ
     # "If the variable is not set or does not match our own PID, the descriptors are another's."
     if environment.get("LISTEN_PID") != str(os.getpid()):
@@ -60,7 +60,7 @@ def _read_names() -> dict[int, str]:
 
 
 def _check_listening(number: int) -> None:
-    """Raise ValueError unless a descriptor is a listening stream socket; close it on exec."""
+    """Raise ValueError unless a descriptor is a listening stream socket; set close-on-exec."""
     problem = "a descriptor that is not open"
     try:
         os.set_inheritable(number, False)
@@ -80,14 +80,14 @@ def _check_listening(number: int) -> None:
 
 
 def notify(state: str) -> None:
-    """Tell the service manager how we are, where it wants to know: "READY=1", "STOPPING=1"."""
+    """Send a state such as "READY=1" to the service manager, if NOTIFY_SOCKET is set."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path or not hasattr(socket, "AF_UNIX"):
         return
     address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
-        teller.setblocking(False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
         try:
-            teller.sendto(state.encode(), address)
+            sock.sendto(state.encode(), address)
         except OSError:
-            return  # it does not listen: as sd_notify does, we go on
+            return  # the manager does not listen: go on, as sd_notify does

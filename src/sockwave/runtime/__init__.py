@@ -1,1 +1,1 @@
-"""What runs behind a `Server`."""
+"""The parts that run behind a `Server`."""

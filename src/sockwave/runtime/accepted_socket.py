@@ -1,4 +1,4 @@
-"""A raw connection, as the `stream` event shows it: before any byte of it has been read."""
+"""The argument of the `stream` event: a connection before any byte of it has been read."""
 
 from sockwave.address import Address
 from sockwave.core.io.transport import Transport
@@ -23,6 +23,6 @@ class AcceptedSocket:
         return self._transport.local_address
 
     def close(self) -> None:
-        """Drop the connection; nothing has been read from it, and nothing is answered."""
+        """Drop the connection, without an answer."""
         self._transport.engine.thread.check_call("stream.close")
         self._transport.abort()

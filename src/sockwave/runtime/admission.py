@@ -1,8 +1,8 @@
-"""Who may come in: connections in all, those of one address, and handshakes under way.
+"""Admission of new connections: limits on all connections, those per address, and handshakes.
 
-At a cap, newcomers are accepted and told so, with an answer of HTTP: a proxy in front takes them
-elsewhere at once, where a socket that nobody accepts would keep them, and whoever stands behind
-them, until they lose patience.
+At a limit, a new connection is accepted and answered with an HTTP error: a proxy in front then
+tries another server at once. If the connection stayed in the accept queue instead, it and those
+behind it would wait until their clients give up.
 """
 
 import sys
@@ -23,38 +23,39 @@ from sockwave.tls_info import TLSInfo
 if TYPE_CHECKING:
     from sockwave.core.opening.newcomer import AcceptHooks
 
-# Descriptors that are no connections: listening sockets, files, and those of whom is turned away.
+# Descriptors kept for listening sockets, files, and connections that are being rejected.
 _SPARE_COUNT = 64
 
-# Of those, what the last answers may have. Who is turned away beyond them is just hung up on.
-_FAREWELL_COUNT = 32
+# So many connections may be waiting for their rejection to be sent; further ones are closed without
+# an answer.
+_MAX_REJECTED_COUNT = 32
 
-# Where the system names no limit (Windows): as many as one address can have ports.
+# The limit where the system names none (Windows): as many as one address has ports.
 _COUNT_WITHOUT_LIMIT = 1 << 16
 
-#: An IPv4 address, or the first half of an IPv6 one.
-Network: TypeAlias = str | bytes
+#: An IPv4 address as text, or the first 64 bits of an IPv6 address.
+AddressKey: TypeAlias = str | bytes
 
 
-class Farewell(PyReceiver):
-    """Stands behind a transport that was turned away, until it has gone."""
+class RejectedConnection(PyReceiver):
+    """The receiver of a transport that was rejected, until it is closed."""
 
-    __slots__ = ("_others",)
+    __slots__ = ("_rejected",)
 
-    def __init__(self, others: "set[Farewell]") -> None:
-        self._others = others
-        others.add(self)
+    def __init__(self, rejected: "set[RejectedConnection]") -> None:
+        self._rejected = rejected
+        rejected.add(self)
 
     def connection_lost(self, error: OSError | None) -> None:
-        """Leave the place to another."""
-        self._others.discard(self)
+        """Stop counting this connection as one that is being rejected."""
+        self._rejected.discard(self)
 
 
 def resolve_max_connections(limits: Limits) -> int | None:
-    """Give the option `max_connections` as a number; None for no limit."""
+    """Return the option `max_connections` as a number; None for no limit."""
     if not isinstance(limits.max_connections, str):
         return limits.max_connections
-    if sys.platform == "win32":  # pragma: no cover - which has no such limit
+    if sys.platform == "win32":  # pragma: no cover - Windows has no such limit
         return _COUNT_WITHOUT_LIMIT
     import resource
 
@@ -64,8 +65,8 @@ def resolve_max_connections(limits: Limits) -> int | None:
     return max(count - _SPARE_COUNT, count // 2)
 
 
-def network_of(address: Address) -> Network | None:
-    """Give what connections are counted for: a household; None where there is no address."""
+def address_key(address: Address) -> AddressKey | None:
+    """Key for max_connections_per_address: the IPv4 address or IPv6 /64; None for Unix sockets."""
     if not isinstance(address, tuple):
         return None
     host: str = address[0]
@@ -76,7 +77,7 @@ def network_of(address: Address) -> Network | None:
 
 
 class Admission(Gate):
-    """Lets connections in, or turns them away."""
+    """Admits or rejects new connections, and counts them."""
 
     def __init__(self, host: "AcceptHooks", hub: Hub, options: Options) -> None:
         self._engine = engine = hub.engine
@@ -104,95 +105,96 @@ class Admission(Gate):
             ),
         )
         engine.acceptor = self
-        self._farewells: set[Farewell] = set()
-        # Only where they are counted.
-        self._networks: dict[Transport, Network] = {}
-        self._counts: dict[Network, int] = {}
-        #: What proxies have told of the TLS of their clients, who are still connected.
-        self.told: dict[Transport, TLSInfo] = {}
+        self._rejected: set[RejectedConnection] = set()
+        # Both are filled only with max_connections_per_address.
+        self._address_keys: dict[Transport, AddressKey] = {}
+        self._counts: dict[AddressKey, int] = {}
+        #: Of connections whose client's TLS a proxy has terminated: what the proxy told of it.
+        self.proxied_tls_infos: dict[Transport, TLSInfo] = {}
         if counts_addresses or options.proxy_protocol:
             engine.when_departed = self._forget
 
     # ---- at accept
 
-    def enter(self, transport: Transport, address: Address) -> bool:
-        """Let a new connection in, or answer it and give False.
+    def admit(self, transport: Transport, address: Address) -> bool:
+        """Admit a new connection and return True, or reject it and return False.
 
-        `address` is what it is counted for; None where that is to be told yet.
+        `address` is the client's, for `count_address`; None if a proxy has yet to tell it.
         """
         try:
-            self._find_room()
+            self._check_room()
             self.count_address(transport, address)
-            self._find_handshake()
+            self._make_room_for_handshake()
         except OverLimit as refused:
-            self.turn_away(transport, refused)
+            self.reject(transport, refused)
             return False
         return True
 
-    def _find_room(self) -> None:
-        """Raise OverLimit when there are too many connections."""
-        count = self._engine.transport_count - len(self._farewells)
+    def _check_room(self) -> None:
+        """Raise OverLimit if there are too many connections, or too little memory."""
+        count = self._engine.transport_count - len(self._rejected)
         if self._max_connections is not None and count > self._max_connections:
             raise OverLimit("max_connections", 503, "too many connections\n")
-        if self._hub.is_short:
+        if self._hub.is_memory_low:
             raise OverLimit("memory_budget", 503, "too little memory\n")
 
     def count_address(self, transport: Transport, address: Address) -> None:
-        """Count a connection for the address of its peer, in place of one that it was counted for.
+        """Count a connection under the client's address, in place of an address counted before.
 
-        Called as soon as the peer's own address is known, which may be after accept where a proxy
-        tells it. Raises OverLimit when it has too many. A Unix socket's peers are not counted.
+        Called as soon as the client's own address is known: after accept if a proxy tells it.
+        Raises OverLimit if the address has too many. Clients of Unix sockets are not counted.
         """
         most = self._limits.max_connections_per_address
         if most is None:
             return
-        self._forget_address(transport)
-        network = network_of(address)
-        if network is None:
+        self._uncount_address(transport)
+        key = address_key(address)
+        if key is None:
             return
-        count = self._counts.get(network, 0)
+        count = self._counts.get(key, 0)
         if count >= most:
             raise OverLimit(
                 "max_connections_per_address", 429, "too many connections from your address\n"
             )
-        self._counts[network] = count + 1
-        self._networks[transport] = network
+        self._counts[key] = count + 1
+        self._address_keys[transport] = key
 
-    def note_security(self, transport: Transport, facts: TLSInfo) -> None:
-        """Keep what a proxy has told of a connection's TLS, until it has gone."""
-        self.told[transport] = facts
+    def keep_tls_info(self, transport: Transport, info: TLSInfo) -> None:
+        """Keep what a proxy has told of the client's TLS, until the connection ends."""
+        self.proxied_tls_infos[transport] = info
 
     def _forget(self, transport: Transport) -> None:
-        """Count a connection no more, and forget what was told of it."""
-        self.told.pop(transport, None)
-        self._forget_address(transport)
+        """Drop what is kept of a connection that has ended."""
+        self.proxied_tls_infos.pop(transport, None)
+        self._uncount_address(transport)
 
-    def _forget_address(self, transport: Transport) -> None:
-        """Count a connection no more."""
-        network = self._networks.pop(transport, None)
-        if network is not None:
-            self._counts[network] -= 1
-            if not self._counts[network]:
-                del self._counts[network]
+    def _uncount_address(self, transport: Transport) -> None:
+        """Stop counting a connection under its client's address."""
+        key = self._address_keys.pop(transport, None)
+        if key is not None:
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
 
-    def turn_away(self, transport: Transport, refused: OverLimit) -> None:
-        """Answer a connection of which nothing has been read, and end it."""
+    def reject(self, transport: Transport, refused: OverLimit) -> None:
+        """Send an HTTP error to a connection of which nothing has been read, and close it."""
         self._engine.limit_counters.count_by_name(refused.limit)
         peers.warning("%s is turned away: %s", transport, refused.limit)
-        if len(self._farewells) >= _FAREWELL_COUNT:
+        if len(self._rejected) >= _MAX_REJECTED_COUNT:
             transport.abort()
             return
-        transport.receiver = Farewell(self._farewells)
+        transport.receiver = RejectedConnection(self._rejected)
         transport.write(serialize_response(refused.status, refused.headers, refused.body))
         transport.close()
 
     # ---- handshakes under way
 
-    def _find_handshake(self) -> None:
-        """Make room for one more handshake.
+    def _make_room_for_handshake(self) -> None:
+        """Make room for one more handshake under way.
 
-        The one that has waited for its peer longest has to go: so slow clients, however many, keep
-        nobody out who is quick. Where all wait for the application, raises OverLimit.
+        At the limit, the handshake that has waited longest for its client is refused: so slow
+        clients, however many, cannot keep quick ones out. If all of them wait for the application,
+        raises OverLimit.
         """
         most = self._limits.max_handshakes
         while most is not None and len(self.expected) + len(self.undecided) >= most:
@@ -205,5 +207,5 @@ class Admission(Gate):
             oldest.dismiss(refused)
 
     def pending_connections(self) -> list[PendingConnection]:
-        """Give those that have not yet asked for anything."""
+        """Return the connections that have not yet sent a whole request head."""
         return [one for one in self.expected.values() if isinstance(one, PendingConnection)]

@@ -25,7 +25,7 @@ Engine: TypeAlias = "EpollEngine | AsyncioEngine"
 
 
 def create_loop(options: Options) -> "tuple[asyncio.AbstractEventLoop, CoreSelector | None]":
-    """Create the loop of a server that runs by itself, and its selector where that is ours."""
+    """Create the loop for `Server.run`, and its CoreSelector where there is one."""
     if sys.platform == "linux" and options.engine != "asyncio":
         from sockwave.runtime.selector import CoreSelector
 
@@ -38,12 +38,13 @@ def create_engine(
     options: Options,
     loop: asyncio.AbstractEventLoop,
     selector: "CoreSelector | None",
-    complain: "Callable[[BaseException, Transport | None], object]",
+    receiver_failed: "Callable[[BaseException, Transport | None], object]",
     limit_counters: LimitCounters,
 ) -> Engine:
-    """Create the engine that the options ask for; without a wish, epoll where there is one.
+    """Create the engine of the option `engine`; with "auto", epoll where the system has it.
 
-    Raises SockwaveError for epoll where the system or the loop has none.
+    `receiver_failed` is called with an error that a receiver has raised, and its transport.
+    Raises SockwaveError for "epoll" if the system or the loop has none.
     """
     limits = options.limits
     settings: dict[str, Any] = {
@@ -59,7 +60,7 @@ def create_engine(
     if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
         from sockwave.core.io.epoll.engine import EpollEngine
 
-        engine = EpollEngine(loop, complain, **settings)
+        engine = EpollEngine(loop, receiver_failed, **settings)
         if selector is None:
             engine.attach()
         else:
@@ -67,11 +68,11 @@ def create_engine(
         return engine
     if options.engine == "epoll":
         raise SockwaveError("engine: expected a system and a loop with epoll, for 'epoll'")
-    return AsyncioEngine(loop, complain, **settings)
+    return AsyncioEngine(loop, receiver_failed, **settings)
 
 
-def secure(engine: Engine, context: ssl.SSLContext) -> "Callable[[], Any]":
-    """Give what makes the transports of a listening socket that speaks TLS."""
+def tls_transport_factory(engine: Engine, context: ssl.SSLContext) -> "Callable[[], Any]":
+    """Return a function that makes the transports of a listening socket that speaks TLS."""
     records = Records()
     kind = choose_tls()
     if isinstance(engine, AsyncioEngine):
@@ -82,9 +83,9 @@ def secure(engine: Engine, context: ssl.SSLContext) -> "Callable[[], Any]":
 
 
 def choose_tls() -> type[Tls]:
-    """Choose how OpenSSL is called: directly where that is possible, else by way of `ssl`.
+    """Choose how OpenSSL is called: directly where that is possible, else through module `ssl`.
 
-    `SOCKWAVE_TLS=portable` in the environment chooses the second in any case.
+    `SOCKWAVE_TLS=portable` in the environment always chooses the second.
     """
     if sys.platform != "win32" and os.environ.get("SOCKWAVE_TLS") != "portable":
         from sockwave.core.tls.openssl import DirectTls, is_available
@@ -95,5 +96,5 @@ def choose_tls() -> type[Tls]:
 
 
 def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether a loop can wait for a descriptor."""
+    """Tell whether a loop can watch a descriptor (`add_reader`)."""
     return type(loop).add_reader is not asyncio.AbstractEventLoop.add_reader

@@ -17,8 +17,8 @@ from sockwave.core.opening.newcomer import PendingConnection
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.connections import Connections
 from sockwave.core.session.hub import Hub
-from sockwave.errors import Refused, SockwaveError, besides_departure
-from sockwave.forking import let_go_of, watch_forks
+from sockwave.errors import Refused, SockwaveError, without_disconnects
+from sockwave.forking import detach_loop, watch_forks
 from sockwave.functions import generates
 from sockwave.handshake.refusal import Refusal
 from sockwave.http import HttpConnection, Request, Response
@@ -33,7 +33,7 @@ from sockwave.request_head import RequestHead
 from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.runtime.admission import Admission
 from sockwave.runtime.engine import Engine
-from sockwave.runtime.memory_budget import Guest, MemoryWatch
+from sockwave.runtime.memory_budget import MemoryWatch, NotUpgraded
 from sockwave.runtime.opening import Openings
 from sockwave.runtime.thread_calls import ThreadCalls
 from sockwave.timeouts import outcome_of
@@ -45,7 +45,7 @@ logger = logging.getLogger("sockwave")
 UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
 
 
-# What is logged of calls and messages that are given up.
+# The log lines for calls that are cancelled, and messages that are dropped, after a connection.
 TOO_LATE = "%s: <Connection %s> has ended, and what it had sent was not handled within %g s"
 TOO_MANY_LATE = "%s: <Connection %s> has ended, and too many others with calls that go on"
 
@@ -54,7 +54,7 @@ Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
 
 
 class Host(Emitter):
-    """A server as seen from below; `Server` is what the application sees of it, and has one."""
+    """The internal side of a server; the application sees its `Server`, which has one `Host`."""
 
     limits: Limits
     loop: asyncio.AbstractEventLoop
@@ -68,26 +68,27 @@ class Host(Emitter):
         self.limits = options.limits
         self.limit_counters = LimitCounters()
         self.clients = Connections()
-        #: Until the server runs, one without a loop: nobody is there whom it could tell anything.
+        #: Until the server runs, a hub without a loop, and without connections.
         self.hub = Hub(self, None, self.limits, self.clients, options.slow)
         self.is_running = False
-        #: What other threads ask by; None while it does not run.
+        #: The calls from other threads; None while the server does not run.
         self.calls: ThreadCalls | None = None
-        self._is_close_told = False
-        #: In a child that was forked while it ran: it goes on in the parent alone.
+        self._is_close_emitted = False
+        #: True in a child that was forked while the server ran: it goes on in the parent only.
         self.is_abandoned = False
         self.when_abandoned: Callable[[], object] | None = None
         self.http_connections: weakref.WeakValueDictionary[Transport, HttpConnection] = (
             weakref.WeakValueDictionary()
         )
         self._is_reporting = False
-        self._asked: RequestListeners | None = None
+        # Those of the request whose listeners are being called.
+        self._request_listeners: RequestListeners | None = None
         self._has_warned_of_drops = False
-        #: Listeners whose calls have been told of as standing still.
-        self._standing_still: set[str] = set()
+        #: Listeners whose stalled calls have been logged.
+        self._warned_stalled: set[str] = set()
 
     def start(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
-        """Be ready for connections."""
+        """Create what connections need; then they can be accepted."""
         self.loop = loop
         self.engine = engine
         self.hub = Hub(self, engine, self.limits, self.clients, self.options.slow)
@@ -102,12 +103,12 @@ class Host(Emitter):
             listeners=partial(self.takers, "handshake"),
             report=self.report,
         )
-        self.memory = MemoryWatch(self.hub, self.openings.connections, self.guests)
-        self.memory.look()
+        self.memory = MemoryWatch(self.hub, self.openings.connections, self.not_upgraded)
+        self.memory.check()
         watch_forks(self)
 
     def forked(self, *, is_child: bool) -> None:
-        """Leave everything to the parent, in a forked child."""
+        """In a forked child, abandon the server: it goes on in the parent only."""
         if not (is_child and self.is_running):
             return
         self.is_running = False
@@ -116,69 +117,69 @@ class Host(Emitter):
         try:
             self.engine.abandon()
         finally:
-            let_go_of(self.loop)
+            detach_loop(self.loop)
         self.memory.stop()
         for connection in self.clients:
             connection._abandon()
         if self.when_abandoned is not None:
             self.when_abandoned()
 
-    def tell_closed(self) -> None:
-        """Emit `close`, once; nobody can ask for anything any more."""
+    def emit_close(self) -> None:
+        """Emit `close`, once, and accept no more calls from other threads."""
         self.calls = None
-        if not self._is_close_told:
-            self._is_close_told = True
+        if not self._is_close_emitted:
+            self._is_close_emitted = True
             self.emit_event("close", None)
 
     # ---- transports and requests
 
-    def let_in(self, transport: Transport) -> bool:
-        """Let a new connection in, or turn it away and give False."""
+    def admit(self, transport: Transport) -> bool:
+        """Admit a new connection and return True, or reject it and return False."""
         options, address = self.options, transport.remote_address
-        # A proxy is counted for its clients, once it has told whose connection it is.
+        # A connection from a proxy is counted under its client's address, once the proxy tells it.
         is_proxy = options.proxy_protocol.covers(address) or options.trusted_proxies.covers(address)
-        return self.admission.enter(transport, None if is_proxy else address)
+        return self.admission.admit(transport, None if is_proxy else address)
 
-    def introduce(self, pending: PendingConnection) -> None:
-        """Learn whom a proxy brings, where one has to tell that first."""
+    def identify_client(self, pending: PendingConnection) -> None:
+        """Read the PROXY header first, if the peer is a proxy; else emit `stream` at once."""
         transport = pending.transport
         if self.options.proxy_protocol.covers(transport.remote_address):
             transport.receiver = ProxyReceiver(
-                transport, pending, partial(self._introduced, pending)
+                transport, pending, partial(self._proxy_header_read, pending)
             )
         else:
-            self.meet(transport)
+            self.emit_stream(transport)
 
-    def _introduced(self, pending: PendingConnection, facts: Facts) -> None:
-        """Take note of whom a proxy has brought."""
+    def _proxy_header_read(self, pending: PendingConnection, facts: Facts) -> None:
+        """Count the client that the PROXY header names, and emit `stream` for it."""
         transport = pending.transport
         if facts.is_secure:
-            self.admission.note_security(transport, facts.to_tls_info())
+            self.admission.keep_tls_info(transport, facts.to_tls_info())
         try:
             if not self.options.trusted_proxies.covers(transport.remote_address):
                 self.admission.count_address(transport, transport.remote_address)
         except OverLimit as refused:
             pending.dismiss(refused)
         else:
-            self.meet(transport)
+            self.emit_stream(transport)
 
     def open_http(self, transport: Transport) -> HttpConnection:
-        """Begin a connection as HTTP, whatever becomes of it; its deadline has been set."""
+        """Make the HTTP connection that reads the first request; its deadline has been set."""
         http_connection = HttpConnection(transport, self)
         self.http_connections[transport] = http_connection
         return http_connection
 
-    def guests(self) -> list[Guest]:
-        """Give those that have not become WebSockets, and may hold something."""
+    def not_upgraded(self) -> list[NotUpgraded]:
+        """Return the connections that have not become WebSockets, or not yet."""
         return [*self.http_connections.values(), *self.admission.pending_connections()]
 
-    def meet(self, transport: Transport) -> None:
-        """Tell of a new connection, as soon as it is known whose it is."""
+    def emit_stream(self, transport: Transport) -> None:
+        """Emit `stream` for a new connection, once its client's address is known."""
         if self.listeners("stream"):
             self.engine.contexts.run(self.emit_event, "stream", AcceptedSocket(transport))
 
     def client_of(self, head: RequestHead, transport: Transport) -> Client:
-        """Tell whose request it is; raises Refused where a proxy's word makes no sense."""
+        """Return the client of a request; raises Refused if a proxy's headers are malformed."""
         peer = Client(transport.remote_address, transport.is_secure)
         proxies = self.options.trusted_proxies
         if not proxies:
@@ -186,24 +187,24 @@ class Host(Emitter):
         trusts_host = self.options.trust_forwarded_host
         return find_client(head.headers, peer, proxies, trusts_host=trusts_host)
 
-    def security_of(self, transport: Transport) -> TLSInfo | None:
-        """Give what a proxy has told of the TLS that it has ended; None where it has not."""
-        return self.admission.told.get(transport)
+    def proxied_tls_info_of(self, transport: Transport) -> TLSInfo | None:
+        """Return what a proxy has told of the client's TLS; None if it has told nothing."""
+        return self.admission.proxied_tls_infos.get(transport)
 
-    def complain(self, error: BaseException, transport: Transport | None) -> None:
-        """Deal with what a receiver raised; its transport is dropped."""
+    def receiver_failed(self, error: BaseException, transport: Transport | None) -> None:
+        """Report an error that a receiver raised; the engine drops its transport."""
         receiver = None if transport is None else transport.receiver
         connection = receiver if isinstance(receiver, Connection) else None
         run = self.engine.contexts.run if connection is None else connection._run
         run(self.report, error, connection)
 
     def handle_request(self, request: Request, response: Response) -> None:
-        """Let the listeners of `request` answer, in a context of their own."""
-        self.engine.contexts.run(self._let_answer, request, response)
+        """Emit `request`, in a context of its own; without listeners, answer with 426."""
+        self.engine.contexts.run(self._emit_request, request, response)
 
-    def _let_answer(self, request: Request, response: Response) -> None:
-        asked = RequestListeners(response, len(self.listeners("request")), self.report)
-        previous, self._asked = self._asked, asked
+    def _emit_request(self, request: Request, response: Response) -> None:
+        listeners = RequestListeners(response, len(self.listeners("request")), self.report)
+        previous, self._request_listeners = self._request_listeners, listeners
         try:
             if not self.emit_event("request", request, response):
                 if _has_lost_upgrade(request) and peers.is_on(logging.INFO):
@@ -211,17 +212,17 @@ class Host(Emitter):
                 response.write_head(426, UPGRADE_HEADERS)
                 response.end("this is a WebSocket server: expected a request to upgrade\n")
         finally:
-            self._asked = previous
+            self._request_listeners = previous
 
-    def unanswered(self, request: Request, reason: str) -> None:
-        """Tell of a request that nobody has answered, or not to the end."""
+    def report_unanswered(self, request: Request, reason: str) -> None:
+        """Report a request that the application has not answered, or not to the end."""
         what = f"{escape(request.method)} {escape(request.path)}"
-        # In a copy of whatever context runs, which may be that of somebody else's listener.
+        # In a copy of the current context, which may belong to another connection's listener.
         error = SockwaveError(f"no answer to {what}: {reason}")
         copy_context().run(self.report, error, None)
 
     def log_lost_upgrade(self, request: Request) -> None:
-        """Tell the operator of a handshake that has lost its Upgrade header on the way."""
+        """Log, for the operator, a handshake whose Upgrade header a proxy has probably removed."""
         refused = Refused(426, "no Upgrade: websocket, which a proxy may have taken out")
         detail = Refusal(
             refused,
@@ -234,30 +235,30 @@ class Host(Emitter):
         peers.info("the handshake of %s is refused with 426: %s", request, detail)
 
     def handle_upgrade(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
-        """Let a request become a WebSocket connection."""
+        """Begin the opening handshake of a request that asks for a WebSocket."""
         self.http_connections.pop(transport, None)
         self.openings.begin(transport, head, rest)
 
     def make_request(self, raw: bytes) -> RequestHead:
-        """Give the opening request of a connection, from the bytes that it keeps."""
+        """Return the opening request of a connection, from the bytes that it keeps."""
         return RequestHead(raw)
 
-    # ---- listeners that fail, and listeners that take their time
+    # ---- listeners that fail, or take long
 
     def listener_failed(self, error: BaseException) -> None:
-        """Answer for a listener of the server."""
-        if self._asked is not None:
-            self._asked.fail(error)
+        """Handle an error that a listener of the server raised."""
+        if self._request_listeners is not None:
+            self._request_listeners.fail(error)
         else:
             self.listener_failed_for(error, self.hub.current)
 
     def listener_failed_for(self, error: BaseException, connection: Connection | None) -> None:
-        """Tell of an error in the application, and close the connection that it happened on."""
+        """Report an error of the application, and close the connection that it happened on."""
         self.report(error, connection)
         if connection is not None:
             connection.close(CloseCode.INTERNAL_ERROR)
 
-    def nobody_listened(self, connection: Connection) -> None:
+    def warn_no_listener(self, connection: Connection) -> None:
         """Warn, once, that messages are dropped because the application does not listen."""
         if self._has_warned_of_drops:
             return
@@ -270,15 +271,15 @@ class Host(Emitter):
             self.options.limits.listen_timeout,
         )
 
-    def tasks_stand_still(self, connection: Connection, count: int, seconds: float) -> None:
-        """Warn, once for each listener, that its calls stop the reading and do not go on."""
+    def warn_tasks_stalled(self, connection: Connection, count: int, seconds: float) -> None:
+        """Warn, once per listener, that too many of its calls do not end, which pauses reading."""
         listeners = connection.listeners("message")
-        # Plain ones are done when they return.
+        # Plain functions cannot be among them: they end when they return.
         waiting = [one for one in listeners if inspect.iscoroutinefunction(one)] or listeners
         names = " and ".join(map(describe, waiting)) or "a listener of 'message'"
-        if names in self._standing_still:
+        if names in self._warned_stalled:
             return
-        self._standing_still.add(names)
+        self._warned_stalled.add(names)
         logger.warning(
             "%s: %d calls of %s (max_tasks) have not ended in %g s, and nothing is read meanwhile. "
             "If they wait for what this client sends next, they wait for ever: expected `async "
@@ -290,16 +291,16 @@ class Host(Emitter):
         )
 
     def call_failed(self, error: BaseException, connection: Connection | None) -> None:
-        """Answer for a call of a listener; that its own peer has gone is no error."""
+        """Handle an error of a listener's call; ConnectionClosed is none if its client has gone."""
         if connection is not None and connection._has_left():
-            left = besides_departure(error)
+            rest = without_disconnects(error)
         else:
-            left = error
-        if left is not None:
-            self.listener_failed_for(left, connection)
+            rest = error
+        if rest is not None:
+            self.listener_failed_for(rest, connection)
 
-    def unfinished(self, connection: Connection | None, is_crowded: bool) -> None:
-        """Log that a call had to be cancelled that outlived its connection, or messages dropped."""
+    def warn_unfinished(self, connection: Connection | None, is_crowded: bool) -> None:
+        """Log that a call was cancelled, or messages dropped, some time after their connection."""
         if connection is None:
             logger.warning("a listener of `close` has not ended in time, and is cancelled")
         elif is_crowded:
@@ -308,7 +309,7 @@ class Host(Emitter):
             peers.warning(TOO_LATE, connection, connection.id, self.limits.finish_timeout or 0)
 
     def report(self, error: BaseException, connection: Connection | None) -> None:
-        """Emit `error`; log it where nobody listens, or where the listener fails itself."""
+        """Emit `error`; log it if that has no listener, or if the listener itself fails."""
         if self.listeners("error") and not self._is_reporting:
             self._is_reporting = True
             try:
@@ -319,7 +320,7 @@ class Host(Emitter):
             self._log(error, connection)
 
     def _log(self, error: BaseException, connection: Connection | None) -> None:
-        """Log an error; where the log fails too, the loop is told, and nobody else notices."""
+        """Log an error; if logging fails too, call the loop's exception handler."""
         try:
             logger.error("error in %s", connection or "the server", exc_info=error)
         except Exception as failure:
@@ -330,23 +331,23 @@ class Host(Emitter):
             )
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Run an asynchronous listener as a task, held by its connection or its request."""
-        asked = self._asked
-        if asked is not None:
-            # The listener itself is the task: it has to be told when it is cancelled unbegun.
+        """Run what an asynchronous listener returned as a task of its connection or its request."""
+        listeners = self._request_listeners
+        if listeners is not None:
+            # A task of the coroutine itself, so that a cancel before its first step is seen, too.
             task = self.loop.create_task(coroutine)
-            # A plain function has returned something else that is awaited.
+            # `outcome_of` wraps what a plain function has returned: an awaitable, no coroutine.
             is_plain = getattr(coroutine, "cr_code", None) is outcome_of.__code__
-            asked.run(task, is_plain=is_plain)
+            listeners.run(task, is_plain=is_plain)
         elif not self.is_running:
             coroutine.close()
             raise SockwaveError("the server does not run: expected no asynchronous listener")
         else:
-            self.hub.hold(coroutine, self.hub.current)
+            self.hub.start_task(coroutine, self.hub.current)
 
     def handle_with(self, handler: Handler, cancel_on_close: bool = True) -> None:
-        """Run `handler(conn)` as a task for each connection, which ends with it."""
-        if not _may_handle(handler):
+        """Run `handler(conn)` as a task for each connection; see `Server.handle_with`."""
+        if not _takes_connection(handler):
             raise TypeError(
                 f"handler: expected an async function of one connection, given {handler!r}"
             )
@@ -355,32 +356,32 @@ class Host(Emitter):
         def connected(connection: Connection) -> None:
             connection._expect_handler()
             handling = self.handle(handler, connection)
-            self.hub.hold(handling, connection, is_free=not cancel_on_close)
+            self.hub.start_task(handling, connection, is_free=not cancel_on_close)
 
     async def handle(self, handler: Handler, connection: Connection) -> None:
-        """Run the handler of a connection, which ends with it."""
+        """Run the handler of a connection, and close the connection when it returns or raises."""
         try:
             await handler(connection)
         except (Exception, BaseExceptionGroup) as error:
-            # That the peer has gone while it was talked to is how most of them end.
-            left = besides_departure(error)
-            if left is not None:
-                self.listener_failed_for(left, connection)
+            # ConnectionClosed is no error: most handlers end because their client has gone.
+            rest = without_disconnects(error)
+            if rest is not None:
+                self.listener_failed_for(rest, connection)
         except BaseException:
-            # Cancelled, by whoever: nobody is left who would talk to this peer.
+            # Cancelled: without its handler, the connection is of no use.
             connection.close(CloseCode.INTERNAL_ERROR)
             raise
         connection.close()
 
 
 def _has_lost_upgrade(request: Request) -> bool:
-    """Tell whether a request that does not upgrade was made to."""
+    """Tell whether a request without Upgrade has the key of an opening handshake."""
     headers = request.headers
     return "sec-websocket-key" in headers or "sec-websocket-key1" in headers
 
 
-def _may_handle(handler: object) -> bool:
-    """Tell whether something can be called with a connection."""
+def _takes_connection(handler: object) -> bool:
+    """Tell whether `handler` can be called with a connection."""
     if not callable(handler):
         return False
     try:
@@ -388,6 +389,6 @@ def _may_handle(handler: object) -> bool:
     except TypeError:
         return False
     except ValueError:
-        pass  # a built-in that does not tell
-    # A plain function may give a coroutine that it has from elsewhere; a generator gives none.
+        pass  # a built-in without a signature
+    # A plain function may return a coroutine of another function; a generator function cannot.
     return not generates(handler)

@@ -1,4 +1,4 @@
-"""A loop of the server's own, and the signals that are heard there."""
+"""Running a server in a loop of its own, and signal handlers for that loop."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from sockwave.runtime.selector import CoreSelector
 
 
-def run_alone(
+def run_in_own_loop(
     serve: "Callable[[CoreSelector | None], Coroutine[Any, Any, None]]", options: Options
 ) -> None:
-    """Run `serve` in a new loop; it is given the loop's selector where that is ours.
+    """Run `serve` in a new loop; its argument is the loop's CoreSelector, None if it has none.
 
-    Raises SockwaveError where a loop runs already.
+    Raises SockwaveError if a loop runs already.
     """
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
@@ -30,18 +30,18 @@ def run_alone(
 
 
 @contextlib.contextmanager
-def heard_signals(listeners: "Mapping[str, Callable[[], object]]") -> Iterator[None]:
-    """Call a function of ours for each signal of a name, as long as the context lasts."""
+def signal_handlers(handlers: "Mapping[str, Callable[[], object]]") -> Iterator[None]:
+    """Handle signals, given by name, in the running loop as long as the context lasts."""
     loop = asyncio.get_running_loop()
-    heard = []
-    for name, listener in listeners.items():
-        # Not every system has them, and only the main thread may ask for them.
+    added = []
+    for name, handler in handlers.items():
+        # Not every system has all of them, and only the main thread may handle signals.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
             number = getattr(signal, name)
-            loop.add_signal_handler(number, listener)
-            heard.append(number)
+            loop.add_signal_handler(number, handler)
+            added.append(number)
     try:
         yield
     finally:
-        for number in heard:
+        for number in added:
             loop.remove_signal_handler(number)

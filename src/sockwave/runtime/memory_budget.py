@@ -1,7 +1,7 @@
-"""Whether the connections together hold more memory than they may: the option `memory_budget`.
+"""A bound for the memory that all connections together hold: the option `memory_budget`.
 
-The bytes are counted in looks, as a sum kept at every change would cost each message something, and
-whatever it got wrong would stay wrong.
+A timer adds up the bytes now and then. A sum updated at every change would cost each message
+something, and an error in it would stay.
 """
 
 import asyncio
@@ -15,62 +15,64 @@ from sockwave.core.session.hub import Hub
 from sockwave.http import HttpConnection
 from sockwave.log import peers
 
-# Of the budget: from here on nobody is let in, and from here on who holds the most has to go.
+# Fractions of the budget: from the first on, new connections are rejected; from the second on, the
+# connections that hold the most are dropped.
 CLOSED_PART = 0.90
 SHED_PART = 0.95
 
-# From one look to the next, and so much more for each so many connections: what looking costs stays
-# under one per cent of the time, however many there are.
-_LOOK_S = 0.1
-_LOOK_COUNT = 10_000
+# The interval of the checks, and as much again for each so many connections: so the checks take
+# less than one per cent of the time, however many connections there are.
+_CHECK_INTERVAL_S = 0.1
+_INTERVAL_COUNT = 10_000
 
 
-#: A connection that is no WebSocket yet.
-Guest: TypeAlias = PendingConnection | HttpConnection
+#: A connection that has not become a WebSocket, or not yet.
+NotUpgraded: TypeAlias = PendingConnection | HttpConnection
 
 
 class MemoryWatch:
-    """Looks at what is held, and makes room.
+    """Checks how many bytes the connections hold, and drops some of them if it is too much.
 
-    `opening` gives the connections whose handshake is under way, `guests` what is no WebSocket yet.
+    `opening` returns the connections whose handshake is under way, `not_upgraded` those that are no
+    WebSockets.
     """
 
     def __init__(
         self,
         hub: Hub,
         opening: Callable[[], Iterable[Connection]],
-        guests: Callable[[], Sequence[Guest]],
+        not_upgraded: Callable[[], Sequence[NotUpgraded]],
     ) -> None:
         self._hub = hub
         self._opening = opening
-        self._guests = guests
+        self._not_upgraded = not_upgraded
         self._timer: asyncio.TimerHandle | None = None
 
-    def look(self) -> None:
-        """Look now, and again later; nothing happens without a budget."""
+    def check(self) -> None:
+        """Check now, and again after the interval; does nothing without a budget."""
         budget = self._hub.limits.memory_budget
         if budget is None:
             return
-        # Before anything that may find no memory itself: a look that fails is not to be the last.
-        guests = self._guests()
-        count = len(self._hub.connections) + len(guests)
-        delay_s = _LOOK_S * (1 + count // _LOOK_COUNT)
-        self._timer = self._hub.engine.loop.call_later(delay_s, self.look)
+        not_upgraded = self._not_upgraded()
+        count = len(self._hub.connections) + len(not_upgraded)
+        delay_s = _CHECK_INTERVAL_S * (1 + count // _INTERVAL_COUNT)
+        # The timer is set first: what follows may run out of memory, and checks have to go on.
+        self._timer = self._hub.engine.loop.call_later(delay_s, self.check)
         held_size = self._hub.measure(self._opening())
-        held_size += sum(guest.held_size for guest in guests)
+        held_size += sum(one.held_size for one in not_upgraded)
         if held_size >= SHED_PART * budget:
-            held_size = self._shed(guests, held_size, int(SHED_PART * budget))
-        self._hub.is_short = held_size >= CLOSED_PART * budget
+            held_size = self._shed(not_upgraded, held_size, int(SHED_PART * budget))
+        self._hub.is_memory_low = held_size >= CLOSED_PART * budget
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _shed(self, guests: Sequence[Guest], held_size: int, most_size: int) -> int:
-        """Drop who holds the most, one after the other; give what is held then."""
-        holders: list[tuple[int, Connection | Guest]] = [*self._hub.measure_each()]
-        holders += [(guest.held_size, guest) for guest in guests]
+    def _shed(self, not_upgraded: Sequence[NotUpgraded], held_size: int, most_size: int) -> int:
+        """Drop connections, those that hold the most first; return how many bytes are held then."""
+        holders: list[tuple[int, Connection | NotUpgraded]] = [*self._hub.measure_each()]
+        holders += [(one.held_size, one) for one in not_upgraded]
         for size, holder in sorted(holders, key=itemgetter(0), reverse=True):
             if held_size < most_size or not size:
                 break

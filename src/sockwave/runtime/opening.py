@@ -21,12 +21,12 @@ from sockwave.request_head import RequestHead
 from sockwave.runtime.admission import Admission
 from sockwave.states import ReadyState
 
-#: A function of the application's, and whether it takes the handshake.
+#: A function of the application, and how many arguments it takes: the handshake, or none.
 Hook: TypeAlias = tuple[Callable[..., object], int]
 
 
 class Openings:
-    """The handshakes under way of one server, and what all of them need."""
+    """The opening handshakes under way of one server, and what all of them use."""
 
     def __init__(
         self,
@@ -41,28 +41,28 @@ class Openings:
         self.options = options
         self.hub = hub
         self.admission = admission
-        #: Tells whose request it is; raises Refused where a proxy's word makes no sense.
+        #: Returns the client of a request; raises Refused if a proxy's headers are malformed.
         self.client_of = client_of
-        #: The listeners of `handshake`.
+        #: Returns the listeners of `handshake`.
         self.listeners = listeners
-        #: Tells of an error in the application.
+        #: Reports an error of the application.
         self.report = report
         self.under_way: set[Opening] = set()
 
     def connections(self) -> Iterator[Connection]:
-        """Give the connections that these handshakes may open."""
+        """Return the connections that these handshakes may open."""
         return (opening.connection for opening in self.under_way)
 
     def begin(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
-        """Begin a handshake; `rest` is what came behind its request."""
+        """Begin a handshake; `rest` is the bytes received behind its request."""
         Opening(self, transport, head).begin(rest)
 
 
 class Opening:
-    """What stands beside a connection until it is open.
+    """One opening handshake, which exists until its connection is open or refused.
 
-    The protocol's own rules come first, then the last eight bytes of a draft-76 client, then what
-    the application says.
+    First come the rules of the protocol, then the last eight bytes of a draft-76 client, then
+    the decision of the application.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Opening:
     )
 
     connection: Connection
-    #: None until they have been told.
+    #: None until it has been determined, as is `version`.
     client: Client | None
     version: str | None
 
@@ -95,7 +95,7 @@ class Opening:
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, rest: bytes) -> None:
-        """Judge the request; `rest` came behind it, and is kept unread until then."""
+        """Check the request; `rest`, received behind it, is read once the connection is open."""
         options, contexts = self.openings.options, self.openings.hub.engine.contexts
         contexts.enter()
         try:
@@ -138,7 +138,7 @@ class Opening:
             self.decide()
 
     def decide(self) -> None:
-        """Ask the application, where it wants to be asked."""
+        """Call the application's hooks, if it has any; else accept."""
         self.openings.admission.end_handshake(self.transport)
         self.connection._enter(ReadyState.HANDSHAKING)
         if self.transport.is_closing:
@@ -152,12 +152,12 @@ class Opening:
             version = self.connection.version
             offer = handshake.Handshake(self.head, self.connection, version, self.subprotocol)
             create_task = self.openings.hub.engine.loop.create_task
-            self.task = self.connection._run(create_task, self.ask(hooks, offer))
+            self.task = self.connection._run(create_task, self.call_hooks(hooks, offer))
         else:
             self.accept(())
 
-    async def ask(self, hooks: list[Hook], offer: handshake.Handshake) -> None:
-        """Let each hook see the handshake, in their order."""
+    async def call_hooks(self, hooks: list[Hook], offer: handshake.Handshake) -> None:
+        """Call each hook with the handshake, in order, until one refuses it; then answer."""
         hook: object = None
         try:
             for hook, count in hooks:
@@ -175,7 +175,7 @@ class Opening:
         except Exception as error:
             self.fail(error, self.connection)
         except BaseException:
-            # Cancelled, by whoever: nothing else would answer. Who has done so already has closed.
+            # Cancelled: nothing else would answer, unless the transport is closing already.
             if not self.transport.is_closing:
                 self.refuse(Refused(503, "the handshake was not decided\n"))
             raise
@@ -211,9 +211,9 @@ class Opening:
         self.connection._open(answer, self.subprotocol)
 
     def refuse(self, refused: Refused, hook: object = None) -> None:
-        """Answer with another status; what came behind the request is never read.
+        """Answer with an error status, and close; what came behind the request is never read.
 
-        `hook` is the function of the application's that asks for it, if one does.
+        `hook` is the application's function that refused, None if none did.
         """
         is_answered = not self.transport.is_closing
         self.openings.admission.end_handshake(self.transport)
@@ -225,7 +225,7 @@ class Opening:
             self.log(refused, hook)
 
     def log(self, refused: Refused, hook: object) -> None:
-        """Tell the operator why: the client is told little, and its page is told nothing."""
+        """Log the reason for the operator: the client gets a short one, and its page none."""
         client = self.client
         detail = Refusal(
             refused,
@@ -236,36 +236,37 @@ class Opening:
             host=None if client is None else client.host,
             hook=hook,
         )
-        # The status belongs to the format: who floods with one kind hides no other.
-        who = "the handshake of %s is refused" if hook is None else "the application refuses %s"
-        peers.info(f"{who} with {refused.status}: %s", self.transport, detail)
+        # The status is part of the format, by which lines are limited: a flood of one kind of
+        # refusal does not suppress the lines of others.
+        subject = "the handshake of %s is refused" if hook is None else "the application refuses %s"
+        peers.info(f"{subject} with {refused.status}: %s", self.transport, detail)
 
     def dismiss(self, refused: OverLimit) -> None:
-        """Make room for somebody else's handshake, while the last eight bytes do not come."""
+        """Refuse this handshake, whose last eight bytes have not come, to make room for another."""
         self.refuse(refused)
 
-    def give_up(self) -> None:
-        """Refuse, because the server closes."""
+    def cancel(self) -> None:
+        """Refuse the handshake, because the server closes."""
         if self.task is not None:
             self.task.cancel()
         self.refuse(Refused(503, "the server is going away\n"))
 
     def fail(self, error: BaseException, connection: Connection | None) -> None:
-        """Answer for an application that could not."""
+        """Answer with 500, and report an error of the application."""
         self.refuse(Refused(500, "internal server error\n"))
         self.openings.report(error, connection)
 
-    # ---- what the connection tells
+    # ---- called by the connection
 
     def more_received(self) -> None:
-        """Look for the last eight bytes of a draft-76 handshake."""
+        """Read the last eight bytes of a draft-76 handshake, once they have arrived."""
         if self.version == "draft76" and self.key3 is None:
             self.key3 = self.connection._take(handshake.KEY3_SIZE)
             if self.key3 is not None:
                 self.decide()
 
     def deadline_passed(self) -> None:
-        """End a handshake that took too long: the client's fault, or the application's."""
+        """Refuse a handshake that took too long: the client (408), or the application (503)."""
         if self.task is None:
             self.refuse(OverLimit("handshake_timeout", 408, "the handshake took too long\n"))
         else:
@@ -274,7 +275,7 @@ class Opening:
             self.refuse(OverLimit("handshake_timeout", 503, sentence))
 
     def connection_lost(self) -> None:
-        """Stop: there is nobody left to answer."""
+        """Stop the handshake: the client has gone."""
         self.openings.under_way.discard(self)
         self.openings.admission.end_handshake(self.transport)
         if self.task is not None and self.task is not asyncio.current_task():

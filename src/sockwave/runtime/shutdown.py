@@ -1,4 +1,4 @@
-"""How a server ends: everybody is told to go, one after the other, and who does not is dropped."""
+"""The end of a server: it closes its connections one after the other, and then drops the rest."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sockwave.core.events.loop_thread import FORKED
 from sockwave.core.session.connection import Connection
 from sockwave.errors import SockwaveError
-from sockwave.forking import watch_no_more
+from sockwave.forking import unwatch_forks
 from sockwave.runtime.host import Host
 
 if TYPE_CHECKING:
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sockwave")
 
-#: How long `close` waits for all of it by default, in seconds.
+#: How long `close` waits by default before it drops the remaining connections, in seconds.
 DRAIN_S = 30.0
 
-# With jitter "auto": so many seconds at most, and no more than a hundred clients a second before
-# that. Those who come back all at once are a burden to whoever serves them next; a few are none.
+# With jitter "auto", connections are closed over at most SPREAD_S seconds, or PAUSE_S for each if
+# that is less. Clients that reconnect all at once are a burden to the next server; a few are none.
 SPREAD_S = 10.0
 PAUSE_S = 0.01
 
-# At the end of `drain`, what is cancelled ends in the next turn, or after so long at most.
+# After `drain`, calls of listeners are cancelled; the server waits for them at most so long.
 GRACE_S = 1.0
 
-# Between two looks at whose turn it is: one timer for all of them.
+# The interval at which due connections are closed: one timer for all of them.
 TICK_S = 0.05
 
 
 def check_times(drain: float | None, jitter: float | str) -> None:
-    """Raise TypeError or ValueError for what `Server.close` cannot take."""
+    """Raise TypeError or ValueError unless `Server.close` can take these values."""
     for name, value, other in (("drain", drain, None), ("jitter", jitter, "auto")):
         if value == other:
             continue
@@ -45,7 +45,7 @@ def check_times(drain: float | None, jitter: float | str) -> None:
 
 
 class Shutdown:
-    """The end of one server that runs."""
+    """The end of one running server; `done` is its future."""
 
     def __init__(self, host: Host, selector: "CoreSelector | None") -> None:
         self.done = host.loop.create_future()
@@ -53,19 +53,20 @@ class Shutdown:
         self._host = host
         self._engine = host.engine
         self._selector = selector
-        # Who is still to be told, in no order, and when, in seconds from the begin, the last first.
-        self._left: list[Connection] = []
-        self._turns: list[float] = []
+        # The connections that are still to be closed, in random order, and the times for that, in
+        # seconds after `_begun`, the latest first.
+        self._remaining: list[Connection] = []
+        self._close_times: list[float] = []
         self._begun = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._thread = threading.get_ident()
         self._is_finished = False
-        self._has_patience = True
+        self._waits_for_calls = True
 
     def begin(self, code: int, reason: str, drain: float | None, jitter: float | str) -> None:
-        """Tell everybody to go within `jitter` seconds, and drop the rest after `drain`.
+        """Close all connections within `jitter` seconds, and drop the rest after `drain`.
 
-        Until its turn, a connection goes on as before. Requests that are being answered are
+        Until it is closed, a connection goes on as before. Requests that are being answered are
         answered to the end.
         """
         if self._has_begun:
@@ -78,47 +79,49 @@ class Shutdown:
         for http_connection in list(host.http_connections.values()):
             http_connection.close()
         for opening in list(host.openings.under_way):
-            opening.give_up()
-        self._draw_turns(jitter, drain)
+            opening.cancel()
+        self._draw_close_times(jitter, drain)
         self._begun = host.loop.time()
-        self._tell_some(code, reason)
+        self._close_due(code, reason)
         if drain is not None:
             self._timers["drain"] = host.loop.call_later(drain, self._abort_late, drain)
-        engine.when_empty = self._look
+        engine.when_empty = self._finish_if_idle
         if not engine.transport_count:
-            host.loop.call_soon(self._look)
+            host.loop.call_soon(self._finish_if_idle)
 
     def abandon(self) -> None:
-        """Come to the end in a forked child, where whoever waits for it here hears why."""
+        """In a forked child, end without closing anything, and fail the future `done`."""
         for timer in self._timers.values():
             timer.cancel()
         if self._selector is not None:
             self._selector.detach()
         if self._thread == threading.get_ident() and not self.done.done():
             self.done.set_exception(SockwaveError(FORKED))
-            self.done.exception()  # it need not be asked for
+            self.done.exception()  # so that asyncio does not log it as never retrieved
 
-    def _draw_turns(self, jitter: float | str, drain: float | None) -> None:
-        """Draw when each connection is told."""
-        self._left = list(self._host.hub.connections)
-        spread = (
-            min(SPREAD_S, len(self._left) * PAUSE_S) if isinstance(jitter, str) else float(jitter)
-        )
+    def _draw_close_times(self, jitter: float | str, drain: float | None) -> None:
+        """Draw a random time at which each connection is closed."""
+        self._remaining = list(self._host.hub.connections)
+        if isinstance(jitter, str):
+            spread = min(SPREAD_S, len(self._remaining) * PAUSE_S)
+        else:
+            spread = float(jitter)
         if drain is not None:
             spread = min(spread, drain)
-        random.shuffle(self._left)  # whose turn comes when is part of the jitter
-        times = (random.uniform(0, spread) for _ in self._left)  # noqa: S311 - jitter, no secret
-        self._turns = sorted(times, reverse=True)
+        random.shuffle(self._remaining)  # the order is part of the jitter
+        count = len(self._remaining)
+        times = (random.uniform(0, spread) for _ in range(count))  # noqa: S311 - jitter, no secret
+        self._close_times = sorted(times, reverse=True)
 
-    def _tell_some(self, code: int, reason: str) -> None:
-        """Close those whose turn it is, and come back for the others."""
+    def _close_due(self, code: int, reason: str) -> None:
+        """Close the connections whose time has come, and set a timer for the others."""
         passed = self._host.loop.time() - self._begun
-        while self._turns and self._turns[-1] <= passed + TICK_S:
-            self._turns.pop()
-            self._left.pop().close(code, reason)
-        if self._turns:
-            tell_some = self._host.loop.call_later(TICK_S, self._tell_some, code, reason)
-            self._timers["turn"] = tell_some
+        while self._close_times and self._close_times[-1] <= passed + TICK_S:
+            self._close_times.pop()
+            self._remaining.pop().close(code, reason)
+        if self._close_times:
+            timer = self._host.loop.call_later(TICK_S, self._close_due, code, reason)
+            self._timers["close"] = timer
 
     def _abort_late(self, drain: float) -> None:
         if self._engine.transport_count:
@@ -136,9 +139,9 @@ class Shutdown:
         self.abort_rest()
 
     def abort_rest(self) -> None:
-        """Drop whoever is still there, with RST, and cancel what is still done for them."""
+        """Reset the remaining connections, and cancel the calls of listeners that still run."""
         host = self._host
-        self._left, self._turns = [], []
+        self._remaining, self._close_times = [], []
         for connection in host.hub.connections:
             connection.abort()
         for http_connection in list(host.http_connections.values()):
@@ -147,25 +150,25 @@ class Shutdown:
             opening.transport.reset()
         self._engine.reset_waiting()
         host.hub.cancel_calls()
-        self._timers["grace"] = host.loop.call_later(GRACE_S, self._give_up)
+        self._timers["grace"] = host.loop.call_later(GRACE_S, self._ignore_calls)
 
-    def _give_up(self) -> None:
-        """Wait no longer for what does not end when it is cancelled."""
-        self._has_patience = False
-        self._look()
+    def _ignore_calls(self) -> None:
+        """Stop waiting for calls that do not end although they were cancelled."""
+        self._waits_for_calls = False
+        self._finish_if_idle()
 
-    def _look(self) -> None:
-        """Come to the end when nobody is there any more, and nothing is done for anybody."""
+    def _finish_if_idle(self) -> None:
+        """Finish if there are no more connections and no calls of listeners to wait for."""
         host = self._host
         if self._engine.transport_count:
             return
-        if host.hub.call_count and self._has_patience:
-            host.hub.when_idle(lambda: host.loop.call_soon(self._look))
+        if host.hub.call_count and self._waits_for_calls:
+            host.hub.when_idle(lambda: host.loop.call_soon(self._finish_if_idle))
         else:
             self._finish()
 
     def _finish(self) -> None:
-        """Come to the end."""
+        """Stop the engine, and emit `close`."""
         host = self._host
         if self._is_finished:
             return
@@ -178,11 +181,11 @@ class Shutdown:
             self._selector.detach()
         host.calls = None
         self._engine.stop()
-        watch_no_more(host)
+        unwatch_forks(host)
         host.hub.when_idle(None)
         host.hub.begin_last_calls()
         try:
-            self._engine.contexts.run(host.tell_closed)
+            self._engine.contexts.run(host.emit_close)
         except BaseException:
             self._end()
             raise
@@ -192,7 +195,7 @@ class Shutdown:
             self._end()
 
     def _end(self) -> None:
-        """Let those go on who wait for the end."""
+        """Wake the tasks that wait for the end."""
         self._host.hub.when_idle(None)
         if not self.done.done():
             self.done.set_result(None)

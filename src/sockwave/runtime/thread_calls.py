@@ -1,4 +1,4 @@
-"""What other threads, and signal handlers, ask of a server: calls that its loop makes for them."""
+"""Calls that other threads and signal handlers have the server's loop make."""
 
 import asyncio
 import functools
@@ -20,12 +20,12 @@ logger = logging.getLogger("sockwave")
 
 T = TypeVar("T")
 
-# For a timer that is not to run: it is there to go when its loop goes.
+# The delay of a timer that never runs: the loop keeps it, and drops it when the loop itself ends.
 NEVER_S = 1e9
 
 
 class LoopEnded(SockwaveError):  # noqa: N818  (says what happened)
-    """What a call is ended with that the loop did not live to make, or to see the end of."""
+    """Raised by a call whose loop ended before the call was made, or its result was there."""
 
     def __init__(self) -> None:
         super().__init__("the server's loop has ended: expected a call while it runs")
@@ -34,20 +34,19 @@ class LoopEnded(SockwaveError):  # noqa: N818  (says what happened)
 class ThreadFuture(Future[T]):
     """The result of a call from another thread; a task of another loop may await it.
 
-    What it raises and nobody asks for is logged, but for what the end of a connection, or of the
-    loop, raises.
+    An exception that is never retrieved is logged, unless it is ConnectionClosed or LoopEnded.
     """
 
     _unseen: BaseException | None = None
 
     def set_exception(self, exception: BaseException | None) -> None:
-        """Give up; see `concurrent.futures.Future`."""
+        """Fail the call; see `concurrent.futures.Future`."""
         if not isinstance(exception, (ConnectionClosed, LoopEnded)):
             self._unseen = exception
         super().set_exception(exception)
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait for the result, at most `timeout` seconds, and give or raise it."""
+        """Wait for the result, at most `timeout` seconds, and return or raise it."""
         result = None
         try:
             result = super().result(timeout)
@@ -56,7 +55,7 @@ class ThreadFuture(Future[T]):
         return result
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end, at most `timeout` seconds, and give the exception, or None."""
+        """Wait for the end, at most `timeout` seconds, and return the exception, or None."""
         exception = super().exception(timeout)
         self._note_seen()
         return exception
@@ -74,9 +73,9 @@ class ThreadFuture(Future[T]):
 
 
 def handles_signal() -> bool:
-    """Tell whether this is called by a handler of `signal.signal`, which interrupts anything.
+    """Tell whether a handler of `signal.signal` calls this: it may have interrupted any code.
 
-    A handler that is no Python function is taken for what it has interrupted.
+    A handler that is no Python function is not recognised.
     """
     if threading.current_thread() is not threading.main_thread():
         return False  # "Python signal handlers are always executed in the main Python thread"
@@ -88,7 +87,7 @@ def handles_signal() -> bool:
 
 
 def code_of(handler: object) -> CodeType | None:
-    """Give the code of a Python function, a method, a partial or a callable object."""
+    """Return the code of a Python function, a method, a partial or a callable object."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     if callable(handler) and not hasattr(handler, "__code__"):
@@ -96,18 +95,18 @@ def code_of(handler: object) -> CodeType | None:
     return getattr(handler, "__code__", None)
 
 
-class Order(Protocol):
-    """Something that another thread wants done."""
+class Job(Protocol):
+    """Work that another thread submits to the loop."""
 
-    def carry_out(self) -> None:
-        """Do it, in the loop; what it raises ends the program."""
+    def run(self) -> None:
+        """Do the work, in the loop; what this raises ends the program."""
 
-    def give_up(self) -> None:
-        """Take note that it will not be done."""
+    def loop_ended(self) -> None:
+        """Fail the job, as the loop has ended before it could run."""
 
 
 class Call:
-    """One call whose result is wanted."""
+    """The job of calling a function, whose result the submitting thread gets by `future`."""
 
     def __init__(
         self, calls: "ThreadCalls", function: Callable[..., object], args: tuple[object, ...]
@@ -117,8 +116,8 @@ class Call:
         self._function = function
         self._args = args
 
-    def carry_out(self) -> None:
-        """Make the call; what it gives is awaited where that is possible."""
+    def run(self) -> None:
+        """Make the call, and await its result if that is awaitable."""
         if self.future.cancelled():
             return
         try:
@@ -126,16 +125,16 @@ class Call:
             if inspect.isawaitable(result):
                 self._wait(asyncio.ensure_future(result))
             else:
-                self._settle(result, None)
+                self._set_outcome(result, None)
         except BaseException as error:
-            self._settle(None, error)
+            self._set_outcome(None, error)
             if not isinstance(error, Exception | asyncio.CancelledError):
                 raise
 
     def _wait(self, task: "asyncio.Future[object]") -> None:
-        """Wait for what the call has given; who cancels the future cancels that."""
+        """Wait for the awaitable that the call returned; to cancel the future cancels it."""
         loop = asyncio.get_running_loop()
-        self._calls.hold(self)
+        self._calls.track(self)
         task.add_done_callback(self._end)
 
         def cancelled(future: Future[object]) -> None:
@@ -145,16 +144,16 @@ class Call:
         self.future.add_done_callback(cancelled)
 
     def _end(self, task: "asyncio.Future[object]") -> None:
-        self._calls.let_go(self)
+        self._calls.untrack(self)
         if task.cancelled():
             self.future.cancel()
             self.future.set_running_or_notify_cancel()
         else:
             error = task.exception()
-            self._settle(None if error else task.result(), error)
+            self._set_outcome(None if error else task.result(), error)
 
-    def _settle(self, result: object, error: BaseException | None) -> None:
-        """Tell who waits, unless nobody does any more."""
+    def _set_outcome(self, result: object, error: BaseException | None) -> None:
+        """Set the outcome of the future, unless it has been cancelled."""
         if self.future.done() or not self.future.set_running_or_notify_cancel():
             return
         if error is None:
@@ -162,118 +161,121 @@ class Call:
         else:
             self.future.set_exception(error)
 
-    def give_up(self) -> None:
-        """Tell who waits that the loop is gone."""
-        self._settle(None, LoopEnded())
+    def loop_ended(self) -> None:
+        """Fail the future with LoopEnded."""
+        self._set_outcome(None, LoopEnded())
 
 
-class Unfinished:
-    """Calls whose results are awaited. The loop alone holds it: they end when it goes."""
+class AwaitedCalls:
+    """Calls whose results are being awaited, which fail when the loop ends.
+
+    Only a timer of the loop refers to this object: it is deleted together with the loop.
+    """
 
     def __init__(self) -> None:
         self.calls: set[Call] = set()
 
     def __call__(self) -> None:
-        """Do nothing: the time never comes."""
+        """Do nothing: the timer never runs."""
 
     def __del__(self) -> None:
         for call in self.calls:
-            call.give_up()
+            call.loop_ended()
 
 
-class Promise:
-    """One wake-up of the loop, for all that is ordered until then."""
+class WakeUp:
+    """One callback of the loop, for all jobs that are submitted until it runs."""
 
     def __init__(self, calls: "ThreadCalls") -> None:
         self._calls: ThreadCalls | None = calls
 
     def __call__(self) -> None:
-        """Carry out the orders."""
+        """Run the submitted jobs."""
         calls, self._calls = self._calls, None
         if calls is not None:
-            calls.carry_out()
+            calls.run_submitted()
 
     def __del__(self) -> None:
-        if self._calls is not None:  # the loop was closed before it came to it
-            self._calls.give_up()
+        if self._calls is not None:  # the loop was closed before it called this
+            self._calls.loop_ended()
 
 
 class ThreadCalls:
-    """What other threads want of one server, in the order in which they have asked.
+    """The jobs that other threads have submitted to one server's loop, in their order.
 
-    Nothing here takes a lock: a signal handler may interrupt any of it, and ask as well.
+    Nothing here takes a lock: a signal handler may interrupt any of it, and submit a job as well.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[Order] = deque()
-        self._is_promised = False
-        # The loop holds both; here they are only known.
-        self._unfinished: weakref.ref[Unfinished] | None = None
+        self._submitted: deque[Job] = deque()
+        self._is_waking = False
+        # Weak: the loop alone keeps both alive.
+        self._awaited: weakref.ref[AwaitedCalls] | None = None
         self._timer: weakref.ref[asyncio.TimerHandle] | None = None
 
     def call(self, function: Callable[..., object], args: tuple[object, ...]) -> ThreadFuture[Any]:
-        """Have a call made in the next turn of the loop.
+        """Call `function(*args)` in the next turn of the loop; return the future of its result.
 
         Raises SockwaveError when the loop has been closed.
         """
         call = Call(self, function, args)
-        self.order(call)
+        self.submit(call)
         return call.future
 
-    def order(self, order: Order) -> None:
-        """Have something done in the next turn of the loop, by one wake-up for all that is ordered.
+    def submit(self, job: Job) -> None:
+        """Run a job in the next turn of the loop; one wake-up serves all jobs until then.
 
         Raises SockwaveError when the loop has been closed.
         """
-        self._waiting.append(order)
-        # Not before: who sees that it is promised is sure to be seen by who keeps the promise.
-        if not self._is_promised:
-            self._promise()
+        self._submitted.append(job)
+        # Checked after the append: a wake-up that is still pending here will run this job as well.
+        if not self._is_waking:
+            self._wake_loop()
 
-    def _promise(self) -> None:
+    def _wake_loop(self) -> None:
         try:
-            self._is_promised = True
-            self._loop.call_soon_threadsafe(Promise(self))
+            self._is_waking = True
+            self._loop.call_soon_threadsafe(WakeUp(self))
         except RuntimeError:
-            self.give_up()
+            self.loop_ended()
             raise LoopEnded from None
         except BaseException:
-            self._is_promised = False
+            self._is_waking = False
             raise
 
-    def carry_out(self) -> None:
-        """Do what has been ordered until now; more of it comes in the next turn."""
-        self._is_promised = False
+    def run_submitted(self) -> None:
+        """Run the jobs submitted so far; those submitted meanwhile run in the next turn."""
+        self._is_waking = False
         try:
-            for _ in range(len(self._waiting)):
-                self._waiting.popleft().carry_out()
+            for _ in range(len(self._submitted)):
+                self._submitted.popleft().run()
         finally:
-            if self._waiting and not self._is_promised:
-                self._promise()
+            if self._submitted and not self._is_waking:
+                self._wake_loop()
 
-    def give_up(self) -> None:
-        """Tell who waits that the loop is gone."""
-        self._is_promised = False
-        while self._waiting:
-            self._waiting.popleft().give_up()
+    def loop_ended(self) -> None:
+        """Tell the submitted jobs that the loop has ended."""
+        self._is_waking = False
+        while self._submitted:
+            self._submitted.popleft().loop_ended()
 
-    def hold(self, call: Call) -> None:
-        """Keep a call until its result is there, or the loop is gone."""
-        unfinished = None if self._unfinished is None else self._unfinished()
-        if unfinished is None:
-            unfinished = Unfinished()
-            self._unfinished = weakref.ref(unfinished)
-            self._timer = weakref.ref(self._loop.call_later(NEVER_S, unfinished))
-        unfinished.calls.add(call)
+    def track(self, call: Call) -> None:
+        """Keep a call until its result is there, or the loop has ended."""
+        awaited = None if self._awaited is None else self._awaited()
+        if awaited is None:
+            awaited = AwaitedCalls()
+            self._awaited = weakref.ref(awaited)
+            self._timer = weakref.ref(self._loop.call_later(NEVER_S, awaited))
+        awaited.calls.add(call)
 
-    def let_go(self, call: Call) -> None:
-        """Keep it no more."""
-        unfinished = None if self._unfinished is None else self._unfinished()
-        if unfinished is None:
+    def untrack(self, call: Call) -> None:
+        """Drop a call whose result is there."""
+        awaited = None if self._awaited is None else self._awaited()
+        if awaited is None:
             return
-        unfinished.calls.discard(call)
+        awaited.calls.discard(call)
         timer = None if self._timer is None else self._timer()
-        if not unfinished.calls and timer is not None:
+        if not awaited.calls and timer is not None:
             timer.cancel()
-            self._unfinished = None
+            self._awaited = None

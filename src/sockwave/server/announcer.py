@@ -1,4 +1,4 @@
-"""What an application listens to: the events of a server."""
+"""The events of a server, and the application's listeners of them."""
 
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
@@ -8,19 +8,19 @@ from sockwave.runtime.host import Host
 
 _L = TypeVar("_L", bound=Callable[..., object])
 
-# That there is no listener, which makes a decorator; None would be a wrong one.
+# The default of `listener`, which means a decorator; None would be an invalid listener.
 _MISSING: Any = object()
 
 
 class Announcer:
-    """A server as far as it is about its events."""
+    """The part of `Server` that adds and removes listeners."""
 
     def __init__(self, options: Options) -> None:
         self._host = Host(options)
 
     @property
     def options(self) -> Options:
-        """The options that it was made with."""
+        """The options that the server was created with."""
         return self._host.options
 
     @overload
@@ -28,14 +28,15 @@ class Announcer:
     @overload
     def on(self, event: str, listener: Callable[..., object]) -> Self: ...
     def on(self, event: str, listener: Any = _MISSING) -> Callable[[_L], _L] | Self:
-        """Call `listener` at each `event`; without a listener, give a decorator that does so.
+        """Call `listener` at each `event`; without a listener, return a decorator that does so.
 
         Listeners run in the order in which they were added, with as many of the event's arguments
-        as they take. What an `async def` listener starts becomes a task of its own, and so does
-        whatever else it returns that can be awaited.
+        as they take. The coroutine of an `async def` listener, or any other awaitable that a
+        listener returns, becomes a task of its own.
 
-        Raises ValueError for an event that does not exist here, TypeError for a listener that
-        cannot be called with the event's arguments, or would not run: a generator.
+        Raises ValueError for an event that a server does not have, TypeError for a listener that
+        cannot be called with the event's arguments, or is a generator function, which would not
+        run.
         """
         self._host.hub.thread.check_call("server.on")
         if listener is _MISSING:
@@ -56,7 +57,7 @@ class Announcer:
         return self
 
     def off(self, event: str, listener: Callable[..., object]) -> Self:
-        """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
+        """Remove `listener`, the latest addition of it; do nothing if it was not added."""
         self._host.hub.thread.check_call("server.off")
         self._host.remove_listener(event, listener)
         return self
@@ -65,5 +66,5 @@ class Announcer:
     remove_listener = removeListener = off  # noqa: N815
 
     def listeners(self, event: str) -> list[Callable[..., object]]:
-        """List the listeners of `event`, in their order."""
+        """Return the listeners of `event`, in the order in which they are called."""
         return self._host.listeners(event)

@@ -1,4 +1,4 @@
-"""The two ways to make a server: with listeners, and with a handler for each connection."""
+"""The two functions that create a server: with listeners, or with a handler per connection."""
 
 import os
 import socket
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def create_server(**options: Any) -> Server:
-    """Create a server; `listen` and one of `run`, `serve_forever` and `async with` make it serve.
+    """Create a server; call `listen`, then one of `run`, `serve_forever` and `async with`.
 
     The options are those of `sockwave.options.Options`. Raises TypeError for an unknown one, with
-    the nearest name, TypeError or ValueError for a wrong value.
+    the nearest known name, and TypeError or ValueError for a wrong value.
     """
     return Server(**options)
 
@@ -35,9 +35,10 @@ def serve(
 ) -> Server:
     """Create a server that listens and runs `handler` as a task for each connection.
 
-    It is used as `async with serve(…) as server`. A connection is closed when its handler returns,
-    with 1011 when it raises; when it ends first, the handler is cancelled, unless `cancel_on_close`
-    is False: see `Server.handle_with`. Where it listens is as `Server.listen` has it.
+    Use it as `async with serve(…) as server`. A connection is closed when its handler returns, with
+    1011 when it raises; when the connection ends first, the handler is cancelled, unless
+    `cancel_on_close` is False: see `Server.handle_with`. `host` to `reuse_port` are those of
+    `Server.listen`.
     """
     server = Server(**options)
     server.handle_with(handler, cancel_on_close=cancel_on_close)

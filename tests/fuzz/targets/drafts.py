@@ -34,7 +34,7 @@ def run(data: bytes) -> None:
         received: list[str | bytes] = []
         peer.connection._expect_handler()
         take = stream_all if data[0] & 16 else receive_all
-        front.server._host.hub.hold(take(peer.connection, received), peer.connection)
+        front.server._host.hub.start_task(take(peer.connection, received), peer.connection)
         feed(front, peer, wire, data[1])
         front.end(peer)
         messages = outcome.messages

@@ -47,7 +47,7 @@ def run(data: bytes) -> None:
         received: list[str | bytes] = []
         take = receive_all if taker == "receive" else stream_all
         peer.connection._expect_handler()
-        front.server._host.hub.hold(take(peer.connection, received), peer.connection)
+        front.server._host.hub.start_task(take(peer.connection, received), peer.connection)
         feed(front, peer, wire, data[1])
         front.end(peer)
         limit = max_size if taker == "receive" else None

@@ -19,7 +19,7 @@ from sockwave.core.events.arity cimport count_taken
 from sockwave.core.events.waiter cimport Done
 
 from sockwave.functions import describe
-from sockwave.timeouts import Farewell, outcome_of
+from sockwave.timeouts import ServerEnd, outcome_of
 
 # Where asyncio itself says what has held up the loop.
 slow_log = logging.getLogger("asyncio")
@@ -174,7 +174,7 @@ cdef int returned(object emitter, const Hooks* hooks, object listener, object re
     if hooks.is_settled is not NULL and hooks.is_settled(emitter, result):
         return 0
     if has_await(result) or has_next(result) and isawaitable(result):
-        if type(result) is not Farewell:
+        if type(result) is not ServerEnd:
             hooks.started(emitter, coroutine_of(listener, result))
     elif has_next(result) and isinstance(result, (AsyncGenerator, Generator)):
         hooks.failed(emitter, TypeError(

@@ -85,7 +85,7 @@ cdef class Gate(Acceptor):
     cdef int welcome(self, Transport transport, double now) except -1:
         """Begin with a connection that has just been accepted."""
         cdef PendingConnection pending
-        if not self.has_room() and not self.host.let_in(transport):
+        if not self.has_room() and not self.host.admit(transport):
             return 0
         pending = PendingConnection.__new__(PendingConnection)
         pending.gate = self
@@ -95,9 +95,9 @@ cdef class Gate(Acceptor):
         if self.handshake_timeout:
             transport.ask_for(transport.engine.wheel.tick_in(now, self.handshake_timeout))
         if self.asks_addresses:
-            self.host.introduce(pending)
+            self.host.identify_client(pending)
         elif self.host.hears(STREAM):
-            self.host.meet(transport)
+            self.host.emit_stream(transport)
         return 0
 
     cdef bint has_room(self) except -1:
@@ -107,7 +107,7 @@ cdef class Gate(Acceptor):
             not self.asks_addresses
             and self.hub.engine.transport_count <= self.max_connections
             and len(self.expected) + len(self.undecided) < self.max_handshakes
-            and not self.hub.is_short
+            and not self.hub.is_memory_low
         )
 
     # ---- handshakes under way
@@ -301,7 +301,7 @@ cdef class PendingConnection(Receiver):
         """Make room for somebody else."""
         self.begun = None
         self.gate.end_handshake(self.transport)
-        self.gate.turn_away(self.transport, refused)
+        self.gate.reject(self.transport, refused)
 
     def abort(self):
         """Drop the connection."""

@@ -198,7 +198,7 @@ cdef class Calls:
         self.finishing.pop(one, None)       # not before: memory may lack, and it is tried again
         if is_loss and limit != NO_LIMIT:
             self.engine.limit_counters.count(limit)
-            self.host.unfinished(connection, limit == MAX_FINISHING)
+            self.host.warn_unfinished(connection, limit == MAX_FINISHING)
         return 0
 
     cdef int cancel_all(self) except -1:

@@ -419,7 +419,7 @@ cdef class Connection(Deliverer):
         """
         facts = self.transport.tls_info
         if facts is None and self.transport.is_secure:
-            return self.hub.host.security_of(self.transport)
+            return self.hub.host.proxied_tls_info_of(self.transport)
         return facts
 
     @property

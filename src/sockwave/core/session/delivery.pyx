@@ -152,7 +152,7 @@ cdef class Deliverer(Session):
         if inbox.intake is None:
             self.inbox = None       # those that only send are to hold nothing for it
         self.dropped(count)
-        self.hub.host.nobody_listened(self)
+        self.hub.host.warn_no_listener(self)
         self.resume(INBOX_FULL)
         return self.resume(NOT_ASKED)
 
@@ -293,7 +293,7 @@ cdef class Deliverer(Session):
     cdef int tasks_are_stuck(self) except -1:
         """Tell the operator that nothing goes on: reading, nor any of the tasks it waits for."""
         self.stuck_at = 0
-        self.hub.host.tasks_stand_still(self, self.task_count, stuck_ticks * tick_s)
+        self.hub.host.warn_tasks_stalled(self, self.task_count, stuck_ticks * tick_s)
         return 0
 
     cdef int end_delivery(self) except -1:

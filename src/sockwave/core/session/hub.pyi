@@ -17,7 +17,7 @@ class Hub:
     limits: Limits
     current: Connection | None
     dropped_count: int
-    is_short: bool
+    is_memory_low: bool
     def __new__(
         cls,
         host: Emitter,
@@ -46,7 +46,7 @@ class Hub:
     def measure(self, others: Iterable[Connection]) -> int: ...
     def measure_each(self) -> list[tuple[int, Connection]]: ...
     def shed(self, connection: Connection) -> int: ...
-    def hold(
+    def start_task(
         self,
         coroutine: Coroutine[Any, Any, object],
         connection: Connection | None = None,

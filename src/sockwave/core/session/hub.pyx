@@ -144,7 +144,7 @@ cdef class Hub:
 
     # ---- calls
 
-    def hold(self, coroutine, Session connection=None, *, bint is_free=False):
+    def start_task(self, coroutine, Session connection=None, *, bint is_free=False):
         """Run what an asynchronous listener returned as a task: the server's own, or one of a
         connection's, which ends with it, or is free to go on."""
         self.calls.start(coroutine, connection, FREE if is_free else OTHER)
