@@ -53,7 +53,7 @@ cdef class ExactCarrier(AsyncioTransport):
         session = self.receiver
         if session.reader is None:      # nothing is under way
             return 0
-        size = session.reader.held_size
+        size = session.reader.kept_size
         if session.reader.message is not NULL:
             size += size_of(session.reader.message)
         return size

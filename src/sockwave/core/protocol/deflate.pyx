@@ -1,11 +1,10 @@
-"""Messages compressed (RFC 7692, section 7.2.1), and what a server's connections share of it.
+"""Compressing messages (RFC 7692, section 7.2.1), and what a server's connections share for it.
 
-Without context takeover nothing is kept for a connection. All of one server compress with the same
-compressor, which a full flush brings back to its beginning: nothing that it makes afterwards refers
-to what it was given before.
+Without context takeover, nothing is kept for a connection. All connections of a server share one
+compressor. A full flush behind each message resets it, so that no message refers to an earlier one.
 
-With context takeover no compressor is kept, but only the end of what was compressed before: a new
-one is handed that.
+With context takeover, a connection keeps no compressor either, but only the end of what was
+compressed before. Each message gets a new compressor with that as its dictionary.
 """
 
 cimport cython
@@ -25,12 +24,12 @@ cdef enum:
     # 7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end."
     TAIL_SIZE = 4
 
-# 7.2.3.6: an empty block, for a message without a byte. The library would make nothing of it.
+# 7.2.3.6: an empty block, for an empty message, of which the library would make no bytes at all.
 cdef bytes EMPTY = b"\x00\x00\x00\xff\xff"
 
 
 cdef class Compressor:
-    """Compresses for all connections of a server that have the same window."""
+    """Compresses for all connections of a server that have the same window size."""
 
     def __cinit__(self, library, settings, int window_bits):
         self.library = library
@@ -42,40 +41,43 @@ cdef class Compressor:
     cdef bytes deflate(
         self, object owner, const uint8_t** data, size_t* size, int* opcode, bytes history
     ):
-        """Put a compressed message in the place of a plain one, with RSV1 beside its opcode; give
-        what keeps its bytes alive.
+        """Replace a message, in `data`, `size` and `opcode`, by its compressed form, with RSV1 set
+        in the opcode. Returns the bytes object that owns the new `data`.
 
-        It may refer to `history`, with which what the peer was sent must end; None: to nothing.
+        The message may refer to `history`, which must be the end of what the client was sent;
+        None: it refers to nothing.
         """
         cdef bytes payload = EMPTY
         if size[0]:
             source = owner
             if not PyBytes_CheckExact(owner):
                 source = PyMemoryView_FromMemory(<char*>data[0], size[0], PyBUF_READ)
-            payload = self.compress_behind(history, source) if history else self.compress(source)
+            if history:
+                payload = self.compress_with_history(history, source)
+            else:
+                payload = self.compress(source)
         data[0] = <const uint8_t*>PyBytes_AS_STRING(payload)
         size[0] = PyBytes_GET_SIZE(payload) - TAIL_SIZE
         opcode[0] |= RSV1
         return payload
 
     cdef bytes compress(self, object source):
-        """Compress the bytes of a message, which refers to nothing; the tail is still there."""
+        """Compress a message that refers to no other; the result still has its tail."""
         compressor = self.compressor
         if compressor is None:
             compressor = self.library.compressobj(
                 self.settings.level, self.library.DEFLATED, -self.window_bits,
                 self.settings.memory_level,
             )
-        self.compressor = None      # if it fails, what is left in it gets nowhere
+        self.compressor = None      # if it raises, it is dropped with the bytes left in it
         begin = compressor.compress(source)
         rest = compressor.flush(self.library.Z_FULL_FLUSH)
         self.compressor = compressor
         return begin + rest if begin else rest
 
-    cdef bytes compress_behind(self, bytes history, object source):
-        """Compress the bytes of a message that may refer to `history`, by a compressor of its own:
-        to keep one for each connection would cost memory, 32 KiB and more, and would save little.
-        """
+    cdef bytes compress_with_history(self, bytes history, object source):
+        """Compress a message that may refer to `history`, by a new compressor: keeping one for
+        each connection would cost 32 KiB and more, and save little time."""
         compressor = self.library.compressobj(
             self.settings.level, self.library.DEFLATED, -self.window_bits,
             self.settings.memory_level, self.library.Z_DEFAULT_STRATEGY, history,
@@ -85,7 +87,8 @@ cdef class Compressor:
         return begin + rest if begin else rest
 
     cdef bytes end_of(self, bytes before, const uint8_t* data, size_t size):
-        """Give the end, as much as can be referred to, of a message behind what was `before`."""
+        """Return the end of `before` and the message behind it, as much as a later message may
+        refer to; None as `before` is nothing."""
         cdef size_t taken = min(size, self.history_size)
         cdef size_t kept = 0
         if before is not None:
@@ -100,11 +103,12 @@ cdef class Compressor:
 
 @cython.no_gc
 cdef class Deflater:
-    """Compresses what one connection sends, or what all send that have no context takeover.
+    """Compresses the messages of one connection, or of all that have no context takeover.
 
-    7.2.3.2: with context takeover a message may refer to what was sent before it, compressed, in
-    the window. What is kept of that is only its end, and only while it is certain: it is given up
-    before a message is sent, and is there again when that one is certain to follow.
+    7.2.3.2: with context takeover, a message may refer to compressed messages before it, as far
+    back as the window reaches. Only the end of those is kept, and only while it is certain:
+    `sending` forgets it before a message is sent, and `was_sent` sets it again, with that message,
+    once the message is certain to stay in its place.
     """
 
     def __cinit__(self, Compressor compressor not None, bint has_context):
@@ -112,16 +116,17 @@ cdef class Deflater:
         self.has_context = has_context
 
     cdef bint wants(self, size_t size, object compress) except -1:
-        """Say whether a message of `size` bytes is to be compressed."""
+        """Tell whether to compress a message of `size` bytes; `compress` is what the application
+        asked for, None: only a message that reaches the threshold."""
         return size >= self.compressor.threshold if compress is None else compress is True
 
     cdef bytes deflate(
         self, object owner, const uint8_t** data, size_t* size, int* opcode, bint is_expendable
     ):
-        """Put a compressed message in the place of a plain one: see `Compressor.deflate`.
+        """Replace a message by its compressed form: see `Compressor.deflate`.
 
-        One that is expendable may be dropped later, so that nothing behind it may refer to it, nor
-        it to what may by then not be what is right before it.
+        An expendable message may be dropped while it is queued. So no later message may refer to
+        it, and it refers to none itself: what was sent right before it may be another message then.
         """
         cdef bytes history = None
         cdef bytes payload
@@ -134,21 +139,21 @@ cdef class Deflater:
         return payload
 
     cdef int sending(self, bytes history) noexcept:
-        """Note that a compressed message is about to be sent; behind it, what was sent ends with
+        """Called before a compressed message is sent; with it, what was sent ends with
         `history`."""
         self.history = None
         self.next_history = history if self.has_context else None
         return 0
 
     cdef int was_sent(self) noexcept:
-        """Note that it stays where it is among what is sent."""
+        """Called once that message is certain to stay in its place among the messages sent."""
         self.history = self.next_history
         self.next_history = None
         return 0
 
 
 cdef class Codecs:
-    """What the connections of one server share of permessage-deflate."""
+    """What the connections of one server share for permessage-deflate."""
 
     def __cinit__(self, size_t max_size):
         self.library = deflate_module.library
@@ -157,7 +162,8 @@ cdef class Codecs:
         self.inflaters = {}
 
     cdef Deflater deflater_for(self, object agreement):
-        """Give what compresses for one connection."""
+        """Return the Deflater of a connection: its own with context takeover, else the shared
+        one."""
         cdef int bits = agreement.server_window_bits
         cdef Deflater shared = self.deflaters.get(bits)
         if shared is None:
@@ -166,7 +172,8 @@ cdef class Codecs:
         return Deflater(shared.compressor, True) if agreement.server_context_takeover else shared
 
     cdef Inflater inflater_for(self, object agreement):
-        """Give what inflates for one connection."""
+        """Return the Inflater of a connection: its own with context takeover, else the shared
+        one."""
         cdef int bits = agreement.client_window_bits
         cdef Inflater shared
         if agreement.client_context_takeover:

@@ -15,16 +15,17 @@ cdef enum Opcode:
 cdef enum:
     MAX_HEADER_SIZE = 14        # two bytes, a 64-bit length, a mask
     MAX_CONTROL_SIZE = 125      # 5.5: the payload of a control frame
-    # The shortest header of a client's: two bytes and a mask, for a payload up to so much.
+    # The shortest header of a client's frame: two bytes and the mask. It announces a payload of
+    # at most MAX_SHORT_SIZE bytes.
     SHORT_HEADER_SIZE = 6
     MAX_SHORT_SIZE = 125
-    # Where they stand in the first byte.
+    # Bits of the first byte of a header.
     FIN = 0x80
     RSV1 = 0x40                 # RFC 7692: this message is compressed
-    MASKED = 0x80               # in the second
+    MASKED = 0x80               # a bit of the second byte
 
-# What a peer can do wrong. `violation_code` and those behind it are the only place that says
-# what follows.
+# What a client can do wrong. Only `violation_code`, `violation_reason` and `violation_limit` say
+# what follows from it: the close code, the reason, and the limit that is counted.
 cdef enum Violation:
     NO_VIOLATION
     RESERVED_BITS
@@ -56,11 +57,11 @@ cdef struct Header:
     uint32_t mask               # the four masking bytes as they lie in memory
     uint8_t size                # of the header itself
     uint8_t opcode
-    uint8_t reserved            # RSV1 to RSV3, where they stand in the first byte
+    uint8_t reserved            # RSV1 to RSV3, at their places in the first byte
     uint8_t short_length        # the seven bits: 126 and 127 announce a longer form
     bint fin
     bint masked
-    bint complete               # false: only the first two bytes have been read
+    bint complete               # false: only the first two bytes have been parsed
 
 cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcept nogil
 cdef Violation check_header(

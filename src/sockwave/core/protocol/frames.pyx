@@ -27,7 +27,11 @@ cdef uint64_t big_endian(const uint8_t* data, int count) noexcept nogil:
 
 
 cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcept nogil:
-    """Fill in what `data` shows of a header; false while not even its first two bytes are there."""
+    """Parse a header; false when `data` has not even its first two bytes.
+
+    When only a part of the header has come, `complete` is false, and neither a 16-bit or 64-bit
+    length nor the mask is filled in.
+    """
     if size < 2:
         return False
     header.fin = data[0] & FIN != 0
@@ -55,8 +59,10 @@ cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcep
 cdef Violation check_header(
     const Header* header, uint8_t allowed_reserved, bint in_message
 ) noexcept nogil:
-    """Name the first rule that a client's header breaks; of an incomplete one,
-    what its first two bytes show."""
+    """Return the first rule that a client's header breaks, or NO_VIOLATION.
+
+    An incomplete header is checked as far as its first two bytes tell.
+    """
     # 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
     if header.reserved & ~allowed_reserved:
         return RESERVED_BITS
@@ -79,7 +85,7 @@ cdef Violation check_header(
     elif header.opcode == CONTINUATION:
         if not in_message:
             return UNEXPECTED_CONTINUATION
-        # RFC 7692 section 6.1: it is set on the first fragment alone.
+        # RFC 7692 section 6.1: that bit is set on the first fragment only.
         if header.reserved:
             return RESERVED_BITS
     elif in_message:
@@ -121,13 +127,13 @@ cdef Violation check_close_payload(const uint8_t* payload, size_t size) noexcept
 
 
 cdef size_t header_size(uint64_t length) noexcept nogil:
-    """Give the size of the header that a server writes: it has no mask."""
+    """Return the size of the header that a server writes, which has no mask."""
     return 2 if length < LENGTH_16 else 4 if length < 1 << 16 else 10
 
 
 cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noexcept nogil:
     """Write the header of an unmasked frame (5.1: "A server MUST NOT mask any frames")
-    and give its size."""
+    and return its size."""
     cdef int i
     out[0] = first_byte
     if length < LENGTH_16:
@@ -144,8 +150,8 @@ cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noex
     return 10
 
 
-# Violation → close code (section 7.4.1), the sentence that stands in the close frame and in the
-# log, and the limit that it goes past, if that is what it does.
+# Violation → close code (section 7.4.1); the reason that is sent in the close frame and logged;
+# the limit that the client has exceeded, or NO_LIMIT.
 CONSEQUENCES = {
     RESERVED_BITS: (1002, "reserved bits are set", NO_LIMIT),
     UNKNOWN_OPCODE: (1002, "unknown opcode", NO_LIMIT),

@@ -1,4 +1,4 @@
-"""A message of the application's, as bytes, and as a frame that many can be sent."""
+"""The application's messages: as bytes, and as frames that can be sent to many connections."""
 
 from libc.stdint cimport uint8_t
 

@@ -9,14 +9,15 @@ cdef enum:
     # Text up to the next FRAME_END; other types below 0x80 look the same and are skipped.
     TEXT_FRAME = 0x00
     FRAME_END = 0xFF
-    # Bytes of a length in groups of seven bits, beyond which nobody is honest.
+    # The most bytes that a length field may have, of seven bits each. The drafts set no bound;
+    # a client that needs more than 35 bits is attacking.
     MAX_LENGTH_SIZE = 5
 
 cdef class HixieReader(Reader):
     """The reader of a draft-75 or draft-76 connection."""
     cdef uint64_t skip_left     # bytes of a frame with a length that are still to be skipped
     cdef bint in_frame          # between the type byte of a frame without length and its FRAME_END
-    cdef bint has_close         # draft-76: FF 00 is the close
+    cdef bint has_close         # draft-76: the client closes by FF 00; draft-75 has no close frame
 
     cdef int begin_draft_frame(self, Span* given, Found* found) except? -3
     cdef int take_text(self, Span* given, Found* found) except? -3

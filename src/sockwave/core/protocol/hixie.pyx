@@ -2,8 +2,8 @@
 
 A frame is a type byte and either text up to FF (types below 80) or a length and so many bytes. Only
 type 00 carries a message; all others are skipped, as section 5.3 of draft-76 says ("discard the
-data"). The length field is the known attack on these drafts: its bytes are counted, leading zeros
-too, and its value is held against the message limit before anything follows.
+data"). The length field is what attackers use against these drafts. So its bytes are counted,
+leading zeros too, and its value is compared with `max_size` before any byte behind it is read.
 """
 
 from libc.string cimport memchr
@@ -16,7 +16,7 @@ from sockwave.core.protocol.reader cimport NEEDS_MORE, PIECE
 from sockwave.core.protocol.utf8 cimport UTF8_COMPLETE, UTF8_INVALID, utf8_check
 
 cdef enum:
-    # Of a type byte: a length follows; of a length byte: another one follows.
+    # Set in a type byte: a length follows. Set in a length byte: another length byte follows.
     LENGTH_BIT = 0x80
 
 
@@ -27,10 +27,11 @@ cdef class HixieReader(Reader):
         return NULL
 
     cdef bint is_idle(self) noexcept:
-        return False            # it may be among the bytes of a frame that is skipped
+        return False            # never shared: it may be in the middle of a frame that it skips
 
     cdef int next(self, Span* given, Found* found) except? -3:
-        """Find the next message or the close: TEXT, CLOSE, NEEDS_MORE, or VIOLATED."""
+        """Find the next message, or the client's close: TEXT, PIECE, CLOSE, NEEDS_MORE, or
+        VIOLATED."""
         cdef size_t size
         cdef int event
         while given.size:
@@ -49,7 +50,7 @@ cdef class HixieReader(Reader):
         return NEEDS_MORE
 
     cdef int begin_draft_frame(self, Span* given, Found* found) except? -3:
-        """Read a type byte and, where there is one, the length."""
+        """Read a type byte and, where there is one, the length; CONTINUATION: read on."""
         cdef size_t i = 1
         cdef uint64_t length = 0
         if not given.data[0] & LENGTH_BIT:
@@ -83,8 +84,9 @@ cdef class HixieReader(Reader):
         return CONTINUATION
 
     cdef int take_text(self, Span* given, Found* found) except? -3:
-        """Read up to the end of a frame without length, as far as it has come."""
-        # A piece may have its largest size in front of the end.
+        """Read a frame without length, up to its FRAME_END or as far as it has come; CONTINUATION:
+        it was skipped, read on."""
+        # One byte more than a piece: a piece of the largest size may be the last of its message.
         cdef bint in_pieces = self.piece_size != 0 and self.message_opcode == TEXT
         cdef size_t room = min(given.size, self.piece_size + 1) if in_pieces else given.size
         cdef uint8_t* end = <uint8_t*>memchr(given.data, FRAME_END, room)
@@ -94,7 +96,8 @@ cdef class HixieReader(Reader):
         if in_pieces and end is NULL:
             size = min(size, self.piece_size)
         if self.message_opcode == TEXT:
-            # What is wrong first counts, however the bytes arrive.
+            # The violation that comes first in the stream is reported, however the stream was
+            # split on its way: only the bytes within the limit are checked.
             left = self.max_size - self.message_size
             self.utf8_state = utf8_check(self.utf8_state, text, min(size, left))
             if size > left and self.utf8_state != UTF8_INVALID:
@@ -131,8 +134,8 @@ cdef class HixieReader(Reader):
     cdef int take_text_piece(
         self, Span* given, Found* found, size_t size, bint is_last
     ) except? -3:
-        """Find the next `size` bytes of a text where they lie, with the FRAME_END behind the last
-        of them."""
+        """Find the next piece of a text, `size` bytes that stay in the input. Where it is the last
+        piece, skip the FRAME_END behind it."""
         found.data = given.data
         found.size = size
         found.is_last = is_last

@@ -1,7 +1,8 @@
-"""Messages inflated, slice by slice: RFC 7692, section 7.2.2.
+"""Inflating messages, slice by slice: RFC 7692, section 7.2.2.
 
-An inflater, which an attacker's bytes may make refer to whatever it holds, is new for each message.
-With context takeover it is handed the end of what was inflated before; that is all that is kept.
+Each message gets a new decompressor: a client can make one refer to anything left in its window,
+and that must not be another client's message. With context takeover the new decompressor gets the
+end of what was inflated before as its dictionary, and nothing else is kept.
 """
 
 cimport cython
@@ -14,28 +15,28 @@ from sockwave.core.protocol.frames cimport CORRUPT_DEFLATE, MESSAGE_TOO_BIG
 
 cdef enum:
     TAIL_SIZE = 4
-    # The standard library's inflater makes its output in a block of this size first: pieces of
-    # just this size are never copied, and what passes a limit is noticed this soon.
+    # The standard library's decompressor makes its output in a block of this size first. Pieces of
+    # just this size are never copied, and a message over the limit is noticed this soon.
     PIECE_SIZE = 32768
     # What a decompressor takes beside its window, about.
     STATE_SIZE = 10240
-    # What messages in the middle may have become together: a few kilobytes become a megabyte, and
-    # many may come at once.
+    # What partly inflated messages may take together: a message of a few kilobytes may become a
+    # megabyte, and many clients may send one at the same time.
     MAX_PARKED_SIZE = 1048576
 
 # 7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
 cdef bytes TAIL = b"\x00\x00\xff\xff"
 
-# An empty last block. Behind a whole message it is read as one, and adds nothing; what is cut off
-# may take it for more of itself.
+# An empty last block. Behind a whole message it ends the stream and adds nothing. Behind a message
+# that was cut off it is taken for the rest of a block, and the stream does not end.
 cdef bytes LAST = b"\x03\x00"
 
-# What may follow a block that says it is the last (BFINAL), and nothing else: the end that was
-# appended here, and the octet with which 7.2.3.4 makes such a message fit for it.
+# The only bytes that may follow a block that is marked as the last (BFINAL): none, the tail that
+# was appended here, or that tail behind the octet that 7.2.3.4 adds to such a message.
 cdef tuple BEHIND_FINAL = (b"", TAIL, b"\x00" + TAIL)
 
 
-# Of all loops of the process.
+# The bytes in partly inflated messages, of all loops of the process.
 cdef size_t parked_size = 0
 
 
@@ -47,8 +48,8 @@ cdef bint is_crowded() noexcept:
 cdef class Inflation:
     """A message that is being inflated, slice by slice.
 
-    What has been inflated lies in one block from the beginning: the kernel is asked for memory once
-    at most, and a message that is refused leaves it to the next.
+    The output is one block of memory from the beginning: the kernel is asked for it once at most,
+    and the block of a message that is refused is used again for the next one.
     """
 
     def __dealloc__(self):
@@ -58,8 +59,8 @@ cdef class Inflation:
             Py_DECREF(<object>self.block)
 
     cdef bint advance(self, Violation* violation) except -1:
-        """Inflate another piece. True: it was the last; then there is the `message`, or None and
-        what is wrong with it: it is over the limit, or corrupt."""
+        """Inflate another piece. True: it was the last. Then `message` is set, or it is None and
+        `violation` says whether the message is over the limit or corrupt."""
         cdef bint is_over = True
         violation[0] = CORRUPT_DEFLATE
         try:
@@ -71,9 +72,9 @@ cdef class Inflation:
         return is_over
 
     cdef bint inflate_slice(self, Violation* violation) except -1:
-        """Give the decompressor a slice, or what is left of it, and take a piece, never more than
-        one byte past the limit. To bound the piece alone would not do: empty blocks, of which each
-        comes with its own codes, take ten times as long as others of their size, and make nothing.
+        """Give the decompressor a slice, or the rest of one, and take a piece of output, at most
+        one byte past the limit. The input is bounded as well as the output: empty blocks with
+        their own codes take ten times as long as other input of their size, and make no output.
         """
         cdef size_t left = self.inflater.max_size - self.size
         cdef size_t wanted = min(<size_t>PIECE_SIZE, left + 1)
@@ -96,7 +97,7 @@ cdef class Inflation:
         else:
             if not self.is_between and <size_t>PyBytes_GET_SIZE(piece) < wanted:
                 if self.decompressor.decompress(LAST, 1) or not self.decompressor.eof:
-                    return True     # it ends too early
+                    return True     # the message was cut off
                 return self.end(piece)
             cut_size = DEAR_SLICE_SIZE if self.is_dear else SLICE_SIZE
             self.source = self.deflated[self.given_size:self.given_size + cut_size]
@@ -105,7 +106,7 @@ cdef class Inflation:
         return False
 
     cdef bint end(self, bytes last) except -1:
-        """Make the message, unless there is something behind it."""
+        """Set `message`, unless bytes follow that may not. Always True."""
         behind = self.decompressor.unused_data
         if self.given_size < self.deflated_size:
             behind += bytes(self.deflated[self.given_size:])
@@ -114,7 +115,7 @@ cdef class Inflation:
         return True
 
     cdef int add(self, bytes piece) except -1:
-        """Put a piece behind the others."""
+        """Append a piece to the output."""
         cdef size_t most = self.inflater.max_size
         cdef size_t size = PyBytes_GET_SIZE(piece)
         cdef size_t least
@@ -130,7 +131,7 @@ cdef class Inflation:
         return 0
 
     cdef bytes join(self, bytes last):
-        """Give all of them."""
+        """Append the last piece and return the whole message."""
         if self.block is NULL:
             return last
         self.add(last)
@@ -142,7 +143,7 @@ cdef class Inflation:
         return whole
 
     cdef int park(self) noexcept:
-        """Have it counted while it waits for its next turn."""
+        """Count its memory for `is_crowded` while it waits for its next turn."""
         global parked_size
         parked_size += self.size - self.parked_size
         self.parked_size = self.size
@@ -154,9 +155,9 @@ cdef class Inflation:
         self.parked_size = 0
         return 0
 
-    cdef size_t room_size(self) noexcept:
-        """Say what it takes: the compressed message, what has been inflated, with the room to grow,
-        and what inflates it."""
+    cdef size_t memory_size(self) noexcept:
+        """Return the memory that it takes: the compressed message, the output with its unused
+        part, and the decompressor."""
         cdef size_t size = self.deflated_size
         if self.block is not NULL:
             size += size_of(self.block)
@@ -166,7 +167,7 @@ cdef class Inflation:
 
 
 cdef class Inflater:
-    """Inflates what one connection receives, or what all receive without context takeover."""
+    """Inflates the messages of one connection, or of all that have no context takeover."""
 
     def __cinit__(self, library, int window_bits, bint keeps_context, size_t max_size):
         self.library = library
@@ -177,15 +178,15 @@ cdef class Inflater:
             self.history = bytearray()
 
     cdef Inflation begin(self, const uint8_t* data, size_t size):
-        """Begin with a message, of which a copy is made. With context takeover, the one before it
-        has to have come to its end, and none may begin before this one has."""
+        """Begin to inflate a message, which is copied. With context takeover, one message must end
+        before the next one is begun."""
         cdef Inflation inflation = Inflation.__new__(Inflation)
         cdef bytes deflated = PyBytes_FromStringAndSize(NULL, size + TAIL_SIZE)
-        if size:                    # of an empty message there may be no place
+        if size:                    # the `data` of an empty message may be NULL
             memcpy(PyBytes_AS_STRING(deflated), data, size)
         memcpy(PyBytes_AS_STRING(deflated) + size, PyBytes_AS_STRING(TAIL), TAIL_SIZE)
-        # Span is given in slices: what a decompressor has not used yet, it copies; and a slice is
-        # what others have to wait for.
+        # The input is given in slices: a decompressor copies what it has not used yet, and other
+        # connections wait while a slice is inflated.
         inflation.inflater = self
         inflation.deflated_size = size + TAIL_SIZE
         inflation.given_size = min(inflation.deflated_size, <size_t>SLICE_SIZE)
@@ -196,20 +197,21 @@ cdef class Inflater:
         return inflation
 
     cdef object make_decompressor(self):
-        """Make what knows the end of what was inflated before, with context takeover."""
+        """Make a decompressor; with context takeover it gets the end of what was inflated before.
+        """
         if self.history:
             return self.library.decompressobj(-self.window_bits, self.history)
         return self.library.decompressobj(-self.window_bits)
 
     cdef bytes inflate(self, const uint8_t* data, size_t size, Violation* violation):
-        """Give the whole message, or None and what is wrong with it."""
+        """Inflate a whole message at once; None: it is corrupt or too big, see `violation`."""
         cdef Inflation inflation = self.begin(data, size)
         while not inflation.advance(violation):
             pass
         return inflation.message
 
     cdef int remember(self, bytes message) except -1:
-        """Keep the last bytes, as many as the window has."""
+        """Keep the last bytes of what was inflated, as many as the window has."""
         cdef Py_ssize_t window_size = 1 << self.window_bits
         cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
         if size >= window_size:

@@ -1,18 +1,18 @@
-"""Span that waits: a part of a frame, or all that has come since reading was paused."""
+"""Received bytes that cannot be read yet: a part of a frame, or what came while reading paused."""
 
 from libc.stdint cimport uint8_t
 
-# The bytes to read, from where reading stopped. They belong to the caller,
-# who lets them be changed (unmasked).
+# The bytes to read, from where reading stopped. They belong to the caller, but a reader may change
+# them: it unmasks them in place.
 cdef struct Span:
     uint8_t* data
     size_t size
 
 cdef class InputBuffer:
-    """What one peer has sent and nobody could read yet."""
-    cdef uint8_t* held
-    cdef size_t held_start, held_size
-    cdef uint8_t* lent          # what was kept, while it is being read
+    """The bytes that one client has sent and the reader has not read yet."""
+    cdef uint8_t* kept          # malloc'ed; the bytes begin at `kept_start`
+    cdef size_t kept_start, kept_size
+    cdef uint8_t* lent          # the buffer being read, from `lend_input` to `take_back`
     cdef size_t lent_size
 
     cdef int store(self, const Span* given) except -1

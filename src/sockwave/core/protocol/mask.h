@@ -1,5 +1,5 @@
-/* RFC 6455 section 5.3: takes the client's mask off, in place or on the way to another place, and
- * tells at the same time whether what comes out is ASCII.
+/* RFC 6455 section 5.3: removes the client's mask, in place or while copying, and tells in the same
+ * pass whether the result is ASCII.
  *
  * `key` holds the four masking bytes as they lie in memory. A payload that arrives in pieces is
  * unmasked piece by piece: mask_rotate gives the key for the byte behind a piece. */
@@ -18,12 +18,12 @@
 #define SOCKWAVE_CLONES
 #endif
 
-/* From here on a vector loop pays for the call;
- * below, eight bytes at a time is as fast and is inlined. */
+/* From this size on a call of the vector loop pays; below it, the inlined loop of eight bytes at a
+ * time is as fast. */
 #define MASK_VECTOR_SIZE 128
 
-/* The loops are two, as neither a compiler nor a processor's vectors know that what overlaps does
- * so entirely. Each gives all the bytes that it wrote, put together by "or". */
+/* Two loops, in place and copying: a compiler vectorises neither if source and destination might
+ * overlap in part. Each returns the bitwise "or" of all the words that it wrote. */
 SOCKWAVE_CLONES static uint64_t mask_vectors_in_place(uint8_t *data, size_t size, uint64_t key)
 {
     uint64_t seen = 0;
@@ -51,7 +51,7 @@ SOCKWAVE_CLONES static uint64_t mask_vectors(uint8_t *restrict to, const uint8_t
     return seen;
 }
 
-/* `to` is where the bytes are, or elsewhere altogether. True: all of them are ASCII. */
+/* `to` is `from` itself, or does not overlap it. Returns whether all the bytes are ASCII. */
 static inline int unmask(uint8_t *to, const uint8_t *from, size_t size, uint32_t key)
 {
     uint64_t wide = ((uint64_t)key << 32) | key;
@@ -85,6 +85,7 @@ static inline int unmask(uint8_t *to, const uint8_t *from, size_t size, uint32_t
     return !(seen & 0x8080808080808080ULL);
 }
 
+/* Returns the key for the byte behind `count` bytes. */
 static inline uint32_t mask_rotate(uint32_t key, size_t count)
 {
     uint8_t from[4], to[4];

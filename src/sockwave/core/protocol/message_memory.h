@@ -1,19 +1,20 @@
-/* What CPython has no function for: to tell that nobody knows an object any more, and to make it as
- * good as new. */
+/* What CPython has no function for: to tell that a str or bytes has no reference but ours, so that
+ * its memory may be written to again, and to forget the hash that it remembers. */
 #ifndef SOCKWAVE_BLOCKS_H
 #define SOCKWAVE_BLOCKS_H
 
 #include <Python.h>
 
-/* True: it is written to where it lies. A str with anything but ASCII in it has another form. */
+/* True: a bytes, or a str whose characters are one byte each. A str with anything but ASCII in it
+ * has another layout. */
 static inline int block_is_plain(PyObject *block)
 {
     return PyBytes_CheckExact(block) ||
            (PyUnicode_CheckExact(block) && PyUnicode_IS_COMPACT_ASCII(block));
 }
 
-/* True: the one reference left is the caller's, so that nobody can see what is written there. An
- * interned str is in a table whose reference does not count. */
+/* True: the only reference left is the caller's, so that the application cannot see what is written
+ * there. An interned str is also in a table whose reference does not count. */
 static inline int block_is_free(PyObject *block)
 {
 #ifdef Py_GIL_DISABLED
@@ -32,7 +33,7 @@ static inline int block_is_free(PyObject *block)
 #endif
 }
 
-/* The hash that an object remembers is that of what it was. */
+/* Forgets the hash that an object remembers: it is that of the former message. */
 static inline void block_forget_hash(PyObject *block)
 {
     if (PyUnicode_Check(block)) {

@@ -1,8 +1,9 @@
-"""The memory of messages: a str or bytes that nobody else has yet, and that is written to.
+"""The memory of messages: a str or bytes that only we refer to yet, and that is written to.
 
-A large message that has been delivered is noted. Once nobody else refers to it, the next message
-that is not larger takes its place; after a tick or two in which none has come, it is let go. Of
-short messages the last of each size is noted.
+A large message that has been delivered is noted as a spare block. Once the application no longer
+refers to it, the next message that is not larger is written into its memory. A spare that no
+message has taken within a tick or two is released. Of the short messages, the last one of each size
+is noted in the same way.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -24,34 +25,34 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject* text)
     int PyUnicode_Resize(PyObject** text, Py_ssize_t size) except -1
     int _PyBytes_Resize(PyObject** block, Py_ssize_t size) except -1
-    # NULL with an exception set: a `try` would cost more than the decoding of a short text.
+    # Declared without `except`: a `try` would cost more than decoding a short text does. On NULL an
+    # exception is set.
     PyObject* PyUnicode_DecodeUTF8(const char* data, Py_ssize_t size, const char* errors)
 
 cdef enum:
     ASCII = 127
     SPARE_COUNT = 16
-    # Of one, so that no message costs more than another of its size would; and of all of them
-    # together, for a tick or two at most.
+    # The size of one spare, and of all spares together, which are kept for a tick or two at most.
     LARGEST_SPARE_SIZE = 4194304
     MAX_SPARE_SIZE = 16777216
 
-# A message that was delivered, and how many ticks ago at least.
+# A message that was delivered; `age` is the number of ticks since then.
 cdef struct Spare:
     PyObject* block
     int age
 
-# Those of the process: a loop alone in its thread finds its own here first, as it was the last.
+# The spares of all loops of the process. The newest is tried first: with one loop, its own.
 cdef Spare[SPARE_COUNT] spares
 cdef int spare_count = 0
 cdef size_t spare_size = 0
 
-# The last message of each short size: bytes, and text. All together they are 30 KB.
+# The last message of each short size: bytes, and text. All of them together take 30 KB.
 cdef PyObject* shorts[2][MAX_SHORT_SIZE + 1]
 
 
 cdef PyObject* block_for(bint is_text, size_t least, size_t most, size_t room) except NULL:
-    """Give a block for a message of so many bytes: memory that is there already, for the least of
-    them at least, or new memory with `room` for its beginning."""
+    """Return a block for a message of `least` to `most` bytes: a spare of at least `least` bytes,
+    or a new one of `room` bytes. The reference is the caller's."""
     cdef PyObject* spare = take_spare(is_text, least, most) if least >= SPARE_SIZE else NULL
     if spare is not NULL:
         return spare
@@ -78,11 +79,11 @@ cdef int resize(PyObject** block, size_t size) except -1:
     return _PyBytes_Resize(block, size)
 
 
-# ---- messages that lie whole in the input
+# ---- messages that are whole in the input
 
 
 cdef inline object place_for(bint is_text, size_t size):
-    """Give a block that the caller fills before anybody sees it."""
+    """Return a block that the caller must fill before the application sees it."""
     cdef PyObject* block
     if size > MAX_SHORT_SIZE:
         block = block_for(is_text, size, size, size)
@@ -101,7 +102,7 @@ cdef inline object place_for(bint is_text, size_t size):
 
 
 cdef object unmask_text(const uint8_t* data, size_t size, uint32_t mask):
-    """Make a str of masked bytes; None: they are not UTF-8 (RFC 6455, section 8.1)."""
+    """Make a str from masked bytes; None: they are not UTF-8 (RFC 6455, section 8.1)."""
     text = place_for(True, size)
     place = <uint8_t*>PyUnicode_DATA(<PyObject*>text)
     if unmask(place, data, size, mask):
@@ -111,14 +112,14 @@ cdef object unmask_text(const uint8_t* data, size_t size, uint32_t mask):
 
 
 cdef bytes unmask_bytes(const uint8_t* data, size_t size, uint32_t mask):
-    """Make a bytes of masked bytes."""
+    """Make a bytes object from masked bytes."""
     copy = <bytes>place_for(False, size)
     unmask(<uint8_t*>PyBytes_AS_STRING(copy), data, size, mask)
     return copy
 
 
 cdef object decode(const uint8_t* data, size_t size):
-    """Make a str of UTF-8; None: it is something else."""
+    """Make a str from UTF-8; None: it is not UTF-8."""
     cdef PyObject* text = PyUnicode_DecodeUTF8(<const char*>data, size, NULL)
     if text is NULL:
         return cannot_decode()
@@ -128,6 +129,7 @@ cdef object decode(const uint8_t* data, size_t size):
 
 
 cdef object cannot_decode():
+    """Return None for a UnicodeDecodeError; any other error (MemoryError) is raised."""
     try:
         raise_pending()
     except UnicodeDecodeError:
@@ -135,11 +137,11 @@ cdef object cannot_decode():
     return None
 
 
-# ---- messages that were
+# ---- spares: messages that were delivered
 
 
 cdef PyObject* take_spare(bint is_text, size_t least, size_t most) except? NULL:
-    """Give a block of so many bytes that was a message; NULL: there is none so large."""
+    """Return a spare of at least `least` bytes, cut to `most`; NULL: there is none."""
     cdef PyObject* block
     cdef int i
     for i in range(spare_count - 1, -1, -1):
@@ -161,7 +163,7 @@ cdef PyObject* take_spare(bint is_text, size_t least, size_t most) except? NULL:
 
 
 cdef int remove_spare(int i) noexcept:
-    """Take one out of the list; its reference is the caller's now."""
+    """Remove a spare from the list; its reference is the caller's now."""
     global spare_count, spare_size
     spare_size -= size_of(spares[i].block)
     spare_count -= 1
@@ -188,7 +190,7 @@ cdef int note_spare(object message) noexcept:
 
 
 cdef int age_spares() noexcept:
-    """Let go of those that were noted before the last tick."""
+    """Release the spares that were noted before the last tick. Called at each tick."""
     cdef PyObject* block
     cdef int i
     for i in range(spare_count - 1, -1, -1):
@@ -201,7 +203,7 @@ cdef int age_spares() noexcept:
 
 
 cdef int forget_spares() noexcept:
-    """Let go of all of them."""
+    """Release all spares, large and short."""
     cdef int is_text, size
     for is_text in range(2):
         for size in range(MAX_SHORT_SIZE + 1):

@@ -1,5 +1,4 @@
-"""Frames → messages (RFC 6455 sections 5.4 and 5.5),
-with UTF-8 checked and limits held as the bytes arrive."""
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5); UTF-8 and limits are checked as bytes come."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -8,31 +7,32 @@ from sockwave.core.protocol.frames cimport Header, Violation
 from sockwave.core.protocol.input_buffer cimport InputBuffer, Span
 from sockwave.core.protocol.inflation cimport Inflation
 
-# What `next` has found, beside the opcodes TEXT, BINARY, CLOSE, PING and PONG:
-# nothing whole yet, a violation, or a piece of a message.
+# What `next` returns beside the opcodes TEXT, BINARY, CLOSE, PING and PONG: nothing whole has come
+# yet, a violation, or a piece of a message.
 cdef enum:
     NEEDS_MORE = -1
     VIOLATED = -2
     PIECE = 3
 
-# What was found. `data` lies in the input or, where `assembled` says so, in the reader's own
-# message, until the next call.
+# What was found. `data` points into the input or, with `assembled`, into the reader's own message.
+# It is valid until the next call.
 cdef struct Found:
     const uint8_t* data
     size_t size
-    uint32_t mask               # of a message that lies in the input: to be taken off still
+    uint32_t mask               # of a message in the input, which the caller has to unmask
     Violation violation
     bint assembled
-    bint is_deflated            # RFC 7692: what was found is compressed
+    bint is_deflated            # RFC 7692: the message is compressed
     bint is_last                # of a piece: it ends its message
 
 cdef class Reader(InputBuffer):
-    """The reader of one connection, or of all those for which it would be idle."""
+    """The reader of one connection, or the one that connections share while they are between two
+    messages."""
     cdef readonly size_t max_size
-    cdef size_t whole_max_size  # of a compressed one, which is never given in pieces
-    # Above 0, what is found of the next message, or of this one, are pieces of at most this size.
+    cdef size_t whole_max_size  # of a compressed message, which is never given in pieces
+    # Above 0: this message, or the next one, is given in pieces of at most this size.
     cdef size_t piece_size
-    # A block in the making, nobody else's yet: the fragments so far.
+    # The fragments so far, in a block that only the reader refers to (see message_memory).
     cdef PyObject* message
     cdef size_t message_size
     cdef Inflation inflation    # the last message, while it is being inflated: see Session
@@ -43,8 +43,8 @@ cdef class Reader(InputBuffer):
     cdef uint8_t message_opcode     # 0: not inside a message
     cdef uint8_t utf8_state
     cdef uint8_t allowed_reserved   # the reserved bits that an extension gave a meaning
-    cdef uint8_t is_ascii       # what has been assembled is
-    cdef bint is_deflated       # the current message is
+    cdef uint8_t is_ascii       # what has been assembled is ASCII
+    cdef bint is_deflated       # the current message is compressed
     cdef bint frame_fin         # the current data frame is the last of its message
 
     cdef int next(self, Span* given, Found* found) except? -3
@@ -61,7 +61,7 @@ cdef class Reader(InputBuffer):
     cdef bint append(self, const uint8_t* data, size_t size) except -1
     cdef int make_room(self, size_t size) except -1
     cdef int begin_message(self, size_t room) except -1
-    cdef size_t room_size(self) noexcept
+    cdef size_t memory_size(self) noexcept
     cdef object take_message(self, bint is_text)
     cdef int forget_message(self) noexcept
     cdef bint gives_pieces(self) noexcept

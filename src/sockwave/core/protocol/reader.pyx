@@ -1,9 +1,8 @@
-"""Frames → messages (RFC 6455 sections 5.4 and 5.5),
-with UTF-8 checked and limits held as the bytes arrive.
+"""Frames → messages (RFC 6455 sections 5.4 and 5.5); UTF-8 and limits are checked as bytes come.
 
-The caller gives bytes and asks for what is `next` in them, until nothing whole is left. A message
-that lies whole in the input is found where it lies; one that comes in pieces is assembled in one
-growing buffer, which becomes the bytes object that the listener gets.
+The caller passes bytes and calls `next` until nothing whole is left in them. A message that is
+whole in the input is not copied: the caller gets its place. One that comes in pieces is assembled
+in one growing buffer, which becomes the str or bytes object that the listener gets.
 """
 
 cimport cython
@@ -23,9 +22,10 @@ from sockwave.core.protocol.mask cimport mask_rotate, unmask
 from sockwave.core.protocol.utf8 cimport UTF8_COMPLETE, UTF8_INVALID, utf8_check
 
 cdef enum:
-    # So many bytes of a message allow one more fragment: one of 64 bytes pays for itself twice.
+    # For this many bytes of a message, one more fragment is allowed: a client whose fragments have
+    # at least this size never reaches the limit.
     FRAGMENT_PRICE_SIZE = 32
-    # What is missing of a frame must be this much before the socket is read straight into the
+    # At least this much of a frame must be missing for the socket to be read straight into the
     # message.
     DIRECT_READ_SIZE = 65536
     FIRST_ROOM_SIZE = 4096
@@ -33,8 +33,8 @@ cdef enum:
 
 
 cdef inline int find_short(Reader reader, Span* given, Found* found) noexcept:
-    """Find, at a glance, what most messages are: one frame that is whole in the input, its header
-    two bytes and a mask. CONTINUATION: it is something else, or wrong."""
+    """Find a message as most are: one frame, whole in the input, with a header of two bytes and
+    the mask. CONTINUATION: it is something else or a violation, which `next` finds out."""
     cdef const uint8_t* header = given.data
     cdef int opcode
     cdef size_t size
@@ -58,7 +58,8 @@ cdef inline int find_short(Reader reader, Span* given, Found* found) noexcept:
 
 @cython.no_gc
 cdef class Reader(InputBuffer):
-    """The reader of one connection, or of all those for which it would be idle."""
+    """The reader of one connection, or the one that connections share while they are between two
+    messages."""
 
     def __cinit__(self, size_t max_size, uint32_t free_fragment_count):
         self.max_size = self.whole_max_size = max_size
@@ -68,7 +69,7 @@ cdef class Reader(InputBuffer):
         self.forget_message()
 
     cdef int next(self, Span* given, Found* found) except? -3:
-        """Find the next message or control frame: its opcode, NEEDS_MORE, or VIOLATED."""
+        """Find the next message or control frame: its opcode, PIECE, NEEDS_MORE, or VIOLATED."""
         cdef Header header
         cdef size_t limit
         cdef int event
@@ -122,7 +123,7 @@ cdef class Reader(InputBuffer):
     cdef int find_whole(
         self, Span* given, const Header* header, Found* found, bint unmasked
     ) noexcept:
-        """Find the payload where it lies in the input, all of it."""
+        """Find a payload that is whole in the input, and leave it there; `unmasked`: unmask it."""
         found.data = given.data + header.size
         found.size = <size_t>header.length
         found.mask = header.mask
@@ -135,7 +136,7 @@ cdef class Reader(InputBuffer):
         return 0
 
     cdef int begin_frame(self, const Header* header, Found* found) except? -3:
-        """Go into a data frame that is assembled; CONTINUATION when there is more to find."""
+        """Begin a data frame whose payload is assembled; CONTINUATION: `next` goes on."""
         if header.opcode != CONTINUATION:
             self.message_opcode = header.opcode
             self.utf8_state = UTF8_COMPLETE
@@ -154,8 +155,8 @@ cdef class Reader(InputBuffer):
         return CONTINUATION
 
     cdef int take_payload(self, Span* given, Found* found) except? -3:
-        """Add what has come of the current frame to the message;
-        CONTINUATION when there is more to find."""
+        """Append what has come of the current frame to the message; CONTINUATION: `next` goes on.
+        """
         cdef size_t size = min(given.size, self.frame_left)
         cdef bint is_ascii
         if size == 0:
@@ -180,8 +181,8 @@ cdef class Reader(InputBuffer):
         return self.end_message(found) if self.frame_fin else CONTINUATION
 
     cdef int take_piece(self, Span* given, Found* found) except? -3:
-        """Find what has come of the current frame where it lies; nothing is assembled, and
-        `message_size` is what has been given away."""
+        """Find what has come of the current frame, and leave it in the input. Nothing is
+        assembled; `message_size` counts the bytes of all pieces so far."""
         cdef size_t size = min(given.size, self.frame_left, self.piece_size)
         cdef bint is_ascii
         found.data = given.data
@@ -225,18 +226,18 @@ cdef class Reader(InputBuffer):
     # ---- the message in the making
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
-        """Give the place behind the message so far, when so much of a frame is missing that reading
-        straight into it pays."""
-        if self.frame_left < DIRECT_READ_SIZE or self.held_size or self.gives_pieces():
+        """Return the place behind the message so far, for the transport to read into, when so much
+        of a frame is missing that this pays; else NULL."""
+        if self.frame_left < DIRECT_READ_SIZE or self.kept_size or self.gives_pieces():
             return NULL
         self.make_room(min(self.frame_left, max(<size_t>READ_ROOM_SIZE, self.message_size)))
         size[0] = min(size_of(self.message) - self.message_size, self.frame_left)
         return place_in(self.message) + self.message_size
 
     cdef bint append(self, const uint8_t* data, size_t size) except -1:
-        """Add bytes to the message, unmasked on the way; true: they are ASCII."""
+        """Append bytes to the message and unmask them; true: they are ASCII."""
         cdef bint is_ascii
-        # They may have been read straight into their place.
+        # The transport may have read them straight into their place: see `reserve`.
         if self.message is NULL or data != place_in(self.message) + self.message_size:
             self.make_room(size)
         is_ascii = unmask(place_in(self.message) + self.message_size, data, size, self.mask)
@@ -246,14 +247,14 @@ cdef class Reader(InputBuffer):
         return is_ascii
 
     cdef int make_room(self, size_t size) except -1:
-        """Have room for `size` more bytes. It grows with what has been received,
-        whatever a header announces."""
+        """Make room for `size` more bytes. The room grows with what has been received, whatever
+        length a header announces: a client must send what we allocate."""
         cdef size_t room
         if self.message is NULL:
             self.begin_message(max(size, min(<size_t>FIRST_ROOM_SIZE, self.frame_left)))
         elif self.message_size + size > size_of(self.message):
             room = 2 * self.message_size
-            if self.frame_fin:      # no more than what is announced will come
+            if self.frame_fin:      # the last frame: no more than its announced length will come
                 room = min(2 * room, self.message_size + self.frame_left)
             room = max(room, self.message_size + size)
             resize(&self.message, room)
@@ -266,14 +267,14 @@ cdef class Reader(InputBuffer):
         self.is_ascii = True
         return 0
 
-    cdef size_t room_size(self) noexcept:
-        """Say what the message in the making takes, with the room to grow, and the one that is
-        being inflated."""
+    cdef size_t memory_size(self) noexcept:
+        """Return the memory of the message that is being assembled, with its room to grow, and of
+        the one that is being inflated."""
         cdef size_t size = 0 if self.message is NULL else size_of(self.message)
-        return size if self.inflation is None else size + self.inflation.room_size()
+        return size if self.inflation is None else size + self.inflation.memory_size()
 
     cdef object take_message(self, bint is_text):
-        """Give the assembled message away: a str, or bytes."""
+        """Hand the assembled message to the caller: a str, or bytes."""
         cdef object message
         if self.message is NULL:
             return "" if is_text else b""
@@ -296,12 +297,12 @@ cdef class Reader(InputBuffer):
         return 0
 
     cdef bint gives_pieces(self) noexcept:
-        """Say whether the present message is given away in pieces; what is compressed never is."""
+        """Tell whether the current message is given in pieces; a compressed one never is."""
         return self.piece_size != 0 and not self.is_deflated
 
     cdef bytes give_pieces(self, size_t max_size, size_t piece_size):
-        """Give the next message away in pieces, or the present one: what has come of it is the
-        first. `max_size` bounds their sum."""
+        """Give the current message in pieces, or the next one. Returns what has come of the
+        current one, as the first piece; None: nothing. `max_size` bounds the sum of the pieces."""
         cdef size_t size = self.message_size
         self.max_size = max_size
         self.piece_size = piece_size
@@ -313,15 +314,15 @@ cdef class Reader(InputBuffer):
         return message
 
     cdef int end_pieces(self) noexcept:
-        """Begin with the next message anew."""
+        """Called behind the last piece of a message: the next frame begins a message."""
         self.message_opcode = 0
         self.message_size = 0
         self.fragment_count = 0
         return 0
 
     cdef size_t next_deflated_size(self, const Span* given) noexcept:
-        """Say how long what comes next is, if it belongs to a compressed message, as far as two
-        bytes tell; 0: it does not, or there is nothing."""
+        """Return the payload size of the next frame if it belongs to a compressed message, as far
+        as the first two bytes of its header tell; 0: it does not, or no header has come."""
         if self.message_opcode:
             return MAX_SHORT_SIZE + 1 if self.is_deflated else 0
         if given.size < 2 or not given.data[0] & RSV1:
@@ -329,8 +330,9 @@ cdef class Reader(InputBuffer):
         return given.data[1] & ~MASKED
 
     cdef bint is_idle(self) noexcept:
-        """Say whether it stands between two messages, with nothing kept: like any new one."""
+        """Tell whether it is between two messages and keeps nothing, like a new reader: then the
+        connection can go back to the shared one."""
         return (
             self.message_opcode == 0 and self.message is NULL and self.piece_size == 0
-            and self.held is NULL and self.lent is NULL and self.inflation is None
+            and self.kept is NULL and self.lent is NULL and self.inflation is None
         )

@@ -18,7 +18,7 @@ enum utf8_state {
     UTF8_THREE_MORE,
     UTF8_AFTER_E0,      /* A0..BF: anything lower would be an overlong form */
     UTF8_AFTER_ED,      /* 80..9F: anything higher would be a surrogate */
-    UTF8_AFTER_F0,      /* 90..BF: overlong again */
+    UTF8_AFTER_F0,      /* 90..BF: anything lower would be an overlong form */
     UTF8_AFTER_F4,      /* 80..8F: nothing is above U+10FFFF */
 };
 

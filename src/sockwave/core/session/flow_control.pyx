@@ -40,19 +40,19 @@ cdef class FlowControl(ClosingHandshake):
 
     cdef size_t kept_size(self) noexcept:
         """Say how many bytes have come that could not be read yet."""
-        return 0 if self.reader is None else self.reader.held_size
+        return 0 if self.reader is None else self.reader.kept_size
 
     cdef bint has_more(self) noexcept:
         """Say whether something of what has come is left to be read, or to be inflated."""
         return self.reader is not None and (
-            self.reader.held_size > 0 or self.reader.inflation is not None
+            self.reader.kept_size > 0 or self.reader.inflation is not None
         )
 
     cdef size_t held_size(self) except? 0:
         """Say how many bytes are held for this peer."""
         cdef size_t size = self.unsent_size()
         if self.reader is not None:
-            size += self.reader.held_size + self.reader.room_size()
+            size += self.reader.kept_size + self.reader.memory_size()
         return size
 
     cdef int forget_received(self) except -1:
