@@ -1,1 +1,1 @@
-"""What is counted: how often each limit was applied, and how much a peer uses a second."""
+"""What is counted: how often each limit was applied, and how much a client uses in a second."""

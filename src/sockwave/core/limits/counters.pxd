@@ -1,8 +1,10 @@
-"""How often each limit has been applied: one table of a server, counted where the limit bites."""
+"""How often each limit has been applied: one table for each server. The code that applies a limit
+counts it."""
 
 from libc.stdint cimport uint64_t
 
-# The limits that the core applies itself, in the order of CORE_LIMITS; the others stand behind.
+# The limits that the core applies itself, in the order of CORE_LIMITS: a limit is the index of its
+# count. The limits that Python code applies have the indexes behind these.
 cdef enum Limit:
     NO_LIMIT = -1
     MAX_SIZE
@@ -29,7 +31,7 @@ cdef enum:
     MAX_LIMIT_COUNT = 64
 
 cdef class LimitCounters:
-    """Counts, for one server."""
+    """The counts of one server."""
     cdef uint64_t counts[MAX_LIMIT_COUNT]
 
     cdef int count(self, Limit limit) noexcept

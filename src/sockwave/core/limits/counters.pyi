@@ -1,6 +1,6 @@
 COUNTED_LIMITS: tuple[str, ...]
 CORE_LIMITS: tuple[str, ...]
-PLACES: dict[str, int]
+INDEXES: dict[str, int]
 
 class LimitCounters:
     def count_by_name(self, name: str) -> None: ...

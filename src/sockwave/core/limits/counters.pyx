@@ -1,4 +1,5 @@
-"""How often each limit has been applied: one table of a server, counted where the limit bites."""
+"""How often each limit has been applied: one table for each server. The code that applies a limit
+counts it."""
 
 from sockwave.limits import COUNTED_LIMITS
 
@@ -24,26 +25,27 @@ CORE_LIMITS = (
     "max_lifetime",
 )
 
-# Name → where it is counted.
-PLACES = {name: place for place, name in enumerate(CORE_LIMITS)}
+# Name of a limit → index of its count.
+INDEXES = {name: index for index, name in enumerate(CORE_LIMITS)}
 for _name in COUNTED_LIMITS:
-    PLACES.setdefault(_name, len(PLACES))
-if len(PLACES) != len(COUNTED_LIMITS) or len(PLACES) > MAX_LIMIT_COUNT:
+    INDEXES.setdefault(_name, len(INDEXES))
+if len(INDEXES) != len(COUNTED_LIMITS) or len(INDEXES) > MAX_LIMIT_COUNT:
     raise AssertionError("the core's limits: expected to be among those of Limits")
 
 
 cdef class LimitCounters:
-    """Counts, for one server."""
+    """The counts of one server."""
 
     cdef int count(self, Limit limit) noexcept:
+        """Note that a limit has been applied; nothing happens for NO_LIMIT."""
         if limit != NO_LIMIT:
             self.counts[<int>limit] += 1
         return 0
 
     def count_by_name(self, str name):
         """Note that a limit has been applied; KeyError for one that is not counted."""
-        self.counts[<int>PLACES[name]] += 1
+        self.counts[<int>INDEXES[name]] += 1
 
     def count_of(self, str name):
-        """Give how often a limit has been applied; KeyError for one that is not counted."""
-        return self.counts[<int>PLACES[name]]
+        """Return how often a limit has been applied; KeyError for one that is not counted."""
+        return self.counts[<int>INDEXES[name]]

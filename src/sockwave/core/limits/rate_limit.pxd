@@ -1,22 +1,22 @@
-"""How much a peer may do in a second: what things cost, and what one peer has spent."""
+"""How much a client may send in a second, and how much one client has sent."""
 
 from libc.stdint cimport uint32_t
 
-# A peer pays in seconds of its time, of which it has one in each second.
+# A rate limit in seconds: a client may use one second in each second.
 cdef struct Rate:
-    double one_s                # of one message, byte or control frame; 0: free
-    double ahead_s              # how far ahead of the clock it may take: all at once, at most
+    double cost_s               # seconds that one message, byte or control frame uses; 0: no limit
+    double burst_s              # the most seconds that a client may use at once, ahead of the clock
 
-# Until when one peer's time is spent, for each.
+# One client's usage: the time, on the loop's clock, up to which it has used each rate.
 cdef struct Usage:
     double message_s
     double byte_s
     double control_s
 
 cdef class RateLimits:
-    """The prices of one server."""
+    """The rate limits of one server."""
     cdef Rate message, byte, control
-    cdef uint32_t free_fragment_count   # of one message
+    cdef uint32_t free_fragment_count   # of one message: see FRAGMENT_PRICE_SIZE in `reader`
 
 cdef bint take(
     const Rate* rate, double* used_until_s, double now_s, size_t count

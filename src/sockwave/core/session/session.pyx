@@ -91,7 +91,7 @@ cdef class Session(FlowControl):
             draft_reader = HixieReader(transport.engine.max_size, 0)
             draft_reader.has_close = self.version_index == DRAFT76
             self.reader = draft_reader
-        if transport.engine.rate_limits.message.one_s or transport.engine.rate_limits.byte.one_s:
+        if transport.engine.rate_limits.message.cost_s or transport.engine.rate_limits.byte.cost_s:
             self.open_usage()
         return 0
 
@@ -516,7 +516,7 @@ cdef class Session(FlowControl):
         if opcode == PONG and self.unanswered_count:
             self.unanswered_count -= 1
             return True
-        if not engine.rate_limits.control.one_s:
+        if not engine.rate_limits.control.cost_s:
             return True
         if self.usage is NULL:
             self.open_usage()
