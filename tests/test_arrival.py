@@ -8,7 +8,7 @@ from wire import Wire, build_request, upgrade_headers, wait_until
 from sockwave.core.opening.newcomer import PendingConnection
 
 #: A head is kept by what answers plain requests up to here, and read by HTTP beyond it.
-BEGUN_SIZE = 1024
+PARTIAL_HEAD_SIZE = 1024
 
 SUBPROTOCOL = build_request({**upgrade_headers(), "Sec-WebSocket-Protocol": "chat, other"})
 PAGE = b"GET /page?a=1 HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n"
@@ -44,7 +44,7 @@ async def test_request_in_pieces_is_answered_as_one_that_is_whole(
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("size", [BEGUN_SIZE - 1, BEGUN_SIZE, BEGUN_SIZE + 1])
+@pytest.mark.parametrize("size", [PARTIAL_HEAD_SIZE - 1, PARTIAL_HEAD_SIZE, PARTIAL_HEAD_SIZE + 1])
 @pytest.mark.parametrize("more", [1, 2, 300])
 async def test_long_beginning_opens_when_its_rest_has_come(
     size: int, more: int, start_server: StartServer
@@ -102,16 +102,16 @@ async def test_beginning_is_kept_by_the_connection_alone_up_to_its_limit(
     start_server: StartServer,
 ) -> None:
     server = await start_server()
-    held = fill(2 * BEGUN_SIZE)[:BEGUN_SIZE]
+    held = fill(2 * PARTIAL_HEAD_SIZE)[:PARTIAL_HEAD_SIZE]
     async with await Wire.open(server.addresses[0]) as wire:
         await wire.write_pieces(held, [10])
         await wait_until(
-            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [BEGUN_SIZE]
+            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [PARTIAL_HEAD_SIZE]
         )
         assert isinstance(server._host.not_upgraded()[0], PendingConnection)
         wire.write(b"x")
         await wait_until(
-            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [BEGUN_SIZE + 1]
+            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [PARTIAL_HEAD_SIZE + 1]
         )
         assert not isinstance(server._host.not_upgraded()[0], PendingConnection)
 

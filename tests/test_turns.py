@@ -144,7 +144,7 @@ async def test_who_waits_for_a_turn_may_have_to_make_room(start_server: StartSer
     late = [socket.create_connection(server.addresses[0]) for _ in range(COUNT // 2)]
     admission = server._host.admission
     await wait_until(
-        lambda: len(admission.undecided) + server.limit_hits["max_handshakes"] >= COUNT
+        lambda: len(admission.awaiting_application) + server.limit_hits["max_handshakes"] >= COUNT
     )
     decided.set()
     statuses = Counter([(await wire.receive_head()).status for wire in crowd])

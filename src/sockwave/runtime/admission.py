@@ -95,8 +95,8 @@ class Admission(Gate):
             compression=options.compression,
             origin_policy=options.origin,
             subprotocols=options.subprotocol,
-            asks_addresses=trusts_proxies or counts_addresses,
-            asks_nobody=(
+            needs_address=trusts_proxies or counts_addresses,
+            asks_no_hook=(
                 options.authorize is None
                 and not callable(options.origin)
                 and not callable(options.subprotocol)
@@ -197,15 +197,17 @@ class Admission(Gate):
         raises OverLimit.
         """
         most = self._limits.max_handshakes
-        while most is not None and len(self.expected) + len(self.undecided) >= most:
+        while most is not None and (
+            len(self.awaiting_client) + len(self.awaiting_application) >= most
+        ):
             refused = OverLimit("max_handshakes", 503, "too many handshakes are under way\n")
-            transport = next(iter(self.expected), None)
+            transport = next(iter(self.awaiting_client), None)
             if transport is None:
                 raise refused
-            oldest = self.expected[transport]
+            oldest = self.awaiting_client[transport]
             self.end_handshake(transport)
             oldest.dismiss(refused)
 
     def pending_connections(self) -> list[PendingConnection]:
         """Return the connections that have not yet sent a whole request head."""
-        return [one for one in self.expected.values() if isinstance(one, PendingConnection)]
+        return [one for one in self.awaiting_client.values() if isinstance(one, PendingConnection)]

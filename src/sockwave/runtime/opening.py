@@ -131,7 +131,7 @@ class Opening:
         self.openings.under_way.add(self)
         self.connection._begin(self, rest)
         if version == "draft76":
-            self.openings.admission.await_peer(self.transport, self)
+            self.openings.admission.await_client(self.transport, self)
             self.connection._enter(ReadyState.WAITING)
             self.more_received()
         else:
@@ -148,7 +148,7 @@ class Opening:
             hooks.insert(0, (self.openings.options.authorize, 1))
         if hooks:
             self.transport.pause_reading()
-            self.openings.admission.await_decision(self.transport)
+            self.openings.admission.await_application(self.transport)
             version = self.connection.version
             offer = handshake.Handshake(self.head, self.connection, version, self.subprotocol)
             create_task = self.openings.hub.engine.loop.create_task

@@ -1,1 +1,1 @@
-"""From accept to the opening handshake, for what nearly every client sends."""
+"""From accept to the opening handshake, for the request that nearly every client sends."""

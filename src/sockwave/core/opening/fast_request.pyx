@@ -1,8 +1,8 @@
-"""The opening request that nearly every client sends, known without weighing anything.
+"""The fast request: the opening request that nearly every client sends, answered without HTTP.
 
-RFC 6455, section 4.1, and RFC 9112, sections 3 and 5. What is plain here, `http` and `handshake`
-accept as well, as RFC 6455's version, where its origin and its subprotocols are accepted. Of
-everything else, well-formed or not, this says nothing: it is theirs to judge.
+RFC 6455, section 4.1, and RFC 9112, sections 3 and 5. `http` and `handshake` accept each fast
+request as well, with the same answer, provided that the server accepts its origin and its
+subprotocols. Any other request, well-formed or not, is left to them: nothing is refused here.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -12,11 +12,11 @@ cdef extern from "accept.h" nogil:
     enum: ACCEPT_SIZE
     void write_accept(char* to, const char* key)
 
-# What a byte may be part of; a byte may be of several kinds.
+# What a byte may be a part of. A byte may be of several kinds.
 cdef enum:
     TOKEN = 1                   # RFC 9110, 5.6.2: tchar
-    # Of a field's value: visible ASCII, SP and HTAB. RFC 9110, 5.5, lets other bytes pass for old
-    # times' sake: they are rare.
+    # A field's value: visible ASCII, SP and HTAB. RFC 9110, 5.5, also allows other bytes, for old
+    # clients. They are rare, so such a request is left to `http`.
     VALUE = 2
     TARGET = 4                  # visible ASCII but "#", which begins a fragment
     AUTHORITY = 8               # RFC 3986, 3.2.2 and 3.2.3: a host and its port
@@ -55,8 +55,8 @@ cdef int fill_kinds() except -1:
 fill_kinds()
 
 
-cdef size_t run_of(const uint8_t* data, const uint8_t* end, uint8_t kind) noexcept nogil:
-    """Say how many bytes of a kind come next."""
+cdef size_t count_run(const uint8_t* data, const uint8_t* end, uint8_t kind) noexcept nogil:
+    """Count the bytes of a kind that come next."""
     cdef const uint8_t* at = data
     while at < end and kinds[at[0]] & kind:
         at += 1
@@ -64,10 +64,11 @@ cdef size_t run_of(const uint8_t* data, const uint8_t* end, uint8_t kind) noexce
 
 
 cdef bint is_word(const uint8_t* data, size_t size, const char* word) noexcept nogil:
-    """Compare without case; `word` is in lower case, as long, and `data` has no control bytes.
+    """Compare without case. `word` must be in lower case and have `size` characters, and `data` no
+    control bytes.
 
-    0x20 is what tells a letter from its capital. No other two bytes of a token, or of those that
-    stand in the words here, differ in it alone where one of them is in `word`.
+    A letter and its capital differ in the bit 0x20 only. So does no other pair of bytes that may
+    stand in `data`, if one of the two occurs in a word that is compared here.
     """
     cdef size_t i
     for i in range(size):
@@ -76,22 +77,22 @@ cdef bint is_word(const uint8_t* data, size_t size, const char* word) noexcept n
     return True
 
 
-cdef int know(const uint8_t* name, size_t size) noexcept nogil:
-    """Say which field a name is that of."""
+cdef int identify(const uint8_t* name, size_t size) noexcept nogil:
+    """Return which of the known fields has this name."""
     if size == 4:
-        return HOST if is_word(name, size, "host") else NO_MATTER
+        return HOST if is_word(name, size, "host") else OTHER_FIELD
     if size == 6:
-        return ORIGIN if is_word(name, size, "origin") else NO_MATTER
+        return ORIGIN if is_word(name, size, "origin") else OTHER_FIELD
     if size == 7:
-        return UPGRADE if is_word(name, size, "upgrade") else NO_MATTER
+        return UPGRADE if is_word(name, size, "upgrade") else OTHER_FIELD
     if size == 10:
-        return CONNECTION_OPTIONS if is_word(name, size, "connection") else NO_MATTER
+        return CONNECTION_OPTIONS if is_word(name, size, "connection") else OTHER_FIELD
     if size == 14:
-        return OTHER_WAYS if is_word(name, size, "content-length") else NO_MATTER
+        return NOT_FAST if is_word(name, size, "content-length") else OTHER_FIELD
     if size < 17:
-        return NO_MATTER
+        return OTHER_FIELD
     if not is_word(name, 14, "sec-websocket-"):
-        return OTHER_WAYS if size == 17 and is_word(name, size, "transfer-encoding") else NO_MATTER
+        return NOT_FAST if size == 17 and is_word(name, size, "transfer-encoding") else OTHER_FIELD
     if size == 17 and is_word(name + 14, 3, "key"):
         return KEY
     if size == 21 and is_word(name + 14, 7, "version"):
@@ -100,24 +101,25 @@ cdef int know(const uint8_t* name, size_t size) noexcept nogil:
         return EXTENSIONS
     if size == 22 and is_word(name + 14, 8, "protocol"):
         return SUBPROTOCOLS
-    return OTHER_WAYS
+    return NOT_FAST
 
 
 cdef bint parse_line(const uint8_t* data, size_t size, FastRequest* found) noexcept nogil:
-    """Parse the request line; false where it asks for anything but GET of a path."""
+    """Parse the request line; false unless it is GET of a path, by HTTP/1.1."""
     cdef size_t target_size
     if size < 5 or memcmp(data, b"GET /", 5) != 0:
         return False
-    target_size = run_of(data + 4, data + size, TARGET)
+    target_size = count_run(data + 4, data + size, TARGET)
     found.line_size = 4 + target_size + 9
     return (
         size >= found.line_size + 2 and memcmp(data + 4 + target_size, b" HTTP/1.1\r\n", 11) == 0
     )
 
 
-cdef bint is_beginning(const uint8_t* data, size_t size) noexcept nogil:
-    """Say whether a request for a path has begun, and neither ended nor gone wrong so far: in the
-    ends of its lines, which `http` does not wait for the rest to refuse."""
+cdef bint is_partial_request(const uint8_t* data, size_t size) noexcept nogil:
+    """Tell whether these bytes are the beginning of a GET of a path, and its head is not whole yet.
+    False also for a line that does not end in CRLF: `http` refuses that without waiting for the
+    rest."""
     cdef size_t line_start = 0
     cdef size_t i
     if memcmp(data, b"GET /", min(size, <size_t>5)) != 0:
@@ -133,11 +135,11 @@ cdef bint is_beginning(const uint8_t* data, size_t size) noexcept nogil:
 
 
 cdef bint parse_fast_request(const uint8_t* data, size_t size, FastRequest* found) noexcept nogil:
-    """Parse a whole request head with nothing behind it, in one pass; false for what is not so."""
+    """Parse a whole request head with nothing behind it, in one pass; false for anything else."""
     cdef const uint8_t* end = data + size
     cdef const uint8_t* name
     cdef size_t name_size
-    cdef Span value
+    cdef FieldValue value
     cdef int known
     if not parse_line(data, size, found):
         return False
@@ -148,27 +150,27 @@ cdef bint parse_fast_request(const uint8_t* data, size_t size, FastRequest* foun
         found.counts[known] = 0
     while end - data >= 2 and data[0] != c"\r":
         name = data
-        name_size = run_of(data, end, TOKEN)
+        name_size = count_run(data, end, TOKEN)
         data += name_size
         if not name_size or data == end or data[0] != c":":
             return False
         data += 1
         value.data = data
-        value.size = run_of(data, end, VALUE)
+        value.size = count_run(data, end, VALUE)
         data += value.size
         if end - data < 2 or data[0] != c"\r" or data[1] != c"\n":
             return False
         data += 2
         strip(&value)
-        known = know(name, name_size)
+        known = identify(name, name_size)
         found.values[known] = value
         found.counts[known] += 1
         found.field_count += 1
     return end - data == 2 and data[0] == c"\r" and data[1] == c"\n"
 
 
-cdef int strip(Span* value) noexcept nogil:
-    """Leave out the white space around a value."""
+cdef int strip(FieldValue* value) noexcept nogil:
+    """Remove the white space around a value."""
     while value.size and (value.data[0] == c" " or value.data[0] == c"\t"):
         value.data += 1
         value.size -= 1
@@ -179,19 +181,19 @@ cdef int strip(Span* value) noexcept nogil:
     return 0
 
 
-cdef bint is_value(const Span* value, const char* word, size_t size) noexcept nogil:
+cdef bint is_value(const FieldValue* value, const char* word, size_t size) noexcept nogil:
     return value.size == size and is_word(value.data, size, word)
 
 
 cdef bint check_fast_request(const FastRequest* found) noexcept nogil:
-    """Say whether it is an opening handshake, with each field that counts at most once."""
-    cdef const Span* host = &found.values[HOST]
-    cdef const Span* key = &found.values[KEY]
-    cdef const Span* version = &found.values[VERSION]
-    cdef const Span* options = &found.values[CONNECTION_OPTIONS]
-    cdef const Span* origin = &found.values[ORIGIN]
+    """Tell whether it is an opening request in which each known field occurs at most once."""
+    cdef const FieldValue* host = &found.values[HOST]
+    cdef const FieldValue* key = &found.values[KEY]
+    cdef const FieldValue* version = &found.values[VERSION]
+    cdef const FieldValue* options = &found.values[CONNECTION_OPTIONS]
+    cdef const FieldValue* origin = &found.values[ORIGIN]
     if (
-        found.counts[OTHER_WAYS] or found.counts[ORIGIN] > 1
+        found.counts[NOT_FAST] or found.counts[ORIGIN] > 1
         or found.counts[EXTENSIONS] > 1 or found.counts[SUBPROTOCOLS] > 1
     ):
         return False
@@ -201,26 +203,26 @@ cdef bint check_fast_request(const FastRequest* found) noexcept nogil:
         or found.counts[KEY] != 1 or found.counts[VERSION] != 1
     ):
         return False
-    if not host.size or run_of(host.data, host.data + host.size, AUTHORITY) != host.size:
+    if not host.size or count_run(host.data, host.data + host.size, AUTHORITY) != host.size:
         return False
     if not is_value(&found.values[UPGRADE], "websocket", 9):
         return False
-    # Firefox asks for both. Other lists are as good, and rare.
+    # Firefox sends both options. Other lists are valid too, but rare, and left to `http`.
     if not is_value(options, "upgrade", 7) and not is_value(options, "keep-alive, upgrade", 19):
         return False
     if version.size != 2 or memcmp(version.data, b"13", 2) != 0:
         return False
-    # A tab is part of a value, but not of an origin.
+    # A tab is allowed in a value, but not in an origin.
     if found.counts[ORIGIN] and has_tab(origin):
         return False
     # 4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded".
     return (
         key.size == KEY_SIZE and key.data[22] == c"=" and key.data[23] == c"="
-        and run_of(key.data, key.data + 22, BASE64) == 22
+        and count_run(key.data, key.data + 22, BASE64) == 22
     )
 
 
-cdef bint has_tab(const Span* value) noexcept nogil:
+cdef bint has_tab(const FieldValue* value) noexcept nogil:
     cdef size_t i
     for i in range(value.size):
         if value.data[i] == c"\t":
@@ -229,7 +231,8 @@ cdef bint has_tab(const Span* value) noexcept nogil:
 
 
 cpdef bytes write_answer(bytes key, bytes fields):
-    """Write the 101 response to a request with this key, `fields` included, which end in CRLF.
+    """Write the 101 response to a request with this key and with additional `fields`, each of
+    which ends in CRLF.
 
     Raises ValueError for a key of any other size than 24 bytes.
     """
@@ -251,7 +254,7 @@ cpdef bytes write_answer(bytes key, bytes fields):
 
 
 def is_fast_request(bytes raw):
-    """Tell whether these bytes are one plain opening request, and nothing else."""
+    """Tell whether these bytes are one fast request, and nothing else."""
     cdef FastRequest found
     return (
         parse_fast_request(<const uint8_t*>PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), &found)

@@ -1,4 +1,4 @@
-"""Connections that have not yet asked for anything, and what becomes of them."""
+"""Newcomers: connections from accept until their first request has come."""
 
 from libc.stdint cimport uint8_t
 
@@ -10,32 +10,35 @@ from sockwave.core.opening.fast_request cimport FastRequest
 from sockwave.core.io.receiver cimport Receiver
 
 cdef class Gate(Acceptor):
-    """Lets connections in, and opens them, where nothing has to be weighed; all else is left to
-    the host and to what is made of this class in Python."""
-    # Handshakes under way. Of those that wait for their peer: transport → who has to go where room is
-    # needed, the oldest first. Of those that wait for the application: their transports.
-    cdef readonly dict expected
-    cdef readonly set undecided
+    """Lets connections in, and answers their fast requests. Everything else is left to the host,
+    and to the subclass in Python."""
+    # The handshakes under way whose client has to send something: transport → what has to be
+    # dismissed where room is needed, the oldest first.
+    cdef readonly dict awaiting_client
+    # The transports of the handshakes about which the application is being asked.
+    cdef readonly set awaiting_application
     cdef Emitter host
     cdef Hub hub
     cdef object compression     # the settings of permessage-deflate, or None
     cdef double handshake_timeout       # seconds; 0: none
-    cdef object origin_policy   # what the option `origin` has become
-    cdef object subprotocols    # ours, in order of preference
+    cdef object origin_policy   # the option `origin`, prepared
+    cdef object subprotocols    # the server's, in order of preference
     # Checks a fast request's origin, and chooses its subprotocol.
     cdef object check_origin_and_subprotocol
-    cdef dict agreements        # what offers of permessage-deflate lead to, as far as remembered
+    cdef dict agreements        # offer of permessage-deflate → what we agree on; the first few
     cdef Py_ssize_t max_connections, max_handshakes
     cdef size_t line_size, block_size
     cdef int field_count
-    cdef bint asks_addresses    # proxies are believed, or the connections of an address counted
-    cdef bint asks_nobody       # no function of the application's is asked about a plain request
+    # The client's address matters at accept: there are trusted proxies, or connections are counted
+    # for each address.
+    cdef bint needs_address
+    cdef bint asks_no_hook      # no hook of the application is asked about a fast request
     cdef bint has_origins       # not every origin may connect
 
     cdef bint has_room(self) except -1
     cdef bint is_fast_request(self, const uint8_t* data, size_t size, FastRequest* found) noexcept
-    cdef str choose(self, Transport transport, const FastRequest* request)
-    cdef object agree(self, const FastRequest* request)
+    cdef str choose_subprotocol(self, Transport transport, const FastRequest* request)
+    cdef object negotiate_deflate(self, const FastRequest* request)
     cdef bint open(
         self, Transport transport, const uint8_t* data, size_t size, const FastRequest* request
     ) except -1
@@ -44,10 +47,12 @@ cdef class PendingConnection(Receiver):
     """The receiver of a transport from accept to the end of its first head, if that is short."""
     cdef Gate gate
     cdef readonly Transport transport
-    cdef bytes begun            # what has come of a head that is not whole; None: nothing
-    cdef Receiver http_connection       # what it has become, where its transport still tells this one
-    cdef bint waits_for_turn    # what has begun may be whole: there was no time to look at it
+    cdef bytes partial_head     # what has come of a head that is not whole; None: nothing
+    # What it has become. Set while the transport, or the receiver of a proxy's header, still calls
+    # this one.
+    cdef Receiver http_connection
+    cdef bint waits_for_turn    # the head may be whole, but this turn had no time to parse it
 
-    cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept
+    cdef bint is_partial_head(self, const uint8_t* data, size_t size) noexcept
     cdef int wait_for_turn(self) except -1
     cdef Receiver open_http(self)

@@ -20,8 +20,8 @@ class AcceptHooks(Protocol):
     def open_http(self, transport: Transport) -> Receiver: ...
 
 class Gate(Acceptor):
-    expected: dict[Transport, Newcomer]
-    undecided: set[Transport]
+    awaiting_client: dict[Transport, Newcomer]
+    awaiting_application: set[Transport]
     def __init__(
         self,
         host: AcceptHooks,
@@ -33,11 +33,11 @@ class Gate(Acceptor):
         compression: Deflate | None,
         origin_policy: object,
         subprotocols: object,
-        asks_addresses: bool,
-        asks_nobody: bool,
+        needs_address: bool,
+        asks_no_hook: bool,
     ) -> None: ...
-    def await_peer(self, transport: Transport, newcomer: Newcomer) -> None: ...
-    def await_decision(self, transport: Transport) -> None: ...
+    def await_client(self, transport: Transport, newcomer: Newcomer) -> None: ...
+    def await_application(self, transport: Transport) -> None: ...
     def end_handshake(self, transport: Transport) -> None: ...
 
 class PendingConnection(Receiver):

@@ -1,9 +1,8 @@
-"""Connections that have not yet asked for anything, and what becomes of them.
+"""Newcomers: connections from accept until their first request has come.
 
-Nearly every client sends the same few lines as its opening handshake, and most servers let
-everybody in. Of that nothing has to be weighed: it is known at a glance (`plain`) and answered from
-here, with no object but the connection itself. Every other beginning is left to `http` and
-`opening`.
+Nearly every client sends the same few lines as its opening request, and most servers let every
+client in. Such a fast request (`fast_request`) is answered here, and makes no object but the
+connection itself. Every other request is left to `http` and `runtime.opening`.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -14,8 +13,8 @@ from sockwave.core.events.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
 from sockwave.core.io.engine cimport Acceptor
 from sockwave.core.session.closing cimport HANDSHAKING
 from sockwave.core.opening.fast_request cimport (
-    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_fast_request, is_beginning, parse_fast_request,
-    write_answer,
+    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_fast_request, is_partial_request,
+    parse_fast_request, write_answer,
 )
 from sockwave.core.session.sender cimport RFC6455
 
@@ -29,13 +28,13 @@ cdef enum:
     # Offers of permessage-deflate that are remembered: browsers make about three.
     AGREEMENT_COUNT = 16
     OFFER_SIZE = 128
-    # A head that comes in pieces is kept here up to so many bytes: who sends nothing more, however
-    # many do, costs no more than that.
-    BEGUN_SIZE = 1024
+    # The most bytes of a head in pieces that are kept here. A client that sends no more of its head
+    # costs no more than that, however many such clients there are.
+    PARTIAL_HEAD_SIZE = 1024
 
 
 cdef str value_of(const FastRequest* request, int known):
-    """Give the value of a field, which is ASCII; None where there is none."""
+    """Return the value of a field, which is ASCII; None: the request has no such field."""
     cdef const char* data = <const char*>request.values[known].data
     if not request.counts[known]:
         return None
@@ -43,7 +42,7 @@ cdef str value_of(const FastRequest* request, int known):
 
 
 cdef class Gate(Acceptor):
-    """Lets connections in, and opens them, where nothing has to be weighed."""
+    """Lets connections in, and answers their fast requests."""
 
     def __init__(
         self,
@@ -56,20 +55,20 @@ cdef class Gate(Acceptor):
         compression,
         origin_policy,
         subprotocols,
-        bint asks_addresses,
-        bint asks_nobody,
+        bint needs_address,
+        bint asks_no_hook,
     ):
         self.host = host
         self.hub = hub
         self.check_origin_and_subprotocol = check_origin_and_subprotocol
-        self.expected = {}
-        self.undecided = set()
+        self.awaiting_client = {}
+        self.awaiting_application = set()
         self.agreements = {}
         self.compression = compression
         self.origin_policy = origin_policy
         self.subprotocols = subprotocols
-        self.asks_addresses = asks_addresses
-        self.asks_nobody = asks_nobody
+        self.needs_address = needs_address
+        self.asks_no_hook = asks_no_hook
         self.has_origins = origin_policy != "*"
         self.handshake_timeout = limits.handshake_timeout or 0
         self.max_connections = PY_SSIZE_T_MAX if max_connections is None else max_connections
@@ -83,73 +82,74 @@ cdef class Gate(Acceptor):
     # ---- at accept
 
     cdef int welcome(self, Transport transport, double now) except -1:
-        """Begin with a connection that has just been accepted."""
+        """Make a connection that has just been accepted a newcomer, or turn it away."""
         cdef PendingConnection pending
         if not self.has_room() and not self.host.admit(transport):
             return 0
         pending = PendingConnection.__new__(PendingConnection)
         pending.gate = self
         pending.transport = transport
-        self.expected[transport] = pending
+        self.awaiting_client[transport] = pending
         transport.receiver = pending
         if self.handshake_timeout:
             transport.ask_for(transport.engine.wheel.tick_in(now, self.handshake_timeout))
-        if self.asks_addresses:
+        if self.needs_address:
             self.host.identify_client(pending)
         elif self.host.hears(STREAM):
             self.host.emit_stream(transport)
         return 0
 
     cdef bint has_room(self) except -1:
-        """Say that there is room for one more, whoever it is; where there may be none, the host
-        counts."""
+        """Tell whether there is room for one more connection, whatever its address. False: the host
+        decides (`let_in`)."""
         return (
-            not self.asks_addresses
+            not self.needs_address
             and self.hub.engine.transport_count <= self.max_connections
-            and len(self.expected) + len(self.undecided) < self.max_handshakes
+            and len(self.awaiting_client) + len(self.awaiting_application) < self.max_handshakes
             and not self.hub.is_memory_low
         )
 
     # ---- handshakes under way
 
-    def await_peer(self, transport, newcomer):
-        """Note that a handshake waits for its peer."""
-        self.expected[transport] = newcomer
+    def await_client(self, transport, newcomer):
+        """Note that a handshake waits for its client."""
+        self.awaiting_client[transport] = newcomer
 
-    def await_decision(self, transport):
+    def await_application(self, transport):
         """Note that a handshake waits for the application."""
-        self.expected.pop(transport, None)
-        self.undecided.add(transport)
+        self.awaiting_client.pop(transport, None)
+        self.awaiting_application.add(transport)
 
     def end_handshake(self, transport):
-        """Note that a handshake is under way no more; nothing happens when it was not."""
-        self.expected.pop(transport, None)
-        self.undecided.discard(transport)
+        """Note that a handshake has ended; nothing happens when none was under way."""
+        self.awaiting_client.pop(transport, None)
+        self.awaiting_application.discard(transport)
 
-    # ---- plain requests
+    # ---- fast requests
 
     cdef bint is_fast_request(self, const uint8_t* data, size_t size, FastRequest* found) noexcept:
-        """Say whether a connection may be opened as soon as these bytes have been read."""
+        """Tell whether these bytes are a fast request, and the connection may be opened at once."""
         return (
-            self.asks_nobody
+            self.asks_no_hook
             and parse_fast_request(data, size, found) and check_fast_request(found)
             and found.line_size <= self.line_size and found.block_size <= self.block_size
             and found.field_count <= self.field_count
-            # Who sees the handshake may refuse it, and who sees the states may end it.
+            # A listener of `handshake` may refuse it, and one of `readystatechange` may close it.
             and not self.host.hears(HANDSHAKE) and not self.host.hears(READY_STATE_CHANGE)
         )
 
-    cdef str choose(self, Transport transport, const FastRequest* request):
-        """Give the subprotocol; raises Refused where the origin may not connect, or what is offered
-        is malformed."""
+    cdef str choose_subprotocol(self, Transport transport, const FastRequest* request):
+        """Return the subprotocol; raises Refused where the origin may not connect, or the client's
+        list of subprotocols is malformed."""
         return self.check_origin_and_subprotocol(
             self.origin_policy, self.subprotocols, value_of(request, HOST),
             value_of(request, ORIGIN), value_of(request, SUBPROTOCOLS),
             secure=transport.is_secure,
         )
 
-    cdef object agree(self, const FastRequest* request):
-        """Give what an offer of permessage-deflate leads to; None: to nothing."""
+    cdef object negotiate_deflate(self, const FastRequest* request):
+        """Return what we agree on for the client's offer of permessage-deflate; None: no
+        compression."""
         cdef str offer = value_of(request, EXTENSIONS)
         if offer in self.agreements:
             return self.agreements[offer]
@@ -161,7 +161,7 @@ cdef class Gate(Acceptor):
     cdef bint open(
         self, Transport transport, const uint8_t* data, size_t size, const FastRequest* request
     ) except -1:
-        """Answer a plain request with 101; false where it is to be refused."""
+        """Answer a fast request with 101; false where it must be refused, which `http` does."""
         cdef Connection connection = Connection.__new__(Connection)
         cdef bytes head = PyBytes_FromStringAndSize(<const char*>data, size)
         cdef bytes fields = b""
@@ -169,7 +169,7 @@ cdef class Gate(Acceptor):
         cdef bint is_refused = False
         if self.has_origins or request.counts[SUBPROTOCOLS]:
             try:
-                subprotocol = self.choose(transport, request)
+                subprotocol = self.choose_subprotocol(transport, request)
             except Refused:
                 is_refused = True
             if is_refused:
@@ -180,11 +180,11 @@ cdef class Gate(Acceptor):
         connection.set_up(self.hub, transport, RFC6455, head)
         connection.state = HANDSHAKING
         if self.compression is not None and request.counts[EXTENSIONS]:
-            agreement = self.agree(request)
+            agreement = self.negotiate_deflate(request)
             if agreement is not None:
                 connection._compress(agreement)
                 fields += b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer.encode()
-        del self.expected[transport]
+        del self.awaiting_client[transport]
         transport.receiver = connection
         connection.open(write_answer(key, fields), subprotocol)
         return True
@@ -193,68 +193,71 @@ cdef class Gate(Acceptor):
 cdef class PendingConnection(Receiver):
     """The receiver of a transport from accept to the end of its first head, if that is short.
 
-    Whatever is not the usual beginning, it becomes an HTTP connection first: that knows what to do.
+    A fast request turns it into a `Connection`. Anything else turns it into an HTTP connection,
+    which knows what to do.
     """
 
     @property
     def held_size(self):
-        """How many bytes are held for the peer."""
-        return 0 if self.begun is None else PyBytes_GET_SIZE(self.begun)
+        """How many bytes are kept for the client."""
+        return 0 if self.partial_head is None else PyBytes_GET_SIZE(self.partial_head)
 
     cdef Receiver open_http(self):
         """Become an HTTP connection, with the same deadline."""
         cdef Receiver http_connection = self.http_connection
         if http_connection is None:
             http_connection = self.http_connection = self.gate.host.open_http(self.transport)
-            if self.transport in self.gate.expected:
-                self.gate.expected[self.transport] = http_connection      # in its place
-            # Before it, a proxy may have to be read: then that tells it what there is to tell.
+            if self.transport in self.gate.awaiting_client:
+                self.gate.awaiting_client[self.transport] = http_connection     # at the same place
+            # Otherwise the receiver of a proxy's header is in front, and goes on calling this one.
             if self.transport.receiver is self:
                 self.transport.receiver = http_connection
             if self.waits_for_turn:
                 self.waits_for_turn = False
                 self.transport.resume()
-            begun, self.begun = self.begun, None
-            if begun is not None:
+            head, self.partial_head = self.partial_head, None
+            if head is not None:
                 http_connection.take_bytes(
-                    <uint8_t*>PyBytes_AS_STRING(begun), PyBytes_GET_SIZE(begun)
+                    <uint8_t*>PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head)
                 )
         return http_connection
 
-    cdef bint waits_for_more(self, const uint8_t* data, size_t size) noexcept:
-        """Say whether these bytes are a short beginning, under every limit, that says nothing."""
+    cdef bint is_partial_head(self, const uint8_t* data, size_t size) noexcept:
+        """Tell whether these bytes are the beginning of a head, small enough to be kept here and
+        under every limit."""
         cdef Gate gate = self.gate
         return (
-            size <= min(<size_t>BEGUN_SIZE, gate.line_size, gate.block_size)
-            and is_beginning(data, size)
+            size <= min(<size_t>PARTIAL_HEAD_SIZE, gate.line_size, gate.block_size)
+            and is_partial_request(data, size)
         )
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         cdef FastRequest request
         cdef bytes whole = None
-        if self.begun is not None:
-            whole = self.begun + PyBytes_FromStringAndSize(<char*>data, size)
-            if self.waits_for_turn:     # what a transport had under way
-                self.begun = whole
+        if self.partial_head is not None:
+            whole = self.partial_head + PyBytes_FromStringAndSize(<char*>data, size)
+            if self.waits_for_turn:     # paused, but the transport had read these bytes already
+                self.partial_head = whole
                 return 0
             data = <uint8_t*>PyBytes_AS_STRING(whole)
             size = PyBytes_GET_SIZE(whole)
-            self.begun = None
+            self.partial_head = None
         if (
             self.gate.is_fast_request(data, size, &request)
             and self.gate.open(self.transport, data, size, &request)
         ):
             return 0
-        if self.waits_for_more(data, size):
-            self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
+        if self.is_partial_head(data, size):
+            self.partial_head = whole or PyBytes_FromStringAndSize(<char*>data, size)
             return 0
         if not self.transport.engine.has_time_for_slow_request():
-            self.begun = whole or PyBytes_FromStringAndSize(<char*>data, size)
+            self.partial_head = whole or PyBytes_FromStringAndSize(<char*>data, size)
             return self.wait_for_turn()
         return self.open_http().take_bytes(data, size)
 
     cdef int wait_for_turn(self) except -1:
-        """Wait until there is time for what has begun; what comes behind it waits in the kernel."""
+        """Wait for a turn with time to parse the head; what the client sends behind it stays in the
+        kernel."""
         self.transport.engine.postpone(self.transport)
         self.waits_for_turn = True
         return self.transport.pause()
@@ -274,37 +277,37 @@ cdef class PendingConnection(Receiver):
         return self.open_http().notify_deadline()
 
     cdef int notify_closed(self, object error) except -1:
-        self.gate.expected.pop(self.transport, None)
+        self.gate.awaiting_client.pop(self.transport, None)
         if self.http_connection is not None:
             self.http_connection.notify_closed(error)
         return 0
 
-    # ---- while the receiver of a proxy's header stands in front
+    # ---- called by the receiver of a proxy's header, while it is in front of this one
 
     def data_received(self, bytes data):
         """Take the bytes behind the header."""
         self.take_bytes(<uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     def deadline_passed(self):
-        """Hear that the time for the header and the request is up."""
+        """Called when the time for the header and the request is over."""
         self.notify_deadline()
 
     def connection_lost(self, error):
-        """Hear that the transport is gone."""
+        """Called when the transport is gone."""
         self.notify_closed(error)
 
     def close(self):
-        """End the connection, as the server closes."""
+        """End the connection, because the server closes."""
         self.open_http().close()
 
     def dismiss(self, refused):
-        """Make room for somebody else."""
-        self.begun = None
+        """Turn the client away, to make room for another one."""
+        self.partial_head = None
         self.gate.end_handshake(self.transport)
         self.gate.reject(self.transport, refused)
 
     def abort(self):
         """Drop the connection."""
-        self.begun = None
+        self.partial_head = None
         self.gate.end_handshake(self.transport)
         self.transport.abort()
