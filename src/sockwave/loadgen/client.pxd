@@ -37,7 +37,7 @@ cdef class Client:
     cdef int send_request(self) except -1
     cdef Py_ssize_t receive_bytes(self, uint8_t* place, size_t size) except -2
     cdef size_t send_plain(self, const uint8_t* data, size_t size) except? 0
-    cdef int shake_hands(self) except -1
+    cdef int do_handshake(self) except -1
     cdef int send_sealed(self) except -1
     cdef int judge_answer(self) except -1
     cdef int read_answer(self) except -1

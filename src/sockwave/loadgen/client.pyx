@@ -79,11 +79,11 @@ cdef class Client:
         self.tls.begin()
         if self.tls.ssl is NULL:
             raise LoadError("TLS needs the OpenSSL that Python's ssl module has loaded")
-        return self.shake_hands()
+        return self.do_handshake()
 
-    cdef int shake_hands(self) except -1:
+    cdef int do_handshake(self) except -1:
         try:
-            self.tls.shake_hands()
+            self.tls.do_handshake()
             self.tls.is_established = True
         except ssl.SSLWantReadError:
             pass
@@ -153,14 +153,14 @@ cdef class Client:
             return count
         self.tls.feed(self.target.records.received, count)
         if not self.tls.is_established:
-            self.shake_hands()
+            self.do_handshake()
             if not self.tls.is_established:
                 return 0
-        return self.tls.unseal(place, size)
+        return self.tls.decrypt(place, size)
 
     cdef Py_ssize_t receive_more(self, uint8_t* place, size_t size) except -2:
         """Take what has come with the last bytes, without another call of the kernel."""
-        return 0 if self.tls is None else self.tls.unseal(place, size)
+        return 0 if self.tls is None else self.tls.decrypt(place, size)
 
     cdef Py_ssize_t receive_bytes(self, uint8_t* place, size_t size) except -2:
         cdef ssize_t count = recv(self.fd, place, size, MSG_DONTWAIT)
@@ -182,7 +182,7 @@ cdef class Client:
             return self.send_plain(data, size)
         self.send_sealed()
         while self.unsent is None and taken < size:
-            sealed = self.tls.seal(data + taken, min(size - taken, <size_t>SEALED_SIZE))
+            sealed = self.tls.encrypt(data + taken, min(size - taken, <size_t>SEALED_SIZE))
             if sealed == 0:
                 break
             taken += sealed

@@ -288,7 +288,7 @@ class Server(Audience):
                 self._listening.close()
                 self._host.emit_close()
             return self._closed_already()
-        is_here = self._host.hub.thread.is_here()
+        is_here = self._host.hub.thread.is_current()
         if is_first:
             self._begin_shutdown_soon(calls, (code, reason, drain, jitter), is_here=is_here)
         if is_here:

@@ -1,1 +1,1 @@
-"""Events: listeners, waiting tasks, and the connections that events are about."""
+"""Events: listeners, the contexts that they run in, and tasks that wait."""

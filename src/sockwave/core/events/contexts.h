@@ -1,8 +1,9 @@
-/* What of a context of CPython's can be seen at a glance: which one runs, and what its variables are.
+/* Reads CPython's contexts without calling Python: which one is current, and the root of its
+   variables.
 
-   The variables of a context are an immutable tree, which is replaced by another when one is set. Its
-   root lies behind `ctx_prev`, as in every version since 3.7; the struct is private, so that it is
-   looked at only after a trial has found it there: see `contexts.pyx`. */
+   The variables of a context are an immutable tree. When one is set, the context gets another tree.
+   The pointer to the root stands behind `ctx_prev` in every version since 3.7. The struct is private,
+   so it is used only after a trial has found the pointer there: see `contexts.pyx`. */
 
 #ifndef SOCKWAVE_CONTEXTS_H
 #define SOCKWAVE_CONTEXTS_H
@@ -20,7 +21,7 @@ static inline const void *context_root(PyObject *context)
     return ((struct sockwave_context *)context)->root;
 }
 
-static inline PyObject *present_context(void)
+static inline PyObject *current_context(void)
 {
     return PyThreadState_Get()->context;
 }

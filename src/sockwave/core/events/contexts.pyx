@@ -1,7 +1,8 @@
 """The contexts that listeners run in (PEP 567): one for each connection and each request.
 
-A context that a listener has set a variable in becomes that of its connection: the object itself,
-so that a token can be reset in a later listener. One that has been left as it was is used again.
+When a listener has set a variable, its connection keeps the context: the object itself, so that a
+later listener can reset the variable by its token. A context in which nothing has been set is used
+again for another connection or request.
 """
 
 from contextvars import ContextVar
@@ -10,12 +11,12 @@ from cpython.object cimport PyObject
 
 cdef extern from "contexts.h":
     const void* context_root(object context) noexcept
-    PyObject* present_context() noexcept
+    PyObject* current_context() noexcept
     ctypedef struct ContextStruct "struct sockwave_context":
         pass
 
 cdef extern from "Python.h":
-    object copy_present "PyContext_CopyCurrent" ()
+    object copy_current "PyContext_CopyCurrent" ()
     object copy_of "PyContext_Copy" (object context)
     int enter_context "PyContext_Enter" (object context) except -1
     int leave_context "PyContext_Exit" (object context) except -1
@@ -23,10 +24,10 @@ cdef extern from "Python.h":
 
 
 cdef bint find_roots() except -1:
-    """Tell whether a look at its root tells that a context has changed."""
+    """Try whether the root of a context changes when a variable is set, and only then."""
     cdef const void* root
     variable = ContextVar("sockwave.trial")
-    context = copy_present()
+    context = copy_current()
     other = context.copy()
     if type(context).__basicsize__ < <Py_ssize_t>sizeof(ContextStruct):
         return False
@@ -40,24 +41,27 @@ cdef bint find_roots() except -1:
     )
 
 
-# Where not, each connection keeps a context from its first listener on: slower, and as right.
+# False: each connection keeps a context from its first listener on, which is slower.
 cdef bint roots_are_seen = find_roots()
 
 
-cdef bint is_present(object context) noexcept:
-    """Tell whether a context is the one that runs."""
-    return present_context() is <PyObject*>context
+cdef bint is_current(object context) noexcept:
+    """Tell whether a context is the current one of this thread."""
+    return current_context() is <PyObject*>context
 
 
-cdef bint are_alike(object context, object other) noexcept:
-    """Tell whether nothing has been set in one that has not been set in the other."""
+cdef bint have_same_values(object context, object other) noexcept:
+    """Tell whether both have the same variables with the same values; false if that is not known.
+    """
     return roots_are_seen and context_root(context) is context_root(other)
 
 
 cdef object enter_or_copy(object context):
-    """Enter a context, or a copy of one that has been left for another and not yet gone back to:
-    a listener has caused an event elsewhere, whose listener has caused this one. What is set then
-    is lost. Gives the one to leave."""
+    """Enter a context, or a copy of it if it is entered already; returns the one to leave.
+
+    It is entered already when a listener of a connection has caused an event of another connection,
+    and a listener of that one has caused this event. Variables set in the copy are lost.
+    """
     try:
         enter_context(context)
     except RuntimeError:
@@ -74,32 +78,33 @@ cdef class Contexts:
         self.renew()
 
     def renew(self):
-        """Let the present context be the one that all begin as copies of."""
-        self.base = copy_present()
+        """Let all contexts begin as copies of the current context from now on."""
+        self.base = copy_current()
         self.spare = None
 
     cdef object take(self):
-        """Give a context for somebody who begins."""
+        """Return a context for a connection or request that begins."""
         context, self.spare = self.spare, None
         return copy_of(self.base) if context is None else context
 
-    cdef bint is_untouched(self, object context, Py_ssize_t reference_count) noexcept:
-        """Tell whether nothing has been set in a context, and nobody has got hold of it: a token
-        refers to it, even one of a variable that was set to what it was before."""
-        return are_alike(context, self.base) and count_references(context) <= reference_count
+    cdef bint is_unchanged(self, object context, Py_ssize_t reference_count) noexcept:
+        """Tell whether no variable has been set in a context, and only we refer to it, by
+        `reference_count` references. The application may refer to it by a token, even where the
+        variable has been reset."""
+        return have_same_values(context, self.base) and count_references(context) <= reference_count
 
     def enter(self):
-        """Enter a context of somebody who begins; `leave` has to follow."""
+        """Enter a context for a request that begins; `leave` must follow."""
         context = self.take()
         enter_context(context)
         self.entered.append(context)
 
     def leave(self):
-        """Leave the context entered last, and give it where something has been set in it, else
-        None."""
+        """Leave the context entered last. Returns it if a variable has been set in it, else None.
+        """
         context = self.entered.pop()
         leave_context(context)
-        if self.is_untouched(context, 1):
+        if self.is_unchanged(context, 1):
             self.spare = context
             return None
         return context

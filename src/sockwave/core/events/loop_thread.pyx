@@ -1,12 +1,12 @@
-"""Which thread a server's loop runs in: most calls are for that thread alone."""
+"""Which thread a server's loop runs in: most calls may be made in that thread only."""
 
 import threading
 from asyncio import _get_running_loop
 
 from sockwave.errors import SockwaveError
 
-# What another thread calls in place of what it may not, where that has a name of its own.
-OTHER_WAYS = {
+# What another thread has to use instead, where that is not `server.call_threadsafe(call, ...)`.
+ALTERNATIVES = {
     "server.broadcast": "server.broadcast_threadsafe(...)",
     "async for message in conn": "server.call_threadsafe(conn.receive)",
     "async for chunk in conn.stream()": "a task of that loop",
@@ -14,30 +14,32 @@ OTHER_WAYS = {
     "server.start": "one call of it",
 }
 
-# What is said in a forked child to who asks something of a server that runs in the parent, …
+# The error for a call in a forked child, about a server that runs in the parent, …
 FORKED = (
     "this process was forked while the server ran, and the server goes on in the parent alone: "
     "expected a new one here, or a fork before it runs"
 )
-# … but for what has been done there anyway, and often follows an exception.
+# … except for these calls, which do nothing there: the child has closed its copies already, and
+# such calls often clean up behind an exception.
 HARMLESS = frozenset({"conn.close", "conn.abort", "stream.close"})
 
 cdef enum:
-    FOREIGN_ID = 1      # no thread's, and not 0
+    FOREIGN_ID = 1      # not 0, and not the id of any thread
 
 
 cdef class LoopThread:
-    """The thread of one loop: at first the one that it was made in, without a loop any."""
+    """The thread of one loop: at first the thread that makes this object. Without a loop, any
+    thread may call."""
 
     def __cinit__(self, loop=None):
         self.loop = loop
         if loop is not None:
             self.id = current_thread_id()
 
-    cdef bint is_present(self) except -1:
-        """Tell whether the calling thread is the loop's, or nothing runs that it could disturb.
+    cdef bint may_call(self) except -1:
+        """Tell whether the calling thread is the loop's, or the loop does not run at all.
 
-        A loop that has begun in one thread may be run on in another.
+        A loop that has been run in one thread may later be run in another.
         """
         if _get_running_loop() is self.loop:
             self.follow()
@@ -50,8 +52,8 @@ cdef class LoopThread:
             if call in HARMLESS:
                 return 0
             raise SockwaveError(f"{call}: {FORKED}")
-        if not self.is_present():
-            other = OTHER_WAYS.get(call, f"server.call_threadsafe({call}, ...)")
+        if not self.may_call():
+            other = ALTERNATIVES.get(call, f"server.call_threadsafe({call}, ...)")
             raise SockwaveError(
                 f"{call}: expected the thread of the server's loop, given thread "
                 f"{threading.current_thread().name!r}; elsewhere, it is {other}"
@@ -59,24 +61,25 @@ cdef class LoopThread:
         return 0
 
     cdef int follow(self) noexcept:
-        """Note that the loop runs in the calling thread, if it still matters."""
+        """Note that the loop runs in the calling thread, unless calls are no longer checked."""
         if self.id and not self.is_abandoned:
             self.id = current_thread_id()
         return 0
 
     def check_call(self, str call):
-        """Raise SockwaveError in any other thread; `call` is what was called, for the message."""
+        """Raise SockwaveError in any other thread; `call` is what the application called, for the
+        message."""
         self.check(call)
 
-    def is_here(self):
-        """Tell whether the calling thread is the loop's, or nothing runs that it could disturb."""
-        return self.loop is None or self.id == current_thread_id() or self.is_present()
+    def is_current(self):
+        """Tell whether the calling thread is the loop's, or the loop does not run at all."""
+        return self.loop is None or self.id == current_thread_id() or self.may_call()
 
     def abandon(self):
-        """Let nothing be called any more: this is a forked child, and the loop its parent's."""
+        """Refuse all calls from now on: this is a forked child, and the loop runs in its parent."""
         self.is_abandoned = True
         self.id = FOREIGN_ID
 
-    def let_go(self):
-        """Let any thread call from now on: the server has ended."""
+    def release(self):
+        """Allow calls in any thread from now on: the server has ended."""
         self.id = 0

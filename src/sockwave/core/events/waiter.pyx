@@ -1,4 +1,4 @@
-"""What a task waits for, without a call of the loop for each."""
+"""What a task waits for: cheaper than a future, and without a call of the loop for each task."""
 
 import logging
 from asyncio import CancelledError, Future, InvalidStateError, Task
@@ -12,12 +12,12 @@ cdef extern from "Python.h":
     int enter_context "PyContext_Enter" (object context) except -1
     int leave_context "PyContext_Exit" (object context) except -1
 
-# Where asyncio itself says what has held up the loop.
+# The logger by which asyncio itself reports what has blocked the loop.
 slow_log = logging.getLogger("asyncio")
 
 
 cdef class Done:
-    """An awaitable that is done: what `send` gives in the usual case."""
+    """An awaitable that is done: what `send` returns in the usual case."""
 
     def __await__(self):
         return self
@@ -33,57 +33,59 @@ DONE = Done()
 
 
 cdef class WakeQueue:
-    """Wakes who waits: all those that are told of something in one turn of the loop, by one call
-    of the next. Where that call is lost, for want of memory, the engine's next tick does it."""
+    """Wakes tasks: all whose waiters are queued in one turn of the loop are woken by one call in
+    the next turn. If the loop loses that call, for want of memory, the engine's next tick wakes
+    them."""
 
     def __cinit__(self, loop):
         self.loop = loop
         self.done_future = Future(loop=loop)
         self.done_future.set_result(None)
 
-    cdef int tell(self, Waiter waiter) except -1:
-        """Wake a waiter in the next turn. Takes no memory for the waiter."""
+    cdef int put(self, Waiter waiter) except -1:
+        """Queue a waiter, whose task is woken in the next turn. Needs no memory for it."""
         if self.last is None:
             self.first = waiter
         else:
             self.last.next = waiter
         self.last = waiter
-        self.told_count += 1
-        return self.promise()
+        self.queued_count += 1
+        return self.schedule()
 
-    cdef int promise(self) except -1:
-        if not self.is_promised:
-            self.is_promised = True
+    cdef int schedule(self) except -1:
+        """Schedule the call that wakes the tasks, unless it is scheduled already."""
+        if not self.is_scheduled:
+            self.is_scheduled = True
             try:
-                self.loop.call_soon(self._ring)
+                self.loop.call_soon(self._wake_all)
             except MemoryError:
-                pass                        # whoever tells shall not fail for it: a tick will do
+                pass                        # the caller must not fail: the engine's tick wakes them
         return 0
 
-    def _ring(self):
+    def _wake_all(self):
         self.wake_all()
 
     cdef int wake_all(self) except -1:
-        """Wake all who have been told; those told meanwhile are woken in the next turn."""
-        cdef Py_ssize_t count = self.told_count
+        """Wake the tasks of all queued waiters; those queued meanwhile wait for the next turn."""
+        cdef Py_ssize_t count = self.queued_count
         cdef Waiter waiter
-        self.is_promised = False
+        self.is_scheduled = False
         try:
             while count:
                 count -= 1
                 waiter = self.take_first()
                 waiter.call_back()
         except MemoryError:
-            self.tell(waiter)               # it has not been woken
+            self.put(waiter)                # its task has not been woken
             raise
         finally:
-            if self.told_count:             # or who was woken last has ended the program
-                self.promise()
+            if self.queued_count:           # some are left, as the task woken last has raised
+                self.schedule()
         return 0
 
-    cdef int call_watched(self, object callback, object outcome) except -1:
-        """Let a task take a step, and say so where it takes long: to asyncio, the steps of all who
-        are woken together are one call."""
+    cdef int call_timed(self, object callback, object outcome) except -1:
+        """Let a task take a step, and log a slow one. asyncio's debug mode cannot: to it, the steps
+        of all tasks that are woken together are one call."""
         began = self.loop.time()
         try:
             callback(outcome)
@@ -102,57 +104,58 @@ cdef class WakeQueue:
         if self.first is None:
             self.last = None
         waiter.next = None
-        self.told_count -= 1
+        self.queued_count -= 1
         return waiter
 
 
 cdef class Waiter:
-    """Something to wait for, once, by one task. To asyncio it is a future."""
+    """Something that one task waits for, once. To asyncio it is a future."""
 
     cdef int wake(self) except -1:
-        """Let the task go on; nothing happens when it has been woken already."""
+        """Resume the task in the next turn; nothing happens when it has been woken already."""
         if not self.is_done:
             if self.callback is not None:
-                self.wake_queue.tell(self)
+                self.wake_queue.put(self)
             self.is_done = True
         return 0
 
     cdef int call_back(self) except -1:
-        """Call who has asked first. Others, who look over the task's shoulder, have turns of their
-        own."""
+        """Call the first callback, and queue the waiter again if there are more: other code than
+        the task may have added some, and each is called in a turn of its own."""
         cdef bint is_short = False
         if self.callback is None:
             return 0
         enter_context(self.context)
         try:
-            if self.wake_queue.is_watched:
-                self.wake_queue.call_watched(self.callback, self.outcome())
+            if self.wake_queue.is_timed:
+                self.wake_queue.call_timed(self.callback, self.outcome())
             else:
                 self.callback(self.outcome())
         except MemoryError:
-            is_short = True                 # it is called again
+            is_short = True                 # keep the callback: `wake_all` queues it again
             raise
         finally:
             leave_context(self.context)
             if not is_short:
                 self.callback = self.context = None
-                if self.others:
-                    self.callback, self.context = self.others.pop(0)
-                    self.wake_queue.tell(self)
+                if self.more_callbacks:
+                    self.callback, self.context = self.more_callbacks.pop(0)
+                    self.wake_queue.put(self)
         return 0
 
     cdef object outcome(self):
-        """Give what a callback is called with."""
+        """Return the argument of a callback: this waiter, or a future that is done."""
         cdef PyObject* owner
         if not self.is_cancelled and is_builtin(self.callback):
             owner = owner_of(self.callback)
             if owner is not NULL and type(<object>owner) is Task:
-                # It asks a future of asyncio's own in a tenth of the time for its result.
+                # The callback is asyncio's, which reads the result of asyncio's own future in a
+                # tenth of the time.
                 return self.wake_queue.done_future
         return self
 
     cdef int ended_early(self) except -1:
-        """Deal with it that the task does not go on, but fails or ends where it waited."""
+        """Called when the waiting coroutine is closed or thrown into instead of resumed."""
         return 0
 
     def __await__(self):
@@ -167,14 +170,14 @@ cdef class Waiter:
         raise StopIteration
 
     def throw(self, *error):
-        """Raise an error in who waits."""
+        """Raise an error in the waiting coroutine."""
         self.ended_early()
         raise error[0]
 
     def close(self):
         self.ended_early()
 
-    # ---- a future, as far as a task asks
+    # ---- the methods of a future that a task calls
 
     @property
     def _asyncio_future_blocking(self):
@@ -188,29 +191,29 @@ cdef class Waiter:
         return self.wake_queue.loop
 
     def add_done_callback(self, callback, *, context=None):
-        """Call back in a turn of the loop of its own when it is done."""
+        """Call `callback` when this is done, in a turn of the loop of its own."""
         if context is None:
             context = copy_context()
-        if self.callback is not None:       # the task's, or of who looks over its shoulder
-            if self.others is None:
-                self.others = []
-            self.others.append((callback, context))
+        if self.callback is not None:       # the task's, or one that other code has added
+            if self.more_callbacks is None:
+                self.more_callbacks = []
+            self.more_callbacks.append((callback, context))
             return
         self.callback = callback
         self.context = context
         if self.is_done:
-            self.wake_queue.tell(self)
+            self.wake_queue.put(self)
 
     def remove_done_callback(self, callback):
-        """Call it no more; gives how often it was there."""
-        cdef list all_of_them = [(self.callback, self.context), *(self.others or ())]
-        cdef list kept = [pair for pair in all_of_them if pair[0] != callback]
+        """Remove a callback; returns how often it had been added."""
+        cdef list all_callbacks = [(self.callback, self.context), *(self.more_callbacks or ())]
+        cdef list kept = [pair for pair in all_callbacks if pair[0] != callback]
         self.callback, self.context = kept[0] if kept else (None, None)
-        self.others = kept[1:]
-        return len(all_of_them) - len(kept)
+        self.more_callbacks = kept[1:]
+        return len(all_callbacks) - len(kept)
 
     def cancel(self, msg=None):
-        """Let the task go on with CancelledError; gives whether it was still to be woken."""
+        """Resume the task with CancelledError; false: it has been woken already."""
         if self.is_done:
             return False
         self.wake()
@@ -225,12 +228,12 @@ cdef class Waiter:
         return self.is_cancelled
 
     def result(self):
-        """Give nothing, or raise what it was ended with."""
+        """Return None, or raise CancelledError if it was cancelled."""
         if self.is_cancelled:
             raise CancelledError if self.message is None else CancelledError(self.message)
         if not self.is_done:
             raise InvalidStateError("expected to be asked when it is done")
 
     def exception(self):
-        """Give nothing, as it ends well or is cancelled."""
+        """Return None, or raise CancelledError if it was cancelled: it has no other end."""
         self.result()

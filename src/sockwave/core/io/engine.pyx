@@ -206,8 +206,8 @@ cdef class Engine:
     cdef int note_debug(self, bint is_wanted) except -1:
         """Say which listeners, and steps of tasks, hold up the loop, in its debug mode. Whether it
         is in that, is asked once a tick."""
-        if is_wanted != self.wake_queue.is_watched:
-            self.wake_queue.is_watched = is_wanted
+        if is_wanted != self.wake_queue.is_timed:
+            self.wake_queue.is_timed = is_wanted
             watch_listeners(1 if is_wanted else -1)
         return 0
 
@@ -251,7 +251,7 @@ cdef class Engine:
         finally:
             earlier = self.ticks
             self.ticks = ()
-            if self.transport_count or self.wake_queue.told_count:
+            if self.transport_count or self.wake_queue.queued_count:
                 self.promise_ticks(self.loop.time())
             else:
                 forget_spares()
@@ -268,7 +268,7 @@ cdef class Engine:
         """Let go of the loop."""
         self.note_debug(False)
         forget_spares()
-        self.thread.let_go()
+        self.thread.release()
         self.stop_calls()
 
     def abandon(self):

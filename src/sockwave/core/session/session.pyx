@@ -15,7 +15,9 @@ from sockwave.core.io.transport cimport Transport
 from sockwave.core.io.turn_budget cimport (
     has_inflatable, has_messages, has_reserve, spend_inflated, take_message,
 )
-from sockwave.core.events.contexts cimport Contexts, are_alike, enter_or_copy, is_present
+from sockwave.core.events.contexts cimport (
+    Contexts, enter_or_copy, have_same_values, is_current,
+)
 from sockwave.core.events.emitter cimport (
     call_listeners, code_of, is_heard, row_of, shorten, without_once,
 )
@@ -192,7 +194,7 @@ cdef class Session(FlowControl):
             contexts = self.transport.engine.contexts
             context = contexts.take()
             self.context = context
-        elif is_present(context):
+        elif is_current(context):
             return None
         return enter_or_copy(context)
 
@@ -205,7 +207,7 @@ cdef class Session(FlowControl):
         if entered is self.context:
             contexts = self.transport.engine.contexts
             # The session's reference, and that of who has entered.
-            if contexts.is_untouched(entered, 2):
+            if contexts.is_unchanged(entered, 2):
                 contexts.spare = entered
                 self.context = None
         return 0
@@ -238,7 +240,7 @@ cdef class Session(FlowControl):
         in which hooks have run."""
         cdef Contexts contexts = self.transport.engine.contexts
         context = copy_context()
-        if not are_alike(context, contexts.base if self.context is None else self.context):
+        if not have_same_values(context, contexts.base if self.context is None else self.context):
             self.context = context
 
     # ---- the opening, driven from outside

@@ -212,7 +212,7 @@ cdef class Incoming:
     cdef int let_go(self) except -1:
         """Abandon it, where the last reference to it goes: that may be in another thread, and be
         the collector of garbage's."""
-        if self.intake.thread.is_here():
+        if self.intake.thread.is_current():
             return self.abandon()
         try:
             self.intake.thread.loop.call_soon_threadsafe(self._abandon)

@@ -1,1 +1,1 @@
-"""TLS between a transport and its bytes."""
+"""TLS: between a transport and the protocol's bytes."""

@@ -1,7 +1,7 @@
-"""A transport of asyncio's that carries TLS, which is driven here as in the epoll engine.
+"""A transport on top of asyncio's that speaks TLS, by the same code as in the epoll engine.
 
-asyncio's own TLS would serve too, but keeps 256 KiB for each connection, tells nobody of a stream
-that was cut off, and begins to count its time where the opening request ends to count.
+asyncio's own TLS is not used: it keeps 256 KiB for each connection, does not report a stream that
+was cut off, and its handshake timeout would come on top of the one for the opening request.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sockwave.core.io.writer cimport Vector
 
 
 cdef class TlsTransport(AsyncioTransport):
-    """A peer behind an asyncio transport, with TLS on it."""
+    """A client behind an asyncio transport, with TLS on it."""
 
     cdef Tls tls
 
@@ -53,7 +53,7 @@ cdef class TlsTransport(AsyncioTransport):
         return size
 
     cdef int run_ready(self) except -1:
-        if self.is_lost or not self.tls.is_clear(self):
+        if self.is_lost or not self.tls.flush(self):
             return 0
         if self.is_finished:
             return AsyncioTransport.end_writing(self)
@@ -66,14 +66,16 @@ cdef class TlsTransport(AsyncioTransport):
         return self.tls.finish(self, linger)
 
     cdef int end_writing(self) except -1:
-        # Else the FIN follows when the close_notify has left.
-        return AsyncioTransport.end_writing(self) if self.tls.notify(self) else 0
+        # Otherwise `run_ready` sends the FIN when the close_notify has left.
+        return AsyncioTransport.end_writing(self) if self.tls.send_close_notify(self) else 0
 
     cdef int drop(self) except -1:
-        if self.is_finished or self.has_ended:      # in order, on one side at least
-            self.tls.notify(self)
-            AsyncioTransport.end_writing(self)      # as `close` ends nothing that others hold
-            self.transport.close()      # once the transport has sent that
+        # The stream ended in order, on one side at least.
+        if self.is_finished or self.has_ended:
+            self.tls.send_close_notify(self)
+            # `close` alone sends no FIN while a child process has a copy of the descriptor.
+            AsyncioTransport.end_writing(self)
+            self.transport.close()      # asyncio closes the socket once all has been sent
         else:
             AsyncioTransport.drop(self)
         return self.tls.release()
@@ -84,6 +86,6 @@ cdef class TlsTransport(AsyncioTransport):
 
 
 class TlsProtocol(TlsTransport, asyncio.BufferedProtocol):
-    """What a transport takes for its protocol, as `transport.TransportProtocol`."""
+    """The class that asyncio's transport accepts as its protocol, like `TransportProtocol`."""
 
     __slots__ = ()

@@ -40,7 +40,7 @@ cdef class TlsSocket(EpollSocket):
         return EpollSocket.put(self, &vector, 1)
 
     cdef int run_ready(self) except -1:
-        if not self.tls.is_clear(self):
+        if not self.tls.flush(self):
             return 0
         if self.is_finished:
             return EpollSocket.end_writing(self)
@@ -53,13 +53,14 @@ cdef class TlsSocket(EpollSocket):
         return self.tls.finish(self, linger)
 
     cdef int end_writing(self) except -1:
-        # Else the FIN follows when the close_notify has left.
-        return EpollSocket.end_writing(self) if self.tls.notify(self) else 0
+        # Otherwise `run_ready` sends the FIN when the close_notify has left.
+        return EpollSocket.end_writing(self) if self.tls.send_close_notify(self) else 0
 
     cdef int drop(self) except -1:
         if self.fd >= 0:
-            if self.is_finished or self.has_ended:      # in order, on one side at least
-                self.tls.notify(self)
+            # The stream ended in order, on one side at least.
+            if self.is_finished or self.has_ended:
+                self.tls.send_close_notify(self)
             EpollSocket.drop(self)
             self.tls.release()
         return 0

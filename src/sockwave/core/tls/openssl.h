@@ -1,5 +1,6 @@
-/* OpenSSL's own functions, found at run time in the library that Python's ssl module has loaded, and
- * a BIO that reads and writes plain memory. Nothing is linked: without them the portable path serves.
+/* OpenSSL's own functions, found at run time in the library that Python's ssl module has loaded,
+ * and a BIO that reads and writes plain memory. Nothing is linked: where the functions are not
+ * found, the portable path (`session`) is used.
  *
  * Only what has been stable since OpenSSL 1.1.0 is used: opaque pointers, and the constants below.
  */
@@ -27,7 +28,7 @@ enum { /* from openssl/ssl.h, bio.h and crypto.h */
 
 typedef void extra_data_hook(void *parent, void *, void *, int, long, void *);
 
-/* name, result, arguments: each is looked up by its name. */
+/* Name, result, arguments. Each function is looked up by its name. */
 #define OPENSSL_FUNCTIONS(X)                                                      \
     X(SSL_read, int, (void *ssl, void *data, int size))                           \
     X(SSL_write, int, (void *ssl, const void *data, int size))                    \
@@ -63,44 +64,44 @@ static struct {
 } openssl;
 #undef OPENSSL_FIELD
 
-/* ---- the BIO: its data is the wire of the operation in progress, NULL at all other times */
+/* ---- the BIO: its data is the Wire of the operation in progress, NULL at all other times */
 
 static int wire_bio_read(void *bio, char *data, int size)
 {
-    Wire *line = openssl.BIO_get_data(bio);
+    Wire *wire = openssl.BIO_get_data(bio);
     openssl.BIO_clear_flags(bio, BIO_FLAGS_ALL_);
-    if (line == NULL || size <= 0)
+    if (wire == NULL || size <= 0)
         return -1;
-    if (line->input_size == 0) {
+    if (wire->input_size == 0) {
         openssl.BIO_set_flags(bio, BIO_FLAGS_READ_ | BIO_FLAGS_SHOULD_RETRY_);
         return -1;
     }
-    if ((size_t)size > line->input_size)
-        size = (int)line->input_size;
-    memcpy(data, line->input, (size_t)size);
-    line->input += size;
-    line->input_size -= (size_t)size;
+    if ((size_t)size > wire->input_size)
+        size = (int)wire->input_size;
+    memcpy(data, wire->input, (size_t)size);
+    wire->input += size;
+    wire->input_size -= (size_t)size;
     return size;
 }
 
 static int wire_bio_write(void *bio, const char *data, int size)
 {
-    Wire *line = openssl.BIO_get_data(bio);
+    Wire *wire = openssl.BIO_get_data(bio);
     openssl.BIO_clear_flags(bio, BIO_FLAGS_ALL_);
-    if (line == NULL || size <= 0 || wire_reserve(line, (size_t)size) < 0)
+    if (wire == NULL || size <= 0 || wire_reserve(wire, (size_t)size) < 0)
         return -1;
-    memcpy(line->output + line->output_size, data, (size_t)size);
-    line->output_size += (size_t)size;
+    memcpy(wire->output + wire->output_size, data, (size_t)size);
+    wire->output_size += (size_t)size;
     return size;
 }
 
 static long wire_bio_control(void *bio, int command, long number, void *pointer)
 {
     (void)bio, (void)number, (void)pointer;
-    return command == BIO_CTRL_FLUSH_; /* the rest is for BIOs that have something to tell */
+    return command == BIO_CTRL_FLUSH_; /* no other command applies to this BIO: 0 */
 }
 
-/* ---- which SSL* the ssl module has just made: OpenSSL itself tells, as it makes its extra data */
+/* ---- which SSL* the ssl module has just made: OpenSSL calls us for each new SSL's extra data */
 
 static __thread void **openssl_captured;
 
@@ -115,8 +116,8 @@ static inline void openssl_capture(void **place) { openssl_captured = place; }
 
 /* ---- */
 
-/* Finds the functions through the module at `path`, the main program for NULL. Returns 0, or -1 if
- * one is missing or the library is another than `version` says. */
+/* Finds the functions through the module at `path`, or through the main program if it is NULL.
+ * Returns 0, or -1 if a function is missing or the library's version is not `version`. */
 static int openssl_load(const char *path, const char *version)
 {
     void *library = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
@@ -141,7 +142,7 @@ static int openssl_load(const char *path, const char *version)
                                            NULL, NULL) < 0 ? -1 : 0;
 }
 
-/* Gives an SSL a BIO of ours for both directions, in place of those that it has; NULL: no memory. */
+/* Replaces the BIOs of an SSL by one of ours, for both directions. Returns it; NULL: no memory. */
 static inline void *openssl_replace_bio(void *ssl)
 {
     void *bio = openssl.BIO_new(openssl.bio_method);
@@ -152,27 +153,27 @@ static inline void *openssl_replace_bio(void *ssl)
     return bio;
 }
 
-static inline void openssl_attach(void *bio, Wire *line) { openssl.BIO_set_data(bio, line); }
+static inline void openssl_attach(void *bio, Wire *wire) { openssl.BIO_set_data(bio, wire); }
 
-static inline int openssl_read(void *ssl, void *bio, Wire *line, void *data, int size)
+static inline int openssl_read(void *ssl, void *bio, Wire *wire, void *data, int size)
 {
     int count;
-    openssl.BIO_set_data(bio, line);
+    openssl.BIO_set_data(bio, wire);
     count = openssl.SSL_read(ssl, data, size);
     openssl.BIO_set_data(bio, NULL);
     return count;
 }
 
-/* What was received for another operation is not for this one. */
-static inline int openssl_write(void *ssl, void *bio, Wire *line, const void *data, int size)
+/* Hides the input of the wire from the write: it was received for another operation. */
+static inline int openssl_write(void *ssl, void *bio, Wire *wire, const void *data, int size)
 {
-    size_t input_size = line->input_size;
+    size_t input_size = wire->input_size;
     int count;
-    line->input_size = 0;
-    openssl.BIO_set_data(bio, line);
+    wire->input_size = 0;
+    openssl.BIO_set_data(bio, wire);
     count = openssl.SSL_write(ssl, data, size);
     openssl.BIO_set_data(bio, NULL);
-    line->input_size = input_size;
+    wire->input_size = input_size;
     return count;
 }
 

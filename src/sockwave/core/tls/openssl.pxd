@@ -3,11 +3,11 @@
 from sockwave.core.tls.tls cimport Tls
 
 cdef class DirectTls(Tls):
-    """The same connection, without the ssl module's memory in between.
+    """TLS by OpenSSL's own functions, without the ssl module's MemoryBIO in between.
 
-    Python keeps what it has made, and runs its callbacks during the handshake.
+    The ssl module makes and owns the SSL, does the handshake, and calls its callbacks meanwhile.
     """
-    cdef void* ssl              # the SSL of `ssl_object`; NULL: the portable path serves after all
+    cdef void* ssl              # the SSL of `ssl_object`; NULL: this one uses the portable path
     cdef void* bio              # reads and writes the wire
 
-    cdef int complain(self, int result) except -1
+    cdef int raise_error(self, int result) except -1

@@ -1,8 +1,8 @@
 """TLS by OpenSSL's own functions, called on the SSL that the ssl module has made.
 
-The functions are looked up at run time in the very library that the ssl module uses, and the SSL is
-the one that OpenSSL itself names while it is being made: no layout of Python's is guessed. Whatever
-is not as expected leaves the portable path in its place.
+The functions are looked up at run time in the same library that the ssl module uses. OpenSSL itself
+tells us the SSL while the ssl module makes it, so that no layout of a Python object is guessed.
+Where anything is not as expected, the portable path (`session`) is used.
 """
 
 import _ssl
@@ -19,9 +19,9 @@ cdef extern from "openssl.h" nogil:
     int openssl_load(const char* path, const char* version)
     void openssl_capture(void** place)
     void* openssl_replace_bio(void* session)
-    void openssl_attach(void* bio, Wire* line)
-    int openssl_read(void* session, void* bio, Wire* line, void* data, int size)
-    int openssl_write(void* session, void* bio, Wire* line, const void* data, int size)
+    void openssl_attach(void* bio, Wire* wire)
+    int openssl_read(void* session, void* bio, Wire* wire, void* data, int size)
+    int openssl_write(void* session, void* bio, Wire* wire, const void* data, int size)
     void openssl_clear_error "openssl.ERR_clear_error" ()
     unsigned long openssl_peek_error "openssl.ERR_peek_error" ()
     const char* openssl_reason "openssl.ERR_reason_error_string" (unsigned long error)
@@ -31,30 +31,30 @@ cdef extern from "openssl.h" nogil:
     void* openssl_owner "openssl.SSL_get_ex_data" (const void* session, int index)
 
 cdef enum:
-    MAX_READ_SIZE = 1 << 30     # what goes into an int
+    MAX_READ_SIZE = 1 << 30     # OpenSSL takes sizes as int
 
 
 cdef void* ssl_of(
-    object context, object incoming, object outgoing, bint is_client, list made
+    object context, object incoming, object outgoing, bint is_server_side, list made
 ) except? NULL:
-    """Have the ssl module make an SSLObject, appended to `made`; gives the SSL in it, or NULL where
-    that is in doubt."""
+    """Let the ssl module make an SSLObject, which is appended to `made`. Returns the SSL in it, or
+    NULL if it is not certain which that is."""
     cdef void* captured = NULL
     openssl_capture(&captured)
     try:
-        made.append(context.wrap_bio(incoming, outgoing, server_side=not is_client))
+        made.append(context.wrap_bio(incoming, outgoing, server_side=is_server_side))
     finally:
         openssl_capture(NULL)
     # The ssl module keeps a pointer to its own object as the application data of each SSL.
     owner = getattr(made[0], "_sslobj", None)
     if captured is NULL or openssl_owner(captured, 0) != <void*><PyObject*>owner:
         return NULL
-    return captured if openssl_is_server(captured) != is_client else NULL
+    return captured if openssl_is_server(captured) == is_server_side else NULL
 
 
 cdef bint find_functions() except -1:
-    """Find OpenSSL's functions, and try on an SSL that nobody uses whether they are its own."""
-    cdef Wire line
+    """Find OpenSSL's functions, and try them on an SSL of our own; false: do not use them."""
+    cdef Wire wire
     cdef void* found
     cdef void* bio
     cdef uint8_t[16] place
@@ -69,24 +69,25 @@ cdef bint find_functions() except -1:
         return False
     made = []
     found = ssl_of(
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO(), False, made
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO(), True, made
     )
     if found is NULL:
         return False
     bio = openssl_replace_bio(found)
     if bio is NULL:
         return False
-    # Nothing has come: OpenSSL is to look at the wire, and to want more.
-    line.input = place
-    line.input_size = 3
-    line.output = NULL
-    line.output_size = line.output_capacity = 0
+    # Give it the first bytes of a record only: OpenSSL has to read them from the wire, and to ask
+    # for more.
+    wire.input = place
+    wire.input_size = 3
+    wire.output = NULL
+    wire.output_size = wire.output_capacity = 0
     place[0], place[1], place[2] = 22, 3, 1
     openssl_clear_error()
-    result = openssl_read(found, bio, &line, place, 16)
+    result = openssl_read(found, bio, &wire, place, 16)
     return (
         result == -1 and openssl_get_error(found, result) == OPENSSL_WANT_READ
-        and line.input_size == 0 and line.output_size == 0
+        and wire.input_size == 0 and wire.output_size == 0
     )
 
 
@@ -94,18 +95,18 @@ cdef bint found = find_functions()
 
 
 def is_available():
-    """Say whether the direct path can be used in this process."""
+    """Tell whether `DirectTls` can be used in this process."""
     return found
 
 
 cdef class DirectTls(Tls):
-    """The same connection, without the ssl module's memory in between."""
+    """TLS by OpenSSL's own functions, without the ssl module's MemoryBIO in between."""
 
     cdef int begin(self) except -1:
         cdef list made = []
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self.ssl = ssl_of(self.context, self.incoming, self.outgoing, self.is_client, made)
+        self.ssl = ssl_of(self.context, self.incoming, self.outgoing, self.is_server_side(), made)
         self.ssl_object = made[0]
         if self.ssl is not NULL:
             self.bio = openssl_replace_bio(self.ssl)
@@ -121,9 +122,9 @@ cdef class DirectTls(Tls):
         self.records.wire.input_size = size
         return 0
 
-    cdef int shake_hands(self) except -1:
+    cdef int do_handshake(self) except -1:
         if self.ssl is NULL:
-            return Tls.shake_hands(self)
+            return Tls.do_handshake(self)
         openssl_attach(self.bio, &self.records.wire)
         try:
             self.ssl_object.do_handshake()
@@ -136,10 +137,10 @@ cdef class DirectTls(Tls):
             return Tls.may_have_more(self)
         return self.records.wire.input_size or openssl_pending(self.ssl)
 
-    cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2:
+    cdef Py_ssize_t decrypt(self, uint8_t* place, size_t size) except -2:
         cdef int count
         if self.ssl is NULL:
-            return Tls.unseal(self, place, size)
+            return Tls.decrypt(self, place, size)
         openssl_clear_error()
         count = openssl_read(
             self.ssl, self.bio, &self.records.wire, place, min(size, <size_t>MAX_READ_SIZE)
@@ -151,12 +152,12 @@ cdef class DirectTls(Tls):
             return -1
         if count == OPENSSL_WANT_READ:
             return 0
-        return self.complain(count)
+        return self.raise_error(count)
 
-    cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2:
+    cdef Py_ssize_t encrypt(self, const uint8_t* data, size_t size) except -2:
         cdef int count
         if self.ssl is NULL:
-            return Tls.seal(self, data, size)
+            return Tls.encrypt(self, data, size)
         openssl_clear_error()
         count = openssl_write(
             self.ssl, self.bio, &self.records.wire, data, min(size, <size_t>MAX_READ_SIZE)
@@ -167,10 +168,10 @@ cdef class DirectTls(Tls):
         if count == OPENSSL_WANT_READ:
             self.awaits_peer = True
             return 0
-        return self.complain(count)
+        return self.raise_error(count)
 
-    cdef int complain(self, int result) except -1:
-        """Raise what OpenSSL says is wrong, as the ssl module would."""
+    cdef int raise_error(self, int result) except -1:
+        """Raise the SSLError that the ssl module would raise, with OpenSSL's reason."""
         cdef const char* reason = openssl_reason(openssl_peek_error())
         openssl_clear_error()
         raise ssl.SSLError(result, "no reason given" if reason is NULL else reason.decode())
@@ -179,7 +180,7 @@ cdef class DirectTls(Tls):
         cdef size_t input_size = self.records.wire.input_size
         if self.ssl is NULL:
             return Tls.unwrap(self)
-        self.records.wire.input_size = 0        # that is another connection's, or comes too late
+        self.records.wire.input_size = 0        # the input is another connection's, or too late
         openssl_attach(self.bio, &self.records.wire)
         try:
             return Tls.unwrap(self)

@@ -1,4 +1,4 @@
-"""A TLS session, with OpenSSL's memory in place of a socket: what is sealed and unsealed."""
+"""A TLS session that encrypts and decrypts in memory, without a socket."""
 
 from libc.stdint cimport uint8_t
 
@@ -14,40 +14,43 @@ cdef extern from "wire.h" nogil:
 
 cdef enum:
     RECORD_SIZE = 16384         # RFC 8446, 5.1: the most that one record carries
-    # Sealed before the transport is asked whether it takes any: so much may wait beside the backlog.
+    # The most that is encrypted before the transport is asked to send it. If it cannot, this much
+    # waits in `Tls.unsent`, beside the backlog.
     CHUNK_SIZE = 65536
 
 cdef class Records:
     """Buffers that the TLS connections of a listener share."""
     cdef Wire wire
     cdef uint8_t* received      # READ_SIZE bytes, as they came from the socket
-    cdef uint8_t* gathered      # RECORD_SIZE bytes: small pieces on their way into one record
+    cdef uint8_t* gathered      # RECORD_SIZE bytes: small pieces, copied together for one record
 
 cdef class TlsSession:
     """One connection's TLS session."""
-    cdef object context         # the user's ssl.SSLContext
-    cdef object ssl_object           # the ssl.SSLObject, from the first byte of the peer on
+    cdef object context         # the application's ssl.SSLContext
+    cdef object ssl_object      # the ssl.SSLObject; None before the client's first byte
     cdef object incoming, outgoing      # its MemoryBIOs, on the portable path
     cdef Records records
-    cdef object facts           # those of the session, as of its end
+    cdef object info            # the TLSInfo, once it has been asked for or the session has ended
     cdef bint is_established    # the handshake is over
-    cdef bint is_notified       # our close_notify is sent
-    cdef bint awaits_peer       # nothing can be sealed before something has come
-    cdef bint is_client         # who speaks first; of a server's, always false
+    cdef bint sent_close_notify
+    cdef bint awaits_peer       # nothing can be encrypted before more has been received
 
-    # What the portable path and the direct one do each in their way:
+    cdef bint is_server_side(self) noexcept     # true; a client's session overrides it
+
+    # What the portable path and the direct path do in different ways:
     cdef int begin(self) except -1
-    cdef int feed(self, const uint8_t* data, size_t size) except -1
-    cdef int shake_hands(self) except -1        # raises SSLWantReadError
+    cdef int feed(self, const uint8_t* data, size_t size) except -1     # received bytes
+    cdef int do_handshake(self) except -1       # raises SSLWantReadError: more has to come first
     cdef bint may_have_more(self) except -1
-    # Of one record, its size; 0: none is whole; -1: the peer's close_notify
-    cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2
-    cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2     # 0: awaits_peer
-    cdef int unwrap(self) except -1
+    # Decrypts one record, or a part of one: bytes written; 0: no record is whole; -1: the peer has
+    # sent its close_notify.
+    cdef Py_ssize_t decrypt(self, uint8_t* place, size_t size) except -2
+    cdef Py_ssize_t encrypt(self, const uint8_t* data, size_t size) except -2   # 0: awaits_peer
+    cdef int unwrap(self) except -1             # make our close_notify
 
-    # What is asked of it:
+    # What `Tls` and the load generator call:
     cdef Py_ssize_t read_into(self, uint8_t* place, size_t size, size_t* filled) except -2
-    cdef Py_ssize_t seal_chunk(
+    cdef Py_ssize_t encrypt_chunk(
         self, const Vector* vectors, int count, int* at, size_t* offset
     ) except -2
     cdef size_t gather(self, const Vector* vectors, int count, int at, size_t offset) noexcept

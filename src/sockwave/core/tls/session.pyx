@@ -1,7 +1,7 @@
-"""A TLS session, with OpenSSL's memory in place of a socket: what is sealed and unsealed.
+"""A TLS session that encrypts and decrypts in memory, without a socket: RFC 8446 and RFC 5246.
 
-RFC 8446 and RFC 5246. This is the portable path, by the ssl module's `SSLObject` and `MemoryBIO`;
-`openssl` has the direct one.
+This is the portable path, by the ssl module's `SSLObject` and `MemoryBIO`. `openssl` has the direct
+path.
 """
 
 import ssl
@@ -34,26 +34,28 @@ cdef class Records:
 cdef class TlsSession:
     """One connection's TLS session."""
 
-    def __cinit__(self, context, Records records, bint is_client=False):
+    def __cinit__(self, context, Records records):
         self.context = context
         self.records = records
-        self.is_client = is_client
+
+    cdef bint is_server_side(self) noexcept:
+        return True
 
     @property
     def tls_info(self):
-        """The facts of the session, once it is established."""
-        if self.facts is None and self.is_established and self.ssl_object is not None:
+        """The TLSInfo of the session, once it is established; None until then."""
+        if self.info is None and self.is_established and self.ssl_object is not None:
             try:
-                self.facts = read_session(self.ssl_object)
+                self.info = read_session(self.ssl_object)
             except ValueError:
-                pass        # a session that has failed does not tell any more
-        return self.facts
+                pass        # OpenSSL no longer answers for a session that has failed
+        return self.info
 
     cdef int begin(self) except -1:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.ssl_object = self.context.wrap_bio(
-            self.incoming, self.outgoing, server_side=not self.is_client
+            self.incoming, self.outgoing, server_side=self.is_server_side()
         )
         return 0
 
@@ -61,17 +63,17 @@ cdef class TlsSession:
         self.incoming.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
         return 0
 
-    cdef int shake_hands(self) except -1:
+    cdef int do_handshake(self) except -1:
         self.ssl_object.do_handshake()
         return 0
 
     cdef bint may_have_more(self) except -1:
         return self.incoming.pending or self.ssl_object.pending()
 
-    cdef Py_ssize_t unseal(self, uint8_t* place, size_t size) except -2:
+    cdef Py_ssize_t decrypt(self, uint8_t* place, size_t size) except -2:
         cdef Py_ssize_t count = -1
         try:
-            # The ssl module gives 0 bytes for a close_notify.
+            # The ssl module returns 0 bytes at the peer's close_notify.
             count = self.ssl_object.read(
                 size, PyMemoryView_FromMemory(<char*>place, size, PyBUF_WRITE)
             ) or -1
@@ -81,7 +83,7 @@ cdef class TlsSession:
             pass
         return count
 
-    cdef Py_ssize_t seal(self, const uint8_t* data, size_t size) except -2:
+    cdef Py_ssize_t encrypt(self, const uint8_t* data, size_t size) except -2:
         cdef Py_ssize_t taken = 0
         try:
             taken = self.ssl_object.write(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
@@ -93,14 +95,17 @@ cdef class TlsSession:
         try:
             self.ssl_object.unwrap()
         except Exception:
-            pass        # it wants the peer's, for which nobody waits here, or cannot say any more
+            # SSLWantReadError: it asks for the peer's close_notify, which we do not wait for. Or
+            # the session has failed, and OpenSSL can send nothing more.
+            pass
         return 0
 
     cdef Py_ssize_t read_into(self, uint8_t* place, size_t size, size_t* filled) except -2:
-        """Fill a place with as many records as there are; more than 0 when there may be more."""
+        """Decrypt as many records as there are and fit, and set `filled`. Returns more than 0 when
+        there may be more; 0 or -1 as `decrypt` does."""
         cdef Py_ssize_t count = 1
         while filled[0] < size:
-            count = self.unseal(place + filled[0], size - filled[0])
+            count = self.decrypt(place + filled[0], size - filled[0])
             if count <= 0:
                 return count
             filled[0] += count
@@ -108,31 +113,32 @@ cdef class TlsSession:
                 return 0
         return count
 
-    cdef Py_ssize_t seal_chunk(
+    cdef Py_ssize_t encrypt_chunk(
         self, const Vector* vectors, int count, int* at, size_t* offset
     ) except -2:
-        """Seal the next stretch, in records as full as they go; gives its size."""
-        cdef Py_ssize_t sealed = 0
+        """Encrypt the next CHUNK_SIZE bytes or so, in records as full as possible, and move `at`
+        and `offset` behind them. Returns how many bytes that were."""
+        cdef Py_ssize_t encrypted_size = 0
         cdef Py_ssize_t done
         cdef size_t size
-        while at[0] < count and sealed < CHUNK_SIZE:
+        while at[0] < count and encrypted_size < CHUNK_SIZE:
             size = vectors[at[0]].size - offset[0]
             if size < RECORD_SIZE and at[0] + 1 < count:
                 size = self.gather(vectors, count, at[0], offset[0])
-                done = self.seal(self.records.gathered, size)
+                done = self.encrypt(self.records.gathered, size)
             else:
-                done = self.seal(<const uint8_t*>vectors[at[0]].base + offset[0], size)
+                done = self.encrypt(<const uint8_t*>vectors[at[0]].base + offset[0], size)
             if done <= 0:
                 break
-            sealed += done
+            encrypted_size += done
             offset[0] += done
             while at[0] < count and offset[0] >= vectors[at[0]].size:
                 offset[0] -= vectors[at[0]].size
                 at[0] += 1
-        return sealed
+        return encrypted_size
 
     cdef size_t gather(self, const Vector* vectors, int count, int at, size_t offset) noexcept:
-        """Copy what fits one record."""
+        """Copy the next pieces into `gathered`, as many bytes as fit into one record."""
         cdef size_t used = 0
         cdef size_t size
         while at < count and used < RECORD_SIZE:
@@ -144,7 +150,7 @@ cdef class TlsSession:
         return used
 
     cdef int release(self) except -1:
-        """Give up what the session holds, but for its facts."""
-        _facts = self.tls_info      # read while they can be
+        """Free OpenSSL's session; `tls_info` stays."""
+        _info = self.tls_info       # read now, as that needs the session
         self.ssl_object = self.incoming = self.outgoing = None
         return 0

@@ -1,6 +1,6 @@
-"""TLS between a transport and its bytes: RFC 8446 and RFC 5246.
+"""TLS between a transport and the protocol's bytes: RFC 8446 and RFC 5246.
 
-What is sealed and unsealed here is read and written by the transport.
+The transport reads and writes the encrypted bytes; the receiver behind it sees the decrypted ones.
 """
 
 import ssl
@@ -12,7 +12,7 @@ from sockwave.core.io.receiver cimport Receiver
 
 from sockwave.log import peers
 
-# What OpenSSL calls the first bytes of a plain request, and of one to a proxy.
+# OpenSSL's reasons when a client sends a plain HTTP request, or one to a proxy, to a TLS port.
 PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 
 
@@ -20,17 +20,17 @@ cdef class Tls(TlsSession):
     """One connection's TLS."""
 
     cdef int forward(self, Transport transport, size_t mark) except -1:
-        """Send what has been sealed; `mark` is where it begins in the wire."""
-        cdef bytes sealed
+        """Send what has been encrypted; here, all that OpenSSL has written to its MemoryBIO."""
+        cdef bytes data
         if self.outgoing is not None and self.outgoing.pending:
-            sealed = self.outgoing.read()
-            self.send(transport, <const uint8_t*>PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
+            data = self.outgoing.read()
+            self.send(transport, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         return 0
 
     # ---- bytes in
 
     cdef int receive(self, Transport transport, const uint8_t* data, size_t size) except -1:
-        """Take what has come from the peer's socket."""
+        """Take bytes that the transport has received."""
         cdef size_t mark = self.records.wire.output_size
         try:
             if self.ssl_object is None:
@@ -38,7 +38,7 @@ cdef class Tls(TlsSession):
                     return self.receive_proxy_header(transport, data, size)
                 self.begin()
             self.feed(data, size)
-            if self.is_established or self.open(transport):
+            if self.is_established or self.advance_handshake(transport):
                 self.read_records(transport)
         except Exception as error:
             self.fail(transport, error, mark)
@@ -46,21 +46,25 @@ cdef class Tls(TlsSession):
             self.records.wire.input_size = 0
         return 0
 
-    cdef int receive_proxy_header(self, Transport transport, const uint8_t* data, size_t size) except -1:
-        """Let the receiver read what comes before TLS; None says that it is not all there yet."""
-        cdef bytes rest = transport.receiver.take(PyBytes_FromStringAndSize(<const char*>data, size))
+    cdef int receive_proxy_header(
+        self, Transport transport, const uint8_t* data, size_t size
+    ) except -1:
+        """Let the receiver read the proxy's header, which comes before TLS. It returns the bytes
+        behind the header, or None while the header is not whole."""
+        cdef bytes received = PyBytes_FromStringAndSize(<const char*>data, size)
+        cdef bytes rest = transport.receiver.take(received)
         if rest and not transport.is_closing:
             self.receive(
                 transport, <const uint8_t*>PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest)
             )
         return 0
 
-    cdef bint open(self, Transport transport) except -1:
-        """Go on with the handshake, and say whether it is over."""
+    cdef bint advance_handshake(self, Transport transport) except -1:
+        """Go on with the handshake; true: it is over, and the transport still there."""
         cdef size_t mark = self.records.wire.output_size
         cdef bint is_over = False
         try:
-            self.shake_hands()
+            self.do_handshake()
             is_over = True
         except ssl.SSLWantReadError:
             pass
@@ -74,8 +78,8 @@ cdef class Tls(TlsSession):
         return not transport.is_lost
 
     cdef int read_records(self, Transport transport) except -1:
-        """Unseal what has come, into the place where the receiver wants it."""
-        cdef object _held = self.ssl_object      # a receiver may end the connection
+        """Decrypt what has come, into the place that the receiver chooses, and deliver it."""
+        cdef object _kept = self.ssl_object     # a receiver may end the connection, and free it
         cdef size_t mark = self.records.wire.output_size
         cdef Receiver receiver
         cdef uint8_t* place
@@ -91,7 +95,7 @@ cdef class Tls(TlsSession):
                 place = transport.engine.read_buffer + HEADROOM_SIZE
                 size = READ_SIZE
             last = self.read_into(place, size, &filled)
-            self.forward(transport, mark)        # what the TLS layer itself has to answer
+            self.forward(transport, mark)       # answers that TLS itself makes, as to a key update
             if self.awaits_peer:
                 self.awaits_peer = False
                 transport.run_ready()
@@ -102,21 +106,23 @@ cdef class Tls(TlsSession):
         return 0
 
     cdef int end_of_stream(self, Transport transport) except -1:
-        """Take the FIN of the peer's socket."""
+        """Called when the client's FIN has come."""
         if not self.is_established:
             return transport.lose(None)
         if transport.is_finished:
             return transport.end_reading()
-        # RFC 8446, 6.1: close_notify is there because otherwise "a truncation attack" is possible:
-        # anybody on the way can send a FIN.
-        return transport.lose(ConnectionResetError("the peer's stream ended without a close_notify"))
+        # RFC 8446, 6.1: without a close_notify, "a truncation attack" is possible: an attacker on
+        # the network can send a FIN.
+        return transport.lose(
+            ConnectionResetError("the peer's stream ended without a close_notify")
+        )
 
     cdef int fail(self, Transport transport, object error, size_t mark) except -1:
-        """End this connection, for what the peer has sent."""
+        """End the connection, because of what the client has sent."""
         try:
-            self.forward(transport, mark)        # the alert that says what is wrong
+            self.forward(transport, mark)       # the alert that tells the client what is wrong
         except OSError:
-            pass        # it is gone, and hears nothing
+            pass        # the client is gone
         if not self.is_established and not transport.is_lost:
             if getattr(error, "reason", None) in PLAIN_HTTP:
                 peers.warning("%s speaks plain HTTP to a TLS port", transport)
@@ -128,27 +134,29 @@ cdef class Tls(TlsSession):
     # ---- bytes out
 
     cdef Py_ssize_t put(self, Transport transport, const Vector* vectors, int count) noexcept:
-        """Seal and send; gives how much has been sealed, -1 when the peer is gone."""
+        """Encrypt and send. Returns how many bytes have been encrypted, -1 when the client is
+        gone."""
         cdef size_t mark = self.records.wire.output_size
-        cdef object _held = self.ssl_object      # as in read_records
+        cdef object _kept = self.ssl_object     # as in read_records
         cdef Py_ssize_t taken = 0
-        cdef Py_ssize_t sealed
+        cdef Py_ssize_t size
         cdef int at = 0
         cdef size_t offset = 0
-        if not self.is_established or self.is_notified:
+        if not self.is_established or self.sent_close_notify:
             return 0
         try:
             while at < count and self.send_unsent(transport) and not self.awaits_peer:
-                sealed = self.seal_chunk(vectors, count, &at, &offset)
+                size = self.encrypt_chunk(vectors, count, &at, &offset)
                 self.forward(transport, mark)
-                taken += sealed
+                taken += size
         except Exception as error:
             taken = -1
             peers.debug("no more TLS with %s: %s", transport, error)
         return taken
 
     cdef int send(self, Transport transport, const uint8_t* data, size_t size) except -1:
-        """Put sealed bytes on the wire, behind those that wait already."""
+        """Send encrypted bytes, behind those that wait already. What the transport does not take
+        is kept in `unsent`."""
         cdef Py_ssize_t taken = 0
         if self.unsent is not None:
             if PyBytes_GET_SIZE(self.unsent) - self.unsent_start + size > MAX_UNSENT_SIZE:
@@ -166,7 +174,7 @@ cdef class Tls(TlsSession):
         return 0
 
     cdef bint send_unsent(self, Transport transport) except -1:
-        """Send what the transport has not taken so far; true when nothing of it is left."""
+        """Send the bytes in `unsent`; true when none are left."""
         cdef Py_ssize_t taken
         if self.unsent is None:
             return True
@@ -183,35 +191,35 @@ cdef class Tls(TlsSession):
         transport.await_writable()
         return False
 
-    cdef bint is_clear(self, Transport transport) except -1:
-        """Send what waits here; true when the transport may go on with what waits behind it."""
-        cdef bint is_clear = False
+    cdef bint flush(self, Transport transport) except -1:
+        """Send the bytes in `unsent`; true when the transport may go on with its backlog."""
+        cdef bint is_flushed = False
         try:
-            is_clear = self.send_unsent(transport)
+            is_flushed = self.send_unsent(transport)
         except OSError as error:
             transport.lose(error)
-        return is_clear
+        return is_flushed
 
     # ---- the end
 
     cdef int finish(self, Transport transport, bint linger) except -1:
-        """End in order, where anything has been said, or can be."""
+        """End the connection in order; before the end of the handshake there is nothing to end."""
         return Transport.finish(transport, linger) if self.is_established else transport.lose(None)
 
-    cdef bint notify(self, Transport transport) except -1:
-        """Say that nothing follows, and tell whether that has left.
+    cdef bint send_close_notify(self, Transport transport) except -1:
+        """Send a close_notify, once; true when it, and all before it, has left.
 
         RFC 8446, 6.1: "Each party MUST send a "close_notify" alert before closing its write side of
         the connection".
         """
         cdef size_t mark = self.records.wire.output_size
-        if self.is_established and not self.is_notified:
-            self.is_notified = True
+        if self.is_established and not self.sent_close_notify:
+            self.sent_close_notify = True
             self.unwrap()
             try:
                 self.forward(transport, mark)
             except OSError:
-                pass        # it is gone, and hears nothing
+                pass        # the client is gone
         return self.unsent is None
 
     cdef int release(self) except -1:
