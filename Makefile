@@ -1,6 +1,6 @@
 # make chat    serve the chat and print its address
 # make check   see in a minute what a change has broken: style, types, a sample of the tests
-# make test    run all the tests, as many at a time as there are cores
+# make test    run all the tests, two at a time for each core
 #              (ARGS="-k close" runs some of them, WORKERS=0 one after the other)
 # make lint    check style and types, those of the compiled core too
 # make coverage      measure what the tests reach, of the compiled core too
@@ -15,7 +15,9 @@
 
 PYTHON ?= python3
 VENV := .venv
-WORKERS ?= auto
+# Two for each core: half of the time a test waits, for a process to start or a deadline to pass.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+DIST := --dist loadfile --no-loadscope-reorder
 BUILD := $(VENV)/build
 PYTEST := $(VENV)/bin/python -m pytest
 PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
@@ -52,17 +54,18 @@ check: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict src
-	$(PYTEST) --numprocesses $(WORKERS) --dist loadfile --sample $(ARGS)
+	$(PYTEST) --numprocesses $(WORKERS) $(DIST) --sample $(ARGS)
 
-# A file's tests stay together; what compares times has the machine to itself. Each of the two may
-# find nothing to run (5), as long as the other does.
+# A file's tests stay together, as they share servers; the files are taken in order, which begins
+# with those that take long, not with those of many tests. What compares times has the machine to
+# itself. Each of the two may find nothing to run (5), as long as the other does.
 test: $(VENV)/install.stamp $(VENV)/test.stamp
 	@status=5; \
 	run() { \
 		$(PYTEST) "$$@" $(ARGS); one=$$?; \
 		case $$status:$$one in 5:* | 0:[!5]*) status=$$one ;; esac; \
 	}; \
-	run --numprocesses $(WORKERS) --dist loadfile -m 'not alone'; \
+	run --numprocesses $(WORKERS) $(DIST) -m 'not alone'; \
 	run -m alone; \
 	exit $$status
 

@@ -24,9 +24,9 @@ def server_context(certificate: trustme.LeafCert = LOCALHOST) -> ssl.SSLContext:
 
 
 def client_context(*, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
-    """Make a context that trusts the tests' authority."""
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)
+    """Make a context that trusts the tests' authority, and no other: to read those that the
+    system trusts takes as long as twenty handshakes."""
+    context = ssl.create_default_context(cadata=AUTHORITY.cert_pem.bytes().decode())
     context.maximum_version = newest
     return context
 

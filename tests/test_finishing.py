@@ -83,12 +83,15 @@ async def test_messages_before_the_end_are_handled_to_theirs(
     server = await start_server(max_tasks=max_tasks)
     wire, conn = await connect_both(server)
     handled = Handled(conn)
+    at_once = 1 if max_tasks == 1 else 5
     await end(wire)
-    await wait_until(lambda: handled.begun)
+    await wait_until(lambda: len(handled.begun) == at_once)
     handled.go_on.set()
     await wait_until(lambda: len(handled.texts) == 5)
     assert handled.texts == TEXTS
-    assert handled.most_running == (1 if max_tasks == 1 else 5)
+    assert handled.most_running == at_once
+    if end is end_by_violation:
+        await wire.close()  # which the server waits for
     await wait_until(lambda: len(handled.events) == 1)
     assert server.limit_hits["finish_timeout"] == 0
     await wire.close()
@@ -102,7 +105,7 @@ async def test_messages_of_a_client_that_vanishes_are_handled_to_their_end(
     wire, conn = await connect_both(server)
     handled = Handled(conn)
     wire.write(in_one_packet(*TEXTS))
-    await wait_until(lambda: handled.begun)
+    await wait_until(lambda: len(handled.begun) == min(max_tasks, 5))
     wire.reset()
     # On a socket that is not read, the other engine sees a reset when it writes.
     with contextlib.suppress(sockwave.ConnectionClosed):

@@ -18,8 +18,10 @@ from attacks.process import Application, Victim
 
 Attack = Callable[..., AbstractAsyncContextManager[Victim]]
 
-# Processes kept from one attack to the next, which has to find them unharmed.
-KEPT = 6
+# Processes kept from one attack to the next, which has to find them unharmed: as many as the ways
+# in which one file sets them up, which take turns from test to test. To start one takes longer than
+# most attacks.
+KEPT = 24
 
 # Warm-up: connections made, used and closed before anything is measured.
 VISITS = 30
