@@ -27,6 +27,9 @@ SANITIZED := $(VENV)/sanitized
 SECONDS ?= 600
 CASES ?= 1000000
 
+# Each of the processes would compile all the tests for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Meson finds cython, meson and ninja on the PATH.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -92,6 +95,7 @@ fuzz: $(SANITIZED)/stamp $(VENV)/test.stamp
 	PYTHONPATH=tests $(VENV)/bin/python -m fuzz.differential --cases $(CASES) --seconds 3600
 
 sanitize: ARGS ?= $(patsubst %,tests/test_%.py,reader writer protocol_rfc6455 protocol_hixie \
+	events async_listeners receive broadcast application_errors peer_errors listener_endings \
 	lifecycle streams slow compression fuzz)
 sanitize: $(SANITIZED)/stamp $(VENV)/test.stamp
 	PYTHONPATH=$(SANITIZED):tests $(VENV)/bin/python -m fuzz suite $(ARGS)

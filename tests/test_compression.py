@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import importlib
 import itertools
 import json
@@ -139,6 +140,7 @@ async def accept(server: sockwave.Server, offer: str = OFFER) -> tuple[Client, s
     return client, accepted[0]
 
 
+@functools.cache
 def some_json(size: int, seed: int = 0) -> str:
     """Make JSON text of just this size."""
     chance = random.Random(seed)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import os
 import socket
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from commands import PATIENCE_S, Process, port_of, serving, stop
-from wire import build_request, upgrade_headers
+from reference import PING, PONG, Frame, serialize
+from wire import ROUNDS, build_request, upgrade_headers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prlimit and /proc are Linux's")
 
@@ -46,13 +48,32 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def is_answered(client: socket.socket) -> bool:
-    """Tell whether a client that has asked was accepted; it is waited for for a second."""
-    client.settimeout(1)
-    try:
-        return client.recv(1000).startswith(b"HTTP/1.1 101")
-    except TimeoutError:
-        return False
+def expect_answer(client: socket.socket) -> None:
+    """Check that a client that has asked is accepted."""
+    client.settimeout(PATIENCE_S)
+    assert client.recv(1000).startswith(b"HTTP/1.1 101")
+
+
+def see_turns(client: socket.socket) -> None:
+    """Have the server's loop turn, as often as it takes to accept whom it can."""
+    for _ in range(ROUNDS):
+        client.sendall(serialize(Frame(PING)))
+        assert client.recv(1000) == serialize(Frame(PONG), None)
+
+
+def use_at_rest(process: Process, allowed_s: float) -> float:
+    """Give the least CPU time that a process uses in a second; of several, while that is too much.
+
+    Who spins does so in each; what a neighbour costs comes and goes.
+    """
+    least = math.inf
+    for _ in range(5):
+        used = cpu_s(process)
+        time.sleep(1)
+        least = min(least, cpu_s(process) - used)
+        if least < allowed_s:
+            break
+    return least
 
 
 @pytest.mark.parametrize("engine", ["epoll", "asyncio"])
@@ -71,23 +92,24 @@ def test_the_server_waits_for_descriptors_and_goes_on(engine: str) -> None:
                 stack.callback(client.close)
                 client.sendall(REQUEST)
                 clients.append(client)
-            assert sum(map(is_answered, clients[:SPARE_COUNT])) == SPARE_COUNT
-            assert not is_answered(clients[-1])
-            used = cpu_s(process)
-            time.sleep(1)
-            assert cpu_s(process) - used < 0.05, "it spins"
             for client in clients[:SPARE_COUNT]:
-                client.close()
-            # The others come in one after the other, as the first are gone.
-            for client in clients[SPARE_COUNT:]:
-                client.settimeout(PATIENCE_S)
-                assert client.recv(1000).startswith(b"HTTP/1.1 101")
-            for client in clients[SPARE_COUNT:]:
-                client.close()
-            wait_until(lambda: descriptors(process) == idle)
+                expect_answer(client)
             assert process.stderr
             assert process.stderr.readline() == (
                 "cannot accept: Too many open files; trying again all the time\n"
             )
+            see_turns(clients[0])
+            clients[-1].setblocking(False)
+            with pytest.raises(BlockingIOError):
+                clients[-1].recv(1)
+            assert use_at_rest(process, 0.05) < 0.05, "it spins"
+            for client in clients[:SPARE_COUNT]:
+                client.close()
+            # The others come in one after the other, as the first are gone.
+            for client in clients[SPARE_COUNT:]:
+                expect_answer(client)
+            for client in clients[SPARE_COUNT:]:
+                client.close()
+            wait_until(lambda: descriptors(process) == idle)
             assert process.stderr.readline() == "accepting again\n"
         assert stop(process) == (0, "")

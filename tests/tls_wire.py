@@ -142,7 +142,10 @@ class TlsWire:
         """Read the head of a response."""
         raw = b""
         while not raw.endswith(b"\r\n\r\n"):
-            raw += await self.receive(1)
+            try:
+                raw += self.session.read(1)  # what comes behind it is not ours to take
+            except ssl.SSLWantReadError:
+                await self.receive_records()
         return Head(raw)
 
     # ---- messages ----

@@ -371,6 +371,16 @@ async def connect_both(
     return wire, accepted[0]
 
 
+async def assert_echoes(server: sockwave.Server) -> None:
+    """Check that a new client is served as ever."""
+    wire, conn = await connect_both(server)
+    conn.on("message", conn.send)
+    wire.send("as ever")
+    while (message := await wire.receive_message()) != "as ever":
+        assert message == "from a listener"
+    await wire.close()
+
+
 async def connect_receiving(
     server: sockwave.Server,
 ) -> tuple[Wire, sockwave.Connection]:

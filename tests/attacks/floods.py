@@ -1,7 +1,6 @@
 """How an attacker sends: more than is taken, and byte by byte."""
 
 import asyncio
-import contextlib
 import math
 import socket
 from collections.abc import Awaitable, Callable
@@ -11,22 +10,23 @@ from wire import Wire, wait_until
 
 from attacks.process import Victim
 
-# How long a socket must not take anything to count as one that is not read.
-STALL_S = 0.3
 
-
-async def pour(wire: Wire, batch: bytes, count: int) -> int:
+async def pour(victim: Victim, wire: Wire, batch: bytes, count: int) -> int:
     """Send a batch so many times, until it is no longer taken; give how often it was."""
-    taken = 0
-    with contextlib.suppress(ConnectionError, TimeoutError):
-        for _ in range(count):
-            wire.write(batch)
-            async with asyncio.timeout(STALL_S):
-                await wire.drain()
-            if wire.reader.has_ended:
-                break
-            taken += 1
-    return taken
+    for taken in range(count):
+        wire.write(batch)
+        draining = asyncio.ensure_future(wire.drain())
+        await asyncio.wait([draining], timeout=0)
+        if not draining.done():
+            # All of it leaves, or the server reads no more of it.
+            await victim.settle(wire.writer.transport.get_write_buffer_size)
+        if not draining.done():
+            draining.cancel()
+            await asyncio.wait([draining])
+            return taken
+        if isinstance(draining.exception(), ConnectionError) or wire.reader.has_ended:
+            return taken
+    return count
 
 
 async def drip(wire: Wire, data: bytes) -> None:

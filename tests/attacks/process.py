@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wire import PATIENCE_S, Wire
+from wire import PATIENCE_S, ROUNDS, Wire
 
 import sockwave
 
@@ -134,6 +134,16 @@ class Victim:
     async def closes(self, count: int = 1) -> list[tuple[int, str]]:
         """Wait until so many connections have ended, and give their codes and reasons."""
         return (await self.report(closes=count)).closes
+
+    async def settle(self, number: Callable[[], object]) -> None:
+        """Wait until a number no longer changes, however often the process's loop turns.
+
+        It reads little more than 64 KiB of each socket in a turn, and takes one for each answer.
+        """
+        last = None
+        while last != (last := number()):
+            for _ in range(ROUNDS):
+                await self.ask("turn")
 
     def take_log(self) -> list[str]:
         """Give the warnings and errors logged up to the last report, and forget them."""

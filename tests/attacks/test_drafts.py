@@ -186,9 +186,9 @@ async def test_frames_that_are_skipped_are_not_kept(attack: Attack, draft: int) 
     async with attack() as victim:
         wire = await victim.connect_hixie(draft)
         with_length = b"\x80\xc0\x80\x00" + b"\xff\x00" * (MIB // 2)  # 2^20 bytes
-        assert await pour(wire, with_length, 16) == 16
+        assert await pour(victim, wire, with_length, 16) == 16
         wire.write(b"\x42")
-        assert await pour(wire, b"\x00 no end " * 100_000, 16) == 16
+        assert await pour(victim, wire, b"\x00 no end " * 100_000, 16) == 16
         wire.write(b"\xff" + serialize_hixie("after"))
         assert await receive_text(wire) == "after"
         assert victim.peak_growth() < NOTHING
@@ -203,7 +203,7 @@ async def test_text_without_an_end_is_cut_off_at_the_limit(attack: Attack, draft
     async with attack(max_size=size) as victim:
         wire = await victim.connect_hixie(draft)
         wire.write(b"\x00")
-        await pour(wire, b"x" * 65536, 2 * size // 65536)
+        await pour(victim, wire, b"x" * 65536, 2 * size // 65536)
         await expect_dropped(wire, draft)
         await victim.closes()
         assert victim.peak_growth() < 2 * size + NOTHING

@@ -175,7 +175,7 @@ async def test_flood_behind_a_close_is_dropped_unread_until_the_deadline(attack:
         wire.write_close(1000)
         wire.write_close(1001)
         assert await wire.receive_close() == (1000, "")
-        await pour(wire, frames(TEXT, b"late" * 1000, 250), 100)
+        await pour(victim, wire, frames(TEXT, b"late" * 1000, 250), 100)
         assert await victim.closes() == [(1000, "")]
         assert victim.peak_growth() < NOTHING
 
@@ -192,7 +192,7 @@ async def test_million_fragments_without_an_end_are_stopped_long_before(
         wire = await victim.connect()
         wire.write_frame(opcode, payload, fin=False)
         batch = reference.serialize(Frame(CONTINUATION, payload, fin=False)) * 10_000
-        await pour(wire, batch, 100)
+        await pour(victim, wire, batch, 100)
         await wire.expect_failure(POLICY)
         await wire.close()
         report = await victim.report(closes=1)
@@ -216,7 +216,7 @@ async def test_megabyte_in_segments_of_one_byte_is_kept_in_one_buffer(attack: At
 async def test_million_tiny_messages_leave_memory_flat(attack: Attack) -> None:
     async with attack(application=applications.count) as victim:
         wire = await victim.connect()
-        assert await pour(wire, frames(BINARY, b"", 5000), 200) == 200
+        assert await pour(victim, wire, frames(BINARY, b"", 5000), 200) == 200
         await send_and_wait(wire, b"")
         assert victim.peak_growth() < NOTHING
 
@@ -339,7 +339,7 @@ async def test_million_unsolicited_pongs_leave_memory_flat_where_they_are_let_in
     async with attack(application=applications.count, control_rate=None) as victim:
         wire = await victim.connect()
         count = 1000 if not payload else 100
-        assert await pour(wire, frames(PONG, payload, 1000), count) == count
+        assert await pour(victim, wire, frames(PONG, payload, 1000), count) == count
         await send_and_wait(wire, b"")
         assert victim.peak_growth() < NOTHING
 
@@ -351,7 +351,7 @@ async def test_flood_of_pings_whose_pongs_are_not_read_leaves_memory_flat_and_is
         wire = await victim.connect(receive_buffer_size=4096)
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
         # Whether the server goes on to read them, or waits with the pongs: it keeps the newest.
-        await pour(wire, frames(PING, b"p" * 125, 500), 500)
+        await pour(victim, wire, frames(PING, b"p" * 125, 500), 500)
         report = await victim.report(closes=1)
         assert report.codes == [ABNORMAL]
         assert report.limit_hits["write_timeout"] == 1

@@ -22,7 +22,6 @@ from wire import (
     build_request,
     hixie_headers,
     upgrade_headers,
-    wait_until,
 )
 
 from attacks import hosts
@@ -343,16 +342,13 @@ async def test_pipelined_requests_are_not_piled_up_for_a_peer_that_reads_nothing
             wire.writer.transport.pause_reading()
             wire.write(GET.replace(b"/", target.encode(), 1) * 400_000)
         # Each of them is stuck: what the server and the kernel do not take stays at the client.
-        left = [-1] * len(wires)
+        left: list[int] = []
 
-        def is_stuck() -> bool:
-            before = left.copy()
+        def look() -> list[int]:
             left[:] = [wire.writer.transport.get_write_buffer_size() for wire in wires]
-            return before == left
+            return left.copy()
 
-        for _ in range(3):
-            await asyncio.sleep(0.1)
-            await wait_until(is_stuck)
+        await victim.settle(look)
         if target != "/":
             assert min(left) > MIB
         assert victim.peak_growth() < len(wires) * 2 * MIB

@@ -74,6 +74,8 @@ class Witness:
         if not question:  # the tests are over, in whatever way
             asyncio.get_running_loop().remove_reader(self.control)
             self.server.close(drain=0)
+        elif question == "turn":  # and forget nothing
+            self.say(self.report())
         elif question == "settle":
             settle()
             self.say(self.report())
