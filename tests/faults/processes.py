@@ -106,6 +106,23 @@ class Process:
         async with asyncio.timeout(STOP_S):
             return await self.process.wait()
 
+    async def ask(self, port: int, path: str = "/state") -> dict[str, Any]:
+        """Ask its server how much it holds; the one of served.py collects garbage before, where the
+        path is `/collect`."""
+        async with asyncio.timeout(START_S):
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                raise RuntimeError(f"it has gone away: {self.last_words()}") from None
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                answer = await reader.read()
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+        return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
+
     # ---- what the kernel knows about it
 
     @property
@@ -146,27 +163,11 @@ class Served(Process):
             self.port = (await self.hear())["port"]
             yield self
 
-    async def ask(self, path: str = "/state") -> dict[str, Any]:
-        """Ask it how much it holds; `/collect` has it collect garbage before."""
-        async with asyncio.timeout(START_S):
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except ConnectionRefusedError:
-                raise RuntimeError(f"it has gone away: {self.last_words()}") from None
-            try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                answer = await reader.read()
-            finally:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
-        return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
-
     async def settle(self, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask it until it holds no more than `like`, or for a few seconds."""
         end = time.monotonic() + 8
         while True:
-            state = await self.ask("/collect")
+            state = await self.ask(self.port, "/collect")
             if like is None or not growth(like, state) or time.monotonic() > end:
                 return state
             await asyncio.sleep(0.1)

@@ -20,21 +20,22 @@ CONNECTION_COUNT = 20
 DEPTH = 20
 #: What `close` gives 1001 out in, if it spreads it; and what it gives the whole.
 JITTER_S = 1.0
+SHORT_JITTER_S = 0.2
 DRAIN_S = 8.0
 #: How long a second signal may take to end it: nobody is waited for any more.
 ABORT_S = 5.0
 
 
 LONG = {"trial_count": 100}
-SHORT = {"trial_count": 3}
+SHORT = {"trial_count": 3, "jitter_s": SHORT_JITTER_S}
 
 
-def drain_options() -> tuple[dict[str, object], float]:
+def drain_options(jitter_s: float) -> tuple[dict[str, object], float]:
     """Give the options that set how SIGTERM drains, where the server has such; and its time."""
     parameters = inspect.signature(sockwave.Server.close).parameters
     if "jitter" not in parameters:
         return {}, 10.0 + 5
-    return {"drain": DRAIN_S, "jitter": JITTER_S}, DRAIN_S + 5
+    return {"drain": DRAIN_S, "jitter": jitter_s}, DRAIN_S + 5
 
 
 @dataclass
@@ -44,13 +45,14 @@ class Trial:
     engine: str
     ledger: Ledger
     chance: random.Random
+    jitter_s: float
     drain_s: float = 0.0
     exit_code: int | None = None
     codes: list[int] = field(default_factory=list)
 
     async def run(self) -> None:
         """Load it, tell it to end, and hold what it says it echoed against what came."""
-        close_options, patience_s = drain_options()
+        close_options, patience_s = drain_options(self.jitter_s)
         async with Served.start(
             self.engine, "--close-options", json.dumps(close_options)
         ) as served:
@@ -89,9 +91,9 @@ class Trial:
         return client, stream
 
 
-async def interrupt(engine: str, kind: str, verdict: Verdict) -> None:
+async def interrupt(engine: str, kind: str, verdict: Verdict, jitter_s: float) -> None:
     """Send SIGTERM in one of the awkward moments."""
-    close_options, patience_s = drain_options()
+    close_options, patience_s = drain_options(jitter_s)
     async with Served.start(engine, "--close-options", json.dumps(close_options)) as served:
         sizes: list[int] = []
         began = time.monotonic()
@@ -110,7 +112,7 @@ async def interrupt(engine: str, kind: str, verdict: Verdict) -> None:
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: client, "127.0.0.1", served.port)
             client.write(make_request()[:50])
-            await served.ask()  # the server has read those bytes, which came before
+            await served.ask(served.port)  # the server has read those bytes, which came before
             served.signal(signal.SIGTERM)
         else:
             client = await Client.open(served.port, "/", lambda _, data: sizes.append(len(data)))
@@ -118,7 +120,7 @@ async def interrupt(engine: str, kind: str, verdict: Verdict) -> None:
             client.transport.pause_reading()
             client.write(make_frame(bytes(900_000)))
             await client.drain()
-            await served.ask()
+            await served.ask(served.port)
             served.signal(signal.SIGTERM)
             await wait_until_refused(served.port)
             client.transport.resume_reading()
@@ -151,12 +153,15 @@ async def wait_until_refused(port: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def run(engine: str, seed: int, *, trial_count: int, at_once: int = 5) -> Verdict:
+async def run(
+    engine: str, seed: int, *, trial_count: int, at_once: int = 5, jitter_s: float = JITTER_S
+) -> Verdict:
     """Tell so many servers to end, a few at a time."""
     verdict = Verdict("T6", engine, seed)
     chance = random.Random(seed)
     trials = [
-        Trial(engine, verdict.ledger, random.Random(chance.random())) for _ in range(trial_count)
+        Trial(engine, verdict.ledger, random.Random(chance.random()), jitter_s)
+        for _ in range(trial_count)
     ]
     gate = asyncio.Semaphore(at_once)
 
@@ -169,7 +174,7 @@ async def run(engine: str, seed: int, *, trial_count: int, at_once: int = 5) -> 
 
     await asyncio.gather(*map(attempt, trials))
     for kind in ("twice", "handshake", "large send"):
-        await interrupt(engine, kind, verdict)
+        await interrupt(engine, kind, verdict, jitter_s)
     codes = [code for trial in trials for code in trial.codes]
     share = codes.count(1001) / max(len(codes), 1)
     exits = {trial.exit_code for trial in trials}

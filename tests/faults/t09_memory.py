@@ -282,7 +282,10 @@ class Campaign:
         if not was_hit:
             return False
         self.point_count += 1
-        if outcome == "hung" and (await self.served.ask())["stranded"] > self.stranded_count:
+        if (
+            outcome == "hung"
+            and (await self.served.ask(self.served.port))["stranded"] > self.stranded_count
+        ):
             outcome = "stranded"
         self.outcomes[outcome] += 1
         point = f"{name}, allocation {number}, {burst} failing"
@@ -350,7 +353,9 @@ async def run(
                 await campaign.check_growth("the end")
             leaked = shim.control.living_count - campaign.living_count
             leaked /= campaign.point_count - first
-            state = await served.ask() if served.is_alive else {"survived": 0, "stranded": 0}
+            state = (
+                await served.ask(served.port) if served.is_alive else {"survived": 0, "stranded": 0}
+            )
             crashes = 0 if served.is_alive else 1
     finally:
         shim.close()

@@ -7,7 +7,6 @@ last message, and nobody meets another's context variables.
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 import signal
 import ssl
@@ -141,19 +140,6 @@ class Crowd:
         self.request_count += 1
 
 
-async def look(port: int) -> dict[str, Any]:
-    """Ask the server how much it holds."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(b"GET /state HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        answer = await reader.read()
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-    return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
-
-
 @contextlib.asynccontextmanager
 async def started(engine: str) -> AsyncIterator[tuple[Process, str, ssl.SSLContext]]:
     """Start the program; gives it, its Unix socket, and a context that trusts it."""
@@ -163,8 +149,7 @@ async def started(engine: str) -> AsyncIterator[tuple[Process, str, ssl.SSLConte
         leaf = authority.issue_cert("127.0.0.1")
         leaf.cert_chain_pems[0].write_to_path(cert)
         leaf.private_key_pem.write_to_path(key)
-        context = ssl.create_default_context()
-        authority.configure_trust(context)
+        context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
         arguments = ("--engine", engine, "--cert", cert, "--key", key, "--socket", path)
         async with Process.run("programs.py", *arguments) as process:
             yield process, path, context
@@ -175,10 +160,10 @@ async def run(engine: str, seed: int, *, seconds: float) -> Verdict:
     verdict = Verdict("T22", engine, seed)
     async with started(engine) as (process, path, context):
         ports = (await process.hear())["ports"]
-        before = await look(ports[0])
+        before = await process.ask(ports[0])
         crowd = Crowd(ports, path, context, verdict, random.Random(seed))
         await crowd.run(seconds)
-        grown = await settle(ports[0], before)
+        grown = await settle(process, ports[0], before)
         process.signal(signal.SIGTERM)
         told = await process.hear(PATIENCE_S)
         exit_code = await process.wait()
@@ -197,11 +182,11 @@ async def run(engine: str, seed: int, *, seconds: float) -> Verdict:
     )
 
 
-async def settle(port: int, before: dict[str, Any]) -> dict[str, int]:
+async def settle(process: Process, port: int, before: dict[str, Any]) -> dict[str, int]:
     """Wait until no more is there than before; gives what is."""
     end = time.monotonic() + PATIENCE_S
     while True:
-        state = await look(port)
+        state = await process.ask(port)
         grown = {
             name: state[name] - before[name]
             for name in ("connections", "carriers", "sockets", "Connection")
