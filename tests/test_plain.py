@@ -1,6 +1,7 @@
 """The requests that are answered at a glance: never one that would be judged otherwise."""
 
 import asyncio
+import itertools
 import logging
 import re
 from typing import Any
@@ -10,7 +11,7 @@ from conftest import StartServer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from opening import open_handshake
-from wire import KEY, Wire, build_request, upgrade_headers, wait_until
+from wire import KEY, Wire, build_request, case, upgrade_headers, wait_until
 
 from sockwave.core.opening.fast_request import is_fast_request, write_answer
 from sockwave.handshake import Handshake
@@ -126,9 +127,9 @@ def test_what_clients_send_is_plain(raw: bytes) -> None:
     assert is_fast_request(raw)
 
 
-@pytest.mark.parametrize("size", range(len(PLAIN)))
-def test_part_of_a_request_is_not_plain(size: int) -> None:
-    assert not is_fast_request(PLAIN[:size])
+def test_part_of_a_request_is_not_plain() -> None:
+    for size in range(len(PLAIN)):
+        assert not is_fast_request(PLAIN[:size]), size
 
 
 @pytest.mark.parametrize("name", upgrade_headers())
@@ -171,27 +172,30 @@ def test_a_key_of_another_size_is_no_key(size: int) -> None:
         write_answer(bytes(size), b"")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"",
-        b"Sec-WebSocket-Protocol: other, chat\r\n",
-        b"Sec-WebSocket-Protocol: other\r\n",
-        b"Sec-WebSocket-Protocol: no token\r\n",
-    ],
-)
-@pytest.mark.parametrize(
-    "raw",
-    [
-        PLAIN,
-        BROWSER,
-        *(
-            BROWSER.replace(b"Origin: https://example.com", b"Origin: " + origin)
-            for origin in (b"null", b"file://", b"", b"HTTP://Example.com:8080", b"http://a")
-        ),
-    ],
-    ids=["plain", "browser", "null", "file", "empty", "same", "listed"],
-)
+# What a browser may have come from, by name, and how clients ask for a subprotocol.
+ORIGINS = {
+    "null": b"null",
+    "file": b"file://",
+    "empty": b"",
+    "same": b"HTTP://Example.com:8080",
+    "listed": b"http://a",
+}
+PLAIN_REQUESTS = {
+    "plain": PLAIN,
+    "browser": BROWSER,
+    **{
+        name: BROWSER.replace(b"Origin: https://example.com", b"Origin: " + origin)
+        for name, origin in ORIGINS.items()
+    },
+}
+SUBPROTOCOL_LINES = [
+    b"",
+    b"Sec-WebSocket-Protocol: other, chat\r\n",
+    b"Sec-WebSocket-Protocol: other\r\n",
+    b"Sec-WebSocket-Protocol: no token\r\n",
+]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -207,36 +211,40 @@ def test_a_key_of_another_size_is_no_key(size: int) -> None:
     ],
 )
 async def test_a_plain_request_is_answered_as_one_that_is_looked_at(
-    raw: bytes,
-    line: bytes,
     options: dict[str, Any],
     start_server: StartServer,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(peers, "_periods", {})
     caplog.set_level(logging.INFO, "sockwave.peers")
     server = await start_server(**options)
-    raw = raw[:-2] + line + b"\r\n"
-    assert is_fast_request(raw)
-    answers = []
-    handshakes: list[Handshake] = []
     requests: list[RequestHead] = []
     server.on("connection", lambda conn: requests.append(conn.request))
-    for _ in range(2):
-        async with await Wire.open(server.addresses[0]) as wire:
-            wire.write(raw)
-            head = await wire.receive_head()
-            answers.append(DATE.sub(b"", head.raw))
-        await wait_until(lambda: not server.connections)
-        server.on("handshake", handshakes.append)
-    assert answers[0] == answers[1]
-    # Who is refused is told so in the same words, and so is the operator.
-    told = [CLIENT.sub("", record.getMessage()) for record in caplog.records]
-    assert told == [] if head.status == 101 else len(told) == 2
-    assert len(set(told)) == (head.status != 101)
-    assert [request.raw for request in requests] == 2 * len(handshakes) * [raw]
-    assert len(handshakes) == (head.status == 101)
+    for (name, request), line in itertools.product(PLAIN_REQUESTS.items(), SUBPROTOCOL_LINES):
+        with case((name, line)):
+            monkeypatch.setattr(peers, "_periods", {})
+            caplog.clear()
+            requests.clear()
+            raw = request[:-2] + line + b"\r\n"
+            assert is_fast_request(raw)
+            answers = []
+            handshakes: list[Handshake] = []
+            for is_looked_at in (False, True):
+                if is_looked_at:
+                    server.on("handshake", handshakes.append)
+                async with await Wire.open(server.addresses[0]) as wire:
+                    wire.write(raw)
+                    head = await wire.receive_head()
+                    answers.append(DATE.sub(b"", head.raw))
+                await wait_until(lambda: not server.connections)
+            server.off("handshake", handshakes.append)
+            assert answers[0] == answers[1]
+            # Who is refused is told so in the same words, and so is the operator.
+            told = [CLIENT.sub("", record.getMessage()) for record in caplog.records]
+            assert told == [] if head.status == 101 else len(told) == 2
+            assert len(set(told)) == (head.status != 101)
+            assert [one.raw for one in requests] == 2 * len(handshakes) * [raw]
+            assert len(handshakes) == (head.status == 101)
 
 
 async def test_limits_of_the_request_hold_for_a_plain_one(start_server: StartServer) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -391,6 +391,16 @@ async def connect_receiving(
     wire.send("first")
     assert await first == "first"
     return wire, conn
+
+
+@contextlib.contextmanager
+def case(name: object) -> Iterator[None]:
+    """Name the case in whose block a test fails: one of many that share a server, or need none."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"case: {name}")
+        raise
 
 
 async def wait_until(condition: Any, what: str = "") -> None:
