@@ -106,12 +106,17 @@ async def test_beginning_is_kept_by_the_connection_alone_up_to_its_limit(
     async with await Wire.open(server.addresses[0]) as wire:
         await wire.write_pieces(held, [10])
         await wait_until(
-            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [PARTIAL_HEAD_SIZE]
+            lambda: (
+                [guest.held_size for guest in server._host.not_upgraded()] == [PARTIAL_HEAD_SIZE]
+            )
         )
         assert isinstance(server._host.not_upgraded()[0], PendingConnection)
         wire.write(b"x")
         await wait_until(
-            lambda: [guest.held_size for guest in server._host.not_upgraded()] == [PARTIAL_HEAD_SIZE + 1]
+            lambda: (
+                [guest.held_size for guest in server._host.not_upgraded()]
+                == [PARTIAL_HEAD_SIZE + 1]
+            )
         )
         assert not isinstance(server._host.not_upgraded()[0], PendingConnection)
 

@@ -34,6 +34,8 @@ class Report:
     #: How many are there now, bystanders too.
     connections: int
     tasks: int
+    #: How often its loop has turned, all in all: each time, whoever has something to say is heard.
+    turn_count: int
     #: How often each limit was applied, those that were not left out; to bystanders too.
     limit_hits: dict[str, int]
     #: Warnings and worse; those left fail the attack if they are errors.
@@ -47,6 +49,7 @@ class Report:
             self.opened + later.opened,
             later.connections,
             later.tasks,
+            later.turn_count,
             {n: self.limit_hits.get(n, 0) + later.limit_hits.get(n, 0) for n in names},
             self.log + later.log,
         )
@@ -144,6 +147,10 @@ class Victim:
         while last != (last := number()):
             for _ in range(ROUNDS):
                 await self.ask("turn")
+
+    async def turn_count(self) -> int:
+        """Tell how often its loop has turned, on which no other process has an influence."""
+        return (await self.ask("turn")).turn_count
 
     def take_log(self) -> list[str]:
         """Give the warnings and errors logged up to the last report, and forget them."""

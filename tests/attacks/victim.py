@@ -51,6 +51,7 @@ class Witness:
         self.closes: list[tuple[int, str]] = []
         self.opened = 0
         self.hits_before: dict[str, int] = {}
+        self.turn_count = 0
         logging.getLogger().addHandler(self.log)
         server.on("connection", self.connected)
         server.once("listening", self.begin)
@@ -64,7 +65,15 @@ class Witness:
     def begin(self) -> None:
         """Tell where the server listens, and answer questions from now on."""
         self.say({"addresses": self.server.addresses})
-        asyncio.get_running_loop().add_reader(self.control, self.answer)
+        loop: Any = asyncio.get_running_loop()
+        loop.add_reader(self.control, self.answer)
+        turn = loop._run_once
+
+        def counted_turn() -> None:
+            self.turn_count += 1
+            turn()
+
+        loop._run_once = counted_turn
 
     def say(self, answer: object) -> None:
         self.control.sendall(json.dumps(answer).encode() + b"\n")
@@ -90,6 +99,7 @@ class Witness:
             "opened": self.opened,
             "connections": len(self.server.connections),
             "tasks": len(asyncio.all_tasks()),
+            "turn_count": self.turn_count,
             "limit_hits": {
                 name: count - self.hits_before.get(name, 0)
                 for name, count in self.server.limit_hits.items()
