@@ -163,8 +163,8 @@ GUARDS = (
     ),
     Guard(
         "max_backlog",
-        CORE + "io/slow_peer.pyx",
-        "    return excess_size(writer.cork, waiting_size(writer, queued_behind), size) != 0\n",
+        CORE + "io/slow_peer.pxd",
+        "    return excess_size(marks, waiting_size(queue, behind), size) != 0\n",
         "    return False\n",
         ("tests/test_limits.py",),
     ),

@@ -2,21 +2,17 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-cdef class Engine               # before the transports, which know it as well
-
 from sockwave.core.limits.rate_limit cimport RateLimits
 from sockwave.core.events.contexts cimport Contexts
 from sockwave.core.io.accept_pause cimport AcceptPause
 from sockwave.core.flag cimport flag
 from sockwave.core.events.loop_thread cimport LoopThread
 from sockwave.core.protocol.reader cimport Reader
-from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.limits.counters cimport LimitCounters
 from sockwave.core.io.timers cimport Wheel
-from sockwave.core.io.transport cimport Transport
 from sockwave.core.events.waiter cimport WakeQueue
 from sockwave.core.io.turn_budget cimport TurnBudget
-from sockwave.core.io.writer cimport Cork
+from sockwave.core.io.writer cimport Cork, Writer
 
 cdef enum:
     # A receiver may put this many bytes in front of what it is given: a frame header, or a whole
@@ -24,9 +20,11 @@ cdef enum:
     HEADROOM_SIZE = 256
     READ_SIZE = 262144
 
+# A transport stands above its engine, which knows it as a writer.
+
 cdef class Acceptor:
     """Gives new transports their receivers."""
-    cdef int welcome(self, Transport transport, double now) except -1
+    cdef int welcome(self, Writer transport, double now) except -1
 
 cdef class Engine:
     """What the transports of one server in one loop share."""
@@ -58,19 +56,17 @@ cdef class Engine:
     cdef bint is_abandoned      # in a forked child: all of it is the parent's
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
-    cdef void tell(self, object error, Transport transport) noexcept
+    cdef void tell(self, object error, Writer transport) noexcept
     # `now`, here and above, is `clock`'s, as of a moment ago: one look is enough for a row of them.
-    cdef int admit(self, Transport transport, double now) except -1
-    cdef int postpone(self, Transport transport) except -1
-    cdef int postpone_inflating(self, Transport transport, bint comes_first) except -1
+    cdef int admit(self, Writer transport, double now) except -1
+    cdef int postpone(self, Writer transport) except -1
+    cdef int postpone_inflating(self, Writer transport, bint comes_first) except -1
     cdef int serve_postponed(self) except -1
     cdef int serve_some(self, object waiting) except -1
     cdef bint has_postponed(self) except -1
     cdef bint has_time_for_slow_request(self) except -1
     cdef int tell_passed(self) except -1
-    cdef int say_farewell(self, Transport transport) except -1
-    cdef int tell_of_end(self, Transport transport, Receiver receiver) except -1
-    cdef int let_go(self, Transport transport) except -1
+    cdef int let_go(self, Writer transport) except -1
     cdef int note_debug(self, bint is_wanted) except -1
     cdef int expect_ticks(self, double now) except -1
     cdef int promise_ticks(self, double now) except -1

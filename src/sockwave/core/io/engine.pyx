@@ -7,7 +7,6 @@ from libc.stdlib cimport free, malloc
 from sockwave.core.protocol.message_memory cimport age_spares, forget_spares
 from sockwave.core.events.emitter cimport watch_listeners
 from sockwave.core.io.timers cimport ticks_of
-from sockwave.core.io.transport cimport GO_ON
 from sockwave.core.io.turn_budget cimport has_inflatable, has_messages, refill, refill_messages
 
 from sockwave.core.io.timers import TICK_S
@@ -22,7 +21,7 @@ cdef double SLICE_S = 0.1e-3
 cdef class Acceptor:
     """Gives new transports their receivers."""
 
-    cdef int welcome(self, Transport transport, double now) except -1:
+    cdef int welcome(self, Writer transport, double now) except -1:
         return 0
 
 
@@ -63,14 +62,13 @@ cdef class Engine:
     def _promise_end(self):
         self.loop.call_soon(self._end_turn)
 
-    cdef void tell(self, object error, Transport transport) noexcept:
+    cdef void tell(self, object error, Writer transport) noexcept:
         """Tell of what no caller could see. Where not even that can be done, mostly for want of
         memory, Python's last resort is to write it to stderr."""
         self.complain(error, transport)
 
-    cdef int admit(self, Transport transport, double now) except -1:
-        """Give a new transport its receiver."""
-        transport.engine = self
+    cdef int admit(self, Writer transport, double now) except -1:
+        """Give a new transport, whose engine this is, its receiver."""
         transport.cork = self.cork
         self.transport_count += 1
         try:
@@ -82,11 +80,11 @@ cdef class Engine:
             transport.fail(error)
         return 0
 
-    cdef int postpone(self, Transport transport) except -1:
+    cdef int postpone(self, Writer transport) except -1:
         self.postponed.append(transport)
         return self.cork.promise()
 
-    cdef int postpone_inflating(self, Transport transport, bint comes_first) except -1:
+    cdef int postpone_inflating(self, Writer transport, bint comes_first) except -1:
         """Go on with somebody's message in a later turn: in the next one, or behind others."""
         if comes_first:
             self.inflating.appendleft(transport)
@@ -107,7 +105,7 @@ cdef class Engine:
         cdef Py_ssize_t left = len(waiting)
         while left and waiting and has_messages(&self.budget) and has_inflatable(&self.budget):
             left -= 1               # who is postponed again comes behind those who are there now
-            (<Transport>waiting.popleft()).run(GO_ON, NULL, 0)
+            (<Writer>waiting.popleft()).go_on()
         return 0
 
     def _end_turn(self):
@@ -143,48 +141,15 @@ cdef class Engine:
     cdef int tell_passed(self) except -1:
         """Tell those whose time has come, as far as a turn's time for them goes."""
         cdef double end = self.clock() + SLICE_S
-        cdef Transport transport
+        cdef Writer transport
         while self.wheel.has_passed():
-            transport = <Transport>self.wheel.take_passed()     # held: it may end in its own turn
+            transport = <Writer>self.wheel.take_passed()    # held: it may end in its own turn
             transport.time_is_up()
             if self.clock() > end:
                 return self.cork.promise()      # whose end goes on with the rest
         return 0
 
-    cdef int say_farewell(self, Transport transport) except -1:
-        """Let everybody know that a transport is gone: once, but for what there is no memory for.
-        That is tried again at the next tick, or it would be kept by whoever has not heard of it."""
-        cdef Receiver receiver = transport.receiver
-        cdef bint is_short = False
-        if self.is_abandoned:
-            return 0
-        transport.receiver = None
-        self.cork.has_called_out = True
-        try:
-            self.tell_of_end(transport, receiver)
-        except (KeyboardInterrupt, SystemExit):
-            self.let_go(transport)    # the server waits until nobody is left
-            raise
-        except BaseException as failure:
-            is_short = isinstance(failure, MemoryError)
-            self.tell(failure, transport)
-        if is_short:
-            transport.receiver = receiver
-            return transport.come_back()
-        return self.let_go(transport)
-
-    cdef int tell_of_end(self, Transport transport, Receiver receiver) except -1:
-        transport.drop()              # once more: there may have been no memory to do it in
-        try:
-            if receiver is not None:
-                receiver.notify_closed(self.losses.get(transport))
-        finally:
-            transport.release_waiters()
-            if self.when_departed is not None:
-                self.when_departed(transport)
-        return 0
-
-    cdef int let_go(self, Transport transport) except -1:
+    cdef int let_go(self, Writer transport) except -1:
         self.losses.pop(transport, None)
         self.transport_count -= 1
         if not self.transport_count and self.when_empty is not None:
@@ -260,7 +225,6 @@ cdef class Engine:
 
     def reset_waiting(self):
         """Drop the transports that wait for a deadline: among them all that are on their way out."""
-        cdef Transport transport
         for transport in self.wheel.list_owners():
             transport.reset()
 

@@ -4,13 +4,10 @@ bytes."""
 from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.flag cimport flag
+from sockwave.core.io.engine cimport Engine
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.io.timers cimport Timer
 from sockwave.core.io.writer cimport Writer
-
-cdef class Transport(Writer)    # before the engine, which knows it as well
-
-from sockwave.core.io.engine cimport Engine
 
 # What a receiver can be told in a turn of its own.
 cdef enum:
@@ -63,11 +60,12 @@ cdef class Transport(Writer):
     # What is asked of it:
     cdef int run(self, int what, uint8_t* data, size_t size) except -1
     cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
-    cdef int fail(self, object error) except -1
     cdef int lose(self, object error) except -1
     cpdef object reset(self)
-    cdef int come_back(self) except -1
-    cdef int leave_again(self) except -1
+    cdef int notify_closed(self) except -1
+    cdef int notify_all(self, Receiver receiver) except -1
+    cdef int notify_later(self) except -1
+    cdef int notify_again(self) except -1
     cdef int deliver(self, uint8_t* data, size_t size) except -1
     cdef int run_ready(self) except -1
     cdef int end_reading(self) except -1
@@ -78,6 +76,5 @@ cdef class Transport(Writer):
     cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
     cdef int pause(self) except -1
     cdef int resume(self) except -1
-    cdef int time_is_up(self) except -1
     cdef int set_alarm(self) except -1
     cdef bint has_stalled(self) except -1

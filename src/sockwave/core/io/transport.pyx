@@ -99,9 +99,9 @@ cdef class Transport(Writer):
         return 0
 
     cdef int end_turn(self) except -1:
-        """Send what was queued, or say farewell."""
+        """Send what was queued, or notify the receiver that the transport is closed."""
         if self.is_lost:
-            return self.engine.say_farewell(self)
+            return self.notify_closed()
         try:
             self.flush()
         except (KeyboardInterrupt, SystemExit):
@@ -115,6 +115,9 @@ cdef class Transport(Writer):
         if self.receiver is not None:
             return self.run(READY, NULL, 0)
         return self.peer_is_ready()
+
+    cdef int go_on(self) except -1:
+        return self.run(GO_ON, NULL, 0)
 
     cdef int deliver(self, uint8_t* data, size_t size) except -1:
         """Hand over bytes of the peer; what comes after our end is dropped."""
@@ -188,13 +191,48 @@ cdef class Transport(Writer):
             self.ask_for(end)
         return 0
 
-    cdef int come_back(self) except -1:
-        """Say farewell once more at the next tick. It takes no memory: nobody may hold the transport
-        any more, so it has to hold itself."""
+    cdef int notify_closed(self) except -1:
+        """Tell the receiver, and who else has to know, that the transport is closed: once, but for
+        what there is no memory for. That is tried again at the next tick, or whoever has not heard
+        of it would keep it."""
+        cdef Engine engine = self.engine
+        cdef Receiver receiver = self.receiver
+        cdef bint is_short = False
+        if engine.is_abandoned:
+            return 0
+        self.receiver = None
+        self.cork.has_called_out = True
+        try:
+            self.notify_all(receiver)
+        except (KeyboardInterrupt, SystemExit):
+            engine.let_go(self)     # the server waits until nobody is left
+            raise
+        except BaseException as failure:
+            is_short = isinstance(failure, MemoryError)
+            engine.tell(failure, self)
+        if is_short:
+            self.receiver = receiver
+            return self.notify_later()
+        return engine.let_go(self)
+
+    cdef int notify_all(self, Receiver receiver) except -1:
+        self.drop()             # once more: there may have been no memory to do it in
+        try:
+            if receiver is not None:
+                receiver.notify_closed(self.engine.losses.get(self))
+        finally:
+            self.release_waiters()
+            if self.engine.when_departed is not None:
+                self.engine.when_departed(self)
+        return 0
+
+    cdef int notify_later(self) except -1:
+        """Wait for the next tick, which takes no memory: nobody may hold the transport any more, so
+        it has to hold itself."""
         Py_INCREF(self)
         return self.engine.wheel.start(&self.timer, <void*>self, self.engine.wheel.tick + 1)
 
-    cdef int leave_again(self) except -1:
+    cdef int notify_again(self) except -1:
         self.cork.link(self)
         Py_DECREF(self)
         return self.cork.promise()
@@ -261,7 +299,7 @@ cdef class Transport(Writer):
 
     cdef int time_is_up(self) except -1:
         if self.is_lost:
-            return self.leave_again()
+            return self.notify_again()
         if self.moved and self.has_stalled():
             self.engine.limit_counters.count(WRITE_TIMEOUT)
             return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))

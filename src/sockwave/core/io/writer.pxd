@@ -45,11 +45,16 @@ cdef class Writer:
     # What a transport does:
     # `put` gives the bytes taken; -1: the peer is gone.
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept
-    cdef int end_turn(self) except -1           # flush; what goes wrong is its own affair
     cdef int await_writable(self) except -1     # call `flush` when it takes bytes again
     cdef int backlog_rose(self) except -1       # the backlog is over the high-water mark
     cdef int backlog_fell(self) except -1       # … and under the low-water mark again
     cdef int backlog_emptied(self) except -1
+
+    # What an engine asks of a transport; what goes wrong in the first three is its own affair:
+    cdef int end_turn(self) except -1           # flush
+    cdef int go_on(self) except -1              # with what its receiver has left for a later turn
+    cdef int time_is_up(self) except -1         # its deadline has passed
+    cdef int fail(self, object error) except -1     # end for an error of ours
 
     # What is asked of it. Bytes are taken in whole; what the peer cannot take yet is the backlog.
     cdef int write_frame(

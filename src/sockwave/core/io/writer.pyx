@@ -123,6 +123,15 @@ cdef class Writer:
     cdef int end_turn(self) except -1:
         return self.flush()
 
+    cdef int go_on(self) except -1:
+        return 0
+
+    cdef int time_is_up(self) except -1:
+        return 0
+
+    cdef int fail(self, object error) except -1:
+        return 0
+
     cdef int backlog_rose(self) except -1:
         return 0
 

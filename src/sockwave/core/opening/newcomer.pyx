@@ -11,6 +11,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from sockwave.core.session.connection cimport Connection
 from sockwave.core.events.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
 from sockwave.core.io.engine cimport Acceptor
+from sockwave.core.io.writer cimport Writer
 from sockwave.core.session.closing cimport HANDSHAKING
 from sockwave.core.opening.fast_request cimport (
     EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_fast_request, is_partial_request,
@@ -81,8 +82,14 @@ cdef class Gate(Acceptor):
 
     # ---- at accept
 
+<<<<<<< ours
     cdef int welcome(self, Transport transport, double now) except -1:
         """Make a connection that has just been accepted a newcomer, or turn it away."""
+=======
+    cdef int welcome(self, Writer accepted, double now) except -1:
+        """Begin with a connection that has just been accepted."""
+        cdef Transport transport = <Transport>accepted
+>>>>>>> theirs
         cdef PendingConnection pending
         if not self.has_room() and not self.host.admit(transport):
             return 0

@@ -9,7 +9,7 @@ import socket
 from functools import partial
 
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport, cover
-from sockwave.core.io.transport cimport Transport
+from sockwave.core.io.writer cimport Writer
 
 from sockwave.core.io.asyncio.transport import TransportProtocol
 
@@ -57,12 +57,13 @@ cdef class AsyncioEngine(Engine):
             create = self.loop.create_server
         self.servers.append(await create(make, sock=socket_))
 
-    cdef int admit(self, Transport transport, double now) except -1:
+    cdef int admit(self, Writer writer, double now) except -1:
+        cdef AsyncioTransport transport = <AsyncioTransport>writer
         if self.is_ending:
             transport.is_lost = True      # it was under way when the server closed
             return transport.drop()
         try:
-            self.hold(<AsyncioTransport>transport)
+            self.hold(transport)
         except BaseException:
             transport.is_lost = True      # it has not been counted either
             raise
@@ -95,7 +96,7 @@ cdef class AsyncioEngine(Engine):
         self.transports[self.held_count] = None
         return 0
 
-    cdef int let_go(self, Transport transport) except -1:
+    cdef int let_go(self, Writer transport) except -1:
         self.release(<AsyncioTransport>transport)
         return Engine.let_go(self, transport)
 

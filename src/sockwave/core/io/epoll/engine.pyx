@@ -128,6 +128,7 @@ cdef class EpollEngine(Poller):
             end_stream(fd)
             close_descriptor(fd)
             raise
+        peer.engine = self
         peer.fd = fd
         peer.keep_address(address)
         peer.interest = POLL_READ
