@@ -35,7 +35,7 @@ class Recorder:
     def begin(self, request: Request, response: Response) -> None:
         """Take note of a request when its body has come."""
         self.methods.append(request.method)
-        response._hold(self.front.loop.create_task(self.answer(request, response)))
+        response._track_task(self.front.loop.create_task(self.answer(request, response)))
 
     async def answer(self, request: Request, response: Response) -> None:
         """Answer a request when its body has come."""

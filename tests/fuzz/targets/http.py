@@ -49,7 +49,7 @@ class Application:
         elif self.style == "refuses":
             raise Refused(404, "nothing here\n")
         else:
-            response._hold(self.front.loop.create_task(self.answer(request, response)))
+            response._track_task(self.front.loop.create_task(self.answer(request, response)))
 
     def look(self, request: Request) -> None:
         """Read all that can be read of a head."""

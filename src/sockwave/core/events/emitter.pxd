@@ -25,6 +25,14 @@ cdef enum Event:
     PONGED
     DRAIN
 
+# How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
+# codes are small integers, of which CPython keeps one object each.
+cdef enum:
+    ONCE = 1
+    COUNT_SHIFT = 1
+    COUNT_MASK = 3
+    EVENT_SHIFT = 3
+
 # Measure each listener while there are loops in debug mode: 1 more of them, or -1.
 cdef int watch_listeners(int more) noexcept
 
@@ -52,10 +60,27 @@ cdef tuple shorten(tuple row)
 cdef list list_listeners(object listener, uint8_t only_code, int event)
 cdef bint is_heard(object listener, uint8_t only_code, int event) noexcept
 cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) except -1
-cdef int call_listeners(
+cdef int call_one(
+    object emitter, const Hooks* hooks, object listener, long code, object first, object second
+) except -1
+cdef int call_row(
+    tuple row, object emitter, const Hooks* hooks, int event, object first, object second
+) except -1
+
+cdef inline int call_listeners(
     object listener, uint8_t only_code, object emitter, const Hooks* hooks,
     int event, object first, object second,
-) except -1
+) except -1:
+    """Call the listeners of an event, and tell whether there was one.
+
+    What a listener raises goes to `failed`, except what is meant to end the program.
+    """
+    if only_code or listener is None:
+        if only_code >> EVENT_SHIFT != event:
+            return 0
+        call_one(emitter, hooks, listener, only_code, first, second)
+        return 1
+    return call_row(<tuple>listener, emitter, hooks, event, first, second)
 
 cdef class Emitter:
     """What emits the events of a server, the rest of which is written in Python."""

@@ -42,14 +42,6 @@ cdef extern from "Python.h":
         void* tp_iternext
     Slots* slots_of "Py_TYPE" (object value) noexcept
 
-# How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
-# codes are small integers, of which CPython keeps one object each.
-cdef enum:
-    ONCE = 1
-    COUNT_SHIFT = 1
-    COUNT_MASK = 3
-    EVENT_SHIFT = 3
-
 # Event name → (event, how many arguments it has).
 SERVER_EVENTS = {
     "listening": (LISTENING, 0),
@@ -97,7 +89,7 @@ cdef inline bint has_next(object value) noexcept:
     return slots is not NULL and slots.am_anext is not NULL
 
 
-cdef inline int call(
+cdef int call_one(
     object emitter, const Hooks* hooks, object listener, long code, object first, object second
 ) except -1:
     """Call one of the listeners; its code says how."""
@@ -317,29 +309,18 @@ cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) excep
     return False
 
 
-cdef int call_listeners(
-    object listener, uint8_t only_code, object emitter, const Hooks* hooks,
-    int event, object first, object second,
+cdef int call_row(
+    tuple row, object emitter, const Hooks* hooks, int event, object first, object second
 ) except -1:
-    """Call the listeners of an event, and tell whether there was one.
-
-    What a listener raises goes to `failed`, except what is meant to end the program.
-    """
-    cdef tuple row
+    """Call those in a row that listen to an event, and tell whether there was one."""
     cdef Py_ssize_t i
-    cdef long code = only_code
+    cdef long code
     cdef bint heard = False
-    if code or listener is None:
-        if code >> EVENT_SHIFT != event:
-            return 0
-        call(emitter, hooks, listener, code, first, second)
-        return 1
-    row = <tuple>listener
     for i in range(0, PyTuple_GET_SIZE(row), 2):
         code = PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i + 1))
         if code >> EVENT_SHIFT == event:
             heard = True
-            call(emitter, hooks, <object>PyTuple_GET_ITEM(row, i), code, first, second)
+            call_one(emitter, hooks, <object>PyTuple_GET_ITEM(row, i), code, first, second)
     return heard
 
 

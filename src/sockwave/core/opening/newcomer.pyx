@@ -82,14 +82,9 @@ cdef class Gate(Acceptor):
 
     # ---- at accept
 
-<<<<<<< ours
-    cdef int welcome(self, Transport transport, double now) except -1:
-        """Make a connection that has just been accepted a newcomer, or turn it away."""
-=======
     cdef int welcome(self, Writer accepted, double now) except -1:
-        """Begin with a connection that has just been accepted."""
+        """Make a connection that has just been accepted a newcomer, or turn it away."""
         cdef Transport transport = <Transport>accepted
->>>>>>> theirs
         cdef PendingConnection pending
         if not self.has_room() and not self.host.admit(transport):
             return 0

@@ -86,7 +86,7 @@ cdef class Connection(Deliverer):
         self.hub.connections.join(self, self.id)
         self.enter(CONNECTED)
         if self.state == CONNECTED:
-            begin_keepalive(self)
+            begin_keepalive(&self.keepalive, self)
             self.hub.tell_server(CONNECTION, self, None)
         return self.go_on_later()
 
@@ -103,10 +103,14 @@ cdef class Connection(Deliverer):
         return self.emit_in_context(PINGED, payload, None)
 
     cdef int heard_pong(self, bytes payload) except -1:
-        return 0 if settle_pings(self, payload) else self.emit_in_context(PONGED, payload, None)
+        return 0 if settle_pings(&self.keepalive, self, payload) else (
+            self.emit_in_context(PONGED, payload, None)
+        )
 
     cdef int notify_deadline(self) except -1:
-        return keep_time(self) if self.state == CONNECTED else Deliverer.notify_deadline(self)
+        if self.state == CONNECTED:
+            return keep_time(&self.keepalive, self)
+        return Deliverer.notify_deadline(self)
 
     cdef int may_send_again(self) except -1:
         return self.emit_in_context(DRAIN, None, None)

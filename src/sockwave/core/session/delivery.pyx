@@ -5,9 +5,10 @@ from asyncio import current_task
 from libc.stdint cimport UINT32_MAX
 
 from sockwave.core.session.calls cimport OF_MESSAGE, OTHER, Call
-from sockwave.core.events.emitter cimport MESSAGE, is_heard_for_good
+from sockwave.core.events.emitter cimport MESSAGE, call_listeners, is_heard_for_good
 from sockwave.core.session.flow_control cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.session.closing cimport CONNECTED, ENDED
+from sockwave.core.session.session cimport session_hooks
 from sockwave.core.session.streams cimport IncomingMessage, check_limit
 from sockwave.core.limits.counters cimport LISTEN_TIMEOUT, MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
 from sockwave.core.io.timers cimport STALE_TICKS, tick_s, ticks_of
@@ -29,6 +30,7 @@ cdef class Deliverer(Session):
 
     cdef int heard_message(self, object message, size_t size) except -1:
         cdef Inbox inbox = self.inbox
+        cdef int heard
         if inbox is not None:
             if inbox.intake is not None and inbox.intake.queue:
                 return inbox.intake.take_whole(message, size)
@@ -37,7 +39,9 @@ cdef class Deliverer(Session):
                 if inbox.count:
                     return self.queue(message, size)    # behind the others, in order
         self.is_hearing = True
-        heard = self.emit(MESSAGE, message, None)
+        heard = call_listeners(
+            self.listener, self.only_code, self, &session_hooks, MESSAGE, message, None
+        )
         self.is_hearing = False
         return 0 if heard else self.queue(message, size)
 

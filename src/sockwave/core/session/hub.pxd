@@ -22,7 +22,7 @@ cdef class Hub:
     cdef Py_ssize_t queue_count, max_tasks
     cdef int policy                     # for who cannot keep up, unless a call says otherwise
     cdef readonly uint64_t dropped_count
-    cdef public bint is_memory_low           # new connections are rejected
+    cdef public bint is_memory_low      # new connections are rejected
     cdef uint32_t ping_ticks, pong_ticks, idle_ticks, listen_ticks  # 0: none
     cdef double max_lifetime, lifetime_jitter           # seconds, 0: none; as a part of it
     cdef Calls calls

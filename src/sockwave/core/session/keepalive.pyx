@@ -14,7 +14,6 @@ from libc.stdint cimport UINT32_MAX
 from sockwave.core.io.transport cimport Probes
 from sockwave.core.io.engine cimport Engine
 from sockwave.core.protocol.frames cimport NO_PONG, PING
-from sockwave.core.session.connection cimport Keepalive
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.session.closing cimport CONNECTED, PEER_VANISHES, WE_CLOSE
 from sockwave.core.limits.counters cimport IDLE_TIMEOUT, MAX_LIFETIME
@@ -45,9 +44,8 @@ cdef double vary(double value, double jitter):
 
 # ---- the times
 
-cdef int begin_keepalive(Connection connection) except -1:
+cdef int begin_keepalive(Keepalive* keepalive, Deliverer connection) except -1:
     """Let the times run, from the open connection on."""
-    cdef Keepalive* keepalive = &connection.keepalive
     cdef Hub hub = connection.hub
     engine = connection.transport.engine
     connection.heard = connection.sent = engine.wheel.tick
@@ -55,13 +53,13 @@ cdef int begin_keepalive(Connection connection) except -1:
         seconds = vary(hub.max_lifetime, hub.lifetime_jitter)
         keepalive.life_end = engine.wheel.tick_in(engine.loop.time(), seconds)
     if not connection.is_draft():
-        expect_ping(connection)
+        expect_ping(keepalive, connection)
     elif hub.ping_ticks:
         keepalive.is_watched = ask_kernel(connection)
-    return keep_time(connection)
+    return keep_time(keepalive, connection)
 
 
-cdef bint ask_kernel(Connection connection) except -1:
+cdef bint ask_kernel(Deliverer connection) except -1:
     """Have TCP ask a peer that has no ping, with the same times."""
     cdef Probes probes
     limits = connection.hub.limits
@@ -74,10 +72,9 @@ cdef bint ask_kernel(Connection connection) except -1:
     return connection.transport.probe(&probes)
 
 
-cdef int hear_kernel(Connection connection) except -1:
+cdef int hear_kernel(Keepalive* keepalive, Deliverer connection) except -1:
     """Look whether a peer is there whose pongs are not read, as it waits for the application:
     its kernel acknowledges the pings."""
-    cdef Keepalive* keepalive = &connection.keepalive
     cdef Hub hub = connection.hub
     cdef Engine engine = connection.transport.engine
     cdef uint32_t tick = engine.wheel.tick
@@ -99,13 +96,12 @@ cdef int hear_kernel(Connection connection) except -1:
         if keepalive.awaits_pong:        # ask again: it may have gone since
             keepalive.awaits_pong = False
             connection.pings = [ping for ping in connection.pings or () if ping[2] is not None]
-            expect_ping(connection)
+            expect_ping(keepalive, connection)
     return 0
 
 
-cdef Duty find_duty(Connection connection, uint32_t* when) noexcept:
+cdef Duty find_duty(Keepalive* keepalive, Deliverer connection, uint32_t* when) noexcept:
     """Find what has to be done next, and when."""
-    cdef Keepalive* keepalive = &connection.keepalive
     cdef Hub hub = connection.hub
     cdef Duty duty = NOTHING
     cdef uint32_t other
@@ -137,7 +133,7 @@ cdef Duty find_duty(Connection connection, uint32_t* when) noexcept:
     return duty
 
 
-cdef int keep_time(Connection connection) except -1:
+cdef int keep_time(Keepalive* keepalive, Deliverer connection) except -1:
     """Do what is due, and ask for a turn when the next thing is."""
     cdef uint32_t tick = connection.transport.engine.wheel.tick
     cdef uint32_t when
@@ -147,26 +143,26 @@ cdef int keep_time(Connection connection) except -1:
         # `write_timeout` is the judge: its silence says nothing.
         connection.heard = tick
     elif connection.must_wait():
-        hear_kernel(connection)
+        hear_kernel(keepalive, connection)
         if connection.transport.is_lost:
             return 0
-    elif connection.keepalive.is_watched and (
+    elif keepalive.is_watched and (
         connection.reader is None or not connection.reader.message_opcode
     ):
         # The kernel knows that it is there. But half a message is no way to be quiet.
         connection.heard = tick
-    duty = find_duty(connection, &when)
+    duty = find_duty(keepalive, connection, &when)
     while duty != NOTHING and when <= tick and connection.state == CONNECTED:
-        run_duty(connection, duty)
-        duty = find_duty(connection, &when)
+        run_duty(keepalive, connection, duty)
+        duty = find_duty(keepalive, connection, &when)
     if connection.state == CONNECTED:
         connection.transport.ask_for(0 if duty == NOTHING else when)
     return 0
 
 
-cdef int run_duty(Connection connection, Duty duty) except -1:
+cdef int run_duty(Keepalive* keepalive, Deliverer connection, Duty duty) except -1:
     if duty == SEND_PING:
-        return send_ping(connection)
+        return send_ping(keepalive, connection)
     if duty == MISS_PONG:
         connection.note_rest()
         return connection.end_with(NO_PONG, PEER_VANISHES)
@@ -181,7 +177,7 @@ cdef int run_duty(Connection connection, Duty duty) except -1:
 
 # ---- pings
 
-cdef int expect_ping(Connection connection) except -1:
+cdef int expect_ping(Keepalive* keepalive, Deliverer connection) except -1:
     """Set the time of the next ping."""
     cdef uint32_t tick
     cdef Hub hub = connection.hub
@@ -189,12 +185,11 @@ cdef int expect_ping(Connection connection) except -1:
     if hub.ping_ticks:
         ticks = vary(hub.ping_ticks, PING_JITTER)
         tick = connection.transport.engine.wheel.tick
-        connection.keepalive.ping_due = tick + <uint32_t>ceil(ticks)
+        keepalive.ping_due = tick + <uint32_t>ceil(ticks)
     return 0
 
 
-cdef int send_ping(Connection connection) except -1:
-    cdef Keepalive* keepalive = &connection.keepalive
+cdef int send_ping(Keepalive* keepalive, Deliverer connection) except -1:
     cdef bytes payload = secrets.token_bytes(PAYLOAD_SIZE)
     if connection.hub.pong_ticks:
         keepalive.awaits_pong = True
@@ -202,33 +197,32 @@ cdef int send_ping(Connection connection) except -1:
     else:
         # Nobody waits for the pong: at most one of these is remembered, for the round trip.
         connection.pings = [ping for ping in connection.pings or () if ping[2] is not None]
-        expect_ping(connection)
+        expect_ping(keepalive, connection)
     return note_ping(connection, payload, None)
 
 
-cdef int note_ping(Connection connection, bytes payload, object waiter) except -1:
+cdef int note_ping(Deliverer connection, bytes payload, object waiter) except -1:
     if connection.pings is None:
         connection.pings = []
     connection.pings.append((payload, time.perf_counter(), waiter))
     return connection.write_control(PING, payload)
 
 
-cdef bint settle_pings(Connection connection, bytes payload) except -1:
+cdef bint settle_pings(Keepalive* keepalive, Deliverer connection, bytes payload) except -1:
     """Note a pong, and tell whether it answers a ping of `ping_interval`."""
     cdef Py_ssize_t i
     cdef bint is_own = False
     for i in range(len(connection.pings or ())):
         if connection.pings[i][0] == payload:
             is_own = connection.pings[i][2] is None
-            forget_pings(connection, i + 1)
+            forget_pings(keepalive, connection, i + 1)
             break
     return is_own
 
 
-cdef int forget_pings(Connection connection, Py_ssize_t count) except -1:
+cdef int forget_pings(Keepalive* keepalive, Deliverer connection, Py_ssize_t count) except -1:
     """Settle the first pings that are out. 5.5.3: earlier ones than the one that a pong answers
     may go unanswered, so they are answered by it too."""
-    cdef Keepalive* keepalive = &connection.keepalive
     cdef list answered = connection.pings[:count]
     connection.pings = connection.pings[count:] or None
     now = time.perf_counter()
@@ -236,14 +230,14 @@ cdef int forget_pings(Connection connection, Py_ssize_t count) except -1:
         keepalive.round_trip_s = now - when
         if waiter is None:
             keepalive.awaits_pong = False
-            expect_ping(connection)
+            expect_ping(keepalive, connection)
             connection.ask_by(keepalive.ping_due)
         elif not waiter.done():
             waiter.set_result(keepalive.round_trip_s)
     return 0
 
 
-cdef int end_pings(Connection connection) except -1:
+cdef int end_pings(Deliverer connection) except -1:
     """Tell who waits for a pong that none will come."""
     for _, _, waiter in connection.pings or ():
         if waiter is not None and not waiter.done():

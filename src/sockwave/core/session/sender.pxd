@@ -21,6 +21,7 @@ cdef class Sender(Receiver):
     cdef bytes owed_pong        # the newest ping's payload, while the backlog lets no pong through
     # While a message is streamed out: the messages that must not come in between, in order.
     cdef Writer queued_behind
+    cdef list pings             # (payload, when, future) of those that are out; None: none are
     cdef object streamers        # a deque of those who stream: the first does, the others wait
     cdef uint32_t sent          # the wheel's tick at which a message was last sent
     cdef uint16_t unanswered_count      # pings of ours that no pong has answered
