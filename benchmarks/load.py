@@ -69,8 +69,8 @@ def make_target(options: argparse.Namespace) -> Target:
 
 def make_exchange(options: argparse.Namespace, agreement: str | None) -> Exchange:
     """Make what is said, which with compression depends on what was agreed on."""
-    speaker_count = 1 if options.speaker else options.connections
-    settings = (options.size, options.depth, options.binary, speaker_count)
+    sender_count = 1 if options.speaker else options.connections
+    settings = (options.size, options.depth, options.binary, sender_count)
     if agreement is None:
         return SilentExchange(*settings) if options.silent else Exchange(*settings)
     name, *parameters = [part.strip() for part in agreement.split(";")]
@@ -117,15 +117,15 @@ def tell_result(
 def run_load(load: Load, exchange: Exchange, options: argparse.Namespace) -> None:
     """Speak, and measure while the load is steady."""
     server = Server.known_as(options.server_pid)
-    load.begin(exchange, one_speaks=options.speaker, every_s=options.every)
+    load.begin(exchange, one_sends=options.speaker, every_s=options.every)
     load.run(options.warmup)
-    heard_size = exchange.heard_size
+    received_size = exchange.received_size
     before = take_sample(server)
     load.run(options.seconds, options.messages)
     used = take_sample(server) - before
-    tell_result(load, load.count, used, server, exchange.heard_size - heard_size)
+    tell_result(load, load.count, used, server, exchange.received_size - received_size)
     load.finish()
-    load.take_leave()
+    load.send_close()
     time.sleep(0.1)
 
 
@@ -160,7 +160,7 @@ def run_handshakes(load: Load, options: argparse.Namespace) -> None:
         if is_warm:
             total += take_sample(server) - before
             count += options.connections
-        load.close(abruptly=True)
+        load.close(reset=True)
         settle(server)
         is_warm = is_warm or time.monotonic() > end
     tell_result(load, count, total, server)
@@ -177,7 +177,7 @@ def main() -> int:
         load.open(address_count=options.per_address)
         exchange = make_exchange(options, load.agreement)
         if options.talk:
-            load.talk(exchange)
+            load.send_once(exchange)
         tell("open", connections=options.connections, request_size=len(target.request))
         if options.idle is None:
             run_load(load, exchange, options)

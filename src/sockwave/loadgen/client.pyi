@@ -1,11 +1,13 @@
 import ssl
 from typing import Self
 
+from sockwave.core.tls.openssl import DirectTls
 from sockwave.errors import SockwaveError
 
 IP_BIND_ADDRESS_NO_PORT: int
 
 class LoadError(SockwaveError): ...
+class ClientTls(DirectTls): ...
 
 class Target:
     def __new__(

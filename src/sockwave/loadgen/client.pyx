@@ -1,6 +1,6 @@
-"""One WebSocket connection as a client holds it: socket, TLS, opening handshake.
+"""The client's end of a WebSocket connection: socket, TLS, opening handshake.
 
-RFC 6455, section 4.1. Its request is the same for all connections, and so is the right answer.
+RFC 6455, section 4.1. All clients send the same request, so the right answer is the same for all.
 """
 
 import os
@@ -18,24 +18,32 @@ from sockwave.errors import SockwaveError
 
 cdef enum:
     MAX_ANSWER_SIZE = 65536
-    SEALED_SIZE = 65536         # sealed before the kernel is asked whether it takes any
+    ENCRYPT_SIZE = 65536        # the most that is encrypted before it is sent
 
-# The example of section 1.3: its answer is known, and a server cannot tell it from another.
+# The example of section 1.3, whose answer is known. A server cannot tell it from a random key.
 cdef str KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 cdef bytes ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-# A struct linger: what has not been sent is dropped, and RST tells of it.
-cdef bytes LINGER_NOT = struct.pack("ii", 1, 0)
+# A struct linger with no time: `close` drops what has not been sent, and sends RST.
+cdef bytes RESET_LINGER = struct.pack("ii", 1, 0)
 
-# <linux/in.h>: a port is chosen at `connect`, where the whole address has to be unique.
+# <linux/in.h>: the kernel chooses the port at `connect` instead of at `bind`. Then only the pair of
+# both addresses must be unique.
 IP_BIND_ADDRESS_NO_PORT = 24
 
 
 class LoadError(SockwaveError):
-    """Raised when a server does not answer as it has to, or ends a connection."""
+    """Raised when the server does not answer as it must, or ends a connection."""
+
+
+cdef class ClientTls(DirectTls):
+    """The client's side of a TLS session."""
+
+    cdef bint is_server_side(self) noexcept:
+        return False
 
 
 cdef class Target:
-    """What the clients of one load connect to, and what they ask of it."""
+    """The server that the clients of one load connect to, and their opening request."""
 
     def __cinit__(self, str host, int port, context=None, str offer=None):
         self.address = (host, port)
@@ -59,10 +67,10 @@ cdef class Client:
 
     # ---- opening
 
-    cdef int dial(self, Target target, str source) except -1:
-        """Connect, from this address if there is one, and ask."""
+    cdef int connect(self, Target target, str source) except -1:
+        """Connect, from the address `source` unless it is None, and send the opening request."""
         self.target = target
-        # Without what socket.socket adds, and blocking: a load opens thousands in a second.
+        # The C class and a blocking connect are fastest: a load opens thousands in a second.
         self.socket = made = socket.SocketType(
             socket.AF_INET6 if ":" in target.address[0] else socket.AF_INET, socket.SOCK_STREAM
         )
@@ -75,7 +83,7 @@ cdef class Client:
         self.answer = b""
         if target.context is None:
             return self.send_request()
-        self.tls = DirectTls(target.context, target.records, True)
+        self.tls = ClientTls(target.context, target.records)
         self.tls.begin()
         if self.tls.ssl is NULL:
             raise LoadError("TLS needs the OpenSSL that Python's ssl module has loaded")
@@ -87,7 +95,7 @@ cdef class Client:
             self.tls.is_established = True
         except ssl.SSLWantReadError:
             pass
-        self.send_sealed()
+        self.send_encrypted()
         if self.tls.is_established:
             self.send_request()
         return 0
@@ -100,13 +108,13 @@ cdef class Client:
         return 0
 
     cdef bint advance(self, uint8_t* place, size_t size) except -1:
-        """Take what has come of the answer; true when it is whole, and right."""
+        """Read what has come of the answer; true when it is whole and right."""
         cdef Py_ssize_t count = self.receive(place, size)
         while count > 0:
             self.answer += (<char*>place)[:count]
             count = self.receive_more(place, size)
         if b"\r\n\r\n" in self.answer:
-            self.judge_answer()
+            self.check_answer()
             self.is_open = True
         elif count < 0:
             raise LoadError(f"closed before the opening was answered; so far: {self.answer}")
@@ -114,18 +122,19 @@ cdef class Client:
             raise LoadError(f"the opening answer is longer than {MAX_ANSWER_SIZE} bytes")
         return self.is_open
 
-    cdef int judge_answer(self) except -1:
-        """Raise unless the server has accepted; what was right once need not be read again."""
-        if self.answer != self.target.right_answer:
-            self.read_answer()
-            self.target.right_answer = self.answer
+    cdef int check_answer(self) except -1:
+        """Raise LoadError unless the answer is right. Only an answer that differs from the last
+        right one is parsed."""
+        if self.answer != self.target.accepted_answer:
+            self.parse_answer()
+            self.target.accepted_answer = self.answer
             self.target.agreement = self.agreement
         self.agreement = self.target.agreement
         self.answer = None
         return 0
 
-    cdef int read_answer(self) except -1:
-        """Check what section 4.1 has checked."""
+    cdef int parse_answer(self) except -1:
+        """Check the answer as section 4.1 says."""
         head, _, behind = self.answer.partition(b"\r\n\r\n")
         status, *lines = head.decode("latin-1").split("\r\n")
         fields = {}
@@ -144,7 +153,7 @@ cdef class Client:
     # ---- bytes in
 
     cdef Py_ssize_t receive(self, uint8_t* place, size_t size) except -2:
-        """Take what the socket has; with TLS, go on with `receive_more` while there is some."""
+        """Read from the socket; with TLS, call `receive_more` until it returns 0 or less."""
         cdef Py_ssize_t count
         if self.tls is None:
             return self.receive_bytes(place, size)
@@ -159,7 +168,7 @@ cdef class Client:
         return self.tls.decrypt(place, size)
 
     cdef Py_ssize_t receive_more(self, uint8_t* place, size_t size) except -2:
-        """Take what has come with the last bytes, without another call of the kernel."""
+        """Read what TLS has left of the bytes already received, without a system call."""
         return 0 if self.tls is None else self.tls.decrypt(place, size)
 
     cdef Py_ssize_t receive_bytes(self, uint8_t* place, size_t size) except -2:
@@ -175,32 +184,35 @@ cdef class Client:
     # ---- bytes out
 
     cdef size_t put(self, const uint8_t* data, size_t size) except? 0:
-        """Send; gives how much of it has been taken, if only to be sent later (`unsent`)."""
+        """Send; returns how many bytes have been taken: sent, or encrypted and kept in `unsent`."""
         cdef size_t taken = 0
-        cdef Py_ssize_t sealed
+        cdef Py_ssize_t size_encrypted
         if self.tls is None:
             return self.send_plain(data, size)
-        self.send_sealed()
+        self.send_encrypted()
         while self.unsent is None and taken < size:
-            sealed = self.tls.encrypt(data + taken, min(size - taken, <size_t>SEALED_SIZE))
-            if sealed == 0:
+            size_encrypted = self.tls.encrypt(
+                data + taken, min(size - taken, <size_t>ENCRYPT_SIZE)
+            )
+            if size_encrypted == 0:
                 break
-            taken += sealed
-            self.send_sealed()
+            taken += size_encrypted
+            self.send_encrypted()
         return taken
 
-    cdef int send_sealed(self) except -1:
-        """Send what TLS has made; what is not taken stays here, and nothing is sealed behind it."""
+    cdef int send_encrypted(self) except -1:
+        """Send what TLS has encrypted. What the kernel does not take is kept in `unsent`, and until
+        it has left, nothing more is encrypted."""
         cdef size_t size = self.target.records.wire.output_size
         cdef const uint8_t* data = self.target.records.wire.output
-        cdef bytes sealed = self.unsent
+        cdef bytes waiting = self.unsent
         cdef size_t taken
         self.target.records.wire.output_size = 0
-        if sealed is not None:
+        if waiting is not None:
             if size:
-                sealed += (<char*>data)[:size]
-            data = <const uint8_t*>PyBytes_AS_STRING(sealed)
-            size = PyBytes_GET_SIZE(sealed)
+                waiting += (<char*>data)[:size]
+            data = <const uint8_t*>PyBytes_AS_STRING(waiting)
+            size = PyBytes_GET_SIZE(waiting)
         if size:
             taken = self.send_plain(data, size)
             self.unsent = (<char*>data)[taken:size] if taken < size else None
@@ -216,11 +228,11 @@ cdef class Client:
 
     # ---- the end
 
-    cdef int hang_up(self, bint abruptly) except -1:
-        """Close the socket; abruptly, the port is free again at once."""
+    cdef int close(self, bint reset) except -1:
+        """Close the socket; with `reset` by RST, so that its port can be used again at once."""
         if self.fd >= 0:
             self.fd = -1
-            if abruptly:
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            if reset:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_LINGER)
             self.socket.close()
         return 0

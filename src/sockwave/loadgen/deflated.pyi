@@ -9,7 +9,7 @@ class DeflatedExchange(Exchange):
         size: int,
         depth: int = 1,
         binary: bool = False,
-        speaker_count: int = 1,
+        sender_count: int = 1,
         *,
         documents: Sequence[bytes],
         bodies: Sequence[bytes],

@@ -1,4 +1,4 @@
-"""What the connections of a load say, and whether what they hear is the right answer (Linux)."""
+"""The messages that the clients of a load send, and the check of the replies (Linux)."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
@@ -11,44 +11,48 @@ cdef enum:
 
 cdef size_t write_masked_header(uint8_t* out, uint8_t first, size_t size) noexcept nogil
 
-cdef class Talker(Client):
-    """A connection that has something to say."""
+cdef class LoadClient(Client):
+    """A client that sends messages and counts the replies."""
     cdef uint32_t index
     cdef uint32_t sent_count    # messages put into batches so far
-    cdef uint32_t heard_count   # whole replies so far, each of them right
+    cdef uint32_t reply_count   # whole replies so far, all of them right
     cdef uint64_t sent_ns       # when the batch was written
-    cdef uint8_t* batch         # the frames to write at once; NULL: it only listens
+    cdef uint8_t* batch         # the frames to write at once; NULL: this client sends nothing
     cdef size_t batch_size, written
-    cdef size_t heard           # bytes of the current reply
+    cdef size_t partial_size    # bytes of the current reply that have come
     cdef bint awaits_writable
-    cdef uint8_t* reply         # of a compressed one, what has come; NULL: replies are not
+    cdef uint8_t* reply         # those bytes; NULL unless replies may be compressed
     cdef Inflater inflater
 
-    cdef bint write(self) except -1             # true: all of the batch has been taken
-    cdef int take_leave(self) except -1
+    cdef bint write(self) except -1             # true: the kernel has taken the whole batch
+    cdef int send_close(self) except -1
 
 cdef class Exchange:
     """Messages that differ by a stamp, and their echoes."""
-    cdef readonly size_t size
-    cdef readonly int depth
-    cdef readonly uint64_t heard_size           # bytes of whole replies, with their headers
-    cdef uint8_t head[MAX_HEADER_SIZE]          # of a frame of ours, but for its key
-    cdef uint8_t reply_head[MAX_HEADER_SIZE]
+    cdef readonly size_t size                   # bytes of a message
+    cdef readonly int depth                     # messages of a batch
+    cdef readonly uint64_t received_size        # bytes of whole replies, with their headers
+    cdef uint8_t head[MAX_HEADER_SIZE]          # the header of a client's frame, without its key
+    cdef uint8_t reply_head[MAX_HEADER_SIZE]    # the header of a reply
     cdef size_t head_size, reply_head_size, stamp_size, frame_size, reply_size
-    cdef uint8_t* payload       # of every message, behind its stamp
-    cdef uint64_t noise
+    cdef uint8_t* payload       # what every message has behind its stamp
+    cdef uint64_t random_state
 
-    # Makes what a connection needs: all to hear, some to speak.
-    cdef int equip(self, Talker who, bint speaks) except -1
-    cdef int compose(self, Talker who) except -1        # the next batch
-    # Checks what has come, which the messages of `speaker` are answered with.
-    cdef int check(self, Talker who, Talker speaker, const uint8_t* data, size_t size) except -1
+    # Allocates what a client needs to receive replies and, with `sends`, to send.
+    cdef int prepare(self, LoadClient client, bint sends) except -1
+    cdef int compose(self, LoadClient client) except -1         # write the next batch
+    # Checks bytes that `client` has received: replies to the messages of `sender`.
+    cdef int check(
+        self, LoadClient client, LoadClient sender, const uint8_t* data, size_t size
+    ) except -1
 
     cdef uint32_t draw_key(self) noexcept
     cdef size_t check_part(
-        self, Talker who, Talker speaker, const uint8_t* data, size_t size
+        self, LoadClient client, LoadClient sender, const uint8_t* data, size_t size
     ) except 0
-    cdef int complain(self, Talker who, const uint8_t* data, size_t size) except -1
+    cdef int raise_wrong_reply(
+        self, LoadClient client, const uint8_t* data, size_t size
+    ) except -1
 
 cdef class SilentExchange(Exchange):
-    """Messages that nobody answers; a ping behind each batch is."""
+    """Messages that the server does not answer; it answers the ping behind each batch."""

@@ -1,9 +1,9 @@
-"""What the connections of a load say, and whether what they hear is the right answer.
+"""The messages that the clients of a load send, and the check of the replies.
 
-Every message has a stamp, its number and its connection's, so that a reply that is lost, doubled,
-swapped or stale is found; every reply is compared byte by byte, frame header and all. Frames are
-masked with a key of their own (RFC 6455, section 5.3) up to FRESH_KEY_SIZE. Above it each place in
-a batch keeps its key: to mask large messages anew would cost the client as much as the server, and
+Every message has a stamp, its own number and its client's, so that a lost, doubled, swapped or
+stale reply is found. Every reply is compared byte by byte, with its frame header. Messages up to
+FRESH_KEY_SIZE are masked with a new key each (RFC 6455, section 5.3). For larger ones each place in
+the batch keeps its key: masking them again would cost the load generator as much as the server, and
 no server can see the difference.
 """
 
@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy
 from sockwave.core.protocol.frames cimport (
     BINARY, CLOSE, FIN, PING, PONG, TEXT, Header, parse_header, write_header,
 )
-# The same thing on, or from one key to another.
+# Masking is the same operation as unmasking, and also changes from one key to another.
 from sockwave.core.protocol.mask cimport unmask as mask
 
 from sockwave.loadgen.client import LoadError
@@ -25,17 +25,17 @@ cdef enum:
     PING_HEAD_SIZE = 2
     PING_SIZE = PING_HEAD_SIZE + KEY_SIZE + STAMP_SIZE
     FRESH_KEY_SIZE = 4096
-    MAX_MEMORY_SIZE = 1 << 30   # of all batches
-    SHOWN_SIZE = 16             # bytes of a wrong reply
-    FIRST_CHARACTER = 0x20      # of the 95 that ASCII prints
+    MAX_MEMORY_SIZE = 1 << 30   # all batches together
+    SHOWN_SIZE = 16             # bytes of a wrong reply that the error shows
+    FIRST_CHARACTER = 0x20      # the first of the 95 printable characters of ASCII
 
-# Close, code 1000: masked with zeros, as nobody has to guess it.
-cdef bytes FAREWELL = b"\x88\x82\0\0\0\0\x03\xe8"
+# A close frame with code 1000. Its key is zero, as nothing depends on its being random.
+cdef bytes CLOSE_FRAME = b"\x88\x82\0\0\0\0\x03\xe8"
 
 
 cdef inline void write_stamp(uint8_t* out, uint32_t number, uint32_t index) noexcept nogil:
-    """Write 30 bits of one number and 18 of the other in printable characters, six bits in each, as
-    text has to be UTF-8."""
+    """Write 30 bits of `number` and 18 bits of `index` as printable characters, six bits in each:
+    text must be UTF-8."""
     cdef uint64_t bits = <uint64_t>(index & 0x3FFFF) << 30 | number & 0x3FFFFFFF
     bits = bits & 0xFFFFFF | bits >> 24 << 32
     bits = bits & 0x00000FFF00000FFFULL | (bits & 0x00FFF00000FFF000ULL) << 4
@@ -45,7 +45,8 @@ cdef inline void write_stamp(uint8_t* out, uint32_t number, uint32_t index) noex
 
 
 cdef inline bint differs(const uint8_t* a, const uint8_t* b, size_t size) noexcept nogil:
-    """Compare as memcmp does; 8 to 16 bytes, which most of what is compared has, without a call."""
+    """Tell whether two blocks differ. Most have 8 to 16 bytes, and are compared without a call of
+    memcmp."""
     cdef uint64_t[4] words
     if size < 8 or size > 16:
         return memcmp(a, b, size) != 0
@@ -57,48 +58,49 @@ cdef inline bint differs(const uint8_t* a, const uint8_t* b, size_t size) noexce
 
 
 cdef size_t write_masked_header(uint8_t* out, uint8_t first, size_t size) noexcept nogil:
-    """Write the header of a client's frame, all but its key."""
+    """Write the header of a client's frame without its key; returns the size."""
     cdef size_t head_size = write_header(out, first, size)
     out[1] |= MASKED
     return head_size
 
 
-cdef class Talker(Client):
-    """A connection that has something to say."""
+cdef class LoadClient(Client):
+    """A client that sends messages and counts the replies."""
 
     def __dealloc__(self):
         free(self.batch)
         free(self.reply)
 
     cdef bint write(self) except -1:
-        """Write what is left of the batch, as far as it is taken."""
+        """Write what is left of the batch; true when the kernel has taken all of it."""
         if self.written < self.batch_size:
             self.written += self.put(self.batch + self.written, self.batch_size - self.written)
         elif self.unsent is not None:
-            self.send_sealed()
+            self.send_encrypted()
         return self.written == self.batch_size and self.unsent is None
 
-    cdef int take_leave(self) except -1:
-        """Begin the closing handshake; who does not hear it sees the end of the stream."""
-        self.put(<const uint8_t*>PyBytes_AS_STRING(FAREWELL), PyBytes_GET_SIZE(FAREWELL))
+    cdef int send_close(self) except -1:
+        """Begin the closing handshake. Whether the close frame is taken does not matter: the server
+        also sees the end of the stream."""
+        self.put(<const uint8_t*>PyBytes_AS_STRING(CLOSE_FRAME), PyBytes_GET_SIZE(CLOSE_FRAME))
         return 0
 
 
 cdef class Exchange:
     """Messages that differ by a stamp, and their echoes."""
 
-    def __init__(self, size_t size, int depth=1, bint binary=False, int speaker_count=1):
+    def __init__(self, size_t size, int depth=1, bint binary=False, int sender_count=1):
         cdef size_t i
         cdef uint8_t first = FIN | (BINARY if binary else TEXT)
         self.size = size
         self.depth = depth
-        self.noise = 88172645463325252      # of Marsaglia's paper on xorshift
+        self.random_state = 88172645463325252   # the seed in Marsaglia's paper on xorshift
         self.head_size = write_masked_header(self.head, first, size)
         self.reply_head_size = write_header(self.reply_head, first, size)
         self.stamp_size = min(size, <size_t>STAMP_SIZE)
         self.frame_size = self.head_size + KEY_SIZE + size
         self.reply_size = self.reply_head_size + size
-        if self.frame_size * depth * speaker_count > MAX_MEMORY_SIZE:
+        if self.frame_size * depth * sender_count > MAX_MEMORY_SIZE:
             raise ValueError(f"expected at most {MAX_MEMORY_SIZE >> 20} MiB of messages at once")
         free(self.payload)
         self.payload = <uint8_t*>malloc(size + STAMP_SIZE)
@@ -111,21 +113,21 @@ cdef class Exchange:
         free(self.payload)
 
     cdef uint32_t draw_key(self) noexcept:
-        self.noise ^= self.noise << 13
-        self.noise ^= self.noise >> 7
-        self.noise ^= self.noise << 17
-        return <uint32_t>(self.noise >> 16)
+        self.random_state ^= self.random_state << 13
+        self.random_state ^= self.random_state >> 7
+        self.random_state ^= self.random_state << 17
+        return <uint32_t>(self.random_state >> 16)
 
     # ---- messages
 
-    cdef int equip(self, Talker who, bint speaks) except -1:
+    cdef int prepare(self, LoadClient client, bint sends) except -1:
         cdef uint8_t* frame
         cdef uint32_t key
         cdef int _i
-        if not speaks:
+        if not sends:
             return 0
-        who.batch_size = self.frame_size * self.depth
-        who.batch = frame = <uint8_t*>malloc(who.batch_size)
+        client.batch_size = self.frame_size * self.depth
+        client.batch = frame = <uint8_t*>malloc(client.batch_size)
         if frame is NULL:
             raise MemoryError
         for _i in range(self.depth):
@@ -136,9 +138,9 @@ cdef class Exchange:
             frame += self.frame_size
         return 0
 
-    cdef int compose(self, Talker who) except -1:
-        """Give the frames of the last batch new stamps, and new keys."""
-        cdef uint8_t* key_place = who.batch + self.head_size
+    cdef int compose(self, LoadClient client) except -1:
+        """Give the frames of the last batch new stamps and, up to FRESH_KEY_SIZE, new keys."""
+        cdef uint8_t* key_place = client.batch + self.head_size
         cdef uint8_t* body
         cdef uint8_t[STAMP_SIZE] stamp
         cdef size_t stamp_size = self.stamp_size
@@ -152,115 +154,121 @@ cdef class Exchange:
                 old_key = key
                 key = self.draw_key()
                 memcpy(key_place, &key, KEY_SIZE)
-                # From one key to the next without the plain bytes in between.
+                # Change the mask from the old key to the new one in one pass.
                 mask(body + stamp_size, body + stamp_size, self.size - stamp_size, key ^ old_key)
-            write_stamp(stamp, who.sent_count, who.index)
+            write_stamp(stamp, client.sent_count, client.index)
             mask(body, stamp, stamp_size, key)
-            who.sent_count += 1
+            client.sent_count += 1
             key_place += self.frame_size
-        who.written = 0
+        client.written = 0
         return 0
 
     # ---- replies
 
-    cdef int check(self, Talker who, Talker speaker, const uint8_t* data, size_t size) except -1:
+    cdef int check(
+        self, LoadClient client, LoadClient sender, const uint8_t* data, size_t size
+    ) except -1:
         cdef size_t used
         while size:
-            if who.heard_count == speaker.sent_count:
+            if client.reply_count == sender.sent_count:
                 raise LoadError(f"{size} bytes behind the last reply")
-            used = self.check_part(who, speaker, data, size)
+            used = self.check_part(client, sender, data, size)
             data += used
             size -= used
         return 0
 
     cdef size_t check_part(
-        self, Talker who, Talker speaker, const uint8_t* data, size_t size
+        self, LoadClient client, LoadClient sender, const uint8_t* data, size_t size
     ) except 0:
-        """Compare what is there of the current reply, at most to its end; gives its size."""
+        """Compare what has come of the current reply with what it should be; returns the number of
+        bytes compared."""
         cdef uint8_t[MAX_HEADER_SIZE + STAMP_SIZE] start
         cdef size_t start_size = self.reply_head_size + self.stamp_size
-        cdef size_t at = who.heard
+        cdef size_t at = client.partial_size
         cdef size_t part = min(size, self.reply_size - at)
         cdef size_t used = 0
         if at < start_size:
             memcpy(start, self.reply_head, MAX_HEADER_SIZE)
-            write_stamp(start + self.reply_head_size, who.heard_count, speaker.index)
+            write_stamp(start + self.reply_head_size, client.reply_count, sender.index)
             used = min(start_size - at, part)
             if differs(data, start + at, used):
-                self.complain(who, data, size)
+                self.raise_wrong_reply(client, data, size)
         if used < part and differs(
             data + used, self.payload + (at + used - self.reply_head_size), part - used
         ):
-            self.complain(who, data, size)
+            self.raise_wrong_reply(client, data, size)
         if at + part == self.reply_size:
-            who.heard = 0
-            who.heard_count += 1
-            self.heard_size += self.reply_size
+            client.partial_size = 0
+            client.reply_count += 1
+            self.received_size += self.reply_size
         else:
-            who.heard = at + part
+            client.partial_size = at + part
         return part
 
-    cdef int complain(self, Talker who, const uint8_t* data, size_t size) except -1:
-        """Say how a reply is wrong; what has come before of it was right."""
+    cdef int raise_wrong_reply(
+        self, LoadClient client, const uint8_t* data, size_t size
+    ) except -1:
+        """Raise a LoadError that says how a reply is wrong; earlier bytes of it were right."""
         cdef Header header
         cdef size_t shown = min(size, <size_t>SHOWN_SIZE)
-        if who.heard == 0 and parse_header(data, size, &header) and header.opcode == CLOSE:
+        cdef bint is_first = client.partial_size == 0
+        if is_first and parse_header(data, size, &header) and header.opcode == CLOSE:
             if header.length < 2 or size < 4:
-                raise LoadError(f"closed by the server after {who.heard_count} replies")
+                raise LoadError(f"closed by the server after {client.reply_count} replies")
             reason = data[4:min(size, header.size + header.length)].decode(errors="replace")
             raise LoadError(
-                f"closed by the server after {who.heard_count} replies, code "
+                f"closed by the server after {client.reply_count} replies, code "
                 f"{data[2] << 8 | data[3]}, reason {reason!r}"
             )
         raise LoadError(
-            f"reply {who.heard_count} differs from its message, at byte {who.heard} of the frame "
-            f"or later: expected {self.size} bytes behind the header "
+            f"reply {client.reply_count} differs from its message, at byte {client.partial_size} "
+            f"of the frame or later: expected {self.size} bytes behind the header "
             f"{self.reply_head[:self.reply_head_size].hex()}, got {data[:shown].hex(' ')}"
         )
 
 
 cdef class SilentExchange(Exchange):
-    """Messages that nobody answers; a ping behind each batch is.
+    """Messages that the server does not answer; it answers the ping behind each batch.
 
-    Its pong (RFC 6455, section 5.5.3) says that the server has read the batch.
+    The pong (RFC 6455, section 5.5.3) shows that the server has read the batch.
     """
 
-    cdef int equip(self, Talker who, bint speaks) except -1:
+    cdef int prepare(self, LoadClient client, bint sends) except -1:
         cdef void* longer
-        Exchange.equip(self, who, speaks)
-        if speaks:
-            longer = realloc(who.batch, who.batch_size + PING_SIZE)
+        Exchange.prepare(self, client, sends)
+        if sends:
+            longer = realloc(client.batch, client.batch_size + PING_SIZE)
             if longer is NULL:
                 raise MemoryError
-            who.batch = <uint8_t*>longer
-            who.batch_size += PING_SIZE
+            client.batch = <uint8_t*>longer
+            client.batch_size += PING_SIZE
         return 0
 
-    cdef int compose(self, Talker who) except -1:
-        """Put a ping behind the frames, with the stamp of what would come next."""
-        cdef uint8_t* ping = who.batch + (who.batch_size - PING_SIZE)
+    cdef int compose(self, LoadClient client) except -1:
+        """Write the frames, and behind them a ping with the stamp of the next message."""
+        cdef uint8_t* ping = client.batch + (client.batch_size - PING_SIZE)
         cdef uint32_t key = self.draw_key()
         cdef uint8_t[STAMP_SIZE] stamp
-        Exchange.compose(self, who)
+        Exchange.compose(self, client)
         write_masked_header(ping, FIN | PING, STAMP_SIZE)
         memcpy(ping + PING_HEAD_SIZE, &key, KEY_SIZE)
-        write_stamp(stamp, who.sent_count, who.index)
+        write_stamp(stamp, client.sent_count, client.index)
         mask(ping + PING_HEAD_SIZE + KEY_SIZE, stamp, STAMP_SIZE, key)
         return 0
 
     cdef size_t check_part(
-        self, Talker who, Talker speaker, const uint8_t* data, size_t size
+        self, LoadClient client, LoadClient sender, const uint8_t* data, size_t size
     ) except 0:
-        """Compare what is there of a pong, which answers for a whole batch."""
+        """Compare what has come of a pong; a whole one counts as the replies to its batch."""
         cdef uint8_t[PING_HEAD_SIZE + STAMP_SIZE] pong
-        cdef size_t part = min(size, PING_HEAD_SIZE + STAMP_SIZE - who.heard)
+        cdef size_t part = min(size, PING_HEAD_SIZE + STAMP_SIZE - client.partial_size)
         write_header(pong, FIN | PONG, STAMP_SIZE)
-        write_stamp(pong + PING_HEAD_SIZE, who.heard_count + self.depth, speaker.index)
-        if memcmp(data, pong + who.heard, part) != 0:
-            self.complain(who, data, size)
-        who.heard += part
-        if who.heard == PING_HEAD_SIZE + STAMP_SIZE:
-            self.heard_size += who.heard
-            who.heard_count += self.depth
-            who.heard = 0
+        write_stamp(pong + PING_HEAD_SIZE, client.reply_count + self.depth, sender.index)
+        if memcmp(data, pong + client.partial_size, part) != 0:
+            self.raise_wrong_reply(client, data, size)
+        client.partial_size += part
+        if client.partial_size == PING_HEAD_SIZE + STAMP_SIZE:
+            self.received_size += client.partial_size
+            client.reply_count += self.depth
+            client.partial_size = 0
         return part

@@ -8,7 +8,7 @@ cdef enum:
     SLOT_COUNT = NANOSECOND_BITS << STEP_BITS
 
 cdef class Latencies:
-    """Latencies counted; what is asked of them is in microseconds."""
+    """Counts of latencies, added in nanoseconds and read in microseconds."""
     cdef uint64_t slots[SLOT_COUNT]
     cdef readonly uint64_t count
     cdef uint64_t greatest_ns

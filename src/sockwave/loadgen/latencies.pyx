@@ -7,16 +7,16 @@ cdef enum:
 
 
 cdef class Latencies:
-    """Latencies counted; what is asked of them is in microseconds."""
+    """Counts of latencies, added in nanoseconds and read in microseconds."""
 
     cdef int add(self, uint64_t ns, uint64_t count) noexcept:
-        """Count so many that took as long."""
+        """Count `count` replies that took `ns` each."""
         cdef uint64_t rest = ns
         cdef int power = 0
         while rest >= 2 * STEP_COUNT:
             rest >>= 1
             power += 1
-        # Below the first power with all of its steps, ns is its own slot.
+        # Below 2 * STEP_COUNT, each nanosecond has a slot of its own.
         self.slots[min((<uint64_t>power << STEP_BITS) + rest, <uint64_t>SLOT_COUNT - 1)] += count
         self.count += count
         if ns > self.greatest_ns:
@@ -24,17 +24,18 @@ cdef class Latencies:
         return 0
 
     def clear(self):
-        """Forget all."""
+        """Set all counts to zero."""
         memset(self.slots, 0, sizeof(self.slots))
         self.count = self.greatest_ns = 0
 
     @property
     def greatest_us(self):
-        """The longest."""
+        """The longest latency."""
         return self.greatest_ns * 1e-3
 
     def percentile_us(self, double share):
-        """Give what this share of them did not exceed, to the width of a step; 0 of none."""
+        """Return the latency that this share of the replies did not exceed, to the width of a step;
+        0 when there are none."""
         cdef uint64_t wanted = <uint64_t>(share * self.count)
         cdef uint64_t seen = 0
         cdef int slot, power

@@ -1,7 +1,8 @@
-"""A load on a server: connections that speak, hear, and check what they hear.
+"""A load on a server: clients that send messages and check the replies.
 
-One thread, one epoll. Each connection writes a batch of messages at once, waits for all of their
-replies, and writes the next; or one speaks and all hear it; or each speaks when its turn comes.
+One thread, one epoll. Each client writes a batch of messages at once, waits for all of the replies,
+and writes the next batch; or one client sends and all get the replies; or a timer lets the clients
+send one after the other.
 """
 
 import os
@@ -39,15 +40,15 @@ cdef inline uint64_t now_ns() noexcept nogil:
 
 
 cdef class Load:
-    """Connections to one target, in one thread and one epoll.
+    """Clients of one target, in one thread and one epoll.
 
-    Whatever goes wrong on one of them is a LoadError that names it, and ends the load.
+    Whatever goes wrong on a connection raises a LoadError that names it, and ends the load.
     """
 
-    def __cinit__(self, Target target, int connection_count, double patience_s=10):
+    def __cinit__(self, Target target, int connection_count, double timeout_s=10):
         self.target = target
-        self.talkers = [None] * connection_count
-        self.patience_s = patience_s
+        self.clients = [None] * connection_count
+        self.timeout_s = timeout_s
         self.latencies = Latencies()
         self.timer = -1
         self.poller = poller_create()
@@ -64,8 +65,9 @@ cdef class Load:
 
     @property
     def agreement(self):
-        """What the server has answered to the offer of an extension, to every connection alike."""
-        found = {(<Talker>talker).agreement for talker in self.talkers}
+        """The server's answer to the offer of an extension; LoadError unless it is the same for all
+        clients."""
+        found = {(<LoadClient>client).agreement for client in self.clients}
         if len(found) > 1:
             raise LoadError(f"the server's answers to the same offer differ: {found}")
         return found.pop()
@@ -73,69 +75,73 @@ cdef class Load:
     # ---- opening and closing
 
     def open(self, int in_flight=64, int address_count=20000):
-        """Open all connections, so many at a time; the latencies are those of the handshakes.
+        """Open all connections, at most `in_flight` at a time; the latencies are those of the
+        handshakes.
 
-        A local address has ports for less than 30,000: after `address_count` the next one of the
-        loopback network is taken.
+        One local address has ports for less than 30,000 connections: after `address_count` of them
+        the next address of the loopback network is used.
         """
-        cdef Py_ssize_t total = len(self.talkers)
+        cdef Py_ssize_t total = len(self.clients)
         cdef Py_ssize_t begun = 0
         cdef Py_ssize_t opened = 0
-        cdef Talker who = None
+        cdef LoadClient client = None
         cdef int i
         self.latencies.clear()
         self.last_event_ns = now_ns()
         try:
             while opened < total:
                 while begun < total and begun - opened < in_flight:
-                    self.dial(begun, address_count)
+                    self.connect(begun, address_count)
                     begun += 1
                 for i in range(self.wait(self.last_event_ns + SECOND_NS)):
-                    who = <Talker><void*>poller_mark(&self.events[i])
-                    if who.advance(self.place, READ_SIZE):
+                    client = <LoadClient><void*>poller_mark(&self.events[i])
+                    if client.advance(self.place, READ_SIZE):
                         opened += 1
-                        self.latencies.add(now_ns() - who.sent_ns, 1)
-                self.check_patience()
+                        self.latencies.add(now_ns() - client.sent_ns, 1)
+                self.check_timeout()
         except OSError as error:
-            raise LoadError(f"connection {begun if who is None else who.index}: {error}") from error
+            index = begun if client is None else client.index
+            raise LoadError(f"connection {index}: {error}") from error
 
-    cdef int dial(self, Py_ssize_t index, int address_count) except -1:
-        cdef Talker who = Talker.__new__(Talker)
+    cdef int connect(self, Py_ssize_t index, int address_count) except -1:
+        cdef LoadClient client = LoadClient.__new__(LoadClient)
         cdef int block = index // address_count
-        who.index = index
-        who.sent_ns = now_ns()
-        self.talkers[index] = who
-        who.dial(self.target, f"127.0.0.{1 + block}" if block else None)
-        if poller_add(self.poller, who.fd, POLL_READ, <uint64_t><void*>who) < 0:
+        client.index = index
+        client.sent_ns = now_ns()
+        self.clients[index] = client
+        client.connect(self.target, f"127.0.0.{1 + block}" if block else None)
+        if poller_add(self.poller, client.fd, POLL_READ, <uint64_t><void*>client) < 0:
             raise OSError(errno, os.strerror(errno))
         return 0
 
-    def take_leave(self):
-        """Say goodbye on every connection."""
-        for talker in self.talkers:
-            (<Talker>talker).take_leave()
+    def send_close(self):
+        """Begin the closing handshake on every connection."""
+        for client in self.clients:
+            (<LoadClient>client).send_close()
 
-    def close(self, bint abruptly=False):
-        """Close the sockets; abruptly, their ports are free again at once."""
-        for talker in self.talkers:
-            if talker is not None:
-                (<Talker>talker).hang_up(abruptly)
+    def close(self, bint reset=False):
+        """Close the sockets; with `reset` by RST, so that their ports can be used again at once."""
+        for client in self.clients:
+            if client is not None:
+                (<LoadClient>client).close(reset)
 
-    # ---- speaking and hearing
+    # ---- sending and receiving
 
-    def begin(self, Exchange exchange, bint one_speaks=False, double every_s=0):
-        """Begin to speak: each for itself, one to all, or each every so many seconds in turn."""
+    def begin(self, Exchange exchange, bint one_sends=False, double every_s=0):
+        """Begin to send. By default each client sends and gets its own replies; with `one_sends`
+        the first client sends and all get the replies; with `every_s` each client sends once in so
+        many seconds, one after the other."""
         cdef itimerspec interval
         cdef uint64_t interval_ns
         self.exchange = exchange
-        self.speaker = self.talkers[0] if one_speaks else None
-        for talker in self.talkers:
-            exchange.equip(talker, not one_speaks or talker is self.speaker)
+        self.sender = self.clients[0] if one_sends else None
+        for client in self.clients:
+            exchange.prepare(client, not one_sends or client is self.sender)
         self.last_event_ns = now_ns()
-        if one_speaks:
-            self.speak(self.speaker)
+        if one_sends:
+            self.send_batch(self.sender)
         elif every_s > 0:
-            interval_ns = max(<uint64_t>(every_s * SECOND_NS / len(self.talkers)), 1)
+            interval_ns = max(<uint64_t>(every_s * SECOND_NS / len(self.clients)), 1)
             interval.it_interval.tv_sec = interval.it_value.tv_sec = interval_ns // SECOND_NS
             interval.it_interval.tv_nsec = interval.it_value.tv_nsec = interval_ns % SECOND_NS
             self.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
@@ -145,11 +151,11 @@ cdef class Load:
             ):
                 raise OSError(errno, os.strerror(errno))
         else:
-            for talker in self.talkers:
-                self.speak(talker)
+            for client in self.clients:
+                self.send_batch(client)
 
     def run(self, double seconds, uint64_t most=<uint64_t>-1):
-        """Go on for so long, or until so many replies have come; `count` and `latencies` tell."""
+        """Go on for `seconds`, or until `most` replies have come; sets `count` and `latencies`."""
         cdef uint64_t end_ns = now_ns() + <uint64_t>(seconds * SECOND_NS)
         self.latencies.clear()
         self.count = 0
@@ -157,30 +163,30 @@ cdef class Load:
             self.serve(end_ns)
 
     def finish(self):
-        """Say nothing more, and let what is under way arrive."""
+        """Send nothing more, and wait for the replies that are missing."""
         self.is_finishing = True
         if self.timer >= 0:
             close(self.timer)
             self.timer = -1
         self.await_all()
 
-    def talk(self, Exchange exchange, int at_once=64):
-        """Let each connection write one batch, a few of them at a time."""
+    def send_once(self, Exchange exchange, int at_once=64):
+        """Let each client send one batch, `at_once` of them at a time, and wait for the replies."""
         cdef Py_ssize_t first
         self.exchange = exchange
         self.is_finishing = True
-        for first in range(0, len(self.talkers), at_once):
-            for talker in self.talkers[first:first + at_once]:
-                exchange.equip(talker, True)
-                self.speak(talker)
+        for first in range(0, len(self.clients), at_once):
+            for client in self.clients[first:first + at_once]:
+                exchange.prepare(client, True)
+                self.send_batch(client)
             self.await_all()
 
     def check_silence(self):
-        """Raise when anything has come, or a connection has ended, while nothing was asked."""
+        """Raise LoadError if anything has come, or a connection has ended, since the last reply."""
         self.serve(0)
 
     cdef int await_all(self) except -1:
-        cdef uint64_t end_ns = now_ns() + <uint64_t>(self.patience_s * SECOND_NS)
+        cdef uint64_t end_ns = now_ns() + <uint64_t>(self.timeout_s * SECOND_NS)
         while self.awaited:
             self.serve(end_ns)
             if now_ns() > end_ns:
@@ -190,7 +196,7 @@ cdef class Load:
     # ---- events
 
     cdef int wait(self, uint64_t end_ns) except -1:
-        """Wait for events, at most until then."""
+        """Wait for events, at most until `end_ns`."""
         cdef uint64_t now = now_ns()
         cdef uint64_t left_ns = min(end_ns - now, LONGEST_WAIT_NS) if end_ns > now else 0
         cdef int timeout_ms = <int>((left_ns + MILLISECOND_NS - 1) // MILLISECOND_NS)
@@ -204,94 +210,96 @@ cdef class Load:
             count = 0
         return count
 
-    def check_patience(self):
-        """Raise when nothing has come for too long."""
-        if now_ns() - self.last_event_ns > self.patience_s * SECOND_NS:
+    def check_timeout(self):
+        """Raise LoadError when nothing has come for `timeout_s`."""
+        if now_ns() - self.last_event_ns > self.timeout_s * SECOND_NS:
             raise LoadError(
-                f"nothing has come for {self.patience_s:g} s, {self.awaited} replies are missing"
+                f"nothing has come for {self.timeout_s:g} s, {self.awaited} replies are missing"
             )
 
     cdef int serve(self, uint64_t end_ns) except -1:
         """Serve one batch of events."""
         cdef int count = self.wait(end_ns)
-        cdef Talker who
+        cdef LoadClient client
         cdef uint32_t what
         cdef int i
         if count == 0 and self.awaited:
-            self.check_patience()
+            self.check_timeout()
         try:
             for i in range(count):
                 if poller_mark(&self.events[i]) == 0:
-                    self.take_turns()
+                    self.send_due()
                     continue
-                who = <Talker><void*>poller_mark(&self.events[i])
+                client = <LoadClient><void*>poller_mark(&self.events[i])
                 what = poller_what(&self.events[i])
                 if what & POLL_WRITE:
-                    self.write(who)
+                    self.write(client)
                 if what & ~<uint32_t>POLL_WRITE:
-                    self.hear(who)
+                    self.receive_replies(client)
         except (LoadError, OSError) as error:
-            raise LoadError(f"connection {self.at_hand.index}: {error}") from error
+            raise LoadError(f"connection {self.current.index}: {error}") from error
         return 0
 
-    cdef int take_turns(self) except -1:
-        """Let those speak whose time has come."""
+    cdef int send_due(self) except -1:
+        """Let the clients send that the timer has fired for."""
         cdef uint64_t due = 0
-        cdef Talker who
+        cdef LoadClient client
         if read(self.timer, &due, sizeof(due)) < 0:
             return 0
         while due:
             due -= 1
-            who = self.talkers[self.turn]
-            self.turn = (self.turn + 1) % len(self.talkers)
-            if who.heard_count == who.sent_count:
-                self.speak(who)         # who still waits misses a turn: fewer replies tell of it
+            client = self.clients[self.next_sender]
+            self.next_sender = (self.next_sender + 1) % len(self.clients)
+            if client.reply_count == client.sent_count:
+                self.send_batch(client)
+            # Otherwise it still waits for replies, and misses a turn, which shows in the count.
         return 0
 
-    cdef int speak(self, Talker who) except -1:
+    cdef int send_batch(self, LoadClient client) except -1:
         """Write the next batch."""
-        self.exchange.compose(who)
-        self.awaited += self.exchange.depth * (1 if self.speaker is None else len(self.talkers))
-        who.sent_ns = now_ns()
-        return self.write(who)
+        self.exchange.compose(client)
+        self.awaited += self.exchange.depth * (1 if self.sender is None else len(self.clients))
+        client.sent_ns = now_ns()
+        return self.write(client)
 
-    cdef int write(self, Talker who) except -1:
+    cdef int write(self, LoadClient client) except -1:
         cdef bint awaits_writable
-        self.at_hand = who
-        awaits_writable = not who.write()
-        if awaits_writable != who.awaits_writable:
-            who.awaits_writable = awaits_writable
+        self.current = client
+        awaits_writable = not client.write()
+        if awaits_writable != client.awaits_writable:
+            client.awaits_writable = awaits_writable
             poller_change(
-                self.poller, who.fd, POLL_READ | (POLL_WRITE if awaits_writable else 0),
-                <uint64_t><void*>who,
+                self.poller, client.fd, POLL_READ | (POLL_WRITE if awaits_writable else 0),
+                <uint64_t><void*>client,
             )
         return 0
 
-    cdef int hear(self, Talker who) except -1:
-        """Take what has come for one connection, and say the next thing where it is all."""
-        cdef Talker speaker = who if self.speaker is None else self.speaker
+    cdef int receive_replies(self, LoadClient client) except -1:
+        """Read and check what has come for a client, and send the next batch when all replies are
+        there."""
+        cdef LoadClient sender = client if self.sender is None else self.sender
         cdef Py_ssize_t size
         cdef uint64_t ns
         cdef uint32_t count
-        self.at_hand = who
-        size = who.receive(self.place, READ_SIZE)
+        self.current = client
+        size = client.receive(self.place, READ_SIZE)
         while size > 0:
-            ns = now_ns() - speaker.sent_ns
-            count = who.heard_count
+            ns = now_ns() - sender.sent_ns
+            count = client.reply_count
             if self.exchange is None:
                 raise LoadError(f"{size} bytes that nobody has asked for")
-            self.exchange.check(who, speaker, self.place, size)
-            count = who.heard_count - count
+            self.exchange.check(client, sender, self.place, size)
+            count = client.reply_count - count
             if count:
                 self.count += count
                 self.latencies.add(ns, count)
                 self.awaited -= count
                 if not self.is_finishing and self.timer < 0 and (
-                    self.awaited == 0 if speaker is self.speaker
-                    else who.heard_count == who.sent_count
+                    self.awaited == 0 if sender is self.sender
+                    else client.reply_count == client.sent_count
                 ):
-                    self.speak(speaker)
-            size = who.receive_more(self.place, READ_SIZE)
+                    self.send_batch(sender)
+            size = client.receive_more(self.place, READ_SIZE)
         if size < 0:
-            raise LoadError(f"closed by the server after {who.heard_count} replies")
+            raise LoadError(f"closed by the server after {client.reply_count} replies")
         return 0

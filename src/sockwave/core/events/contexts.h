@@ -2,8 +2,8 @@
    variables.
 
    The variables of a context are an immutable tree. When one is set, the context gets another tree.
-   The pointer to the root stands behind `ctx_prev` in every version since 3.7. The struct is private,
-   so it is used only after a trial has found the pointer there: see `contexts.pyx`. */
+   The pointer to the root stands behind `ctx_prev` in every version since 3.7. The struct is
+   private, so it is used only after a trial has found the pointer there: see `contexts.pyx`. */
 
 #ifndef SOCKWAVE_CONTEXTS_H
 #define SOCKWAVE_CONTEXTS_H
