@@ -130,7 +130,9 @@ async def test_response_that_nobody_holds_is_answered_for_at_once(
     def listener(req: sockwave.Request, res: sockwave.Response) -> None:
         res.write_head(200)
 
-    await expect_no_answer(start_server, error_log, listener, "nobody holds", answer_timeout=None)
+    await expect_no_answer(
+        start_server, error_log, listener, "has dropped its response", answer_timeout=None
+    )
 
 
 async def test_response_that_is_kept_is_answered_for_when_it_is_dropped(
@@ -145,7 +147,7 @@ async def test_response_that_is_kept_is_answered_for_when_it_is_dropped(
         await wire.receive_nothing()
         kept.clear()
         assert (await receive_answer(wire)).status == 500
-        assert "GET /a: nobody holds" in await take_reason(error_log)
+        assert "GET /a: the application has dropped its response" in await take_reason(error_log)
         await wait_until(lambda: kept)
         kept[0].end("b")
         assert (await receive_answer(wire)).body == b"b"
@@ -168,7 +170,7 @@ async def test_response_in_a_cycle_is_answered_for_when_garbage_is_collected(
         await wait_until(lambda: asked)
         await asyncio.to_thread(gc.collect)  # in another thread, as garbage may be collected there
         assert (await receive_answer(wire)).status == 500
-        assert "nobody holds" in await take_reason(error_log)
+        assert "has dropped its response" in await take_reason(error_log)
 
 
 async def test_response_that_a_thread_lets_go_of_is_answered_for(
@@ -192,7 +194,7 @@ async def test_response_that_a_thread_lets_go_of_is_answered_for(
         await wait_until(lambda: kept)
         may_end.set()
         assert (await receive_answer(wire)).status == 500
-        assert "nobody holds" in await take_reason(error_log)
+        assert "has dropped its response" in await take_reason(error_log)
 
 
 # ---- an answer that has begun
@@ -463,7 +465,7 @@ async def test_error_listener_hears_of_an_unanswered_request(start_server: Start
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(get("/x"))
         assert (await receive_answer(wire)).status == 500
-    assert heard == [("no answer to GET /x: nobody holds its response any more", None)]
+    assert heard == [("no answer to GET /x: the application has dropped its response", None)]
 
 
 async def test_client_that_leaves_is_no_unanswered_request(start_server: StartServer) -> None:

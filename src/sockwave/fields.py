@@ -1,4 +1,4 @@
-"""What may stand in a header field that we send: RFC 9110, sections 5.1, 5.5 and 5.6.2."""
+"""Checks of the header fields that the server sends: RFC 9110, sections 5.1, 5.5 and 5.6.2."""
 
 from collections.abc import Iterable, Mapping
 

@@ -106,7 +106,7 @@ def _reset_signals(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _replace_descriptors(loop: asyncio.AbstractEventLoop) -> None:
-    """Give a loop of asyncio's its own epoll and its own self-pipe, under the same numbers.
+    """Give the child's copy of an asyncio loop its own epoll and self-pipe, under the same numbers.
 
     Until then the child shares them with the parent. Closing the loop, at the exit of the program
     too, would take the pipe out of the parent's epoll, and nothing would wake the parent again.

@@ -1,4 +1,4 @@
-"""How much of everything a peer may take, and what happens at a limit."""
+"""The limits on what clients may use, with the reason for each default."""
 
 import math
 import sys
@@ -86,7 +86,7 @@ def _declare(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much of everything one peer may take; times in seconds, sizes in bytes, counts in items.
+    """The limits of a server; times in seconds, sizes in bytes, counts in items.
 
     Raises TypeError or ValueError naming the option, what was expected and what was given.
     """

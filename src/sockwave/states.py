@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ReadyState(IntEnum):
-    """Where a connection stands between its opening request and its end."""
+    """The states of a connection, from its opening request to its end."""
 
     UNKNOWN = 0  #: no request has been read yet
     OPENING = 1  #: the opening request has been read

@@ -27,7 +27,7 @@ class Application(Protocol):
 
     @property
     def admission(self) -> HandshakeCounter:
-        """What has admitted the connection."""
+        """The admission that has accepted the connection."""
 
     limits: Limits
     loop: asyncio.AbstractEventLoop

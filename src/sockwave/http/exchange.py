@@ -219,7 +219,7 @@ class Exchange:
         """
         # The loop may have ended: then the connection has ended, too.
         with contextlib.suppress(Exception):
-            self.loop.call_soon_threadsafe(self.give_up, "nobody holds its response any more")
+            self.loop.call_soon_threadsafe(self.give_up, "the application has dropped its response")
 
     def give_up(self, reason: str) -> None:
         """Answer with 500 in place of the application, and cancel the tasks of its listeners."""

@@ -108,7 +108,7 @@ class Response:
         self._given_size = 0
 
     def __del__(self) -> None:
-        """Have the request answered with 500: the application can answer it no more."""
+        """Have the request answered with 500: the application can no longer answer it."""
         if self._sink is not None:
             self._sink.response_dropped()
 

@@ -179,7 +179,7 @@ class Admission(Gate):
     def reject(self, transport: Transport, refused: OverLimit) -> None:
         """Send an HTTP error to a connection of which nothing has been read, and close it."""
         self._engine.limit_counters.count_by_name(refused.limit)
-        peers.warning("%s is turned away: %s", transport, refused.limit)
+        peers.warning("%s is rejected: %s", transport, refused.limit)
         if len(self._rejected) >= _MAX_REJECTED_COUNT:
             transport.abort()
             return

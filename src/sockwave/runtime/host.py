@@ -81,7 +81,7 @@ class Host(Emitter):
             weakref.WeakValueDictionary()
         )
         self._is_reporting = False
-        # Those of the request whose listeners are being called.
+        # The listeners of the request that is being emitted.
         self._request_listeners: RequestListeners | None = None
         self._has_warned_of_drops = False
         #: Listeners whose stalled calls have been logged.
