@@ -19,7 +19,9 @@ from sockwave.core.session.keepalive cimport (
 )
 from sockwave.core.protocol.framing cimport check_compress, payload_of
 from sockwave.core.session.outgoing cimport OutgoingMessage, kind_of, wake_streamers
-from sockwave.core.session.closing cimport CONNECTED, ENDED, ENDING, WE_CLOSE
+from sockwave.core.session.closing cimport (
+    CONNECTED, ENDED, ENDING, WE_CLOSE, advance_closing, closed_error, enter,
+)
 from sockwave.core.session.session cimport session_hooks
 from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
 
@@ -84,7 +86,7 @@ cdef class Connection(Deliverer):
                 answer, <const uint8_t*>PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer)
             )
         self.hub.connections.join(self, self.id)
-        self.enter(CONNECTED)
+        enter(self, CONNECTED)
         if self.state == CONNECTED:
             begin_keepalive(&self.keepalive, self)
             self.hub.tell_server(CONNECTION, self, None)
@@ -157,11 +159,11 @@ cdef class Connection(Deliverer):
         elif step == LEAVE:
             self.hub.connections.leave(self.id)
         elif step == ENTER_END:
-            self.enter(ENDED)
+            enter(self, ENDED)
         elif step == END_STREAMS:
             intake = self.intake()
             if intake is not None:
-                intake.end(self.closed_error())
+                intake.end(closed_error(self))
             wake_streamers(self)
         elif step == END_PINGS:
             end_pings(self)
@@ -251,7 +253,7 @@ cdef class Connection(Deliverer):
         cdef Deflater deflater = None
         self.hub.thread.check("conn.send")
         if self.state != CONNECTED:
-            raise self.closed_error()
+            raise closed_error(self)
         if compress is not None or slow is not None or key is not None:
             check_compress(compress)
             policy = policy_of(slow, key, policy)
@@ -322,7 +324,7 @@ cdef class Connection(Deliverer):
             raise TypeError(f"create_task: expected a coroutine, given {given}")
         if self.state == ENDED:
             coroutine.close()
-            raise self.closed_error()
+            raise closed_error(self)
         task = self.hub.engine.loop.create_task(coroutine, name=name, context=context)
         self.hub.calls.adopt(task, self)
         return task
@@ -338,14 +340,14 @@ cdef class Connection(Deliverer):
         if self.state < CONNECTED:
             self.transport.lose(None)
         else:
-            self.advance_closing(WE_CLOSE, payload)
+            advance_closing(self, WE_CLOSE, payload)
 
     def abort(self):
         """Drop the socket now, without a closing handshake."""
         self.hub.thread.check("conn.abort")
         if self.state < ENDING:
             if self.state >= CONNECTED:
-                self.enter(ENDING)
+                enter(self, ENDING)
                 self.dropped(self.count_unsent())
             self.transport.reset()
 
@@ -358,7 +360,7 @@ cdef class Connection(Deliverer):
         cdef bytes payload
         self.hub.thread.check("conn.ping")
         if self.state != CONNECTED:
-            raise self.closed_error()
+            raise closed_error(self)
         if self.is_draft():
             raise TypeError(f"{self.version} has no ping")
         payload = data.encode() if isinstance(data, str) else bytes(memoryview(data))

@@ -7,7 +7,7 @@ from libc.stdint cimport UINT32_MAX
 from sockwave.core.session.calls cimport OF_MESSAGE, OTHER, Call
 from sockwave.core.events.emitter cimport MESSAGE, call_listeners, is_heard_for_good
 from sockwave.core.session.flow_control cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
-from sockwave.core.session.closing cimport CONNECTED, ENDED
+from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
 from sockwave.core.session.session cimport session_hooks
 from sockwave.core.session.streams cimport IncomingMessage, check_limit
 from sockwave.core.limits.counters cimport LISTEN_TIMEOUT, MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
@@ -421,7 +421,7 @@ cdef class Deliverer(Session):
             held_size = min(self.hub.max_size, self.hub.queue_size)
             inbox.intake = Intake(self, held_size, self.hub.queue_count, self.hub.max_size)
             if self.state == ENDED:
-                inbox.intake.end(self.closed_error())
+                inbox.intake.end(closed_error(self))
         if inbox.count:
             held_size = inbox.size
             message = inbox.take()
@@ -450,7 +450,7 @@ cdef class Deliverer(Session):
             await self.next_waiter()
         if not self.inbox.count:
             self.was_told()
-            raise self.closed_error()
+            raise closed_error(self)
         return self.take_message()
 
     cdef bint awaits_message(self) except -1:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from sockwave.core.flag cimport flag
 from sockwave.core.protocol.input_buffer cimport Span
 from sockwave.core.protocol.inflation cimport Inflater, Inflation
-from sockwave.core.session.closing cimport ClosingHandshake
+from sockwave.core.session.sender cimport Sender
 from sockwave.core.protocol.reader cimport Reader
 from sockwave.core.limits.counters cimport Limit
 
@@ -16,7 +16,7 @@ cdef enum PauseReason:
     CHUNKS_FULL = 4             # chunks of a streamed message wait
     NOT_ASKED = 8               # a message too big to hold may yet be asked for as a stream
 
-cdef class FlowControl(ClosingHandshake):
+cdef class FlowControl(Sender):
     """A conversation whose socket is read while nobody has to wait."""
     cdef Reader reader          # None: the engine's spare one would do
     cdef Inflater inflater      # None: permessage-deflate has not been agreed on

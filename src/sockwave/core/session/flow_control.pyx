@@ -6,7 +6,7 @@ from sockwave.core.protocol.inflation cimport Inflation, is_crowded
 from sockwave.core.session.closing cimport CONNECTED
 
 
-cdef class FlowControl(ClosingHandshake):
+cdef class FlowControl(Sender):
     """A conversation whose socket is read while nobody has to wait."""
 
     cdef int may_send_again(self) except -1:

@@ -15,7 +15,9 @@ from sockwave.core.io.transport cimport Probes
 from sockwave.core.io.engine cimport Engine
 from sockwave.core.protocol.frames cimport NO_PONG, PING
 from sockwave.core.session.hub cimport Hub
-from sockwave.core.session.closing cimport CONNECTED, PEER_VANISHES, WE_CLOSE
+from sockwave.core.session.closing cimport (
+    CONNECTED, PEER_VANISHES, WE_CLOSE, advance_closing, closed_error, end_with,
+)
 from sockwave.core.limits.counters cimport IDLE_TIMEOUT, MAX_LIFETIME
 from sockwave.core.io.timers cimport STALE_TICKS
 
@@ -165,14 +167,14 @@ cdef int run_duty(Keepalive* keepalive, Deliverer connection, Duty duty) except 
         return send_ping(keepalive, connection)
     if duty == MISS_PONG:
         connection.note_rest()
-        return connection.end_with(NO_PONG, PEER_VANISHES)
+        return end_with(connection, NO_PONG, PEER_VANISHES)
     if duty == STOP_KEEPING:
         return connection.stop_keeping()
     if duty == TELL_STUCK:
         return connection.tasks_are_stuck()
     limit, code, reason = ENDINGS[duty]
     connection.transport.engine.limit_counters.count(limit)
-    return connection.advance_closing(WE_CLOSE, encode_close(code, reason))
+    return advance_closing(connection, WE_CLOSE, encode_close(code, reason))
 
 
 # ---- pings
@@ -241,7 +243,7 @@ cdef int end_pings(Deliverer connection) except -1:
     """Tell who waits for a pong that none will come."""
     for _, _, waiter in connection.pings or ():
         if waiter is not None and not waiter.done():
-            waiter.set_exception(connection.closed_error())
+            waiter.set_exception(closed_error(connection))
             waiter.exception()      # known: nobody has to await it
     connection.pings = None
     return 0

@@ -2,11 +2,11 @@
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.session.closing cimport ClosingHandshake
+from sockwave.core.session.sender cimport Sender
 
 cdef class OutgoingMessage:
     """What `Connection.stream_message` gives."""
-    cdef ClosingHandshake session
+    cdef Sender session
     cdef object turn            # the future of who waits for another streamed message to end
     cdef list parts             # on a draft: what becomes one frame
     cdef uint8_t opcode
@@ -15,5 +15,5 @@ cdef class OutgoingMessage:
     cdef int let_next(self) except -1
     cdef int finish(self) except -1
 
-cdef int wake_streamers(ClosingHandshake session) except -1
+cdef int wake_streamers(Sender session) except -1
 cdef int kind_of(object kind) except -1

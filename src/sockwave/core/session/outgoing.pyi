@@ -3,13 +3,13 @@ from types import TracebackType
 from typing import Self
 
 from sockwave.core.events.waiter import Done
-from sockwave.core.session.closing import ClosingHandshake
+from sockwave.core.session.sender import Sender
 
 KINDS: dict[str, int]
 DONE: Done
 
 class OutgoingMessage:
-    def __new__(cls, session: ClosingHandshake, opcode: int) -> Self: ...
+    def __new__(cls, session: Sender, opcode: int) -> Self: ...
     async def __aenter__(self) -> Self: ...
     def write(self, chunk: str | bytes | bytearray | memoryview) -> Awaitable[None]: ...
     async def __aexit__(

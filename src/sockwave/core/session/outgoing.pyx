@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 
 from sockwave.core.protocol.frames cimport BINARY, CONTINUATION, FIN, TEXT
 from sockwave.core.protocol.framing cimport payload_of
-from sockwave.core.session.closing cimport CONNECTED, WE_CLOSE
+from sockwave.core.session.closing cimport CONNECTED, WE_CLOSE, advance_closing, closed_error
 
 from sockwave.close import CloseCode, encode_close
 from sockwave.core.events.waiter import DONE
@@ -27,7 +27,7 @@ cdef class OutgoingMessage:
     message can be neither ended nor taken back.
     """
 
-    def __cinit__(self, ClosingHandshake session not None, int opcode):
+    def __cinit__(self, Sender session not None, int opcode):
         self.session = session
         self.opcode = opcode
         self.parts = []
@@ -50,7 +50,7 @@ cdef class OutgoingMessage:
                 raise
         if session.state != CONNECTED:
             self.let_next()
-            raise session.closed_error()
+            raise closed_error(session)
         self.is_open = True
         return self
 
@@ -70,7 +70,7 @@ cdef class OutgoingMessage:
         if not self.is_open:
             raise RuntimeError("stream_message: expected to write inside its 'async with'")
         if self.session.state != CONNECTED:
-            raise self.session.closed_error()
+            raise closed_error(self.session)
         owner = payload_of(chunk, &data, &size, &opcode)
         if opcode != self.opcode:
             expected = "str, for text" if self.opcode == TEXT else "bytes-like, for binary"
@@ -96,7 +96,7 @@ cdef class OutgoingMessage:
                 # 7.4.1: "1011 indicates that a server is terminating the connection because it
                 # encountered an unexpected condition that prevented it from fulfilling the
                 # request."
-                session.advance_closing(WE_CLOSE, encode_close(CloseCode.INTERNAL_ERROR, ""))
+                advance_closing(session, WE_CLOSE, encode_close(CloseCode.INTERNAL_ERROR, ""))
         finally:
             self.let_next()
         if error is None:
@@ -109,7 +109,7 @@ cdef class OutgoingMessage:
         cdef int opcode
         session = self.session
         if session.state != CONNECTED:
-            raise session.closed_error()
+            raise closed_error(session)
         if session.is_draft():
             text = payload_of("".join(self.parts), &data, &size, &opcode)
             return session.write_message(opcode, text, data, size)
@@ -132,7 +132,7 @@ cdef class OutgoingMessage:
         return 0
 
 
-cdef int wake_streamers(ClosingHandshake session) except -1:
+cdef int wake_streamers(Sender session) except -1:
     """Let all who wait for their turn find out that the connection is gone."""
     cdef OutgoingMessage speaker
     for speaker in session.streamers or ():

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from sockwave.core.flag cimport flag
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.io.receiver cimport Receiver
@@ -27,9 +28,20 @@ cdef class Sender(Receiver):
     cdef uint16_t unanswered_count      # pings of ours that no pong has answered
     cdef uint8_t version_index  # a Version
 
+    # Where it stands, and how it ends: see `closing`.
+    cdef uint8_t state          # a ConnectionState
+    cdef uint8_t taken_steps    # of those in which it ends: a bit for each
+    cdef flag is_gone           # the transport is, and has told of it
+    cdef uint16_t code          # how it ended; 0: not yet
+    cdef uint16_t own_code      # the one that we closed with
+    cdef str reason
+
     # What those above it do:
     cdef int fail(self, Violation violation) except -1
     cdef int dropped(self, size_t count) except -1
+    cdef int entered(self, object state) except -1
+    cdef int listen_for_close(self) except -1   # our close frame is sent, the peer's is awaited
+    cdef int ended(self) except -1
 
     cdef bint is_draft(self) noexcept
     cdef int write_message(

@@ -31,6 +31,15 @@ cdef class Sender(Receiver):
     cdef int dropped(self, size_t count) except -1:
         return 0
 
+    cdef int entered(self, object state) except -1:
+        return 0
+
+    cdef int listen_for_close(self) except -1:
+        return 0
+
+    cdef int ended(self) except -1:
+        return 0
+
     cdef bint is_draft(self) noexcept:
         return self.version_index <= DRAFT76
 

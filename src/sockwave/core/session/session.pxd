@@ -14,6 +14,7 @@ from sockwave.core.protocol.reader cimport Found, Reader
 
 cdef class Session(FlowControl):
     """One WebSocket conversation: bytes of a transport in, messages and control frames out."""
+    cdef object opening         # told of bytes and deadlines until the session is connected
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
     cdef Usage* usage       # what the peer has spent; NULL: nothing yet
     cdef object listener        # what the application listens to it by: see `emitter`

@@ -29,13 +29,17 @@ from sockwave.core.protocol.frames cimport (
 )
 from sockwave.core.protocol.hixie cimport HixieReader
 from sockwave.core.protocol.inflation cimport SLICE_SIZE, Inflation, is_crowded
-from sockwave.core.session.closing cimport CLOSING, CONNECTED, ENDING, OPENING, PEER_CLOSES
+from sockwave.core.session.closing cimport (
+    CLOSING, CONNECTED, ENDED, ENDING, OPENING, PEER_CLOSES, PEER_FAILS, STREAM_ENDS,
+    ConnectionState, advance_closing, end_behind, end_with, enter, record_close,
+)
 from sockwave.core.protocol.reader cimport NEEDS_MORE, PIECE, VIOLATED
 from sockwave.core.session.sender cimport DRAFT75, DRAFT76
-from sockwave.core.limits.counters cimport NO_LIMIT
+from sockwave.core.limits.counters cimport CLOSE_TIMEOUT, NO_LIMIT
 
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import CONNECTION_EVENTS
+from sockwave.core.session.closing import OPENING_STATES
 
 # What it takes to inflate a byte of what most messages are, JSON and other text, or into one. Empty
 # blocks take a hundred times as long.
@@ -253,10 +257,20 @@ cdef class Session(FlowControl):
         cdef Span given
         self.opening = opening
         self.transport.receiver = self
-        self.enter(OPENING)
+        enter(self, OPENING)
         given.data = <uint8_t*>PyBytes_AS_STRING(rest)
         given.size = PyBytes_GET_SIZE(rest)
         self.store_input(&given)
+
+    def _enter(self, ready_state):
+        """Enter a state of the opening."""
+        cdef int state = OPENING_STATES[ready_state]
+        enter(self, <ConnectionState>state)
+
+    def _abandon(self):
+        """Be at the end in a forked child, of which nobody hears: it is the parent's."""
+        record_close(self, 1006, "this process was forked, and the connection is the parent's")
+        self.state = ENDED
 
     def _take(self, size_t size):
         """Take `size` bytes of what came behind the request; None while they are not all there."""
@@ -468,12 +482,12 @@ cdef class Session(FlowControl):
         cdef bytes payload = PyBytes_FromStringAndSize(<const char*>found.data, found.size)
         if opcode == CLOSE:
             if found.size:
-                self.record_close(found.data[0] << 8 | found.data[1], payload[2:].decode())
+                record_close(self, found.data[0] << 8 | found.data[1], payload[2:].decode())
             else:
-                self.record_close(CloseCode.NO_STATUS_RECEIVED, "")
+                record_close(self, CloseCode.NO_STATUS_RECEIVED, "")
             # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the
             # status code it received."
-            self.advance_closing(PEER_CLOSES, payload[:2])
+            advance_closing(self, PEER_CLOSES, payload[:2])
             self.reads_rest = False
         elif self.state != CONNECTED:
             return 0
@@ -537,13 +551,25 @@ cdef class Session(FlowControl):
         if self.reader is not None:
             self.reader.forget_message()
         self.reads_rest = False
-        return FlowControl.fail(self, violation)
+        # 7.1.7: the one way out for whatever the peer does wrong.
+        return end_with(self, violation, PEER_FAILS)
 
     cdef int notify_eof(self) except -1:
         self.note_rest()
         if self.reads_rest and self.version_index == DRAFT75:
-            self.record_close(CloseCode.NO_STATUS_RECEIVED, "")
-        return FlowControl.notify_eof(self)
+            record_close(self, CloseCode.NO_STATUS_RECEIVED, "")
+        if self.state < CONNECTED:
+            self.transport.lose(None)
+            return 0
+        return advance_closing(self, STREAM_ENDS, None)
+
+    cdef int notify_deadline(self) except -1:
+        if self.state < CONNECTED:
+            self.opening.deadline_passed()
+            return 0
+        self.transport.engine.limit_counters.count(CLOSE_TIMEOUT)
+        self.dropped(self.transport.count_messages(self.is_draft()))
+        return advance_closing(self, STREAM_ENDS, None)
 
     cdef int notify_closed(self, object error) except -1:
         self.note_rest()
@@ -551,7 +577,16 @@ cdef class Session(FlowControl):
             return self.begin_rest()
         FlowControl.forget_received(self)
         self.deflater = self.inflater = None
-        return FlowControl.notify_closed(self, error)
+        # The end of the stream is all that draft-75 has for a close.
+        record_close(self, 1005 if self.version_index == DRAFT75 and error is None else 1006, "")
+        self.state = ENDING if self.state < ENDING else self.state
+        try:
+            if self.opening is not None:
+                self.opening.connection_lost()
+            self.opening = None
+        finally:
+            end_behind(self)
+        return 0
 
     # ---- what came before the end
 
@@ -567,7 +602,8 @@ cdef class Session(FlowControl):
     cdef int begin_rest(self) except -1:
         """Hand over what the peer sent before it went, as fast as the application takes it. The
         connection ends behind that; until then it can do nothing but receive."""
-        self.transport.receiver = self       # the engine has let go of it, and is to give it its turns
+        # The engine has let go of it, and is to give it its turns.
+        self.transport.receiver = self
         if not self.is_gone:
             self.state = max(self.state, ENDING)
             self.is_write_blocked = False      # nobody waits for who has gone
