@@ -568,7 +568,7 @@ cdef class Session(FlowControl):
             self.opening.deadline_passed()
             return 0
         self.transport.engine.limit_counters.count(CLOSE_TIMEOUT)
-        self.dropped(self.transport.count_messages(self.is_draft()))
+        self.dropped(self.count_unsent())
         return advance_closing(self, STREAM_ENDS, None)
 
     cdef int notify_closed(self, object error) except -1:
