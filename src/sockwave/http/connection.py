@@ -224,7 +224,7 @@ class HttpConnection(HttpLifecycle):
         try:
             self.application.handle_upgrade(self.transport, head, rest)
         except Exception as error:
-            self.transport.abort()
+            self.transport.close()
             self._report("an upgrade was not handled", error)
 
     def _refuse(self, refused: Refused) -> None:

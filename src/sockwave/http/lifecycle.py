@@ -74,7 +74,7 @@ class HttpLifecycle(PyReceiver):
     def abort(self) -> None:
         """Drop the connection."""
         self._enter(Phase.ENDED)
-        self.transport.abort()
+        self.transport.close()
 
     def connection_lost(self, error: OSError | None) -> None:
         """Cancel all tasks of the connection: its client has gone."""
@@ -94,7 +94,7 @@ class HttpLifecycle(PyReceiver):
                 self._close_transport()
         except BaseException:
             # The connection has left its open phase, so that nothing else would end it.
-            self.transport.abort()
+            self.transport.close()
             raise
 
     async def _close_drained(self) -> None:
@@ -105,7 +105,7 @@ class HttpLifecycle(PyReceiver):
 
     def _close_transport(self) -> None:
         self._enter(Phase.ENDED)
-        self.transport.close()
+        self.transport.shutdown()
 
     def _enter(self, phase: Phase) -> None:
         """Enter a phase in which no more requests are read."""

@@ -52,7 +52,7 @@ class ProxyReceiver(PyReceiver):
             header = parse_proxy_header(self._input)
         except ValueError as error:
             peers.warning("no PROXY header from %s: %s", transport, error)
-            transport.abort()
+            transport.close()
             return None
         if header is None:
             return None
@@ -70,7 +70,7 @@ class ProxyReceiver(PyReceiver):
 
     def eof_received(self) -> None:
         """End the connection: the proxy has closed its side before the header was complete."""
-        self._transport.abort()
+        self._transport.close()
 
     def connection_lost(self, error: OSError | None) -> None:
         """Pass it on to the next receiver."""

@@ -25,4 +25,4 @@ class AcceptedSocket:
     def close(self) -> None:
         """Drop the connection, without an answer."""
         self._transport.engine.thread.check_call("stream.close")
-        self._transport.abort()
+        self._transport.close()

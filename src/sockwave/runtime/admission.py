@@ -181,11 +181,11 @@ class Admission(Gate):
         self._engine.limit_counters.count_by_name(refused.limit)
         peers.warning("%s is rejected: %s", transport, refused.limit)
         if len(self._rejected) >= _MAX_REJECTED_COUNT:
-            transport.abort()
+            transport.close()
             return
         transport.receiver = RejectedConnection(self._rejected)
         transport.write(serialize_response(refused.status, refused.headers, refused.body))
-        transport.close()
+        transport.shutdown()
 
     # ---- handshakes under way
 

@@ -185,7 +185,7 @@ class Opening:
             try:
                 self.accept(offer.headers)
             except BaseException:
-                self.transport.abort()
+                self.transport.close()
                 raise
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
@@ -220,7 +220,7 @@ class Opening:
         if isinstance(refused, OverLimit):
             self.openings.hub.engine.limit_counters.count_by_name(refused.limit)
         self.transport.write(serialize_response(refused.status, refused.headers, refused.body))
-        self.transport.close()
+        self.transport.shutdown()
         if is_answered and peers.is_on(logging.INFO):
             self.log(refused, hook)
 

@@ -66,7 +66,7 @@ cdef class Engine:
     cdef bint has_postponed(self) except -1
     cdef bint has_time_for_slow_request(self) except -1
     cdef int tell_passed(self) except -1
-    cdef int let_go(self, Writer transport) except -1
+    cdef int forget(self, Writer transport) except -1
     cdef int note_debug(self, bint is_wanted) except -1
     cdef int expect_ticks(self, double now) except -1
     cdef int promise_ticks(self, double now) except -1

@@ -77,7 +77,7 @@ cdef class Engine:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            transport.fail(error)
+            transport.close_and_report(error)
         return 0
 
     cdef int postpone(self, Writer transport) except -1:
@@ -112,7 +112,8 @@ cdef class Engine:
         self.end_turn()
 
     cdef int end_turn(self) except -1:
-        """Do what waits for the end of a turn of the loop: writes, and farewells."""
+        """Do what waits for the end of a turn of the loop: write, and notify the receivers whose
+        transports are closed."""
         self.cork.promised = True       # whatever is added meanwhile is done below
         try:
             self.cork.flush()
@@ -149,7 +150,7 @@ cdef class Engine:
                 return self.cork.promise()      # whose end goes on with the rest
         return 0
 
-    cdef int let_go(self, Writer transport) except -1:
+    cdef int forget(self, Writer transport) except -1:
         self.losses.pop(transport, None)
         self.transport_count -= 1
         if not self.transport_count and self.when_empty is not None:
@@ -209,7 +210,7 @@ cdef class Engine:
         self.note_debug(self.loop.get_debug())
         self.thread.follow()
         try:
-            self.wake_queue.wake_all()        # the call that was to do it may have been lost as well
+            self.wake_queue.wake_all()  # the call that was to do it may have been lost as well
             self.end_turn()
             self.wheel.advance(self.loop.time())
             self.tell_passed()
@@ -224,7 +225,8 @@ cdef class Engine:
                 handle.cancel()
 
     def reset_waiting(self):
-        """Drop the transports that wait for a deadline: among them all that are on their way out."""
+        """Reset the transports that wait for a deadline: among them all that are on their way out.
+        """
         for transport in self.wheel.list_owners():
             transport.reset()
 

@@ -41,8 +41,8 @@ cdef int leave_ring(Timer* timer) noexcept:
 
 
 cdef int forget_timer(Timer* timer) noexcept:
-    """Leave the wheel with an owner that dies: a transport can be lost without a farewell, where
-    its loop has no memory for one."""
+    """Leave the wheel with an owner that dies: a transport can end without a notice, where its loop
+    has no memory to give one."""
     if timer.next is not NULL:
         leave_ring(timer)
     return 0

@@ -51,16 +51,16 @@ cdef class Transport(Writer):
     cdef bint find_silence(self, uint32_t* silence_ticks) except -1
     # Let the kernel ask a quiet peer whether it is there: TCP keepalive. False: it cannot.
     cdef bint probe(self, const Probes* probes) except -1
-    cdef int end_writing(self) except -1        # FIN
-    cdef int drop(self) except -1               # close the socket now
-    cdef int abandon(self) except -1            # … in a forked child, where the peer hears nothing
+    cdef int send_fin(self) except -1
+    cdef int close_socket(self) except -1       # now
+    cdef int abandon(self) except -1    # … in a forked child: the peer hears nothing
     # Of bytes that TLS has sealed, those taken; -1: the peer is gone.
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept
 
     # What is asked of it:
     cdef int run(self, int what, uint8_t* data, size_t size) except -1
     cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
-    cdef int lose(self, object error) except -1
+    cdef int close_with(self, object error) except -1
     cpdef object reset(self)
     cdef int notify_closed(self) except -1
     cdef int notify_all(self, Receiver receiver) except -1
@@ -72,7 +72,7 @@ cdef class Transport(Writer):
     cdef int ask_for(self, uint32_t tick) except -1
     cdef int begin_waiting(self) except -1
     cpdef object set_deadline(self, object seconds)
-    cdef int finish(self, bint linger) except -1
+    cdef int shut_down(self, bint linger) except -1
     cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
     cdef int pause(self) except -1
     cdef int resume(self) except -1

@@ -34,7 +34,7 @@ cdef class Transport(Writer):
     cdef bint is_flushed(self) noexcept:
         return self.backlog.count == 0
 
-    cdef int end_writing(self) except -1:
+    cdef int send_fin(self) except -1:
         return 0
 
     cdef uint32_t measure_untaken(self) except? 0:
@@ -49,7 +49,7 @@ cdef class Transport(Writer):
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept:
         return -1
 
-    cdef int drop(self) except -1:
+    cdef int close_socket(self) except -1:
         return 0
 
     # ---- turns
@@ -65,10 +65,10 @@ cdef class Transport(Writer):
             if self.is_closing:
                 self.end_if_flushed()
         except (KeyboardInterrupt, SystemExit):
-            self.lose(None)
+            self.close_with(None)
             raise
         except BaseException as error:
-            self.fail(error)
+            self.close_and_report(error)
         return 0
 
     cdef int take_turn(
@@ -90,10 +90,10 @@ cdef class Transport(Writer):
             self.release_cork()
         return 0
 
-    cdef int fail(self, object error) except -1:
+    cdef int close_and_report(self, object error) except -1:
         """End for an error of ours, or for want of memory: it costs this transport and no other."""
         try:
-            self.lose(None)
+            self.close_with(None)
         finally:
             self.engine.tell(error, self)
         return 0
@@ -107,7 +107,7 @@ cdef class Transport(Writer):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            self.fail(error)
+            self.close_and_report(error)
         return 0
 
     cdef int run_ready(self) except -1:
@@ -129,7 +129,7 @@ cdef class Transport(Writer):
         """The peer has sent its last byte."""
         self.has_ended = True
         if self.is_finished:
-            return self.lose(None)
+            return self.close_with(None)
         if not self.is_closing:
             self.run(END_OF_STREAM, NULL, 0)
         # Not before: most have lost their socket by now, and need not be watched for the end.
@@ -137,8 +137,9 @@ cdef class Transport(Writer):
 
     # ---- the end
 
-    cdef int lose(self, object error) except -1:
-        """Drop the socket; the receiver hears of it at the end of this turn, once.
+    cdef int close_with(self, object error) except -1:
+        """Close the socket now; the receiver hears of it at the end of this turn, once, with the
+        error.
 
         What is needed for that takes no memory, and comes first.
         """
@@ -148,7 +149,7 @@ cdef class Transport(Writer):
         self.engine.wheel.stop(&self.timer)
         self.cork.link(self)
         try:
-            self.drop()
+            self.close_socket()
             if error is not None:
                 self.engine.losses[self] = error
             self.drop_backlog(False)
@@ -163,10 +164,10 @@ cdef class Transport(Writer):
         return self.engine.wheel.stop(&self.timer)
 
     cpdef object reset(self):
-        """Drop the socket now, and what the kernel still holds of it: the peer gets RST."""
-        self.lose(None)
+        """Close the socket now, and drop what the kernel still holds of it: the peer gets RST."""
+        self.close_with(None)
 
-    cdef int finish(self, bint linger) except -1:
+    cdef int shut_down(self, bint linger) except -1:
         """End in order: everything written leaves, then FIN. With `linger`, what the peer still
         sends is read and dropped, so that no RST overtakes our last bytes; without, the socket is
         closed at once, which is right when nothing can come."""
@@ -183,8 +184,8 @@ cdef class Transport(Writer):
             return 0
         self.is_finished = True
         if self.has_ended or not self.lingers:
-            return self.lose(None)
-        self.end_writing()
+            return self.close_with(None)
+        self.send_fin()
         self.watch_readable(True)
         end = self.engine.wheel.tick_in(self.engine.loop.time(), LINGER_S)
         if not self.asked or self.asked > end:
@@ -205,7 +206,7 @@ cdef class Transport(Writer):
         try:
             self.notify_all(receiver)
         except (KeyboardInterrupt, SystemExit):
-            engine.let_go(self)     # the server waits until nobody is left
+            engine.forget(self)     # the server waits until nobody is left
             raise
         except BaseException as failure:
             is_short = isinstance(failure, MemoryError)
@@ -213,10 +214,10 @@ cdef class Transport(Writer):
         if is_short:
             self.receiver = receiver
             return self.notify_later()
-        return engine.let_go(self)
+        return engine.forget(self)
 
     cdef int notify_all(self, Receiver receiver) except -1:
-        self.drop()             # once more: there may have been no memory to do it in
+        self.close_socket()             # once more: there may have been no memory to do it in
         try:
             if receiver is not None:
                 receiver.notify_closed(self.engine.losses.get(self))
@@ -302,11 +303,13 @@ cdef class Transport(Writer):
             return self.notify_again()
         if self.moved and self.has_stalled():
             self.engine.limit_counters.count(WRITE_TIMEOUT)
-            return self.lose(TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent"))
+            return self.close_with(
+                TimeoutError(ETIMEDOUT, "the peer takes nothing of what is sent")
+            )
         if self.asked and self.asked <= self.engine.wheel.tick:
             self.asked = 0
             if self.is_closing:
-                return self.lose(None)
+                return self.close_with(None)
             self.run(DEADLINE, NULL, 0)
         return 0 if self.is_lost else self.set_alarm()
 
@@ -328,7 +331,7 @@ cdef class Transport(Writer):
 
     def write(self, data):
         """Queue bytes-like `data`; it leaves at the end of this turn of the loop.
-        Ignored after `close` and `abort`."""
+        Ignored after `shutdown` and `close`."""
         cdef bytes owned = data if type(data) is bytes else bytes(memoryview(data))
         if not self.is_closing:
             self.write_bytes(
@@ -347,14 +350,14 @@ cdef class Transport(Writer):
         """Read again."""
         self.resume()
 
-    def close(self):
+    def shutdown(self):
         """Send what is queued, then FIN; read and drop what still comes until the peer ends too,
         or two seconds long."""
-        self.finish(True)
+        self.shut_down(True)
 
-    def abort(self):
-        """Drop the socket now."""
-        self.lose(None)
+    def close(self):
+        """Close the socket now: what is queued is dropped."""
+        self.close_with(None)
 
     def claim_address(self, str host, int port):
         """Show this IP address and port as the peer's from now on, as a proxy has told them;

@@ -54,7 +54,7 @@ cdef class Writer:
     cdef int end_turn(self) except -1           # flush
     cdef int go_on(self) except -1              # with what its receiver has left for a later turn
     cdef int time_is_up(self) except -1         # its deadline has passed
-    cdef int fail(self, object error) except -1     # end for an error of ours
+    cdef int close_and_report(self, object error) except -1     # end for an error of ours
 
     # What is asked of it. Bytes are taken in whole; what the peer cannot take yet is the backlog.
     cdef int write_frame(

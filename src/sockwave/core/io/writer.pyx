@@ -74,7 +74,7 @@ cdef class Cork:
 
     cdef int flush(self) except -1:
         """Send what was queued in this turn of the loop: one write for a connection. Those that
-        are gone say farewell."""
+        are gone have their receivers told."""
         cdef Writer writer, next
         while self.first_dirty is not None:
             writer = self.first_dirty
@@ -129,7 +129,7 @@ cdef class Writer:
     cdef int time_is_up(self) except -1:
         return 0
 
-    cdef int fail(self, object error) except -1:
+    cdef int close_and_report(self, object error) except -1:
         return 0
 
     cdef int backlog_rose(self) except -1:

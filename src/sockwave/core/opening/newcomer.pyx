@@ -312,4 +312,4 @@ cdef class PendingConnection(Receiver):
         """Drop the connection."""
         self.partial_head = None
         self.gate.end_handshake(self.transport)
-        self.transport.abort()
+        self.transport.close()

@@ -68,7 +68,7 @@ cdef int advance_closing(Sender session, CloseEvent event, bytes close_payload) 
         return make_move(session, state, sends_close, farewell, close_payload)
     except BaseException:
         # Half of it has been done, and nothing else would end it.
-        session.transport.lose(None)
+        session.transport.close_with(None)
         raise
 
 
@@ -90,11 +90,11 @@ cdef int make_move(
         # No answer, or a peer that does not even take ours: it ends all the same.
         session.transport.set_deadline(session.transport.engine.close_timeout or None)
     if farewell == LINGER or session.version_index == DRAFT75:
-        session.transport.finish(True)
+        session.transport.shut_down(True)
     elif farewell == FINISH:
-        session.transport.finish(False)
+        session.transport.shut_down(False)
     elif farewell == DROP:
-        session.transport.lose(None)
+        session.transport.close_with(None)
     return 0
 
 

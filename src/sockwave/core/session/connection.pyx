@@ -338,7 +338,7 @@ cdef class Connection(Deliverer):
         self.hub.thread.check("conn.close")
         payload = encode_close(code, reason)
         if self.state < CONNECTED:
-            self.transport.lose(None)
+            self.transport.close_with(None)
         else:
             advance_closing(self, WE_CLOSE, payload)
 

@@ -126,7 +126,8 @@ cdef class Hub:
         connection.give_up(OUT_OF_MEMORY)
         connection.forget_received()
         if connection.held_size() > self.engine.cork.marks.high_water:
-            connection.transport.lose(None)      # what is half sent would be held until it is taken
+            # What is half sent would be held until it is taken.
+            connection.transport.close_with(None)
         return size - min(size, connection.held_size())
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1:

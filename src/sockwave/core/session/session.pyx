@@ -559,7 +559,7 @@ cdef class Session(FlowControl):
         if self.reads_rest and self.version_index == DRAFT75:
             record_close(self, CloseCode.NO_STATUS_RECEIVED, "")
         if self.state < CONNECTED:
-            self.transport.lose(None)
+            self.transport.close_with(None)
             return 0
         return advance_closing(self, STREAM_ENDS, None)
 

@@ -56,28 +56,28 @@ cdef class TlsTransport(AsyncioTransport):
         if self.is_lost or not self.tls.flush(self):
             return 0
         if self.is_finished:
-            return AsyncioTransport.end_writing(self)
+            return AsyncioTransport.send_fin(self)
         return AsyncioTransport.run_ready(self)
 
     cdef bint is_flushed(self) noexcept:
         return self.tls.unsent is None and AsyncioTransport.is_flushed(self)
 
-    cdef int finish(self, bint linger) except -1:
-        return self.tls.finish(self, linger)
+    cdef int shut_down(self, bint linger) except -1:
+        return self.tls.shut_down(self, linger)
 
-    cdef int end_writing(self) except -1:
+    cdef int send_fin(self) except -1:
         # Otherwise `run_ready` sends the FIN when the close_notify has left.
-        return AsyncioTransport.end_writing(self) if self.tls.send_close_notify(self) else 0
+        return AsyncioTransport.send_fin(self) if self.tls.send_close_notify(self) else 0
 
-    cdef int drop(self) except -1:
+    cdef int close_socket(self) except -1:
         # The stream ended in order, on one side at least.
         if self.is_finished or self.has_ended:
             self.tls.send_close_notify(self)
             # `close` alone sends no FIN while a child process has a copy of the descriptor.
-            AsyncioTransport.end_writing(self)
+            AsyncioTransport.send_fin(self)
             self.transport.close()      # asyncio closes the socket once all has been sent
         else:
-            AsyncioTransport.drop(self)
+            AsyncioTransport.close_socket(self)
         return self.tls.release()
 
     @property

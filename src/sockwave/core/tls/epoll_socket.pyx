@@ -25,7 +25,7 @@ cdef class TlsSocket(EpollSocket):
         elif count == 0:
             self.tls.end_of_stream(self)
         elif errno != EAGAIN and errno != EINTR:
-            self.lose(OSError(errno, os.strerror(errno)))
+            self.close_with(OSError(errno, os.strerror(errno)))
         return 0
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
@@ -43,25 +43,25 @@ cdef class TlsSocket(EpollSocket):
         if not self.tls.flush(self):
             return 0
         if self.is_finished:
-            return EpollSocket.end_writing(self)
+            return EpollSocket.send_fin(self)
         return EpollSocket.run_ready(self)
 
     cdef bint is_flushed(self) noexcept:
         return self.backlog.count == 0 and self.tls.unsent is None
 
-    cdef int finish(self, bint linger) except -1:
-        return self.tls.finish(self, linger)
+    cdef int shut_down(self, bint linger) except -1:
+        return self.tls.shut_down(self, linger)
 
-    cdef int end_writing(self) except -1:
+    cdef int send_fin(self) except -1:
         # Otherwise `run_ready` sends the FIN when the close_notify has left.
-        return EpollSocket.end_writing(self) if self.tls.send_close_notify(self) else 0
+        return EpollSocket.send_fin(self) if self.tls.send_close_notify(self) else 0
 
-    cdef int drop(self) except -1:
+    cdef int close_socket(self) except -1:
         if self.fd >= 0:
             # The stream ended in order, on one side at least.
             if self.is_finished or self.has_ended:
                 self.tls.send_close_notify(self)
-            EpollSocket.drop(self)
+            EpollSocket.close_socket(self)
             self.tls.release()
         return 0
 

@@ -108,12 +108,12 @@ cdef class Tls(TlsSession):
     cdef int end_of_stream(self, Transport transport) except -1:
         """Called when the client's FIN has come."""
         if not self.is_established:
-            return transport.lose(None)
+            return transport.close_with(None)
         if transport.is_finished:
             return transport.end_reading()
         # RFC 8446, 6.1: without a close_notify, "a truncation attack" is possible: an attacker on
         # the network can send a FIN.
-        return transport.lose(
+        return transport.close_with(
             ConnectionResetError("the peer's stream ended without a close_notify")
         )
 
@@ -128,7 +128,7 @@ cdef class Tls(TlsSession):
                 peers.warning("%s speaks plain HTTP to a TLS port", transport)
             else:
                 peers.debug("no TLS with %s: %s", transport, error)
-        transport.lose(error if isinstance(error, OSError) else OSError(str(error)))
+        transport.close_with(error if isinstance(error, OSError) else OSError(str(error)))
         return 0
 
     # ---- bytes out
@@ -197,14 +197,14 @@ cdef class Tls(TlsSession):
         try:
             is_flushed = self.send_unsent(transport)
         except OSError as error:
-            transport.lose(error)
+            transport.close_with(error)
         return is_flushed
 
     # ---- the end
 
-    cdef int finish(self, Transport transport, bint linger) except -1:
+    cdef int shut_down(self, Transport transport, bint linger) except -1:
         """End the connection in order; before the end of the handshake there is nothing to end."""
-        return Transport.finish(transport, linger) if self.is_established else transport.lose(None)
+        return Transport.shut_down(transport, linger) if self.is_established else transport.close_with(None)
 
     cdef bint send_close_notify(self, Transport transport) except -1:
         """Send a close_notify, once; true when it, and all before it, has left.

@@ -61,7 +61,7 @@ cdef class AsyncioEngine(Engine):
         cdef AsyncioTransport transport = <AsyncioTransport>writer
         if self.is_ending:
             transport.is_lost = True      # it was under way when the server closed
-            return transport.drop()
+            return transport.close_socket()
         try:
             self.hold(transport)
         except BaseException:
@@ -96,9 +96,9 @@ cdef class AsyncioEngine(Engine):
         self.transports[self.held_count] = None
         return 0
 
-    cdef int let_go(self, Writer transport) except -1:
+    cdef int forget(self, Writer transport) except -1:
         self.release(<AsyncioTransport>transport)
-        return Engine.let_go(self, transport)
+        return Engine.forget(self, transport)
 
     def accept_again(self, socket_):
         """Take up accepting: at once, to know whether it is possible."""

@@ -195,7 +195,7 @@ cdef class AsyncioTransport(Transport):
         try:
             self.read_rest()
         finally:
-            self.lose(error)
+            self.close_with(error)
         self.let_transport_go()
 
     cdef int read_rest(self) except -1:
@@ -209,13 +209,13 @@ cdef class AsyncioTransport(Transport):
             except BlockingIOError:
                 count = -1      # it is there, and cannot be written to
             except OSError as error:
-                self.lose(error)
+                self.close_with(error)
             if self.is_lost:
                 count = -1
             elif count > 0:
                 self.buffer_updated(count)
             elif count == 0:
-                self.lose(None)
+                self.close_with(None)
         return 0
 
     cdef int let_transport_go(self) except -1:
@@ -295,15 +295,15 @@ cdef class AsyncioTransport(Transport):
             self.transport.pause_reading()
         return 0
 
-    cdef int end_writing(self) except -1:
+    cdef int send_fin(self) except -1:
         if self.transport.can_write_eof() and not self.transport.is_closing():
             try:
                 self.transport.write_eof()
             except OSError as error:    # a reset of which the loop has not yet told
-                self.lose(error)
+                self.close_with(error)
         return 0
 
-    cdef int drop(self) except -1:
+    cdef int close_socket(self) except -1:
         if self.transport is not None:
             end_stream(self.descriptor())
             self.transport.abort()
@@ -327,7 +327,7 @@ cdef class AsyncioTransport(Transport):
         except OSError:
             pass        # it is gone
         reset_stream(self.descriptor())     # whoever holds it, too
-        self.lose(None)
+        self.close_with(None)
 
     def claim_address(self, str host, int port):
         self.claimed = (host, port) if host else ""

@@ -62,7 +62,7 @@ cdef class EpollEngine(Poller):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            peer.fail(error)
+            peer.close_and_report(error)
         return 0
 
     async def listen(self, socket_, make=None):
@@ -152,7 +152,7 @@ cdef class EpollEngine(Poller):
             return 0
         if self.add(peer.fd, peer.interest) < 0:
             error = errno
-            peer.lose(OSError(error, os.strerror(error)))
+            peer.close_with(OSError(error, os.strerror(error)))
             return self.pause_accepting(listener, error)
         peer.interest |= IS_WATCHED
         return 0
@@ -165,7 +165,7 @@ cdef class EpollEngine(Poller):
         poller_remove(self.poller, listener.fd)
         return 0
 
-    cdef int leave_one(self, void* who) except -1:
+    cdef int abandon_one(self, void* who) except -1:
         if <uintptr_t>who & LISTENER_TAG:
             (<Listener><void*>(<uintptr_t>who - LISTENER_TAG)).socket.close()
         else:

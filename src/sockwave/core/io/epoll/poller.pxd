@@ -27,4 +27,4 @@ cdef class Poller(Engine):
     cdef int leave(self, int fd, void* who) noexcept
     cdef int add(self, int fd, uint32_t interest) noexcept  # -1: see errno
     cdef int change(self, int fd, uint32_t interest) noexcept
-    cdef int leave_one(self, void* who) except -1
+    cdef int abandon_one(self, void* who) except -1

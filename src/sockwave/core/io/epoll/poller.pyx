@@ -151,10 +151,10 @@ cdef class Poller(Engine):
         self.owns_loop = False
         for fd in range(self.places.count):
             if self.places.who[fd] is not NULL:
-                self.leave_one(self.places.who[fd])
+                self.abandon_one(self.places.who[fd])
                 self.places.who[fd] = NULL
         super().abandon()
 
-    cdef int leave_one(self, void* who) except -1:
+    cdef int abandon_one(self, void* who) except -1:
         """Close what has a place, and nothing else."""
         return 0

@@ -110,7 +110,7 @@ cdef class EpollSocket(Transport):
         """Read on, where reading waits: what the kernel still holds was sent before the peer went,
         and nothing comes behind it. The receiver keeps it. Until its end the kernel tells of it
         again and again."""
-        return self.lose(None) if self.has_ended else self.readable()
+        return self.close_with(None) if self.has_ended else self.readable()
 
     cdef int call_prompt(self, bint is_prompt) noexcept:
         """Have the kernel hold much for a peer that takes it at once, and little for any other."""
@@ -169,7 +169,7 @@ cdef class EpollSocket(Transport):
         elif count == 0:
             self.end_reading()
         elif errno != EAGAIN and errno != EINTR:
-            self.lose(OSError(errno, describe(errno)))
+            self.close_with(OSError(errno, describe(errno)))
         return 0
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
@@ -193,11 +193,11 @@ cdef class EpollSocket(Transport):
         shutdown(self.fd, SHUT_RDWR)
         return -1
 
-    cdef int end_writing(self) except -1:
+    cdef int send_fin(self) except -1:
         shutdown(self.fd, SHUT_WR)
         return 0
 
-    cdef int drop(self) except -1:
+    cdef int close_socket(self) except -1:
         cdef Poller engine = <Poller>self.engine
         if self.fd >= 0:
             # A copy of the descriptor, in a forked child, would keep it in the epoll, and the FIN
@@ -224,7 +224,7 @@ cdef class EpollSocket(Transport):
         if self.fd >= 0:
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
             reset_stream(self.fd)       # whoever holds it, too
-        self.lose(None)
+        self.close_with(None)
 
     cdef int keep_address(self, const uint8_t* address) noexcept:
         """Keep the peer's struct sockaddr, without what nobody asks for: the scope of an IPv6
