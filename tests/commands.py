@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 ADDRESS = re.compile(r"(?:Chat|Echo) on (\S+)\n")
-PATIENCE_S = 20
+PATIENCE_S = 30
 
 Process = subprocess.Popen[str]
 

@@ -362,10 +362,10 @@ async def test_client_that_answers_pings_outlives_its_own_costly_message(
     start_server: StartServer,
 ) -> None:
     server = await start_server(
-        compression=EVERYTHING, max_size=4 * MEBIBYTE, ping_interval=0.2, ping_timeout=0.2
+        compression=EVERYTHING, max_size=6 * MEBIBYTE, ping_interval=0.1, ping_timeout=0.4
     )
     client, _, heard = await come_to_be_heard(server)
-    client.wire.write_frame(BINARY, make_nothing("flat", 4 * MEBIBYTE - 100), rsv=RSV1)
+    client.wire.write_frame(BINARY, make_nothing("flat", 6 * MEBIBYTE - 100), rsv=RSV1)
     while not heard:
         frame = await client.wire.receive_frame()
         assert frame.opcode == PING
