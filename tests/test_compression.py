@@ -113,7 +113,9 @@ class Client:
         return data.decode() if frame.opcode == TEXT else data
 
     async def receive(self) -> str | bytes:
-        return self.read(await self.wire.receive_frame())
+        while (frame := await self.wire.receive_frame()).opcode == PING:
+            self.wire.write_frame(PONG, frame.payload)  # on a slow machine, before any message
+        return self.read(frame)
 
     async def receive_deflated(self) -> bytes:
         """Receive one message, which must be compressed, as it stands on the wire."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import reference
 from certificates import client_context
-from reference import BINARY, CLOSE, TEXT, Frame
+from reference import BINARY, CLOSE, PING, PONG, TEXT, Frame
 from wire import KEY, PATIENCE_S, Head, Reader, Wire, build_request, upgrade_headers
 
 
@@ -168,8 +168,10 @@ class TlsWire:
         return Frame(frame.opcode, await self.receive(length))
 
     async def receive_message(self) -> str | bytes:
-        """Read one message, which must be the next frame."""
-        frame = await self.receive_frame()
+        """Read one message, which must be the next frame; a ping may come before it at any time
+        (5.5.2), as it does where the machine is slow, and is answered."""
+        while (frame := await self.receive_frame()).opcode == PING:
+            self.write_frame(PONG, frame.payload)
         assert frame.opcode in (TEXT, BINARY), f"a message expected, got {frame}"
         return frame.payload.decode() if frame.opcode == TEXT else frame.payload
 

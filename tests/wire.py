@@ -261,8 +261,10 @@ class Wire:
         return Frame(frame.opcode, await self.receive(length), fin=frame.fin, rsv=frame.rsv)
 
     async def receive_message(self) -> str | bytes:
-        """Read one message, which must be the next frame."""
-        frame = await self.receive_frame()
+        """Read one message, which must be the next frame; a ping may come before it at any time
+        (5.5.2), as it does where the machine is slow, and is answered."""
+        while (frame := await self.receive_frame()).opcode == PING:
+            self.write_frame(PONG, frame.payload)
         assert frame.opcode in (TEXT, BINARY), f"a message expected, got {frame}"
         assert not frame.rsv, f"a message that is not compressed expected, got {frame}"
         return frame.payload.decode() if frame.opcode == TEXT else frame.payload
