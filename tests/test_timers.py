@@ -18,7 +18,7 @@ from sockwave.core.io.timers import TICK_S, Wheel
 CLIENT_COUNT = 50
 
 #: Of everything that a server waits for, in seconds; it is stopped for several times as long.
-SHORT, STOPPED_S = 0.4, 2.0
+SHORT, STOPPED_S = 1.0, 3.0
 
 SERVER = f"""
 import sockwave
