@@ -24,7 +24,7 @@ SERVER = f"""
 import sockwave
 
 server = sockwave.create_server(
-    engine="ENGINE", ping_interval={SHORT}, ping_timeout={SHORT}, idle_timeout={SHORT},
+    engine="ENGINE", ping_interval={SHORT / 4}, ping_timeout={SHORT}, idle_timeout={SHORT},
     close_timeout={SHORT}, handshake_timeout={SHORT}, keep_alive_timeout={SHORT},
     body_timeout={SHORT}, write_timeout={SHORT},
 )
@@ -107,8 +107,10 @@ async def test_server_that_was_stopped_ends_nobody_who_is_there(engine: str) -> 
         try:
             assert process.stdout is not None
             address = "127.0.0.1", int(await asyncio.to_thread(process.stdout.readline))
-            peers = [Peer(await Wire.connect(address)) for _ in range(CLIENT_COUNT)]
-            tasks = [asyncio.create_task(peer.run()) for peer in peers]
+            peers, tasks = [], []
+            for _ in range(CLIENT_COUNT):
+                peers.append(Peer(await Wire.connect(address)))
+                tasks.append(asyncio.create_task(peers[-1].run()))
             await wait_until(lambda: all(peer.ping_count for peer in peers))
             late = await Wire.open(address)
             os.kill(process.pid, signal.SIGSTOP)

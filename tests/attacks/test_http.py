@@ -98,7 +98,13 @@ ENDLESS = {
 ENDLESS_THINGS = pytest.mark.parametrize(
     ("before", "endless", "status"), ENDLESS.values(), ids=ENDLESS.keys()
 )
-SMALL_LIMITS = {"request_line_size": 500, "header_block_size": 2000}
+# And the time that it takes to send all of it in segments of one byte.
+SMALL_LIMITS = {
+    "request_line_size": 500,
+    "header_block_size": 2000,
+    "handshake_timeout": 60.0,
+    "body_timeout": 60.0,
+}
 
 
 @ENDLESS_THINGS
