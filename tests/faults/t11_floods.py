@@ -60,7 +60,7 @@ SHORT = {
     "counts": SMALL,
     "seconds": 2.0,
     "rounds": 1,
-    "patience_s": 10.0,
+    "patience_s": 30.0,
     "paced": False,
     "options": {"handshake_timeout": 2.0, "write_timeout": 2.0, "close_timeout": 1.0},
 }
