@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reference
 from certificates import server_context
-from conftest import StartServer
+from conftest import ErrorLog, StartServer
 from http_wire import receive_answer
 from reference import CLOSE, TEXT, Frame, serialize_hixie
 from tls_wire import TlsWire
@@ -241,6 +242,46 @@ async def test_who_has_gone_and_is_never_read_again_ends_in_time(
     assert slow.codes == [1006]
     await wait_until(lambda: not server.connections)
     assert await count_turns(server.loop, 0.2) < 50, "the loop spins"
+
+
+def count_connections() -> int:
+    gc.collect()
+    return sum(type(one) is sockwave.Connection for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("carried", ["unix", "unix tls", "tcp", "tcp tls"])
+async def test_an_echo_to_who_has_gone_is_no_error_and_leaves_nothing_behind(
+    start_server: StartServer, error_log: ErrorLog, tmp_path: Path, carried: str
+) -> None:
+    server = await start_server(finish_timeout=1000)
+    refused: list[str] = []
+    codes: list[int] = []
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        @conn.on("message")
+        def echo(text: str) -> None:
+            try:
+                conn.send(text)
+            except sockwave.ConnectionClosed:
+                refused.append(text)
+                raise
+
+        conn.on("close", codes.append)
+
+    before = count_connections()
+    for _ in range(5):
+        client = await Client.connect(server, carried, tmp_path)
+        client.wire.pause_reading()
+        client.send(*map(str, range(30_000)))  # many times what one turn delivers
+        client.wire.writer.close()
+        await wait_until(lambda: not server.connections)
+        await Wire.close_all()
+        (tmp_path / "socket").unlink(missing_ok=True)
+    await wait_until(lambda: count_connections() <= before)
+    assert set(codes) == {1006}
+    assert refused or carried.startswith("tcp")  # where the kernel may drop them all
+    assert error_log.take() == []
 
 
 @pytest.mark.parametrize("carried", ["unix", "tcp"])

@@ -176,7 +176,7 @@ cdef class Connection(Deliverer):
     # ---- what the application uses
 
     cdef int failed(self, object error) except -1:
-        self.hub.host.listener_failed_for(error, self)
+        self.hub.host.call_failed(error, self)
         return 0
 
     def _emit_event(self, event, first=None, second=None):

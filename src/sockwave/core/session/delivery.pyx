@@ -331,7 +331,8 @@ cdef class Deliverer(Session):
     cdef int end_calls(self) except -1:
         """Cancel the calls that end with the connection, when nothing is left for them."""
         if not self.has_bound_calls():
-            return 0
+            # Of messages that were handed over behind the end, nothing is left to see to.
+            return self.hub.calls.forget(self) if self.is_gone else 0
         if self.has_left():
             return self.hub.calls.watch(self)
         return self.cancel_calls(self.inbox.consumer if self.inbox is not None else None)
