@@ -1,4 +1,4 @@
-"""The calls of asynchronous listeners: how they share tasks, and when each has one of its own."""
+"""The calls of asynchronous listeners: how they share tasks, and when a call has its own task."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
@@ -9,8 +9,8 @@ from sockwave.core.flag cimport flag
 from sockwave.core.session.session cimport Session
 from sockwave.core.limits.counters cimport Limit
 
-# Whose a call is: of a listener of `message`, which counts as a task; of one that may go on when
-# its connection has ended; of any other.
+# The kind of listener that a call is of. OF_MESSAGE: a listener of `message`, whose calls count for
+# `max_tasks`; FREE: one whose call may go on when its connection has ended; OTHER: any other.
 cdef enum Kind:
     OTHER
     OF_MESSAGE
@@ -19,30 +19,32 @@ cdef enum Kind:
 cdef class Call
 
 cdef class Calls:
-    """The calls of one hub, in their order.
+    """The calls of the asynchronous listeners of one server, in the order in which they were made.
 
-    Those of a turn share one task, as far as nobody can tell: what a listener finishes without
-    having waited costs no task. Who waits has the task that it began in for itself, and the rest
-    get others.
+    Calls that are made in one turn of the loop share a task, as long as the application cannot tell
+    the difference: a call that ends without having waited costs no task. A call that waits keeps
+    the task that it began in for itself, and the calls behind it begin in other tasks.
     """
     cdef Engine engine
     cdef Emitter host
-    cdef set tasks              # the calls that outlive their connection, each with its task
-    # Of these, the ones that have to end in time, and connections that have ended while something
-    # was left to receive → by when, in seconds of the loop's clock; the oldest first.
+    cdef set tasks              # calls with a task that outlive their connection, or have none
+    # Calls of these that have to end within `finish_timeout`, and connections that have ended while
+    # the application had messages left to receive → the deadline of each, in seconds of the loop's
+    # clock; the oldest first.
     cdef dict finishing
-    cdef object alarm           # the handle of the next look at them; None: there is none
-    cdef double finish_s        # how long they have; 0: for ever
-    cdef Py_ssize_t max_finishing
-    cdef readonly Py_ssize_t bound_count    # of calls that the end of the server waits for
-    cdef object when_idle       # called when there are none any more, if not None
-    cdef bint is_over           # they have no time left
-    cdef bint binds_all         # the server waits for its own listeners' calls too
+    cdef object alarm           # the loop's handle of the next `_look`; None: none is due
+    cdef double finish_s        # `finish_timeout`, in seconds; 0: no limit
+    cdef Py_ssize_t max_finishing       # entries of `finishing`, at most
+    # How many calls, and connections with messages left, the server's shutdown waits for.
+    cdef readonly Py_ssize_t bound_count
+    cdef object when_idle       # called when `bound_count` falls to 0, if not None
+    cdef bint is_over           # the time is up: calls that would have to end in time are cancelled
+    cdef bint binds_all         # the shutdown waits for calls of the server's own listeners too
     cdef object waiting         # a deque of the calls that have not begun
-    cdef Py_ssize_t runner_count        # of the tasks that have not begun
-    cdef uint32_t promised      # the wheel's tick at which the latest of them was made
-    cdef Call beginning         # the one in its first step
-    cdef object beginner        # the task that takes this step
+    cdef Py_ssize_t runner_count        # tasks that have been created and have not begun
+    cdef uint32_t promised      # the wheel's tick at which the latest of them was created
+    cdef Call beginning         # the call that is in its first step
+    cdef object beginner        # the task that runs this step
 
     cdef int start(self, object coroutine, Session connection, Kind kind) except -1
     cdef int adopt(self, object task, Session connection) except -1
@@ -63,19 +65,20 @@ cdef class Calls:
     cdef int excuse_call(self, Call call) except -1
 
 cdef class Call:
-    """One call of a listener, and what is done when its task is."""
+    """One call of a listener, and what happens when its task is done."""
     cdef Calls calls
     cdef object coroutine
-    cdef object context         # in which it runs: a copy of its own, as a task's
-    cdef object task            # its own; None: it has none, or is done
-    cdef Session connection     # None: it belongs to the server alone
-    cdef flag is_own            # it is held by its connection, and but for a message ends with it
-    cdef flag is_message        # it is one of those that `max_tasks` bounds
-    cdef flag is_free           # nothing ends it
-    cdef flag is_adopted        # the application has made it itself, and its task
-    cdef flag is_bound          # the end of the server waits for it
-    cdef flag has_task          # it has one of its own
-    cdef flag outlives          # its connection has ended, and the server holds it
+    cdef object context         # that it runs in: a copy of its own, as each task has one
+    cdef object task            # that it has for itself; None: it has none, or the task is done
+    cdef Session connection     # None: the call belongs to the server alone
+    # Its connection holds it. The end of the connection ends it, unless it is a call of `message`.
+    cdef flag is_own
+    cdef flag is_message        # it counts for `max_tasks`
+    cdef flag is_free           # neither its connection's end nor `finish_timeout` ends it
+    cdef flag is_adopted        # the application has made the task: `create_task`
+    cdef flag is_bound          # the server's shutdown waits for it
+    cdef flag has_task          # it has a task for itself
+    cdef flag outlives          # it is in `Calls.tasks`
     cdef flag is_cancelled      # by us
 
     cdef int begin(self, object task, PyObject** result) except -1
@@ -89,7 +92,8 @@ cdef class Call:
     cdef int end(self) except -1
 
 cdef class Marks:
-    """What a task looks like that nobody has come near: who finds another has to leave it alone."""
+    """What a task looks like before a call begins in it. If the task looks different afterwards,
+    the application knows this task, and no other call may begin in it."""
     cdef object task, name
     cdef Py_ssize_t reference_count, weak_count
 
@@ -97,10 +101,10 @@ cdef class Marks:
 
 cdef class Runner:
     """What a task runs: calls, one after the other, until one of them needs the task for itself.
-    To the task, it is a coroutine."""
-    cdef Calls calls            # None: it has begun
+    To the task, a runner is a coroutine."""
+    cdef Calls calls            # None: the runner has begun
     cdef Call call              # the one that has the task for itself
-    cdef Py_ssize_t share       # how many calls are still to begin here
+    cdef Py_ssize_t share       # how many of the waiting calls are still to begin in this task
 
     cdef int begin(self, PyObject** result) except -1
     cdef Calls take_share(self)

@@ -1,4 +1,4 @@
-"""The calls of asynchronous listeners: how they share tasks, and when each has one of its own."""
+"""The calls of asynchronous listeners: how they share tasks, and when a call has its own task."""
 
 from asyncio import current_task
 from collections import deque
@@ -14,7 +14,7 @@ from sockwave.core.limits.counters cimport FINISH_TIMEOUT, MAX_FINISHING, NO_LIM
 
 cdef extern from "Python.h":
     int PYGEN_RETURN, PYGEN_NEXT
-    # Tells how it went by what it returns, and gives the result: no StopIteration is made.
+    # Returns a status, and stores the result: so no StopIteration has to be made.
     int send_to "PyIter_Send" (object coroutine, object value, PyObject** result) noexcept
     object copy_context "PyContext_CopyCurrent" ()
     int enter_context "PyContext_Enter" (object context) except -1
@@ -24,14 +24,15 @@ cdef extern from "Python.h":
     PyObject** attributes_of "_PyObject_GetDictPtr" (object) noexcept
 
 cdef enum:
-    LOST_TICKS = 20         # a task that has not begun in so many of the wheel will not
+    LOST_TICKS = 20         # a task that has not begun after so many ticks of the wheel never will
 
-# Between two looks at calls whose time may be up, in seconds: a look goes through all of them.
+# Seconds between two checks for calls whose time is up: each check goes through all of them.
 cdef double LOOK_S = 0.05
 
 
 cdef class Calls:
-    """The calls of one hub, in their order."""
+    """The calls of the asynchronous listeners of one server, in the order in which they were made.
+    """
 
     def __cinit__(self, Engine engine, Emitter host, limits):
         self.engine = engine
@@ -45,7 +46,7 @@ cdef class Calls:
         )
 
     cdef int start(self, object coroutine, Session connection, Kind kind) except -1:
-        """Run what a listener returned as a task, from the next turn of the loop on."""
+        """Run the coroutine that a listener returned as a task, from the loop's next turn on."""
         cdef Call call = Call.__new__(Call)
         call.calls = self
         call.coroutine = coroutine
@@ -70,7 +71,7 @@ cdef class Calls:
         return 0
 
     cdef int adopt(self, object task, Session connection) except -1:
-        """Have a task that the application has asked for end with a connection."""
+        """Make a task that the application has created (`create_task`) end with a connection."""
         cdef Call call = Call.__new__(Call)
         call.calls = self
         call.connection = connection
@@ -79,18 +80,19 @@ cdef class Calls:
         return call.have_task(task)
 
     cdef bint is_promised(self) noexcept:
-        """Tell whether a task will begin what waits."""
-        # For want of memory a loop can lose a call that it has promised.
+        """Tell whether a task has been created that will begin the waiting calls."""
+        # A loop that runs out of memory can lose a callback that it has accepted.
         return self.runner_count > 0 and self.engine.wheel.tick - self.promised < LOST_TICKS
 
     cdef bint can_share(self) except -1:
-        """Tell whether nobody minds that calls share a task: neither who makes the tasks of this
-        loop in another way, nor who debugs it, and reads of each where it comes from."""
+        """Tell whether calls may share a task. They may not where the application has set a task
+        factory, which has to see each task, nor in debug mode, which shows where each comes from.
+        """
         loop = self.engine.loop
         return loop.get_task_factory() is None and not loop.get_debug()
 
     cdef int add(self, Call call) except -1:
-        """Let it wait for a task, which all share that come before that task begins."""
+        """Let a call wait for a task. All calls that are added before this task begins share it."""
         self.waiting.append(call)
         if self.is_promised():
             return 0
@@ -111,20 +113,21 @@ cdef class Calls:
         return 0
 
     cdef int let_go_on(self) except -1:
-        """Give each call that waits a task, so that none has to wait for more than one turn."""
+        """Create a task for each call that waits, so that none waits for more than one turn."""
         cdef Call call
         try:
             while self.runner_count < len(self.waiting):
                 self.add_runner()
         except BaseException as error:
-            while self.waiting and not self.runner_count:       # nobody would begin them
+            while self.waiting and not self.runner_count:       # no task would begin them
                 call = self.waiting.popleft()
                 call.drop()
                 self.host.listener_failed_for(error, call.connection)
         return 0
 
     cdef int keep_task(self, Session connection) except -1:
-        """Let the connection know of the running task, if it is that of one of its calls."""
+        """Give the running task to the call of this connection that is beginning in it, if there is
+        one: then the connection knows the task."""
         cdef Call call = self.beginning
         if call is not None and call.connection is connection and not call.has_task and (
             current_task(self.engine.loop) is self.beginner
@@ -132,22 +135,23 @@ cdef class Calls:
             call.have_task(self.beginner)
         return 0
 
-    # ---- those that outlive their connection
+    # ---- calls that outlive their connection
 
     cdef int bind(self) noexcept:
-        """Let the end of the server wait for something more."""
+        """Let the server's shutdown wait for one call or connection more."""
         self.bound_count += 1
         return 0
 
     cdef int unbind(self) except -1:
-        if self.bound_count:        # else it is not waited for any more
+        if self.bound_count:        # else the shutdown no longer waits for it
             self.bound_count -= 1
         if not self.bound_count and self.when_idle is not None:
             self.when_idle()
         return 0
 
     cdef int watch(self, object one) except -1:
-        """See to it that a call, or what a connection has left, ends in time."""
+        """Let a call, or an ended connection with messages left, go on for `finish_timeout`, and
+        stop it then."""
         cdef double now = self.engine.loop.time()
         if self.is_over:
             return self.stop(one, NO_LIMIT)
@@ -158,33 +162,35 @@ cdef class Calls:
         return self.set_alarm(now)
 
     cdef int forget(self, object one) except -1:
-        """Watch it no more: it has ended."""
+        """Stop watching a call or connection that has ended."""
         self.finishing.pop(one, None)
         return 0
 
     cdef int set_alarm(self, double now) except -1:
-        """Look again when the time of the first is up. One that ends before leaves the alarm."""
+        """Call `_look` when the first deadline has come. A call that ends earlier leaves the alarm
+        set."""
         cdef double when
         if self.alarm is None and self.finishing and self.finish_s:
-            # What has come back since stands behind others, and at times later than they do.
+            # A call or connection that is watched again moves behind the others, with a later
+            # deadline.
             when = max(min(self.finishing.values()), now + LOOK_S)
             self.alarm = self.engine.loop.call_at(when, self._look)
         return 0
 
     def _look(self):
-        """Stop those whose time is up."""
+        """Stop the calls and connections whose time is up."""
         cdef double now = self.engine.loop.time()
         self.alarm = None
         try:
             for one in [one for one, when in self.finishing.items() if when <= now]:
                 self.stop(one, FINISH_TIMEOUT)
         except MemoryError:
-            pass                    # the next look does it
+            pass                    # the next check stops them
         finally:
             self.set_alarm(now)
 
     cdef int stop(self, object one, Limit limit) except -1:
-        """Stop a call, or what a connection has left, at a limit."""
+        """Stop a call, or a connection that has messages left, because of a limit."""
         cdef Session connection
         cdef Call call
         cdef bint is_loss = True
@@ -195,14 +201,14 @@ cdef class Calls:
         else:
             connection = one
             is_loss = connection.end_in_time()
-        self.finishing.pop(one, None)       # not before: memory may lack, and it is tried again
+        self.finishing.pop(one, None)       # only now: where memory lacked, the next check retries
         if is_loss and limit != NO_LIMIT:
             self.engine.limit_counters.count(limit)
             self.host.warn_unfinished(connection, limit == MAX_FINISHING)
         return 0
 
     cdef int cancel_all(self) except -1:
-        """Cancel whatever the end of the server still waits for."""
+        """Cancel all calls that the server's shutdown still waits for."""
         cdef Call call
         self.is_over = True
         for one in list(self.finishing):
@@ -213,8 +219,8 @@ cdef class Calls:
         return 0
 
     cdef bint excuse(self, object task) except -1:
-        """Let the end of the server not wait for the call that a task is: it waits for the server.
-        Gives whether it has been found here, and not at its connection."""
+        """Let the server's shutdown not wait for the call that runs in this task, as the call waits
+        for the shutdown. Returns whether the call was found here; if not, its connection has it."""
         cdef Call call
         if self.beginning is not None and task is self.beginner:
             if not self.beginning.has_task:
@@ -236,10 +242,10 @@ cdef class Calls:
 
 @cython.freelist(64)
 cdef class Call:
-    """One call of a listener, and what is done when its task is."""
+    """One call of a listener, and what happens when its task is done."""
 
     cdef int step(self, PyObject** result) except -1:
-        """Run the coroutine up to where it waits, or to its end, and tell which it was."""
+        """Run the coroutine until it waits or ends; return which: PYGEN_NEXT or PYGEN_RETURN."""
         cdef int status
         enter_context(self.context)
         status = send_to(self.coroutine, None, result)
@@ -247,7 +253,7 @@ cdef class Call:
         return raise_pending() if status < 0 else status
 
     cdef int begin(self, object task, PyObject** result) except -1:
-        """Take the first step, in a task; who fails in it has the task for itself."""
+        """Take the first step, in a task. A call that raises in it keeps the task for itself."""
         cdef Calls calls = self.calls
         calls.beginning, calls.beginner = self, task
         try:
@@ -260,11 +266,12 @@ cdef class Call:
             calls.beginning = calls.beginner = None
 
     cdef int have_task(self, object task) except -1:
-        """Have a task of its own, which is held until it is done."""
+        """Give the call a task for itself, which is held until it is done."""
         self.has_task = True
         self.task = task
         try:
-            # What it fails with is told in its own context, not in that of whoever made the task.
+            # An error of the call is reported in the call's context, not in that of the code that
+            # created the task.
             task.add_done_callback(self, context=self.context)
             if self.is_own:
                 self.connection.keep_call(self)
@@ -272,7 +279,7 @@ cdef class Call:
                 self.outlive()
                 if self.is_own:
                     self.connection.end_calls()
-        except BaseException as error:      # for want of memory: it costs the connection
+        except BaseException as error:      # out of memory: it costs the connection
             task.remove_done_callback(self)
             self.let_go()
             self.calls.host.listener_failed_for(error, self.connection)
@@ -280,7 +287,7 @@ cdef class Call:
         return 0
 
     cdef int outlive(self) except -1:
-        """Be held by the server, which sees to the end of what belongs to a connection."""
+        """Let the server hold the call, and end it in time if it belongs to a connection."""
         self.outlives = True
         self.calls.tasks.add(self)
         if self.is_bound and not self.is_free and (self.is_message or not self.is_own):
@@ -288,14 +295,14 @@ cdef class Call:
         return 0
 
     cdef int cancel(self) except -1:
-        """Cancel its task, once: it may be cleaning up since."""
+        """Cancel the call's task, but only once: since then it may be cleaning up."""
         if not self.is_cancelled:
             self.task.cancel()
             self.is_cancelled = True
         return 0
 
     cdef int let_go(self) except -1:
-        """Be held by nobody any more."""
+        """Take the call out of the connection's and the server's lists."""
         if self.is_own:
             self.connection.forget_call(self)
         if self.outlives:
@@ -305,7 +312,7 @@ cdef class Call:
         return 0
 
     def __call__(self, task):
-        """Note that the task is done."""
+        """Called by the loop when the task is done."""
         self.let_go()
         if self.connection is not None:
             self.connection.note_end_of(task)
@@ -316,14 +323,15 @@ cdef class Call:
             self.end()
 
     cdef bint is_late(self) except -1:
-        """Tell whether it is not to begin any more, as a task that is cancelled before it has."""
+        """Tell whether the call comes too late to begin, like a task that is cancelled before its
+        first step: its connection has ended, and there is nothing left to receive."""
         return (
             self.is_own and not self.is_message
             and self.connection.state == ENDED and not self.connection.has_left()
         )
 
     cdef int drop(self) except -1:
-        """End it before it has begun."""
+        """End a call that has not begun."""
         self.coroutine.close()
         return self.end()
 
@@ -337,13 +345,15 @@ cdef class Call:
 
 
 cdef bint has_attributes(object task) noexcept:
-    """Tell whether somebody has given it attributes; a look at `__dict__` would make one."""
+    """Tell whether the application has set attributes of a task. To read `__dict__` would make one.
+    """
     cdef PyObject** attributes = attributes_of(task)
     return attributes is not NULL and attributes[0] is not NULL
 
 
 cdef class Marks:
-    """What a task looks like that nobody has come near: who finds another has to leave it alone."""
+    """What a task looks like before a call begins in it. If the task looks different afterwards,
+    the application knows this task, and no other call may begin in it."""
 
     def __cinit__(self, task):
         self.task = task
@@ -352,12 +362,13 @@ cdef class Marks:
         self.reference_count = count_references(task)
 
     cdef bint are_left(self) except -1:
-        """Tell whether nobody keeps the task, or has changed it, since the marks were made."""
+        """Tell whether the application has neither kept nor changed the task since the marks were
+        made."""
         return (
             count_references(self.task) == self.reference_count
             and not has_attributes(self.task)
             and not self.task._callbacks
-            and not self.task._must_cancel      # which `uncancel` may leave as it is
+            and not self.task._must_cancel      # `uncancel` may leave it set
             and getweakrefcount(self.task) == self.weak_count
             and self.task.get_name() is self.name
         )
@@ -365,7 +376,7 @@ cdef class Marks:
 
 cdef class Runner:
     """What a task runs: calls, one after the other, until one of them needs the task for itself.
-    To the task, it is a coroutine."""
+    To the task, a runner is a coroutine."""
 
     def __await__(self):
         return self
@@ -386,11 +397,12 @@ cdef class Runner:
         raise StopIteration(result)
 
     def send(self, value):
-        """Go on; what a coroutine waits for gives it nothing, so that there is never a value."""
+        """Go on. A task sends nothing but None into its coroutine, so `value` is not used."""
         return self.__next__()
 
     def throw(self, *error):
-        """Raise an error where the call waits; those that have not begun are closed."""
+        """Raise an error where the call waits. If no call has begun, close all that would have
+        begun in this task."""
         cdef Call call = self.call
         if call is None:
             self.drop_share()
@@ -408,13 +420,13 @@ cdef class Runner:
             self.drop_share()
 
     def __getattr__(self, name):
-        """Be seen as the coroutine that runs, where tasks are listed and their stacks are shown."""
+        """Look like the coroutine that runs, where asyncio lists tasks and shows their stacks."""
         if self.call is None:
             raise AttributeError(name)
         return getattr(self.call.coroutine, name)
 
     cdef int begin(self, PyObject** result) except -1:
-        """Begin the calls that wait; the rest goes to others when one keeps the task."""
+        """Begin the calls that wait. When one keeps the task, other tasks begin the rest."""
         cdef Calls calls = self.take_share()
         try:
             return self.take_calls(calls, result)
@@ -423,7 +435,7 @@ cdef class Runner:
                 calls.let_go_on()
 
     cdef Calls take_share(self):
-        """Take over all calls that wait now; those that come meanwhile get another task."""
+        """Take over all calls that wait now; calls that are added later get another task."""
         cdef Calls calls = self.calls
         if calls is None:
             raise RuntimeError("expected a task that has not ended yet")
@@ -440,7 +452,7 @@ cdef class Runner:
         return 0
 
     cdef int take_calls(self, Calls calls, PyObject** result) except -1:
-        """Begin calls until one waits, or has left a mark on the task, and tell how that went."""
+        """Begin calls until one waits, or has changed the task; return how its step ended."""
         cdef Call call
         cdef Marks marks
         cdef int status

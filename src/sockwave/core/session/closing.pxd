@@ -1,9 +1,9 @@
-"""Where a conversation stands: its phases, and the closing handshake."""
+"""The states of a connection, and the closing handshake."""
 
 from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.session.sender cimport Sender
 
-# Where a session stands. The application sees fewer: see SEEN_AS.
+# The states of a session. The application sees fewer: see SEEN_AS.
 cdef enum ConnectionState:
     UNKNOWN
     OPENING
@@ -11,16 +11,16 @@ cdef enum ConnectionState:
     HANDSHAKING
     CONNECTED
     CLOSING                     # our close frame is sent, the peer's is awaited
-    ENDING                      # nothing more is read; the transport is on its way out
+    ENDING                      # nothing more is read; the transport is being closed
     ENDED
 
-# What can happen to a connected one.
+# What can happen to a connected session.
 cdef enum CloseEvent:
     WE_CLOSE
     PEER_CLOSES
-    PEER_FAILS                  # it breaks the protocol, or a limit
-    PEER_VANISHES               # it answers no ping
-    STREAM_ENDS
+    PEER_FAILS                  # the peer breaks the protocol, or exceeds a limit
+    PEER_VANISHES               # the peer does not answer a ping
+    STREAM_ENDS                 # the peer's bytes have ended, or the time to close is over
 
 cdef int enter(Sender session, ConnectionState state) except -1
 cdef int end_with(Sender session, Violation violation, CloseEvent event) except -1

@@ -1,4 +1,4 @@
-"""Where a conversation stands: its phases, and the closing handshake as a table.
+"""The states of a connection, and the closing handshake as a table.
 
 RFC 6455 section 7, and what the drafts have in its place.
 """
@@ -11,7 +11,7 @@ from sockwave.close import encode_close
 from sockwave.errors import ConnectionClosed
 from sockwave.states import ReadyState
 
-# Where a session stands → what the application sees of that.
+# The state of a session → the state that the application sees.
 SEEN_AS = {
     UNKNOWN: ReadyState.UNKNOWN,
     OPENING: ReadyState.OPENING,
@@ -22,19 +22,19 @@ SEEN_AS = {
     ENDING: ReadyState.CONNECTED,
     ENDED: ReadyState.CLOSED,
 }
-# The same, by state.
+# The same as a tuple, by state.
 cdef tuple STATES = tuple(SEEN_AS[state] for state in range(ENDED + 1))
 READY_STATES = STATES
-# Those of the opening, which is driven from outside.
+# The states of the opening handshake, which the handshake's code sets: see `Session._enter`.
 OPENING_STATES = {SEEN_AS[state]: state for state in range(OPENING, HANDSHAKING + 1)}
 
-# Section 7 as a table: where a session stands and what happens → where it stands then, whether
-# our close frame is sent, and what becomes of the transport. What is not in it changes nothing.
+# Section 7 as a table: state and event → the next state, whether we send our close frame, and what
+# happens to the transport. A pair that is not in the table changes nothing.
 cdef enum:
-    KEEP        # it stays, until the peer's close frame or the deadline
-    FINISH      # it ends after our last byte: 7.1.1, the server is the one to close first
+    KEEP        # stays open, until the peer's close frame or the deadline
+    FINISH      # is shut down after our last byte: 7.1.1, the server is the one to close first
     LINGER      # the same, but the peer may still be sending
-    DROP        # it is gone already
+    DROP        # is closed now, if it is not gone already
 TRANSITIONS = {
     (CONNECTED, WE_CLOSE): (CLOSING, True, KEEP),
     (CONNECTED, PEER_CLOSES): (ENDING, True, FINISH),
@@ -59,21 +59,21 @@ cdef int enter(Sender session, ConnectionState state) except -1:
 # ---- the closing handshake
 
 cdef int advance_closing(Sender session, CloseEvent event, bytes close_payload) except -1:
-    """Do what the table says."""
+    """Do what TRANSITIONS says of an event."""
     move = TRANSITIONS.get((session.state, event))
     if move is None:
         return 0
-    state, sends_close, farewell = move
+    state, sends_close, ending = move
     try:
-        return make_move(session, state, sends_close, farewell, close_payload)
+        return make_move(session, state, sends_close, ending, close_payload)
     except BaseException:
-        # Half of it has been done, and nothing else would end it.
+        # The transition has been done by half, and nothing else would end the connection.
         session.transport.close_with(None)
         raise
 
 
 cdef int make_move(
-    Sender session, ConnectionState state, bint sends_close, int farewell, bytes close_payload
+    Sender session, ConnectionState state, bint sends_close, int ending, bytes close_payload
 ) except -1:
     enter(session, state)
     if session.queued_behind is not None:
@@ -87,13 +87,14 @@ cdef int make_move(
     if sends_close:
         session.own_code = int.from_bytes(close_payload[:2], "big")
         session.write_close(close_payload)
-        # No answer, or a peer that does not even take ours: it ends all the same.
+        # The connection ends at the deadline, even if the peer does not answer our close frame, or
+        # does not even read it.
         session.transport.set_deadline(session.transport.engine.close_timeout or None)
-    if farewell == LINGER or session.version_index == DRAFT75:
+    if ending == LINGER or session.version_index == DRAFT75:
         session.transport.shut_down(True)
-    elif farewell == FINISH:
+    elif ending == FINISH:
         session.transport.shut_down(False)
-    elif farewell == DROP:
+    elif ending == DROP:
         session.transport.close_with(None)
     return 0
 
@@ -108,14 +109,14 @@ cdef int end_with(Sender session, Violation violation, CloseEvent event) except 
 
 
 cdef object closed_error(Sender session):
-    """Make the exception for who asks for a connection that is not there."""
+    """Make the exception for a call that needs an open connection, where this one is not open."""
     if session.state < CONNECTED:
         return ConnectionClosed(1006, "the handshake has not been completed")
     return ConnectionClosed(session.code or session.own_code or 1006, session.reason or "")
 
 
 cdef int record_close(Sender session, int code, str reason) except -1:
-    """Note how it ended, where that is not known yet."""
+    """Note the code and reason with which the connection ended, unless they are known already."""
     if not session.code:
         session.code = code
         session.reason = reason
@@ -123,7 +124,8 @@ cdef int record_close(Sender session, int code, str reason) except -1:
 
 
 cdef int end_behind(Sender session) except -1:
-    """Let those go who wait behind a streamed message, and end."""
+    """Drop the messages queued behind a streamed message, wake the tasks that wait for them to be
+    sent, and end the session."""
     try:
         if session.queued_behind is not None:
             session.queued_behind.drop_backlog(False)

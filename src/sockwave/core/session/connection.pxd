@@ -1,4 +1,4 @@
-"""A WebSocket connection as the application holds it."""
+"""A WebSocket connection: the object that the application uses."""
 
 from libc.stdint cimport uint64_t
 
@@ -8,9 +8,9 @@ from sockwave.core.session.hub cimport Hub
 from sockwave.core.session.keepalive cimport Keepalive
 
 cdef class Connection(Deliverer):
-    """One WebSocket connection, whatever its version and whatever carries it."""
+    """One WebSocket connection, in any version of the protocol and over any transport."""
     cdef Keepalive keepalive
-    cdef object head            # the opening request: raw bytes until somebody asks for it
+    cdef object head            # the opening request: raw bytes until the application asks for it
     cdef dict own_data
     cdef str chosen_subprotocol
     cdef readonly uint64_t id

@@ -1,4 +1,4 @@
-"""A WebSocket connection as the application holds it."""
+"""A WebSocket connection: the object that the application uses."""
 
 from asyncio import iscoroutine
 
@@ -36,16 +36,16 @@ cdef enum:
     HAND_OVER, LEAVE, ENTER_END, END_STREAMS, END_PINGS, EMIT_CLOSE, LAST_STEP
     ALL_STEPS = (1 << (LAST_STEP + 1)) - 1
 
-# The default of a parameter that None shall be a value of.
+# The default of a parameter for which None is a value like others.
 cdef object MISSING = object()
 
 cdef uint64_t connection_count = 0
 
 
 cdef class Connection(Deliverer):
-    """One WebSocket connection, whatever its version and whatever carries it.
+    """One WebSocket connection, in any version of the protocol and over any transport.
 
-    `id` is never used again in this process, and counts upwards: a name, and no secret.
+    `id` counts upwards and is never used again in this process: a name for logs, and no secret.
     """
 
     def __cinit__(self):
@@ -66,10 +66,10 @@ cdef class Connection(Deliverer):
     def __repr__(self):
         return f"<Connection {self.id} {self.version} {self.ready_state.name}>"
 
-    # ---- what the protocol's side has found
+    # ---- what the handshake and the session report
 
     def _compress(self, agreement):
-        """Compress and inflate from here on, as has been agreed."""
+        """Compress and inflate messages from here on, as the handshake has agreed."""
         self.deflater = self.hub.codecs.deflater_for(agreement)
         self.inflater = self.hub.codecs.inflater_for(agreement)
 
@@ -119,33 +119,35 @@ cdef class Connection(Deliverer):
 
     cdef int rest_begins(self) except -1:
         Deliverer.rest_begins(self)
-        # Or a call that waits for its peer would keep the rest from being read.
+        # Otherwise a call that waits for the peer (for its turn to stream, or for a pong) would go
+        # on waiting, and the peer's last messages could not be handed over.
         wake_streamers(self)
         return end_pings(self)
 
     cdef int ended(self) except -1:
         cdef int step
-        # Each for itself: what cannot be done, for want of memory, must not keep the rest from it.
+        # Each step by itself: a step that fails for lack of memory must not prevent the next ones.
         for step in range(HAND_OVER, LAST_STEP + 1):
             if not self.taken_steps >> step & 1 and self.try_step(step):
                 self.taken_steps |= 1 << step
         if self.taken_steps < ALL_STEPS:
-            raise MemoryError       # who is not told of the end would wait for ever: again, later
-        self.context = None             # whose values may refer to this connection
-        # Their closures may form cycles with it.
+            raise MemoryError       # a task that is not told would wait for ever: try again later
+        self.context = None             # its variables may refer to this connection
+        # The closures of listeners may form reference cycles with the connection.
         self.listener = None
         self.only_code = 0
         return 0
 
     cdef bint try_step(self, int step) except -1:
-        """Take a step, and tell whether there was the memory for it."""
+        """Take a step; return False if there was no memory for it."""
         cdef bint is_taken = True
         try:
             self.take_step(step)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            # A listener that has heard of the end must not hear of it again.
+            # EMIT_CLOSE is not repeated: a listener that has heard of the end must not hear of it
+            # again.
             is_taken = step == EMIT_CLOSE or not isinstance(error, MemoryError)
             if is_taken:
                 self.hub.engine.tell(error, self.transport)
@@ -180,19 +182,19 @@ cdef class Connection(Deliverer):
         return 0
 
     def _emit_event(self, event, first=None, second=None):
-        """Call the listeners of `event` with its arguments, and tell whether there was one."""
+        """Call the listeners of `event` with its arguments; return whether there was a listener."""
         cdef int number = find_event(CONNECTION_EVENTS, event)[0]
         return self.emit(number, first, second) == 1
 
     def on(self, event, listener=MISSING):
-        """Call `listener` at each `event`; without a listener, give a decorator that does so.
+        """Call `listener` at each `event`; without `listener`, return a decorator that adds one.
 
         Listeners run in the order in which they were added, with as many of the event's arguments
-        as they take. What an `async def` listener starts becomes a task of its own, and so does
-        whatever else it returns that can be awaited.
+        as they take. A call of an `async def` listener runs as a task of its own, and so does
+        anything else that a listener returns and that can be awaited.
 
-        Raises ValueError for an event that does not exist here, TypeError for a listener that
-        cannot be called with the event's arguments, or would not run: a generator.
+        Raises ValueError for an event that a connection does not have, TypeError for a listener
+        that cannot be called with the event's arguments, or that would not run: a generator.
         """
         self.hub.thread.check("conn.on")
         if listener is MISSING:
@@ -211,7 +213,7 @@ cdef class Connection(Deliverer):
     add_listener = addListener = on
 
     def off(self, event, listener):
-        """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
+        """Remove `listener`, where it was added last; nothing happens when it is not there."""
         cdef int number = find_event(CONNECTION_EVENTS, event)[0]
         self.hub.thread.check("conn.off")
         self.keep_listeners(without(row_of(self.listener, self.only_code), number, listener))
@@ -220,29 +222,29 @@ cdef class Connection(Deliverer):
     remove_listener = removeListener = off
 
     def listeners(self, event):
-        """List the listeners of `event`, in their order."""
+        """List the listeners of `event`, in the order in which they were added."""
         cdef int number = find_event(CONNECTION_EVENTS, event)[0]
         return list_listeners(self.listener, self.only_code, number)
 
     def send(self, message, *, compress=None, slow=None, key=None):
         """Send a str (text) or bytes-like (binary) message.
 
-        It is queued at once and leaves in order and whole. The awaitable that is returned is done
-        when the backlog is under the high-water mark; it need not be awaited.
+        The message is queued at once; messages leave in order and whole. The awaitable that is
+        returned is done when the backlog is under the high-water mark; it need not be awaited.
 
-        Where permessage-deflate has been agreed on, messages from the threshold on are compressed;
-        `compress` True or False decides otherwise for this one. False is for secrets beside text of
-        an attacker's: the size of the two compressed together tells about the secret.
+        With permessage-deflate, a message is compressed if it is as large as the threshold or
+        larger; `compress` True or False overrides that for this message. Use False for a message
+        with a secret beside text that an attacker has chosen: the size of the two compressed
+        together tells something about the secret.
 
-        `slow` says what becomes of it where the backlog would pass `max_backlog`, in place of the
-        server's option: "close" closes the connection with 1013, "drop_new" drops the message,
-        "drop_old" drops the oldest that wait, of those sent under it or under "conflate".
-        "conflate" does the same, and takes the place of the message with the same `key` that waits
-        for a slow peer.
+        `slow` says what happens if the backlog would pass `max_backlog`, in place of the server's
+        option: "close" closes the connection with 1013; "drop_new" drops this message; "drop_old"
+        drops the oldest waiting messages, of those sent with "drop_old" or "conflate"; "conflate"
+        does the same, and this message replaces one with the same `key` that waits for a slow peer.
 
         Raises ConnectionClosed when not connected, TypeError for anything but str and bytes-like
-        (on a draft: but str), ValueError for a str with a lone surrogate, TypeError or ValueError
-        for a policy that does not exist, or a key without "conflate". Serves RFC 6455,
+        (on a draft: anything but str), ValueError for a str with a lone surrogate, TypeError or
+        ValueError for a `slow` that does not exist, or a `key` without "conflate". Serves RFC 6455,
         section 6.1, and RFC 7692, section 6.1.
         """
         cdef const uint8_t* data
@@ -280,7 +282,7 @@ cdef class Connection(Deliverer):
     write = send
 
     def broadcast(self, message, *, compress=None, slow=None, key=None):
-        """Send a message to all the other connections; give how many it was queued for.
+        """Send a message to all other connections of the server; return how many it was queued for.
 
         `compress`, `slow` and `key` are those of `send`.
         """
@@ -290,12 +292,14 @@ cdef class Connection(Deliverer):
         """Send a message in pieces: `async with conn.stream_message("binary") as out`.
 
         Each `await out.write(chunk)` is a frame of its own; "text" takes str, "binary" bytes-like.
-        Other messages sent meanwhile wait behind it, in order; a second stream waits for its turn
-        when it is entered. An exception inside the block fails the connection with 1011, where
-        something has been written. A draft's message leaves in one frame at the end.
+        Other messages that are sent meanwhile wait behind it, in order; a second streamed message
+        waits at its `async with` until the first has ended. An exception inside the block fails the
+        connection with 1011, if something has been written. A draft's message leaves in one frame
+        at the end.
 
         Raises TypeError or ValueError for a kind that does not exist, TypeError for "binary" on a
-        draft; entering raises ConnectionClosed when not connected. Serves RFC 6455, section 5.4.
+        draft; the `async with` raises ConnectionClosed when not connected. Serves RFC 6455,
+        section 5.4.
         """
         self.hub.thread.check("conn.stream_message")
         opcode = kind_of(kind)
@@ -307,16 +311,16 @@ cdef class Connection(Deliverer):
 
     def create_task(self, coroutine, *, name=None, context=None):
         """Run a coroutine as a task of this connection: it is cancelled when the connection has
-        ended and nothing is left for it to receive. `name` and `context` are those of
+        ended and no message is left to receive. `name` and `context` are those of
         `asyncio.create_task`.
 
-        It does not count for `max_tasks`: what waits for this client's next message, or goes on for
-        long, belongs here, so that messages are read meanwhile. What it raises goes to `error`, as
-        what a listener raises, whether or not it is awaited; ConnectionClosed, once the connection
-        has ended, is no error.
+        It does not count for `max_tasks`: use it for code that waits for this client's next
+        message, or runs for long, so that messages are read meanwhile. An exception that the task
+        raises goes to `error`, like one of a listener, whether or not the task is awaited; a
+        ConnectionClosed after the connection has ended is no error.
 
-        Gives the asyncio.Task. Raises TypeError for what is no coroutine, ConnectionClosed when the
-        connection has ended; the coroutine is closed then.
+        Returns the asyncio.Task. Raises TypeError for anything but a coroutine, ConnectionClosed
+        when the connection has ended; the coroutine is closed then.
         """
         self.hub.thread.check("conn.create_task")
         if not iscoroutine(coroutine):
@@ -332,8 +336,8 @@ cdef class Connection(Deliverer):
     def close(self, code=1000, reason=""):
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing happens when it has begun.
 
-        Raises TypeError or ValueError for a code or reason that cannot be sent. The drafts' close
-        carries neither.
+        Raises TypeError or ValueError for a code or reason that cannot be sent. On a draft neither
+        is sent.
         """
         self.hub.thread.check("conn.close")
         payload = encode_close(code, reason)
@@ -343,7 +347,7 @@ cdef class Connection(Deliverer):
             advance_closing(self, WE_CLOSE, payload)
 
     def abort(self):
-        """Drop the socket now, without a closing handshake."""
+        """Reset the connection now, without a closing handshake."""
         self.hub.thread.check("conn.abort")
         if self.state < ENDING:
             if self.state >= CONNECTED:
@@ -352,10 +356,11 @@ cdef class Connection(Deliverer):
             self.transport.reset()
 
     def ping(self, data=b""):
-        """Send a ping; the awaitable gives the round trip in seconds (RFC 6455, section 5.5.2).
+        """Send a ping; awaiting the result gives the round trip in seconds (RFC 6455,
+        section 5.5.2).
 
-        Raises ConnectionClosed when not connected (or, in the awaitable, when the connection ends
-        first), TypeError on a draft, which has no ping, ValueError for more than 125 bytes.
+        Raises ConnectionClosed when not connected (when awaited: if the connection ends before the
+        pong), TypeError on a draft, which has no ping, ValueError for more than 125 bytes.
         """
         cdef bytes payload
         self.hub.thread.check("conn.ping")
@@ -373,7 +378,7 @@ cdef class Connection(Deliverer):
         return waiter
 
     def _has_left(self):
-        """Tell whether it is not open any more, or about to end."""
+        """Tell whether the connection is not open any more, or about to end."""
         return self.state > CONNECTED
 
     # ---- what the application asks about
@@ -385,43 +390,45 @@ cdef class Connection(Deliverer):
 
     @property
     def ready_state(self):
-        """Where the connection stands: a `ReadyState`."""
+        """The state of the connection: a `ReadyState`."""
         return READY_STATES[self.state]
 
     @property
     def request(self):
-        """The opening handshake's request."""
+        """The request of the opening handshake."""
         if type(self.head) is bytes:
             self.head = self.hub.host.make_request(self.head)
         return self.head
 
     @property
     def subprotocol(self):
-        """The subprotocol that was chosen, or None."""
+        """The subprotocol that the handshake has chosen, or None."""
         return self.chosen_subprotocol
 
     @property
     def data(self):
-        """A dict of the application's own."""
+        """A dict for the application's own use."""
         if self.own_data is None:
             self.own_data = {}
         return self.own_data
 
     @property
     def backlog_size(self):
-        """How many bytes wait because the peer does not take them, or behind a streamed message."""
+        """How many bytes wait to be sent: for a peer that is slow to read, or behind a streamed
+        message."""
         return self.unsent_size()
 
     @property
     def carrier(self):
-        """What carries the connection: "http/1.1", "h2" or "h3"."""
+        """The protocol that carries the connection: "http/1.1", "h2" or "h3"."""
         return self.transport.protocol
 
     @property
     def tls(self):
-        """What TLS has agreed on with the peer: a `TLSInfo`; None on a plain connection.
+        """What the TLS handshake has agreed on with the peer: a `TLSInfo`; None without TLS.
 
-        Where a proxy has ended it, as the PROXY protocol tells, until the connection has gone.
+        Where a proxy terminates TLS, it is what the proxy reports by the PROXY protocol, and is
+        known until the connection has gone.
         """
         facts = self.transport.tls_info
         if facts is None and self.transport.is_secure:
@@ -430,13 +437,13 @@ cdef class Connection(Deliverer):
 
     @property
     def is_secure(self):
-        """Whether the client came by TLS: to us, or to a proxy that is believed (PROXY protocol,
-        `Forwarded`, `X-Forwarded-Proto`). `tls` has the facts, where they are known."""
+        """Whether the client came by TLS: to us, or to a trusted proxy (PROXY protocol,
+        `Forwarded`, `X-Forwarded-Proto`). `tls` has the details, where they are known."""
         return self.transport.is_secure
 
     @property
     def remote_address(self):
-        """The peer: (host, port), or the path of a Unix socket."""
+        """The peer's end: (host, port), or the path of a Unix socket."""
         return self.transport.remote_address
 
     @property
@@ -446,13 +453,14 @@ cdef class Connection(Deliverer):
 
     @property
     def latency(self):
-        """The latest round trip of a ping in seconds, None before the first. The pings of
+        """The latest round trip of a ping in seconds; None before the first pong. The pings of
         `ping_interval` keep it up to date."""
         return self.keepalive.round_trip_s if self.keepalive.round_trip_s >= 0 else None
 
     @property
     def close_code(self):
-        """How it ended: the peer's code, or ours for what the peer did wrong; None before.
+        """How the connection ended: the peer's close code, or ours if the peer did something wrong;
+        None before the end.
 
         1005 stands for a close without a code, 1006 for an end without a close.
         """
@@ -460,5 +468,5 @@ cdef class Connection(Deliverer):
 
     @property
     def close_reason(self):
-        """The reason that came with the code, None before the end."""
+        """The reason that came with the close code; None before the end."""
         return self.reason if self.state == ENDED else None

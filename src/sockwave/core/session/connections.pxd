@@ -1,14 +1,15 @@
-"""The connected clients of a server, by number and in their order."""
+"""The connected clients of a server, by id and in the order of their ids."""
 
 from libc.stdint cimport uint64_t
 
 cdef class Connections:
     """The connected clients of one server: see connections.pyx."""
-    # In the order of their ids; None: it has left. A dict would take four times the memory.
+    # The connections in the order of their ids; None: this one has left. A dict would take four
+    # times the memory.
     cdef list places
-    cdef uint64_t* ids          # of each place
-    cdef Py_ssize_t capacity    # of `ids`
-    cdef Py_ssize_t left_count  # places of those who have left
+    cdef uint64_t* ids          # of the connection at each place
+    cdef Py_ssize_t capacity    # how many `ids` has room for
+    cdef Py_ssize_t left_count  # places of connections that have left
 
     cdef int join(self, object connection, uint64_t id) except -1
     cdef int leave(self, uint64_t id) except -1

@@ -1,4 +1,4 @@
-"""The connected clients of a server, by number and in their order."""
+"""The connected clients of a server, by id and in the order of their ids."""
 
 from cpython.list cimport PyList_Insert
 from libc.stdint cimport UINT64_MAX
@@ -6,15 +6,15 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
 cdef enum:
-    # Below, so many empty places are not worth the work of closing ranks.
+    # Up to so many empty places are not worth the work of removing them.
     FEW_COUNT = 16
 
 
 cdef class Connections:
     """The connected clients: sized, iterable in the order in which they came, and by `id`.
 
-    It is live: what it shows is who is connected now. Clients that come or go while it is iterated
-    over do no harm.
+    It is live: it always shows the clients that are connected now. Clients may come and go while
+    you iterate over it.
     """
 
     def __cinit__(self):
@@ -24,7 +24,7 @@ cdef class Connections:
         free(self.ids)
 
     cdef Py_ssize_t find_place(self, uint64_t id) noexcept:
-        """Find the first place whose id is not less."""
+        """Find the first place whose id is not less than `id`."""
         cdef Py_ssize_t low = 0, high = len(self.places)
         cdef Py_ssize_t middle
         while low < high:
@@ -36,9 +36,9 @@ cdef class Connections:
         return low
 
     cdef int join(self, object connection, uint64_t id) except -1:
-        """Add a connection: nearly always the last, as ids count upwards."""
+        """Add a connection: nearly always at the end, as ids count upwards."""
         cdef Py_ssize_t count, place
-        # Not when somebody leaves, which is to take no memory.
+        # Here and not in `leave`, which must not need memory.
         if self.left_count > FEW_COUNT and self.left_count > len(self.places) // 2:
             self.close_ranks()
         count = len(self.places)
@@ -53,7 +53,7 @@ cdef class Connections:
         return 0
 
     cdef int leave(self, uint64_t id) except -1:
-        """Take a connection out; nothing happens when it is not there."""
+        """Remove a connection; nothing happens when it is not there."""
         cdef Py_ssize_t place = self.find_place(id)
         if place < len(self.places) and self.ids[place] == id and self.places[place] is not None:
             self.places[place] = None
@@ -61,7 +61,7 @@ cdef class Connections:
         return 0
 
     cdef int have_ids(self, Py_ssize_t capacity) except -1:
-        """Have room for so many ids."""
+        """Make room for `capacity` ids."""
         cdef uint64_t* ids = <uint64_t*>realloc(self.ids, capacity * sizeof(uint64_t))
         if ids is NULL:
             raise MemoryError
@@ -70,7 +70,7 @@ cdef class Connections:
         return 0
 
     cdef int close_ranks(self) except -1:
-        """Give up the places of those who have left."""
+        """Remove the places of the connections that have left."""
         cdef list places = [found for found in self.places if found is not None]
         cdef Py_ssize_t i
         cdef Py_ssize_t count = 0
@@ -83,7 +83,7 @@ cdef class Connections:
         return self.have_ids(count + FEW_COUNT)
 
     cdef object find(self, object id):
-        """Give the connection with this id; None where there is none."""
+        """Return the connection with this id; None if there is none."""
         cdef Py_ssize_t place
         if not isinstance(id, int) or not 0 <= id <= UINT64_MAX:
             return None
@@ -111,7 +111,7 @@ cdef class Connections:
         return found
 
     def get(self, id):
-        """Give the connection with this `id`, or None."""
+        """Return the connection with this `id`, or None."""
         return self.find(id)
 
     def __repr__(self):

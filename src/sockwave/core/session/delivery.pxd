@@ -1,4 +1,4 @@
-"""How messages come to the application: by listeners, by `receive` and `async for`, by `stream`."""
+"""How messages reach the application: by listeners, by `receive` and `async for`, by `stream`."""
 
 from libc.stdint cimport uint32_t
 
@@ -11,16 +11,16 @@ from sockwave.core.session.streams cimport Intake
 from sockwave.core.io.writer cimport Writer
 
 cdef class Deliverer(Session):
-    """A session whose messages go to whoever of the application wants them."""
+    """A session that hands its messages to the application: to listeners, or to tasks that ask."""
     cdef Hub hub
-    cdef Inbox inbox            # None until a message has nobody to go to
-    cdef object calls           # those of its own that have a task: a Call, or a dict by task
-    cdef uint32_t call_count    # of its listeners' calls that have not ended
-    cdef uint32_t task_count    # of the calls of listeners of `message`, which count as tasks
-    cdef uint32_t stuck_at      # the tick at which none of them may still go on; 0: some have
+    cdef Inbox inbox            # None until a message finds no listener, or a task asks for one
+    cdef object calls           # its own calls that have a task: None, one Call, or a dict by task
+    cdef uint32_t call_count    # calls of its listeners that have not ended
+    cdef uint32_t task_count    # calls of listeners of `message`, which count for `max_tasks`
+    cdef uint32_t stuck_at      # the tick for a warning if none of these has ended; 0: none is due
     cdef flag is_hearing        # its listeners of `message` are being called
     cdef flag has_handler       # a task of `serve` will ask for messages
-    cdef flag is_unheard        # nobody has listened in time: messages are dropped
+    cdef flag is_unheard        # `listen_timeout` has passed: messages are dropped
 
     cdef Intake intake(self)
     cdef int queue(self, object message, size_t size) except -1
@@ -30,7 +30,8 @@ cdef class Deliverer(Session):
     cdef int stop_keeping(self) except -1
     cdef int tasks_are_stuck(self) except -1
     cdef int ask_by(self, uint32_t tick) except -1
-    # `is_stream`: of the next message, which a listener that is to hear one more cannot have then.
+    # `is_stream`: the task takes the next message as a stream, so a listener added by `once` cannot
+    # have that message.
     cdef int note_taker(self, bint is_stream) except -1
     cdef int note_room(self) except -1
     cdef bint awaits_message(self) except -1

@@ -1,4 +1,4 @@
-"""How messages come to the application: by listeners, by `receive` and `async for`, by `stream`."""
+"""How messages reach the application: by listeners, by `receive` and `async for`, by `stream`."""
 
 from asyncio import current_task
 
@@ -16,17 +16,17 @@ from sockwave.core.io.timers cimport STALE_TICKS, tick_s, ticks_of
 from sockwave.errors import SockwaveError
 from sockwave.timeouts import within
 
-# So long none of the tasks that stop the reading ends before that is told: one that waits for a
-# database may take seconds.
+# If tasks stop the reading and none of them ends for so long, in seconds, the operator is warned. A
+# task that waits for a database may take seconds.
 STUCK_S = 5.0
 
 cdef uint32_t stuck_ticks = ticks_of(STUCK_S)
 
 
 cdef class Deliverer(Session):
-    """A session whose messages go to whoever of the application wants them."""
+    """A session that hands its messages to the application: to listeners, or to tasks that ask."""
 
-    # ---- what has been heard
+    # ---- messages for listeners
 
     cdef int heard_message(self, object message, size_t size) except -1:
         cdef Inbox inbox = self.inbox
@@ -37,7 +37,7 @@ cdef class Deliverer(Session):
             if inbox.count and self.hears(MESSAGE):
                 self._hand_over()
                 if inbox.count:
-                    return self.queue(message, size)    # behind the others, in order
+                    return self.queue(message, size)    # behind the earlier messages, in order
         self.is_hearing = True
         heard = call_listeners(
             self.listener, self.only_code, self, &session_hooks, MESSAGE, message, None
@@ -63,8 +63,8 @@ cdef class Deliverer(Session):
         return 0
 
     cdef bint is_being_taken(self) except -1:
-        """Tell whether somebody waits for a message, or a handler has begun to take them: then no
-        listener can have them."""
+        """Tell whether a task waits for a message, or the handler has begun to take messages: then
+        no listener can have them."""
         cdef Inbox inbox = self.inbox
         return inbox is not None and (
             inbox.has_receiver()
@@ -73,10 +73,11 @@ cdef class Deliverer(Session):
         )
 
     def _hand_over(self):
-        """Let a listener that came late hear what has been kept, as far as its tasks may run."""
+        """Hand the messages that wait to a listener that was added late, as far as `max_tasks`
+        lets its tasks run."""
         cdef Inbox inbox = self.inbox
         if inbox is None:
-            return              # it has been dropped meanwhile
+            return              # `listen_timeout` has passed meanwhile
         while inbox.count and self.hears(MESSAGE) and (
             self.state != CONNECTED and not self.reads_rest or not self.pause_reasons & TASKS_FULL
         ):
@@ -86,7 +87,7 @@ cdef class Deliverer(Session):
         if not inbox.count:
             self.resume(INBOX_FULL)
             if self.reads_rest and self.is_gone:
-                self.go_on_later()      # that was what the end has waited for
+                self.go_on_later()      # the connection's end has waited for these messages
         else:
             self.await_listener()
 
@@ -97,8 +98,8 @@ cdef class Deliverer(Session):
         return self.inbox.intake.take_piece(opcode, found)
 
     cdef bint may_be_streamed(self) except -1:
-        """Tell whether a message that is too big to hold can wait until it is known how the
-        application asks for it: by `stream`, or by `receive`, which cannot have it."""
+        """Tell whether a message that is larger than `max_size` can wait until the application asks
+        for it: by `stream`, which can take it in pieces, or by `receive`, which cannot have it."""
         cdef Inbox inbox = self.inbox
         if self.state != CONNECTED or self.is_unheard or self.hears(MESSAGE) or (
             not self.has_taker()
@@ -111,14 +112,15 @@ cdef class Deliverer(Session):
         self.await_listener()
         return True
 
-    # ---- what waits for somebody to ask
+    # ---- messages that wait for a task to ask
 
     cdef Intake intake(self):
-        """Give the messages that are taken as streams; None until there has been one."""
+        """Return the messages that are taken as streams; None until there has been one."""
         return None if self.inbox is None else self.inbox.intake
 
     cdef int queue(self, object message, size_t size) except -1:
-        """Keep a message for whoever asks or listens, unless nobody has done so in time."""
+        """Keep a message for a task or a listener; drop it if `listen_timeout` has passed without
+        any."""
         cdef Inbox inbox = self.inbox
         if self.is_unheard:
             return self.dropped(1)
@@ -132,7 +134,8 @@ cdef class Deliverer(Session):
         return self.await_listener()
 
     cdef int await_listener(self) except -1:
-        """Let `listen_timeout` begin, where something waits and nobody has begun to take it."""
+        """Start `listen_timeout`, where messages wait and the application has not begun to take
+        them."""
         cdef Inbox inbox = self.inbox
         if inbox.due or not self.hub.listen_ticks or inbox.is_listened_to() or (
             self.state != CONNECTED or self.hears(MESSAGE)
@@ -142,11 +145,12 @@ cdef class Deliverer(Session):
         return self.ask_by(inbox.due)
 
     cdef int ask_by(self, uint32_t tick) except -1:
-        """Have a look at the times at a tick, or before."""
+        """Have `notify_deadline` called at a tick, or before."""
         return self.transport.ask_for(min(self.transport.asked or UINT32_MAX, tick))
 
     cdef int stop_keeping(self) except -1:
-        """Nobody has listened in time: read on, and drop what comes until somebody does."""
+        """`listen_timeout` has passed: read on, and drop messages until a listener is added or a
+        task asks for one."""
         cdef Inbox inbox = self.inbox
         cdef Py_ssize_t count = inbox.count
         inbox.due = 0
@@ -154,7 +158,7 @@ cdef class Deliverer(Session):
         self.hub.engine.limit_counters.count(LISTEN_TIMEOUT)
         inbox.forget()
         if inbox.intake is None:
-            self.inbox = None       # those that only send are to hold nothing for it
+            self.inbox = None       # where the application only sends, it must cost no memory
         self.dropped(count)
         self.hub.host.warn_no_listener(self)
         self.resume(INBOX_FULL)
@@ -178,14 +182,14 @@ cdef class Deliverer(Session):
         return Session.forget_received(self)
 
     cdef bint has_taker(self) except -1:
-        """Tell whether somebody takes messages, or may be about to."""
+        """Tell whether a task of the application takes messages, or may be about to."""
         return self.has_handler or self.call_count > 0 or self.inbox is not None and (
             self.inbox.is_awaited() or self.inbox.is_wanted
         )
 
     cdef int note_taker(self, bint is_stream) except -1:
-        """Note that the running task takes messages; raise where they are the listeners'. What
-        `once` has added hears the next one, and the task gets the rest."""
+        """Note that the running task takes messages. Raises SockwaveError where they go to a
+        listener. A listener added by `once` hears the next message, and the task gets the rest."""
         if self.hears(MESSAGE) and self.state != ENDED:
             if is_stream or is_heard_for_good(self.listener, self.only_code, MESSAGE):
                 raise SockwaveError(
@@ -199,16 +203,17 @@ cdef class Deliverer(Session):
         self.inbox.due = 0
         if self.inbox.is_wanted and (self.has_handler or not self.call_count):
             self.inbox.consumer = None
-            return 0                # none of the tasks that end with the connection
+            return 0                # the task is none of those that end with the connection
         self.hub.calls.keep_task(self)
         self.inbox.consumer = current_task(self.hub.engine.loop)
         if self.has_handler or self.find_call(self.inbox.consumer) is None:
-            # One that is not ours to see the end of; such come and go for each message.
+            # A task of the application's own, whose end we do not see. The application may use a
+            # new one for each message.
             self.inbox.is_wanted = True
         return 0
 
     cdef int note_room(self) except -1:
-        """Read on when the queue is down to a quarter of its limits."""
+        """Resume reading when the inbox is down to a quarter of its limits."""
         if (
             self.inbox.count <= self.hub.queue_count // 4
             and self.inbox.size <= self.hub.queue_size // 4
@@ -220,7 +225,7 @@ cdef class Deliverer(Session):
 
     cdef int keep_call(self, object call) except -1:
         if self.calls is None:
-            self.calls = call       # as for most: a dict would take four times the memory
+            self.calls = call       # most have only one: a dict would take four times the memory
         elif type(self.calls) is dict:
             self.calls[(<Call>call).task] = call
         else:
@@ -254,8 +259,8 @@ cdef class Deliverer(Session):
         return self.queued_behind is not None and self.is_drain(self.queued_behind, result)
 
     cdef bint is_drain(self, Writer writer, object awaitable) except -1:
-        """Tell whether `send` has just given it, as the listener's last word: no task has to wait
-        for that, as meanwhile the peer is not read."""
+        """Tell whether a listener's result is the awaitable that the latest `send` returned. No
+        task has to wait for it, as the peer is not read before its backlog has drained."""
         return bool(writer.waiters) and writer.waiters[-1] is awaitable
 
     cdef int started(self, object coroutine) except -1:
@@ -281,13 +286,13 @@ cdef class Deliverer(Session):
                 self.resume(TASKS_FULL)
                 if self.inbox is not None and self.inbox.count:
                     self.hub.engine.loop.call_soon(self._hand_over)
-            if not self.has_taker():        # the last one is gone who might have asked for it
+            if not self.has_taker():        # the last task that might have asked for it has ended
                 self.resume(NOT_ASKED)
         return 0
 
     cdef int note_end_of(self, object task) except -1:
-        """Note that a task of the connection's has ended; it may have been the one that takes the
-        messages."""
+        """Note that a task of this connection has ended; it may be the one that took the messages.
+        """
         if self.inbox is not None and self.inbox.consumer is task:
             self.inbox.consumer = None
             if self.inbox.count:
@@ -295,13 +300,15 @@ cdef class Deliverer(Session):
         return 0
 
     cdef int tasks_are_stuck(self) except -1:
-        """Tell the operator that nothing goes on: reading, nor any of the tasks it waits for."""
+        """Warn the operator that nothing goes on: reading waits for tasks, and none of them ends.
+        """
         self.stuck_at = 0
         self.hub.host.warn_tasks_stalled(self, self.task_count, stuck_ticks * tick_s)
         return 0
 
     cdef int end_delivery(self) except -1:
-        """Let everybody know that nothing more will come."""
+        """Tell the tasks that no more messages will come, and let the calls outlive the connection.
+        """
         cdef Call call
         for call in self.list_calls():
             if not call.outlives:
@@ -319,8 +326,8 @@ cdef class Deliverer(Session):
         return False
 
     cdef bint has_left(self) except -1:
-        # Who has taken a message may still be at work on it, and hears of the end when it asks for
-        # the next one.
+        # A task that has taken a message may still be at work on it, and hears of the end when it
+        # asks for the next one.
         cdef Inbox inbox = self.inbox
         if inbox is None or inbox.is_told:
             return False
@@ -329,7 +336,7 @@ cdef class Deliverer(Session):
         return inbox.consumer is not None and not inbox.consumer.done()
 
     cdef int end_calls(self) except -1:
-        """Cancel the calls that end with the connection, when nothing is left for them."""
+        """Cancel the calls that end with the connection, if no message is left for them."""
         if not self.has_bound_calls():
             # Of messages that were handed over behind the end, nothing is left to see to.
             return self.hub.calls.forget(self) if self.is_gone else 0
@@ -338,8 +345,8 @@ cdef class Deliverer(Session):
         return self.cancel_calls(self.inbox.consumer if self.inbox is not None else None)
 
     cdef int cancel_calls(self, object spared) except -1:
-        """Cancel the calls that end with the connection, but for the one that has just been told
-        of the end, which does what it has left to do."""
+        """Cancel the calls that end with the connection, except the one whose task has just been
+        told of the end: it may finish its work."""
         cdef Call call
         cdef bint is_spared = False
         for call in self.list_calls():
@@ -352,7 +359,7 @@ cdef class Deliverer(Session):
         return self.hub.calls.watch(self) if is_spared else self.hub.calls.forget(self)
 
     cdef int was_told(self) except -1:
-        """Note that the running task has heard that nothing more will come."""
+        """Note that the running task has been told that no more messages will come."""
         cdef object task
         if not self.inbox.is_told and self.state == ENDED:
             self.inbox.is_told = True
@@ -360,7 +367,8 @@ cdef class Deliverer(Session):
             if self.calls is not None and task is not None and (
                 type(self.calls) is dict or (<Call>self.calls).task is not task
             ):
-                # It may belong to one of those that are cancelled now.
+                # The task may have been started by one of the calls that end now: these are
+                # cancelled when the task is done.
                 task.add_done_callback(self._receiver_done)
         return 0
 
@@ -368,7 +376,8 @@ cdef class Deliverer(Session):
         self.cancel_calls(None)
 
     cdef bint end_in_time(self) except -1:
-        """Wait no longer for anybody to take what is left."""
+        """Wait no longer for the application to take the messages that are left. Returns whether
+        messages are lost by that."""
         cdef Call call
         cdef bint is_loss = self.reads_rest
         if self.reads_rest:
@@ -397,15 +406,16 @@ cdef class Deliverer(Session):
     def stream(self, *, max_size=None):
         """Take the next message as a stream: `async for chunk in conn.stream()`.
 
-        It is the oldest that nobody has been given, begun or not; those who wait in `receive` do
-        not get it. The chunks are bytes, or str of a text message, as
-        they arrive; `is_text` of what is returned tells. Several streams may be asked for: each is
-        one message, in order. Leaving the loop early discards the rest of the message.
+        It is the oldest message that no task has been given, whether it has begun to arrive or not;
+        tasks that wait in `receive` do not get it. The chunks come as they arrive: bytes, or str of
+        a text message, as `is_text` of the returned object tells. Several streams may be asked for:
+        each is one message, in order. Leaving the loop early discards the rest of the message.
 
-        What waits to be taken is bounded by the options `max_size` and `queue_size`, in bytes, and
-        `queue_count`, in chunks; then the socket is not read. The whole message is bounded by the
-        argument `max_size`, in bytes (None: not at all): beyond, the connection fails with 1009.
-        A compressed message (RFC 7692) comes as one chunk, and within the option `max_size`.
+        The chunks that wait to be taken are bounded by the options `max_size` and `queue_size`, in
+        bytes, and `queue_count`, in chunks; at the bound the socket is not read. The whole message
+        is bounded by the argument `max_size`, in bytes (None: no bound): beyond it, the connection
+        fails with 1009. A compressed message (RFC 7692) comes as one chunk, and is bounded by the
+        option `max_size`.
 
         The loop raises ConnectionClosed when the connection ends before the message does. Raises
         SockwaveError while there is a listener of `message`, TypeError or ValueError for a wrong
@@ -434,14 +444,14 @@ cdef class Deliverer(Session):
         return IncomingMessage(incoming)
 
     def _expect_handler(self):
-        """Keep messages for a task that will ask for them."""
+        """Keep messages for a handler's task, which will ask for them."""
         self.has_handler = True
 
     async def receive(self, timeout=None):
-        """Receive the next message, waiting for it at most `timeout` seconds (None: without end).
+        """Receive the next message; wait for it at most `timeout` seconds (None: without limit).
 
-        Raises TimeoutError, or ConnectionClosed when no message is left and none will come;
-        SockwaveError while there is a listener of `message`, which gets all of them.
+        Raises TimeoutError after `timeout`, ConnectionClosed when no message is left and none will
+        come, SockwaveError while there is a listener of `message`, which gets all messages.
         """
         self.hub.thread.check("conn.receive")
         if timeout is not None:
@@ -458,7 +468,7 @@ cdef class Deliverer(Session):
         return not self.inbox.count and self.state != ENDED
 
     cdef InboxWaiter next_waiter(self):
-        """Wait in line for a message."""
+        """Return what the running task awaits until it is its turn to look for a message."""
         cdef InboxWaiter turn = self.inbox.wait(self.hub.engine.wake_queue)
         self.resume(NOT_ASKED)
         return turn
@@ -467,14 +477,14 @@ cdef class Deliverer(Session):
         message = self.inbox.take()
         self.note_room()
         if self.state == ENDED and self.calls is not None:
-            self.hub.calls.watch(self)      # it has as much time for each
+            self.hub.calls.watch(self)      # each message gets its own `finish_timeout`
         return message
 
     def __aiter__(self):
         return self
 
     async def __anext__(self):
-        # Not by `receive`: a coroutine for each message more than there has to be.
+        # This does not call `receive`: it would cost one more coroutine for each message.
         self.hub.thread.check("async for message in conn")
         self.note_taker(False)
         while self.awaits_message():

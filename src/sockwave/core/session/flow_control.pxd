@@ -1,4 +1,4 @@
-"""Who has to wait for whom, and what has come meanwhile."""
+"""Flow control: when reading pauses, and the input that is kept meanwhile."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -9,24 +9,24 @@ from sockwave.core.session.sender cimport Sender
 from sockwave.core.protocol.reader cimport Reader
 from sockwave.core.limits.counters cimport Limit
 
-# Why the application is behind: while one of them holds, reading is paused.
+# Why the application is behind: reading is paused while there is one of these reasons.
 cdef enum PauseReason:
     INBOX_FULL = 1              # messages wait for `receive`
-    TASKS_FULL = 2              # listeners' tasks are still at work on earlier ones
+    TASKS_FULL = 2              # listeners' tasks are still at work on earlier messages
     CHUNKS_FULL = 4             # chunks of a streamed message wait
-    NOT_ASKED = 8               # a message too big to hold may yet be asked for as a stream
+    NOT_ASKED = 8               # a message over `max_size` may yet be asked for as a stream
 
 cdef class FlowControl(Sender):
-    """A conversation whose socket is read while nobody has to wait."""
-    cdef Reader reader          # None: the engine's spare one would do
+    """A session that reads its socket while neither the application nor the peer is behind."""
+    cdef Reader reader          # None: nothing is kept, and the engine's spare reader will do
     cdef Inflater inflater      # None: permessage-deflate has not been agreed on
     cdef uint32_t heard         # the wheel's tick at which bytes last came
-    cdef uint8_t pause_reasons       # why the application is behind, if it is: of PauseReason
-    cdef flag is_write_blocked         # the peer is behind: reading is paused
+    cdef uint8_t pause_reasons       # bits of PauseReason; 0: the application is not behind
+    cdef flag is_write_blocked         # the peer does not read enough: reading is paused
     cdef flag is_postponed      # messages are left for the next wake-up
-    cdef flag reads_rest        # the peer has gone; what it sent before is still handed over
+    cdef flag reads_rest        # the peer has gone; its last messages are still handed over
 
-    # What the application has to know:
+    # Overridden to tell the application:
     cdef int may_send_again(self) except -1
 
     cdef Reader take_reader(self)

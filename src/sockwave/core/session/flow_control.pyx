@@ -1,4 +1,4 @@
-"""Who has to wait for whom, and what has come meanwhile."""
+"""Flow control: when reading pauses, and the input that is kept meanwhile."""
 
 from sockwave.core.io.engine cimport Engine
 from sockwave.core.protocol.frames cimport RSV1
@@ -7,72 +7,72 @@ from sockwave.core.session.closing cimport CONNECTED
 
 
 cdef class FlowControl(Sender):
-    """A conversation whose socket is read while nobody has to wait."""
+    """A session that reads its socket while neither the application nor the peer is behind."""
 
     cdef int may_send_again(self) except -1:
         return 0
 
-    # ---- what has come
+    # ---- received bytes
 
     cdef Reader take_reader(self):
-        """Give this session a reader of its own, until that is idle: most connections are, most of
-        the time, and their readers would all be alike."""
+        """Give this session a reader of its own, until the reader is idle. Most connections are
+        idle most of the time, and idle readers are all alike: these connections need none."""
         cdef Engine engine = self.transport.engine
         if self.reader is None:
             self.reader = engine.spare_reader
             engine.spare_reader = None
             if self.reader is None:
                 self.reader = Reader(engine.max_size, engine.rate_limits.free_fragment_count)
-        # RFC 7692, 6: what the first reserved bit means, the extension says.
+        # RFC 7692, 6: the extension defines the first reserved bit, so it is allowed only with it.
         self.reader.allowed_reserved = 0 if self.inflater is None else RSV1
         return self.reader
 
     cdef int leave_reader(self) noexcept:
-        """Let others have the reader, if nothing is left in it."""
+        """Let other connections have the reader, if nothing is left in it."""
         if self.reader is not None and self.reader.is_idle():
             self.transport.engine.spare_reader = self.reader
             self.reader = None
         return 0
 
     cdef int store_input(self, const Span* given) except -1:
-        """Keep what cannot be read yet."""
+        """Keep bytes that cannot be read yet."""
         return self.take_reader().store(given) if given.size else 0
 
     cdef size_t kept_size(self) noexcept:
-        """Say how many bytes have come that could not be read yet."""
+        """Say how many received bytes are kept because they could not be read yet."""
         return 0 if self.reader is None else self.reader.kept_size
 
     cdef bint has_more(self) noexcept:
-        """Say whether something of what has come is left to be read, or to be inflated."""
+        """Say whether received bytes are left to be read, or to be inflated."""
         return self.reader is not None and (
             self.reader.kept_size > 0 or self.reader.inflation is not None
         )
 
     cdef size_t held_size(self) except? 0:
-        """Say how many bytes are held for this peer."""
+        """Say how many bytes of memory this peer's messages take, in both directions."""
         cdef size_t size = self.unsent_size()
         if self.reader is not None:
             size += self.reader.kept_size + self.reader.memory_size()
         return size
 
     cdef int forget_received(self) except -1:
-        """Drop what has come and waits."""
+        """Drop the received bytes that wait."""
         if self.reader is not None:
             self.reader.forget_message()
             self.reader.forget_input()
         return 0
 
-    # ---- who waits
+    # ---- when reading pauses
 
     cdef bint must_wait(self) noexcept:
-        """Say whether messages have to wait for the application, or for a peer that does not read
-        what it gets for them; when the session closes, they do not."""
+        """Say whether messages have to wait: for the application, or for a peer that does not read
+        the answers to them. While the session closes, they do not wait."""
         return (self.state == CONNECTED or self.reads_rest) and (
             self.pause_reasons != 0 or self.is_write_blocked
         )
 
     cdef int set_reading(self) except -1:
-        """Read the socket while nobody has to wait."""
+        """Pause reading the socket where messages have to wait, and resume it where not."""
         if self.is_postponed or self.must_wait():
             self.transport.pause()
         elif self.state >= CONNECTED:
@@ -80,7 +80,7 @@ cdef class FlowControl(Sender):
         return 0
 
     cdef int postpone(self) except -1:
-        """Go on in the next wake-up; until then the socket waits as well."""
+        """Go on in the next wake-up of the loop; until then the socket is not read either."""
         if not self.is_postponed:
             if self.reader is not None and self.reader.inflation is not None:
                 self.postpone_inflating(self.reader.inflation)
@@ -91,18 +91,19 @@ cdef class FlowControl(Sender):
         return 0
 
     cdef int postpone_inflating(self, Inflation inflation) except -1:
-        """Go on inflating behind the others who do; where there is too much in the middle, before
-        them: what has begun comes to its end then."""
+        """Go on inflating behind the other connections that do. Where half-inflated messages take
+        too much memory, a connection that has one goes before the others: so that what has begun
+        comes to its end."""
         return self.transport.engine.postpone_inflating(
             self.transport, is_crowded() and inflation.parked_size > 0
         )
 
     cdef int go_on_later(self) except -1:
-        """Take up what had to wait: first what has been received already, then the socket."""
+        """Go on with what had to wait: first the bytes received already, then the socket."""
         return self.postpone() if self.has_more() or self.reads_rest else self.set_reading()
 
     cdef int pause(self, PauseReason reason, Limit limit) except -1:
-        """Let the peer wait for the application."""
+        """Pause reading for a reason: the application is behind, and the peer has to wait."""
         # A session that closes reads on, for the peer's close frame.
         if (self.state == CONNECTED or self.reads_rest) and not self.pause_reasons & reason:
             self.pause_reasons |= reason
@@ -111,7 +112,7 @@ cdef class FlowControl(Sender):
         return 0
 
     cdef int resume(self, PauseReason reason) except -1:
-        """Read again, where nothing else is in the way."""
+        """End a reason for the pause, and read again if there is no other one."""
         if self.pause_reasons & reason:
             self.pause_reasons &= ~<int>reason
             if not self.pause_reasons and (self.state == CONNECTED or self.reads_rest):
@@ -128,6 +129,6 @@ cdef class FlowControl(Sender):
         return self.may_send_again()
 
     cdef int listen_for_close(self) except -1:
-        # Nobody takes messages any more, but the peer's close frame comes behind them.
+        # The application takes no more messages, but the peer's close frame comes behind them.
         self.pause_reasons = 0
         return self.go_on_later()

@@ -1,4 +1,4 @@
-"""What the connections of one server share, and how all of them are told something."""
+"""What the connections of one server share, and broadcasts to all of them."""
 
 from libc.stdint cimport uint8_t
 
@@ -44,15 +44,15 @@ cdef class Hub:
     def broadcast(
         self, message, Session besides=None, *, compress=None, slow=None, key=None
     ):
-        """Send a message to every connected client, `besides` one; give how many it was queued for.
-        """
+        """Send a message to every connected client except `besides`; return how many it was queued
+        for."""
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
         cdef bytes frame = None, draft_frame = None
         cdef dict deflated_frames = {}      # by compressor
         cdef Deflater deflater
-        cdef bytes end = None       # of the message: one for all, as what they may refer to next
+        cdef bytes end = None       # of the message, which the next one may refer to: one for all
         cdef Session connection
         cdef Py_ssize_t count = 0
         cdef int policy
@@ -61,7 +61,7 @@ cdef class Hub:
         check_compress(compress)
         owner = payload_of(message, &data, &size, &opcode)
         for receiver in self.connections.places:
-            connection = <Session>receiver      # a test of its type would be made for each
+            connection = <Session>receiver      # a cast: no check of the type for each of them
             if connection is None or connection.state != CONNECTED or connection is besides:
                 continue
             if connection.deflater is not None and connection.deflater.wants(size, compress):
@@ -86,11 +86,12 @@ cdef class Hub:
                 if draft_frame is None:
                     draft_frame = draft_frame_of(data, size)
                 count += connection.share_frame(draft_frame, policy, key)
-            # else: the drafts have no binary
+            # else: the drafts have no binary messages
         return count
 
     def own(self, message, *, compress=None, slow=None, key=None):
-        """Raise what `broadcast` would, and give the message as it is now: for another time."""
+        """Raise the errors that `broadcast` would raise; return the message as it is now, to be
+        sent later."""
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
@@ -99,7 +100,7 @@ cdef class Hub:
         return payload_of(message, &data, &size, &opcode)
 
     def measure(self, others):
-        """Give how many bytes are held for all connections, and for `others`, not open yet."""
+        """Return how many bytes of memory all connections take, and `others`, not open yet."""
         cdef Session connection
         cdef size_t size = 0
         for connection in self.connections:
@@ -109,8 +110,8 @@ cdef class Hub:
         return size
 
     def measure_each(self):
-        """Give pairs of how many bytes are held for a connection, and the connection, for those
-        that there are any for."""
+        """Return pairs of how many bytes of memory a connection takes, and the connection, for all
+        that take any."""
         cdef Session connection
         cdef size_t size
         cdef list pairs = []
@@ -121,17 +122,18 @@ cdef class Hub:
         return pairs
 
     def shed(self, Session connection):
-        """Fail a connection for the memory that it takes; gives how many bytes that has freed."""
+        """Fail a connection because of the memory that it takes; return how many bytes that freed.
+        """
         cdef size_t size = connection.held_size()
         connection.give_up(OUT_OF_MEMORY)
         connection.forget_received()
         if connection.held_size() > self.engine.cork.marks.high_water:
-            # What is half sent would be held until it is taken.
+            # A message that has been sent by half would take memory until the peer has read it.
             connection.transport.close_with(None)
         return size - min(size, connection.held_size())
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1:
-        """Let the server's listeners hear what happens to a connection, in its context."""
+        """Call the server's listeners of an event of a connection, in the connection's context."""
         cdef Session previous = self.current
         if not self.host.hears(event):
             return 0
@@ -146,25 +148,25 @@ cdef class Hub:
     # ---- calls
 
     def start_task(self, coroutine, Session connection=None, *, bint is_free=False):
-        """Run what an asynchronous listener returned as a task: the server's own, or one of a
-        connection's, which ends with it, or is free to go on."""
+        """Run the coroutine of an asynchronous listener as a task: the server's own, or a
+        connection's. That ends with the connection, unless `is_free`."""
         self.calls.start(coroutine, connection, FREE if is_free else OTHER)
 
     @property
     def call_count(self):
-        """How many calls, and connections with messages left, the end of the server waits for."""
+        """How many calls, and connections with messages left, the server's shutdown waits for."""
         return self.calls.bound_count
 
     def when_idle(self, call):
-        """Call something when there are no such calls any more; None: nothing."""
+        """Set what is called when `call_count` falls to 0; None: nothing."""
         self.calls.when_idle = call
 
     def cancel_calls(self):
-        """Cancel those that are left when all connections have ended, and all that come yet."""
+        """Cancel the calls that are left when all connections have ended, and all later ones."""
         self.calls.cancel_all()
 
     def excuse(self, task):
-        """Let the end of the server not wait for a task that waits for that end."""
+        """Let the server's shutdown not wait for a task that waits for the shutdown."""
         cdef Session connection
         if task is not None and not self.calls.excuse(task):
             for connection in self.connections:
@@ -173,8 +175,8 @@ cdef class Hub:
                     self.calls.excuse_call(call)
 
     def begin_last_calls(self):
-        """Wait for the calls of the server's own listeners from now on, which have their time, and
-        no more for any other."""
+        """From now on, let the shutdown wait for the calls of the server's own listeners, which get
+        a time of their own, and for no other call."""
         self.calls.bound_count = 0
         self.calls.is_over = False
         self.calls.binds_all = True

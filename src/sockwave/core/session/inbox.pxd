@@ -1,4 +1,4 @@
-"""Messages that wait for whoever asks for them."""
+"""Messages that wait until a task of the application asks for them."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
@@ -14,19 +14,19 @@ cdef struct Item:
 cdef class InboxWaiter
 
 cdef class Inbox:
-    """Messages that wait for `async for` and `receive`, and those that `stream` asks for."""
-    cdef Item* items            # a ring of those that wait
+    """Messages that wait for `async for` and `receive`, and messages that `stream` asks for."""
+    cdef Item* items            # a ring of the messages that wait
     cdef Py_ssize_t room        # how many fit into it: a power of two, or 0
-    cdef Py_ssize_t first       # where the oldest is
+    cdef Py_ssize_t first       # the index of the oldest message
     cdef Py_ssize_t count
-    cdef size_t size   # of what waits, in bytes
-    cdef list waiters           # Turns of those who wait, in their order
-    cdef Py_ssize_t woken_count         # of those who have been woken, and have not looked yet
-    cdef uint32_t due           # the tick until which somebody has to listen; 0: no matter
-    cdef flag is_wanted         # somebody of the application's own has asked, and may again
-    cdef flag is_told           # who asked has heard that nothing more comes
+    cdef size_t size   # of the messages that wait, in bytes
+    cdef list waiters           # an InboxWaiter for each task that waits, the longest wait first
+    cdef Py_ssize_t woken_count         # tasks that have been woken, and have not looked yet
+    cdef uint32_t due           # the tick at which `listen_timeout` ends; 0: it does not run
+    cdef flag is_wanted         # a task of the application's own has asked, and may ask again
+    cdef flag is_told           # the task that asked has been told that no more messages come
     cdef public object consumer         # the task that asked last; None: it has ended
-    cdef Intake intake          # of those taken as streams; None until there has been one
+    cdef Intake intake          # of messages taken as streams; None until there has been one
 
     cdef bint is_awaited(self) noexcept
     cdef bint has_receiver(self) noexcept
@@ -40,8 +40,8 @@ cdef class Inbox:
     cdef int wake(self) except -1
 
 cdef class InboxWaiter(Waiter):
-    """One's turn to look into an inbox."""
+    """What a task awaits until it is its turn to look into an inbox."""
     cdef Inbox inbox
-    cdef bint is_woken          # and has not looked yet
+    cdef bint is_woken          # the task has been woken, and has not looked yet
 
     cdef int has_looked(self) noexcept

@@ -1,17 +1,18 @@
-"""Messages that wait for whoever asks for them."""
+"""Messages that wait until a task of the application asks for them."""
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
 cdef enum:
-    # A peer that waits for its answers has one message under way. The memory of many is given back.
+    # A peer that waits for each answer has one message here at a time. The memory of a ring with
+    # room for more than so many is freed when it is empty.
     FEW = 4
 
 
 cdef class Inbox:
     """A queue of messages, and of tasks that wait for one.
-    Its limits are the connection's affair."""
+    The connection sees to its limits."""
 
     def __cinit__(self):
         self.waiters = []
@@ -21,15 +22,15 @@ cdef class Inbox:
         PyMem_Free(self.items)
 
     cdef bint is_awaited(self) noexcept:
-        """Tell whether somebody waits right now."""
+        """Tell whether a task waits right now."""
         return len(self.waiters) > 0
 
     cdef bint has_receiver(self) noexcept:
-        """Tell whether somebody waits, or has been woken and has not taken anything yet."""
+        """Tell whether a task waits, or has been woken and has not looked yet."""
         return len(self.waiters) > 0 or self.woken_count > 0
 
     cdef bint is_listened_to(self) noexcept:
-        """Tell whether somebody has begun to take messages, and may go on."""
+        """Tell whether a task has begun to take messages, and may go on."""
         return self.is_wanted or self.consumer is not None or self.has_receiver()
 
     cdef int put(self, object message, size_t size) except -1:
@@ -45,7 +46,7 @@ cdef class Inbox:
         return self.wake()
 
     cdef int grow(self) except -1:
-        """Make room for twice as many."""
+        """Make room for twice as many messages."""
         cdef Py_ssize_t i, room = max(2 * self.room, FEW)
         cdef Item* items = <Item*>PyMem_Malloc(room * sizeof(Item))
         if items is NULL:
@@ -59,13 +60,13 @@ cdef class Inbox:
         return 0
 
     cdef int end(self) except -1:
-        """Let everybody know that nothing more will come."""
+        """Wake all tasks that wait: no more messages will come."""
         while self.waiters:
             self.wake()
         return 0
 
     cdef object take(self):
-        """Take the oldest message; the caller knows that there is one."""
+        """Take out the oldest message; the caller knows that there is one."""
         cdef Item* item = &self.items[self.first]
         message = <object>item.message
         Py_DECREF(message)
@@ -85,7 +86,7 @@ cdef class Inbox:
         return 0
 
     cdef InboxWaiter wait(self, WakeQueue wake_queue):
-        """Give what is done when it is worth looking again."""
+        """Return an awaitable that is done when the task should look again."""
         cdef InboxWaiter turn = InboxWaiter.__new__(InboxWaiter)
         turn.wake_queue = wake_queue
         turn.inbox = self
@@ -93,12 +94,12 @@ cdef class Inbox:
         return turn
 
     cdef int wake(self) except -1:
-        """Let the one who has waited longest look."""
+        """Wake the task that has waited longest."""
         cdef InboxWaiter turn
         if self.waiters:
             turn = self.waiters[0]
             turn.wake()
-            self.waiters.pop(0)     # now: who could not be woken is woken by the end
+            self.waiters.pop(0)     # only now: a task that could not be woken is woken by `end`
             turn.is_woken = True
             self.woken_count += 1
         return 0
@@ -106,10 +107,10 @@ cdef class Inbox:
 
 @cython.freelist(64)
 cdef class InboxWaiter(Waiter):
-    """One's turn to look into an inbox."""
+    """What a task awaits until it is its turn to look into an inbox."""
 
     def __next__(self):
-        # As every waiter's, and the task goes on to look.
+        # As in every Waiter, and in the end the task goes on to look.
         if not self.is_done:
             self.is_blocking = True
             return self
@@ -119,14 +120,14 @@ cdef class InboxWaiter(Waiter):
         raise StopIteration
 
     cdef int has_looked(self) noexcept:
-        """Note that the task goes on, or will never look."""
+        """Note that the woken task goes on to look, or never will."""
         if self.is_woken:
             self.is_woken = False
             self.inbox.woken_count -= 1
         return 0
 
     def cancel(self, msg=None):
-        """Wait no more."""
+        """Stop waiting; return whether it was waiting."""
         is_waiting = Waiter.cancel(self, msg)
         if is_waiting:
             self.inbox.waiters.remove(self)
@@ -136,7 +137,7 @@ cdef class InboxWaiter(Waiter):
         self.has_looked()
         if self.is_done:
             if not self.is_cancelled and self.inbox.count:
-                self.inbox.wake()       # it was this one's turn: let the next have it
+                self.inbox.wake()       # this task was woken for a message: wake the next one
         else:
             self.inbox.waiters.remove(self)
             self.is_done = True

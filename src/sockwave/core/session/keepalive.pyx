@@ -1,4 +1,4 @@
-"""A connection's time: pings and their round trips, and when it has to end.
+"""A connection's deadlines: pings and their round trips, and when the connection has to end.
 
 RFC 6455, section 5.5.2: "A Ping frame may serve either as a keepalive or as a means to verify that
 the remote endpoint is still responsive."
@@ -25,14 +25,15 @@ from sockwave.close import CloseCode, encode_close
 
 cdef enum:
     PAYLOAD_SIZE = 4            # of a ping, so that no pong answers it by chance
-    # TCP asks so many times, or as often as there are seconds.
+    # TCP sends so many probes, or one for each second of the timeout if that is fewer.
     PROBE_COUNT = 4
 
-# Of the interval between two pings, to either side: those who have come together part.
+# A fraction of the interval between two pings, to either side: it spreads the pings of clients that
+# have connected at the same time.
 cdef double PING_JITTER = 0.1
 
-# How a connection is closed when its time has come: the limit, the code and the reason. 7.4.1:
-# "1001 indicates that an endpoint is "going away"".
+# How a connection is closed at the end of its time: the limit, the close code and the reason.
+# 7.4.1: "1001 indicates that an endpoint is "going away"".
 ENDINGS = {
     END_IDLE: (IDLE_TIMEOUT, CloseCode.GOING_AWAY, "nothing has been said for too long"),
     END_LIFE: (MAX_LIFETIME, CloseCode.GOING_AWAY, "connection has lasted long enough"),
@@ -40,14 +41,14 @@ ENDINGS = {
 
 
 cdef double vary(double value, double jitter):
-    """Give a value that lies up to a part of it to either side."""
+    """Return a random value that is up to the fraction `jitter` smaller or larger than `value`."""
     return value * (1 - jitter + 2 * jitter * random.random())
 
 
 # ---- the times
 
 cdef int begin_keepalive(Keepalive* keepalive, Deliverer connection) except -1:
-    """Let the times run, from the open connection on."""
+    """Start the times of a connection that has just opened."""
     cdef Hub hub = connection.hub
     engine = connection.transport.engine
     connection.heard = connection.sent = engine.wheel.tick
@@ -62,7 +63,7 @@ cdef int begin_keepalive(Keepalive* keepalive, Deliverer connection) except -1:
 
 
 cdef bint ask_kernel(Deliverer connection) except -1:
-    """Have TCP ask a peer that has no ping, with the same times."""
+    """Let TCP probe the peer, with the times of pings, where no pings are sent."""
     cdef Probes probes
     limits = connection.hub.limits
     interval = limits.ping_interval or limits.idle_timeout
@@ -75,8 +76,8 @@ cdef bint ask_kernel(Deliverer connection) except -1:
 
 
 cdef int hear_kernel(Keepalive* keepalive, Deliverer connection) except -1:
-    """Look whether a peer is there whose pongs are not read, as it waits for the application:
-    its kernel acknowledges the pings."""
+    """Check whether the peer is there while reading is paused for the application, and its pongs
+    are not read: the peer's kernel acknowledges the pings."""
     cdef Hub hub = connection.hub
     cdef Engine engine = connection.transport.engine
     cdef uint32_t tick = engine.wheel.tick
@@ -87,15 +88,16 @@ cdef int hear_kernel(Keepalive* keepalive, Deliverer connection) except -1:
             hub.ping_ticks or hub.idle_ticks
         ):
             keepalive.is_probed = True
-            ask_kernel(connection)      # which ends the connection of a peer that is gone
+            ask_kernel(connection)      # TCP ends the connection if the peer is gone
         connection.heard = tick
     elif connection.transport.measure_untaken():
-        # Something is under way. What was under way before has been acknowledged, or not.
+        # Bytes are on their way to the peer. The silence says whether its kernel has acknowledged
+        # earlier ones.
         if silence_ticks < tick:
             connection.heard = max(connection.heard, tick - silence_ticks)
     else:
         connection.heard = tick
-        if keepalive.awaits_pong:        # ask again: it may have gone since
+        if keepalive.awaits_pong:        # ping again: the peer may have gone since
             keepalive.awaits_pong = False
             connection.pings = [ping for ping in connection.pings or () if ping[2] is not None]
             expect_ping(keepalive, connection)
@@ -103,7 +105,7 @@ cdef int hear_kernel(Keepalive* keepalive, Deliverer connection) except -1:
 
 
 cdef Duty find_duty(Keepalive* keepalive, Deliverer connection, uint32_t* when) noexcept:
-    """Find what has to be done next, and when."""
+    """Find the next duty, and the tick at which it is due."""
     cdef Hub hub = connection.hub
     cdef Duty duty = NOTHING
     cdef uint32_t other
@@ -112,8 +114,8 @@ cdef Duty find_duty(Keepalive* keepalive, Deliverer connection, uint32_t* when) 
         when[0] = keepalive.life_end
         duty = END_LIFE
     if keepalive.awaits_pong:
-        # Whatever the peer sends says that it is there: its pong may have to wait behind the
-        # rest of a long frame.
+        # Any byte from the peer shows that it is there: its pong may have to wait behind the rest
+        # of a long frame.
         other = max(connection.heard, keepalive.ping_due) + hub.pong_ticks + STALE_TICKS
         if other < when[0]:
             when[0] = other
@@ -136,13 +138,13 @@ cdef Duty find_duty(Keepalive* keepalive, Deliverer connection, uint32_t* when) 
 
 
 cdef int keep_time(Keepalive* keepalive, Deliverer connection) except -1:
-    """Do what is due, and ask for a turn when the next thing is."""
+    """Do the duties that are due, and set the deadline of the next one."""
     cdef uint32_t tick = connection.transport.engine.wheel.tick
     cdef uint32_t when
     cdef Duty duty
     if connection.is_postponed or not connection.transport.is_flushed():
-        # What the peer has sent has not been read, or our ping waits behind a backlog, of which
-        # `write_timeout` is the judge: its silence says nothing.
+        # The peer's bytes have not been read, or our ping waits behind a backlog, which
+        # `write_timeout` limits: so the peer's silence means nothing.
         connection.heard = tick
     elif connection.must_wait():
         hear_kernel(keepalive, connection)
@@ -151,7 +153,8 @@ cdef int keep_time(Keepalive* keepalive, Deliverer connection) except -1:
     elif keepalive.is_watched and (
         connection.reader is None or not connection.reader.message_opcode
     ):
-        # The kernel knows that it is there. But half a message is no way to be quiet.
+        # TCP's probes show that the peer is there. But a peer that stops in the middle of a message
+        # counts as silent.
         connection.heard = tick
     duty = find_duty(keepalive, connection, &when)
     while duty != NOTHING and when <= tick and connection.state == CONNECTED:
@@ -197,7 +200,7 @@ cdef int send_ping(Keepalive* keepalive, Deliverer connection) except -1:
         keepalive.awaits_pong = True
         keepalive.ping_due = connection.transport.engine.wheel.tick
     else:
-        # Nobody waits for the pong: at most one of these is remembered, for the round trip.
+        # No timeout waits for the pong: at most one such ping is remembered, for the round trip.
         connection.pings = [ping for ping in connection.pings or () if ping[2] is not None]
         expect_ping(keepalive, connection)
     return note_ping(connection, payload, None)
@@ -211,7 +214,7 @@ cdef int note_ping(Deliverer connection, bytes payload, object waiter) except -1
 
 
 cdef bint settle_pings(Keepalive* keepalive, Deliverer connection, bytes payload) except -1:
-    """Note a pong, and tell whether it answers a ping of `ping_interval`."""
+    """Note a pong, and return whether it answers a ping of `ping_interval`."""
     cdef Py_ssize_t i
     cdef bint is_own = False
     for i in range(len(connection.pings or ())):
@@ -223,8 +226,8 @@ cdef bint settle_pings(Keepalive* keepalive, Deliverer connection, bytes payload
 
 
 cdef int forget_pings(Keepalive* keepalive, Deliverer connection, Py_ssize_t count) except -1:
-    """Settle the first pings that are out. 5.5.3: earlier ones than the one that a pong answers
-    may go unanswered, so they are answered by it too."""
+    """Note that the oldest `count` pings have been answered. 5.5.3: a peer may answer only the
+    newest of several pings, so a pong answers all that were sent before its ping too."""
     cdef list answered = connection.pings[:count]
     connection.pings = connection.pings[count:] or None
     now = time.perf_counter()
@@ -240,10 +243,10 @@ cdef int forget_pings(Keepalive* keepalive, Deliverer connection, Py_ssize_t cou
 
 
 cdef int end_pings(Deliverer connection) except -1:
-    """Tell who waits for a pong that none will come."""
+    """Tell the tasks that wait for a pong that none will come."""
     for _, _, waiter in connection.pings or ():
         if waiter is not None and not waiter.done():
             waiter.set_exception(closed_error(connection))
-            waiter.exception()      # known: nobody has to await it
+            waiter.exception()      # or asyncio would log it where no task awaits the future
     connection.pings = None
     return 0

@@ -5,10 +5,10 @@ from libc.stdint cimport uint8_t
 from sockwave.core.session.sender cimport Sender
 
 cdef class OutgoingMessage:
-    """What `Connection.stream_message` gives."""
+    """What `Connection.stream_message` returns."""
     cdef Sender session
-    cdef object turn            # the future of who waits for another streamed message to end
-    cdef list parts             # on a draft: what becomes one frame
+    cdef object turn            # the future that is done when the streamed message before has ended
+    cdef list parts             # on a draft: the chunks, which become one frame
     cdef uint8_t opcode
     cdef bint is_entered, is_open, has_begun
 

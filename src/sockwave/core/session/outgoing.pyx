@@ -60,8 +60,8 @@ cdef class OutgoingMessage:
         It is queued at once, as a frame of its own; the awaitable that is returned is done when the
         backlog is under the high-water mark. An empty chunk sends nothing.
 
-        Raises ConnectionClosed when not connected, TypeError for the other kind, ValueError for a
-        str with a lone surrogate, RuntimeError outside of `async with`.
+        Raises ConnectionClosed when not connected, TypeError for a chunk of the other kind,
+        ValueError for a str with a lone surrogate, RuntimeError outside of `async with`.
         """
         cdef const uint8_t* data
         cdef size_t size
@@ -103,7 +103,7 @@ cdef class OutgoingMessage:
             await session.transport.drain_awaitable()
 
     cdef int finish(self) except -1:
-        """Send the frame that ends the message, and what has waited for it."""
+        """Send the frame that ends the message, and the messages that have waited behind it."""
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
@@ -120,31 +120,31 @@ cdef class OutgoingMessage:
         return session.end_fragments()
 
     cdef int let_next(self) except -1:
-        """Leave the row of those who stream; who is first then has its turn."""
-        cdef OutgoingMessage speaker
+        """Leave the queue of streamed messages, and wake the task of the first one then."""
+        cdef OutgoingMessage streamer
         streamers = self.session.streamers
         if self in streamers:
             streamers.remove(self)
         if streamers:
-            speaker = streamers[0]
-            if speaker.turn is not None and not speaker.turn.done():
-                speaker.turn.set_result(None)
+            streamer = streamers[0]
+            if streamer.turn is not None and not streamer.turn.done():
+                streamer.turn.set_result(None)
         return 0
 
 
 cdef int wake_streamers(Sender session) except -1:
-    """Let all who wait for their turn find out that the connection is gone."""
-    cdef OutgoingMessage speaker
-    for speaker in session.streamers or ():
-        if speaker.turn is not None and not speaker.turn.done():
-            speaker.turn.set_result(None)
+    """Wake all tasks that wait for their turn to stream: they find that the connection is gone."""
+    cdef OutgoingMessage streamer
+    for streamer in session.streamers or ():
+        if streamer.turn is not None and not streamer.turn.done():
+            streamer.turn.set_result(None)
     return 0
 
 
 cdef int kind_of(object kind) except -1:
-    """Find the opcode of a kind of message.
+    """Return the opcode of a kind of message.
 
-    Raises TypeError or ValueError for what is none.
+    Raises TypeError or ValueError for a kind that does not exist.
     """
     if not isinstance(kind, str):
         raise TypeError(f"kind: expected str, given {type(kind).__name__}")

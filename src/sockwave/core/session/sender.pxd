@@ -8,7 +8,7 @@ from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.io.writer cimport Writer
 
-# The place of each in `versions.VERSIONS`, where their names are.
+# The versions of the protocol: the index of each in `versions.VERSIONS`, which has their names.
 cdef enum Version:
     DRAFT75
     DRAFT76
@@ -17,26 +17,26 @@ cdef enum Version:
     RFC6455
 
 cdef class Sender(Receiver):
-    """Writes the frames of one conversation, in whatever version of the protocol it is."""
+    """Writes the frames of one session, in any version of the protocol."""
     cdef Transport transport
     cdef bytes owed_pong        # the newest ping's payload, while the backlog lets no pong through
-    # While a message is streamed out: the messages that must not come in between, in order.
+    # While a message is sent in pieces: the messages that must not come in between, in order.
     cdef Writer queued_behind
-    cdef list pings             # (payload, when, future) of those that are out; None: none are
-    cdef object streamers        # a deque of those who stream: the first does, the others wait
+    cdef list pings             # (payload, when, future) of our unanswered ones; None: none
+    cdef object streamers        # deque of OutgoingMessage: the first is being sent, others wait
     cdef uint32_t sent          # the wheel's tick at which a message was last sent
     cdef uint16_t unanswered_count      # pings of ours that no pong has answered
     cdef uint8_t version_index  # a Version
 
-    # Where it stands, and how it ends: see `closing`.
+    # The state of the session, and how it ends: see `closing`.
     cdef uint8_t state          # a ConnectionState
-    cdef uint8_t taken_steps    # of those in which it ends: a bit for each
-    cdef flag is_gone           # the transport is, and has told of it
-    cdef uint16_t code          # how it ended; 0: not yet
-    cdef uint16_t own_code      # the one that we closed with
+    cdef uint8_t taken_steps    # steps of the connection's end that have been taken: a bit for each
+    cdef flag is_gone           # the transport is gone, and has reported that
+    cdef uint16_t code          # the close code that the session ended with; 0: not known yet
+    cdef uint16_t own_code      # the one in our close frame
     cdef str reason
 
-    # What those above it do:
+    # Overridden by the subclasses:
     cdef int fail(self, Violation violation) except -1
     cdef int dropped(self, size_t count) except -1
     cdef int entered(self, object state) except -1

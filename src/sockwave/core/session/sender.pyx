@@ -18,12 +18,12 @@ from sockwave.core.limits.counters cimport MAX_BACKLOG
 from sockwave.core.events.waiter import DONE
 
 cdef enum:
-    # As many as can be counted; who sends more pings than that has had no pong for very long.
+    # As many as the field can count. If more of our pings are out, no pong has come for very long.
     MOST_UNANSWERED_COUNT = 65535
 
 
 cdef class Sender(Receiver):
-    """Writes the frames of one conversation, in whatever version of the protocol it is."""
+    """Writes the frames of one session, in any version of the protocol."""
 
     cdef int fail(self, Violation violation) except -1:
         return 0
@@ -62,7 +62,8 @@ cdef class Sender(Receiver):
         return draft_frame_of(data, size) if self.is_draft() else frame_of(FIN | opcode, data, size)
 
     cdef bint share_frame(self, bytes frame, int policy, object key) except -1:
-        """Queue a frame that others may hold too, unless the peer is too far behind for it."""
+        """Queue a frame that other connections may hold too, unless the peer is too far behind for
+        it. Returns whether it was queued."""
         self.sent = self.transport.engine.wheel.tick
         if policy != CLOSE_SLOW or is_overfull(
             &self.transport.cork.marks, &self.transport.backlog, backlog_of(self.queued_behind),
@@ -76,9 +77,10 @@ cdef class Sender(Receiver):
         return True
 
     cdef bint share_by_policy(self, bytes frame, int policy, object key) except -1:
-        """Queue a frame where the policy finds room for it."""
+        """Queue a frame if the slow-peer policy finds room for it. Returns whether it was queued.
+        """
         cdef Transport transport = self.transport
-        cdef Writer queued_behind = self.queued_behind      # held: see `expendable`
+        cdef Writer queued_behind = self.queued_behind      # a reference: see `expendable`
         cdef Writer queue = transport if queued_behind is None else queued_behind
         cdef Offer offer
         offer.policy = policy
@@ -102,15 +104,16 @@ cdef class Sender(Receiver):
         return offer.is_taken
 
     cdef size_t unsent_size(self) noexcept:
-        """Say how many bytes wait for the peer, or behind a streamed message."""
+        """Say how many bytes wait to be sent: for the peer, or behind a streamed message."""
         return waiting_size(&self.transport.backlog, backlog_of(self.queued_behind))
 
     cdef size_t count_unsent(self) noexcept:
-        """Count the messages of which not every byte has left."""
+        """Count the messages that have not left completely."""
         return count_messages(&self.transport.backlog, self.is_draft())
 
     cdef object when_drained(self):
-        """Give an awaitable that is done when all that waits is under the high-water mark."""
+        """Return an awaitable that is done when the bytes that wait are under the high-water mark.
+        """
         if self.queued_behind is None or self.transport.is_broken:
             return self.transport.drain_awaitable()
         if self.unsent_size() <= self.transport.cork.marks.high_water:
@@ -124,7 +127,7 @@ cdef class Sender(Receiver):
         """Write a piece of a streamed message.
 
         5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another
-        message": from the first one on, other messages wait behind it.
+        message": from the first fragment on, other messages wait behind the last one.
         """
         self.sent = self.transport.engine.wheel.tick
         if is_overfull(&self.transport.cork.marks, &self.transport.backlog, NULL, size):
@@ -136,7 +139,7 @@ cdef class Sender(Receiver):
         return self.transport.write_frame(first_byte, owner, data, size)
 
     cdef int end_fragments(self) except -1:
-        """Send what has waited behind a streamed message."""
+        """Send the messages that have waited behind a streamed message."""
         cdef Writer queued_behind = self.queued_behind
         self.queued_behind = None
         if queued_behind is None:
@@ -147,8 +150,8 @@ cdef class Sender(Receiver):
         return self.transport.take_over_waiters(queued_behind)
 
     cdef int give_up(self, Violation violation) except -1:
-        """Fail a peer that does not read: what has not begun to leave is dropped, so that the close
-        frame can follow."""
+        """Fail the connection of a peer that does not read. Messages that have not begun to leave
+        are dropped, so that the close frame can follow."""
         self.transport.drop_backlog(True)
         return self.fail(violation)
 

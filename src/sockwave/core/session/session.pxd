@@ -13,29 +13,29 @@ from sockwave.core.protocol.inflation cimport Inflation
 from sockwave.core.protocol.reader cimport Found, Reader
 
 cdef class Session(FlowControl):
-    """One WebSocket conversation: bytes of a transport in, messages and control frames out."""
+    """One WebSocket session: bytes of a transport in, messages and control frames out."""
     cdef object opening         # told of bytes and deadlines until the session is connected
     cdef Deflater deflater      # None: permessage-deflate has not been agreed on
-    cdef Usage* usage       # what the peer has spent; NULL: nothing yet
-    cdef object listener        # what the application listens to it by: see `emitter`
+    cdef Usage* usage       # of the rate limits, by the peer; NULL: none yet
+    cdef object listener        # the application's listener, or a row of them: see `emitter`
     cdef uint8_t only_code
-    # What its listeners run in; None: they do not right now, and have set no variable in it.
+    # The context of its listeners; None: none of them runs now, and none has set a variable in it.
     cdef object context
 
-    # What the application's side does with what is found:
+    # Overridden by the subclasses, which hand messages and events to the application:
     cdef int heard_message(self, object message, size_t size) except -1
     cdef int heard_piece(self, int opcode, const Found* found) except -1
     cdef bint may_be_streamed(self) except -1
     cdef int heard_ping(self, bytes payload) except -1
     cdef int heard_pong(self, bytes payload) except -1
-    cdef int keep_call(self, object call) except -1     # a listener's, which has a task
+    cdef int keep_call(self, object call) except -1     # a call of a listener, which has a task
     cdef int forget_call(self, object call) except -1
-    cdef object find_call(self, object task)    # the call that a task is; None: it is none of these
-    cdef int end_calls(self) except -1          # those that end with it, which has ended
-    cdef bint has_left(self) except -1          # something for one of them to receive
-    cdef bint end_in_time(self) except -1       # True: something accepted is lost by it
-    cdef bint keeps_for_listener(self) except -1    # messages whose listener has no task to spare
-    cdef int rest_begins(self) except -1        # the peer has gone, and its last messages come
+    cdef object find_call(self, object task)    # the call that runs in this task, or None
+    cdef int end_calls(self) except -1          # the session has ended: so must its calls
+    cdef bint has_left(self) except -1          # messages are left that a call may receive
+    cdef bint end_in_time(self) except -1       # True: messages are lost by it
+    cdef bint keeps_for_listener(self) except -1    # messages wait for a listener's tasks to end
+    cdef int rest_begins(self) except -1        # the peer has gone; its last messages are read
     cdef int rest_ends(self) except -1
     cdef int call_started(self, bint is_own, bint is_message) except -1
     cdef int note_end_of(self, object task) except -1
@@ -43,7 +43,7 @@ cdef class Session(FlowControl):
 
     cdef int failed(self, object error) except -1       # a listener has raised it
     cdef int started(self, object coroutine) except -1  # an asynchronous listener has returned it
-    cdef bint is_settled(self, object result) except -1     # a listener's, which needs no task
+    cdef bint is_settled(self, object result) except -1     # a listener's result needs no task
     cdef int add(self, object event, object listener, bint once) except -1
 
     cdef bint hears(self, int event) noexcept
@@ -70,4 +70,4 @@ cdef class Session(FlowControl):
     cdef int found_piece(self, const Found* found) except -1
     cdef int found_control(self, int opcode, const Found* found) except -1
 
-cdef Hooks session_hooks        # what becomes of a session's listeners, and of what they give back
+cdef Hooks session_hooks        # how a session keeps its listeners, and treats what they return

@@ -41,12 +41,13 @@ from sockwave.close import CloseCode
 from sockwave.core.events.emitter import CONNECTION_EVENTS
 from sockwave.core.session.closing import OPENING_STATES
 
-# What it takes to inflate a byte of what most messages are, JSON and other text, or into one. Empty
-# blocks take a hundred times as long.
+# Seconds to inflate one byte, input or output, of what most messages are: JSON and other text.
+# Empty blocks take a hundred times as long.
 cdef double BYTE_S = 2e-9
 
 cdef enum:
-    # From so many times that on, a message is inflated in short slices: others wait for each.
+    # A message that takes so many times as long is inflated in short slices, as other connections
+    # wait during each slice.
     DEAR_FACTOR = 8
 
 
@@ -86,10 +87,10 @@ session_hooks.is_settled = session_is_settled
 
 
 cdef class Session(FlowControl):
-    """One WebSocket conversation: bytes of a transport in, messages and control frames out."""
+    """One WebSocket session: bytes of a transport in, messages and control frames out."""
 
     cdef int begin(self, Transport transport, int version_index) except -1:
-        """Be the conversation of a transport, in a version."""
+        """Set up the session on a transport, in a version of the protocol."""
         cdef HixieReader draft_reader
         self.transport = transport
         self.version_index = version_index
@@ -177,7 +178,7 @@ cdef class Session(FlowControl):
     cdef int add(self, object event, object listener, bint once) except -1:
         cdef long code = code_of(CONNECTION_EVENTS, event, listener, once)
         if self.listener is None:
-            # As nearly always: it costs a connection no row.
+            # Nearly always there is only one: it costs a connection no row.
             self.listener = listener
             self.only_code = code
             return 0
@@ -190,8 +191,8 @@ cdef class Session(FlowControl):
     # ---- the context of its listeners
 
     cdef object enter_context(self):
-        """Run in the context of this session's listeners, until `leave_context` is given what this
-        gives: None where that is so already."""
+        """Enter the context of this session's listeners, until `leave_context` is called with what
+        this returns. Returns None where the code runs in that context already."""
         cdef Contexts contexts
         context = self.context
         if context is None:
@@ -203,22 +204,22 @@ cdef class Session(FlowControl):
         return enter_or_copy(context)
 
     cdef int leave_context(self, object entered) except -1:
-        """Leave it. It stays this session's where a variable has been set in it."""
+        """Leave the context. The session keeps it if a variable has been set in it."""
         cdef Contexts contexts
         if entered is None:
             return 0
         leave_context(entered)
         if entered is self.context:
             contexts = self.transport.engine.contexts
-            # The session's reference, and that of who has entered.
+            # Two references: the session's, and the caller's.
             if contexts.is_unchanged(entered, 2):
                 contexts.spare = entered
                 self.context = None
         return 0
 
     cdef int emit_in_context(self, int event, object first, object second) except -1:
-        """Emit an event of this session's in its context, whoever has caused it; what is read is
-        read there, and emitted without."""
+        """Emit an event in the context of this session's listeners, wherever the call comes from.
+        Not for what `read` finds: that runs in the context already."""
         if not self.hears(event):
             return 0
         entered = self.enter_context()
@@ -228,7 +229,7 @@ cdef class Session(FlowControl):
             self.leave_context(entered)
 
     def _run(self, function, *arguments):
-        """Call something in the context of this session's listeners."""
+        """Call a function in the context of this session's listeners."""
         entered = self.enter_context()
         try:
             return function(*arguments)
@@ -236,23 +237,24 @@ cdef class Session(FlowControl):
             self.leave_context(entered)
 
     def _adopt(self, context):
-        """Go on in the context that the first hooks of the handshake have run in; None: in any."""
+        """Go on in the context that the first hooks of the handshake ran in; None: in a fresh one.
+        """
         self.context = context
 
     def _inherit(self):
-        """Go on in a copy of the present context, if something has been set in it: that of the task
-        in which hooks have run."""
+        """Go on in a copy of the current context, if a variable has been set in it. It is the
+        context of the task in which hooks of the handshake have run."""
         cdef Contexts contexts = self.transport.engine.contexts
         context = copy_context()
         if not have_same_values(context, contexts.base if self.context is None else self.context):
             self.context = context
 
-    # ---- the opening, driven from outside
+    # ---- the opening handshake, whose code calls these
 
     def _begin(self, opening, bytes rest):
-        """Become the receiver; `rest` came behind the request.
+        """Become the transport's receiver; `rest` is what the client sent behind the request.
 
-        Until it is connected, what comes is kept, and `opening` is told.
+        Until the session is connected, bytes that come are kept, and `opening` is told of them.
         """
         cdef Span given
         self.opening = opening
@@ -263,17 +265,17 @@ cdef class Session(FlowControl):
         self.store_input(&given)
 
     def _enter(self, ready_state):
-        """Enter a state of the opening."""
+        """Enter a state of the opening handshake."""
         cdef int state = OPENING_STATES[ready_state]
         enter(self, <ConnectionState>state)
 
     def _abandon(self):
-        """Be at the end in a forked child, of which nobody hears: it is the parent's."""
+        """End in a forked child, where the connection is the parent's: no listener is told."""
         record_close(self, 1006, "this process was forked, and the connection is the parent's")
         self.state = ENDED
 
     def _take(self, size_t size):
-        """Take `size` bytes of what came behind the request; None while they are not all there."""
+        """Take `size` of the bytes that came behind the request; None until so many have come."""
         cdef Span given
         cdef size_t held_size
         cdef uint8_t* held
@@ -306,7 +308,7 @@ cdef class Session(FlowControl):
             self.store_input(&given)
             self.opening.more_received()
         elif self.is_postponed or self.must_wait() or kept_size > HEADROOM_SIZE:
-            # Reading is paused, but a transport may have had this under way.
+            # Reading is paused, but the transport had these bytes under way.
             self.store_input(&given)
             if not self.must_wait():
                 self.postpone()
@@ -335,8 +337,8 @@ cdef class Session(FlowControl):
         return 0
 
     cdef int read(self, Span* given) except -1:
-        """Read what has come, in the context of the listeners, if there are any: that is entered
-        once for all of it."""
+        """Read the bytes that have come. If there are listeners, their context is entered once for
+        all messages."""
         if self.listener is None:
             return self.read_messages(given)
         entered = self.enter_context()
@@ -346,7 +348,7 @@ cdef class Session(FlowControl):
             self.leave_context(entered)
 
     cdef int read_messages(self, Span* given) except -1:
-        """Read one message after the other, until nothing whole is left or somebody has to wait."""
+        """Read one message after the other, until none is complete or messages have to wait."""
         cdef Found found
         cdef Engine engine = self.transport.engine
         cdef Reader reader = self.take_reader()
@@ -360,7 +362,7 @@ cdef class Session(FlowControl):
                 return reader.store(given)
             if reader.inflation is not None:
                 if self.state != CONNECTED and not self.reads_rest:
-                    reader.inflation = None     # nobody hears it any more
+                    reader.inflation = None     # the application takes no more messages
                 elif self.is_postponed:
                     return reader.store(given)
                 else:
@@ -391,15 +393,15 @@ cdef class Session(FlowControl):
         return 0
 
     cdef bint is_dear(self, Reader reader, const Span* given) noexcept:
-        """Say whether what comes next has to wait, as enough has been inflated in this turn: it is
-        compressed, and either not short or not even that matters any more."""
+        """Say whether the next message has to wait, as this turn has inflated enough: a compressed
+        message that is long, or a short one where the reserve for these is used up too."""
         cdef size_t size = 0 if self.inflater is None else reader.next_deflated_size(given)
         return size > MAX_SHORT_SIZE or (
             size > 0 and not has_reserve(&self.transport.engine.budget)
         )
 
     cdef int found_message(self, int opcode, Found* found) except -1:
-        """Make the message an object, and hand it on."""
+        """Make a str or bytes of the message, and hand it on."""
         if self.state != CONNECTED and not self.reads_rest:
             return self.reader.forget_message()
         if found.is_deflated:
@@ -416,7 +418,8 @@ cdef class Session(FlowControl):
         return offer_spare(message, found.size)
 
     cdef int found_deflated(self, int opcode, const Found* found) except -1:
-        """Begin to inflate a compressed message, unless too many have begun and that takes long."""
+        """Begin to inflate a compressed message. A long one waits for a later turn if the messages
+        that are half inflated take too much memory."""
         cdef Inflation inflation = self.inflater.begin(found.data, found.size)
         inflation.opcode = opcode
         if found.assembled:
@@ -427,8 +430,8 @@ cdef class Session(FlowControl):
         return self.go_on_inflating(inflation)
 
     cdef int go_on_inflating(self, Inflation inflation) except -1:
-        """Inflate a message, as far as this turn's fill goes, and hand it on when it is whole. The
-        reader keeps it until then, and nothing behind it is read."""
+        """Inflate a message as far as this turn's budget allows, and hand it on when it is whole.
+        Until then the reader keeps it, and reads nothing behind it."""
         cdef Engine engine = self.transport.engine
         cdef Violation violation
         cdef bint is_over
@@ -438,7 +441,8 @@ cdef class Session(FlowControl):
         while True:
             is_over = inflation.advance(&violation)
             size += inflation.slice_size
-            # What comes in counts like what comes out, or as much as could be inflated in the time.
+            # Input counts like output. A message that takes longer than usual costs as many bytes
+            # as could usually be inflated in its time.
             timed_size = <Py_ssize_t>((<double>perf_counter() - begin_s) / BYTE_S)
             cost = max(size, timed_size)
             inflation.is_dear = timed_size > DEAR_FACTOR * size
@@ -453,7 +457,7 @@ cdef class Session(FlowControl):
         return self.postpone()
 
     cdef int take_inflated(self, Inflation inflation, Violation violation) except -1:
-        """Hand on a message that has been inflated, or fail."""
+        """Hand on a message that has been inflated, or fail the connection."""
         cdef bytes inflated = inflation.message
         cdef size_t size
         inflation.message = None
@@ -500,7 +504,7 @@ cdef class Session(FlowControl):
             self.heard_pong(payload)
         return 0
 
-    # ---- what the peer may do in a second
+    # ---- rate limits
 
     cdef int open_usage(self) except -1:
         self.usage = <Usage*>calloc(1, sizeof(Usage))
@@ -509,7 +513,8 @@ cdef class Session(FlowControl):
         return 0
 
     cdef bint exceeds_rate(self, int event, const Found* found) except -1:
-        """Say whether a message, or a piece of one, was one too many; then the session fails."""
+        """Say whether a message, or a piece of one, exceeds a rate limit; then the session fails.
+        """
         cdef Engine engine = self.transport.engine
         cdef double now_s
         if self.state != CONNECTED:
@@ -526,8 +531,9 @@ cdef class Session(FlowControl):
         return False
 
     cdef bint may_control(self, int opcode) except -1:
-        """Say whether the peer may send this ping or pong. A pong that answers a ping of ours is
-        free; 5.5.3 lets it answer several by one, so which it answers is not looked at."""
+        """Say whether the rate limit allows the peer's ping or pong. A pong that answers a ping of
+        ours is free. 5.5.3 lets one pong answer several pings, so which one it answers is not
+        checked."""
         cdef Engine engine = self.transport.engine
         if opcode == PONG and self.unanswered_count:
             self.unanswered_count -= 1
@@ -551,7 +557,7 @@ cdef class Session(FlowControl):
         if self.reader is not None:
             self.reader.forget_message()
         self.reads_rest = False
-        # 7.1.7: the one way out for whatever the peer does wrong.
+        # 7.1.7: the only exit for anything that the peer does wrong.
         return end_with(self, violation, PEER_FAILS)
 
     cdef int notify_eof(self) except -1:
@@ -577,7 +583,7 @@ cdef class Session(FlowControl):
             return self.begin_rest()
         FlowControl.forget_received(self)
         self.deflater = self.inflater = None
-        # The end of the stream is all that draft-75 has for a close.
+        # In draft-75 there is no close: a peer closes by ending the stream.
         record_close(self, 1005 if self.version_index == DRAFT75 and error is None else 1006, "")
         self.state = ENDING if self.state < ENDING else self.state
         try:
@@ -588,10 +594,10 @@ cdef class Session(FlowControl):
             end_behind(self)
         return 0
 
-    # ---- what came before the end
+    # ---- messages that the peer sent before it went
 
     cdef int note_rest(self) except -1:
-        """Note, where the peer goes, whether messages of its are left that had to wait."""
+        """Note, when the peer goes, whether messages from it are left that had to wait."""
         if self.state == CONNECTED and (
             self.has_more() and (self.is_postponed or self.must_wait())
             or self.pause_reasons and self.keeps_for_listener()
@@ -600,13 +606,13 @@ cdef class Session(FlowControl):
         return 0
 
     cdef int begin_rest(self) except -1:
-        """Hand over what the peer sent before it went, as fast as the application takes it. The
-        connection ends behind that; until then it can do nothing but receive."""
-        # The engine has let go of it, and is to give it its turns.
+        """Hand over the messages that the peer sent before it went, as fast as the application
+        takes them. The connection ends behind the last one; until then it can only receive."""
+        # The engine has dropped its reference, but must still give this session its turns.
         self.transport.receiver = self
         if not self.is_gone:
             self.state = max(self.state, ENDING)
-            self.is_write_blocked = False      # nobody waits for who has gone
+            self.is_write_blocked = False      # the peer has gone: no need to wait for it to read
             self.rest_begins()
             self.is_gone = True
         if not self.must_wait():
@@ -629,13 +635,13 @@ cdef class Session(FlowControl):
         return self.end_rest()
 
     cdef int end_rest(self) except -1:
-        """Come to the end: nothing is left, or nobody takes it."""
+        """End the session: no message is left, or the application takes none."""
         self.reads_rest = self.is_postponed = False
         self.transport.receiver = None
         try:
             self.notify_closed(ConnectionResetError())
         except MemoryError:
-            # Not everybody has been told: again, in the next turn.
+            # Some tasks or listeners have not been told: try again in the next turn.
             self.reads_rest = True
             self.transport.receiver = self
             self.postpone()

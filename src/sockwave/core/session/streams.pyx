@@ -1,7 +1,7 @@
 """Messages that are received in pieces (RFC 6455, section 5.4).
 
-While somebody expects a stream, the reader gives the next message away piece by piece, and an
-`Intake` hands the pieces to whoever asked. What waits is bounded: then reading pauses.
+While a task expects a stream, the reader gives away the next message piece by piece, and an
+`Intake` hands the pieces to the task. Pieces that wait are bounded: at the bound, reading pauses.
 """
 
 import asyncio
@@ -25,7 +25,10 @@ cdef object decode_utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 cdef size_t check_limit(object max_size) except? 0:
-    """Give a limit in bytes, where None stands for none."""
+    """Return a limit in bytes; None stands for no limit.
+
+    Raises TypeError for anything but int and None, ValueError for a size out of range.
+    """
     if max_size is None:
         return SIZE_MAX
     if not isinstance(max_size, int) or isinstance(max_size, bool):
@@ -37,9 +40,10 @@ cdef size_t check_limit(object max_size) except? 0:
 
 
 cdef class Intake:
-    """Those messages of one connection that are taken as streams.
+    """The messages of one connection that the application takes as streams.
 
-    What waits is bounded by `max_size` and `max_count`, over all of them.
+    The chunks that wait, of all these messages together, are bounded: in bytes by `max_size`, in
+    number by `max_count`.
     """
 
     def __init__(self, Session session, size_t max_size, Py_ssize_t max_count, size_t message_size):
@@ -48,16 +52,16 @@ cdef class Intake:
         self.queue = deque()
         self.max_size = max_size
         self.max_count = max_count
-        # Several pieces go into it, so that one can be taken while the next one comes.
+        # Several pieces fit into `max_size`, so that one can be taken while the next one comes.
         self.piece_size = min(max(max_size // 4, 1), <size_t>READ_SIZE)
         self.message_size = message_size
 
     cdef bint is_expected(self) except -1:
-        """Tell whether somebody waits for a message, or for the rest of one."""
+        """Tell whether the application has asked for a message, or for the rest of one."""
         return len(self.queue) > 1 or len(self.queue) and not (<Incoming>self.queue[0]).is_unwanted
 
     cdef Incoming expect(self, size_t limit):
-        """Take the next message that nobody has been told of, after those expected already."""
+        """Expect the next message that no task has asked for, behind messages expected already."""
         cdef Incoming incoming = Incoming(self)
         incoming.limit = limit
         if self.session is None:
@@ -78,12 +82,13 @@ cdef class Intake:
         elif self.session is None:
             incoming.end(self.error)
         else:
-            self.queue.append(incoming)     # which the end of the connection ends
+            self.queue.append(incoming)     # the end of the connection ends it
             self.session.fail(MESSAGE_TOO_BIG)
         return incoming
 
     cdef int begin(self) except -1:
-        """Let the reader give away the first message in pieces; it may be in the middle of it."""
+        """Let the reader give the first message away in pieces. The reader may be in the middle of
+        the message."""
         cdef Incoming incoming = self.queue[0]
         reader = self.session.take_reader()
         so_far = reader.give_pieces(incoming.limit, self.piece_size)
@@ -98,7 +103,7 @@ cdef class Intake:
         return 0
 
     cdef int take_piece(self, int opcode, const Found* found) except -1:
-        """Hand on a piece; the last one ends the message."""
+        """Hand on a piece of the present message; the last one ends the message."""
         cdef Incoming incoming = self.queue[0]
         incoming.opcode = opcode
         if not incoming.is_unwanted:
@@ -113,14 +118,14 @@ cdef class Intake:
         """Hand on a message that was found whole."""
         cdef Incoming incoming = self.queue[0]
         incoming.opcode = TEXT if isinstance(message, str) else BINARY
-        if size > incoming.limit:       # which only a compressed one can be here
+        if size > incoming.limit:       # here only a compressed message can be larger
             return self.session.fail(MESSAGE_TOO_BIG)
         if not incoming.is_unwanted:
             incoming.put(message, size)
         return self.end_message()
 
     cdef int end_message(self) except -1:
-        """Go to the next message, whoever gets it."""
+        """Go to the next message, whether a stream or another way of receiving takes it."""
         cdef Incoming incoming = self.queue.popleft()
         incoming.end(None)
         if self.queue:
@@ -129,7 +134,7 @@ cdef class Intake:
         return 0
 
     cdef int account(self, Py_ssize_t count, Py_ssize_t size) except -1:
-        """Note what waits now, and pause or resume reading for it."""
+        """Note that so many more chunks and bytes wait, and pause or resume reading for it."""
         self.count += count
         self.size += size
         if self.session is None:
@@ -143,13 +148,13 @@ cdef class Intake:
         return 0
 
     cdef int withdraw(self, Incoming incoming) except -1:
-        """Let somebody else have a message that is no longer expected; one that has begun is
+        """Let another task have a message that is no longer expected; a message that has begun is
         discarded."""
         if incoming.opcode or self.session is None or incoming not in self.queue:
             return 0
         was_first = self.queue[0] is incoming
         if was_first and self.session.reader.message_opcode:
-            return 0                # begun, but nothing of it has come yet
+            return 0                # it has begun, but no byte of it has come yet
         self.queue.remove(incoming)
         if was_first:
             if self.queue:
@@ -158,7 +163,7 @@ cdef class Intake:
         return 0
 
     cdef int forget(self) except -1:
-        """Drop what has come of messages that are not whole; the connection is to end."""
+        """Drop the chunks that have come of unfinished messages, as the connection is ending."""
         cdef Incoming incoming
         cdef size_t size
         for incoming in self.queue:
@@ -168,7 +173,7 @@ cdef class Intake:
         return 0
 
     cdef int end(self, object error) except -1:
-        """Tell everybody who still expects something."""
+        """Tell all tasks that still expect chunks that the connection has ended."""
         self.session = None
         self.error = error
         while self.queue:
@@ -177,7 +182,7 @@ cdef class Intake:
 
 
 cdef class Incoming:
-    """One such message."""
+    """One message that the application takes as a stream."""
 
     def __cinit__(self, Intake intake not None):
         self.intake = intake
@@ -191,7 +196,8 @@ cdef class Incoming:
         return 0
 
     cdef int put_bytes(self, bytes data, bint is_last) except -1:
-        """Add what has come; of text, what is whole: code points may lie in two pieces."""
+        """Add bytes that have come. Of text, only complete code points are added: one may lie in
+        two pieces."""
         if self.opcode != TEXT:
             return self.put(data, len(data))
         if self.decoder is None:
@@ -210,21 +216,21 @@ cdef class Incoming:
         return 0
 
     cdef int let_go(self) except -1:
-        """Abandon it, where the last reference to it goes: that may be in another thread, and be
-        the collector of garbage's."""
+        """Abandon the message, as the last reference to its iterator is gone. That may happen in
+        another thread, where the garbage collector runs."""
         if self.intake.thread.is_current():
             return self.abandon()
         try:
             self.intake.thread.loop.call_soon_threadsafe(self._abandon)
         except RuntimeError:
-            pass                        # the loop has been closed: nothing comes any more
+            pass                        # the loop has been closed: no bytes come any more
         return 0
 
     def _abandon(self):
         self.abandon()
 
     cdef int abandon(self) except -1:
-        """Discard what has come, and what will come, of this message."""
+        """Discard the chunks that have come, and all that will come, of this message."""
         cdef size_t size
         if self.is_unwanted:
             return 0
@@ -260,7 +266,8 @@ cdef class IncomingMessage:
 
 
 cdef class Chunks:
-    """The iterator of an `async for`; who leaves the loop lets go of it."""
+    """The iterator of an `async for`. Its end discards the rest of the message: a task that leaves
+    the loop drops the reference to it."""
 
     def __cinit__(self, Incoming incoming not None):
         self.incoming = incoming
