@@ -97,8 +97,8 @@ class Limits:
     #: server starts), less 64 for other files, and for clients that are being answered that there
     #: is no room.
     max_connections: int | str | None = _size(AUTO, 503, unlimited=True)
-    #: Of one IPv4 address, or of one IPv6 /64, which is what one home or office has. Off, as a whole
-    #: company may share one address, and behind a proxy all clients do.
+    #: Of one IPv4 address, or of one IPv6 /64, which is what one home or office has. Off, as a
+    #: whole company may share one address, and behind a proxy all clients do.
     max_connections_per_address: int | None = _size(None, 429, unlimited=True)
     #: Connections whose opening request has not come or is not answered: enough for many clients
     #: that reconnect at once, and a bound for the memory that slow clients hold.

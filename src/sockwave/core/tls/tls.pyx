@@ -204,7 +204,10 @@ cdef class Tls(TlsSession):
 
     cdef int shut_down(self, Transport transport, bint linger) except -1:
         """End the connection in order; before the end of the handshake there is nothing to end."""
-        return Transport.shut_down(transport, linger) if self.is_established else transport.close_with(None)
+        return (
+            Transport.shut_down(transport, linger) if self.is_established
+            else transport.close_with(None)
+        )
 
     cdef bint send_close_notify(self, Transport transport) except -1:
         """Send a close_notify, once; true when it, and all before it, has left.
