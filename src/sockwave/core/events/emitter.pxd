@@ -1,4 +1,4 @@
-"""Named events and their listeners: what servers and connections have of them."""
+"""Named events and their listeners, for servers and connections."""
 
 from libc.stdint cimport uint8_t
 
@@ -6,11 +6,11 @@ cdef extern from *:
     """
     static inline int sockwave_raise_pending(void) { return -1; }
     """
-    # Raises the exception that a function of CPython's has left behind, told by NULL: to look for
-    # it by hand costs less than a `try` around each call.
+    # Raises the exception that a function of CPython has set when it returned NULL. To check for
+    # NULL by hand costs less than a `try` around each call.
     int raise_pending "sockwave_raise_pending" () except -1
 
-# The events of both. Which of them are whose, two tables say: SERVER_EVENTS, CONNECTION_EVENTS.
+# The events of servers and of connections: see SERVER_EVENTS and CONNECTION_EVENTS.
 cdef enum Event:
     LISTENING = 1               # so that no listener's code is 0
     CONNECTION
@@ -25,30 +25,32 @@ cdef enum Event:
     PONGED
     DRAIN
 
-# How a listener's code is put together: 4 bits of event, 2 of argument count, 1 of "once". All
-# codes are small integers, of which CPython keeps one object each.
+# The bits of a listener's code: 4 for the event, 2 for the argument count, 1 for "once". All codes
+# are small integers, for which CPython has ready-made objects.
 cdef enum:
     ONCE = 1
     COUNT_SHIFT = 1
     COUNT_MASK = 3
     EVENT_SHIFT = 3
 
-# Measure each listener while there are loops in debug mode: 1 more of them, or -1.
+# Count the loops in debug mode: 1 more, or -1. While there are any, each listener is timed.
 cdef int watch_listeners(int more) noexcept
 
-# An emitter has its listeners in two fields of its own, which are given to the functions below.
-# Most have one: that is `listener`, and its code `only_code`. Otherwise this is 0, and `listener` a
-# row of (listener, code, listener, code, …) in the order of addition, or None: there is none. A row
-# is replaced, never changed, so that an emission in progress keeps the one it started with. A code
-# says the event, how many arguments the listener takes, and whether it is for once.
+# An emitter keeps its listeners in two fields, which are passed to the functions below. Most
+# emitters have one listener: it is in `listener`, and its code in `only_code`. Otherwise
+# `only_code` is 0, and `listener` is a row of (listener, code, listener, code, …) in the order of
+# addition, or None if there is no listener. A row is replaced, never changed, so that an emission
+# in progress keeps the one it started with. A code says the event, how many arguments the listener
+# takes, and whether it is called once only.
 
-# What is done with a listener and with what it gives back: as `emitter`, who has it, wants it.
+# How an emitter adds and removes listeners, and handles what they raise and return.
 cdef struct Hooks:
     int (*add)(object emitter, object event, object listener, bint once) except -1
     int (*drop_once)(object emitter, object listener, long code) except -1
-    int (*failed)(object emitter, object error) except -1   # it has raised an error
-    int (*started)(object emitter, object coroutine) except -1  # it is asynchronous
-    bint (*is_settled)(object emitter, object result) except -1     # by itself; NULL: none is
+    int (*failed)(object emitter, object error) except -1   # the listener has raised an error
+    int (*started)(object emitter, object coroutine) except -1  # the listener is asynchronous
+    # Handles a result itself, if it returns True. NULL: it never does.
+    bint (*is_settled)(object emitter, object result) except -1
 
 cdef tuple find_event(dict table, object event)
 cdef object decorator(dict table, object event, bint once, object emitter, const Hooks* hooks)
@@ -71,9 +73,10 @@ cdef inline int call_listeners(
     object listener, uint8_t only_code, object emitter, const Hooks* hooks,
     int event, object first, object second,
 ) except -1:
-    """Call the listeners of an event, and tell whether there was one.
+    """Call the listeners of an event, and return whether there was one.
 
-    What a listener raises goes to `failed`, except what is meant to end the program.
+    What a listener raises goes to `failed`, except KeyboardInterrupt and SystemExit, which end the
+    program.
     """
     if only_code or listener is None:
         if only_code >> EVENT_SHIFT != event:
@@ -83,7 +86,7 @@ cdef inline int call_listeners(
     return call_row(<tuple>listener, emitter, hooks, event, first, second)
 
 cdef class Emitter:
-    """What emits the events of a server, the rest of which is written in Python."""
+    """Emits the events of a server: the compiled base class of a class written in Python."""
     cdef object listener
     cdef uint8_t only_code
 

@@ -1,6 +1,6 @@
-"""Named events and their listeners: what servers and connections have of them.
+"""Named events and their listeners, for servers and connections.
 
-A listener is called with as many of its event's arguments as it takes; that is decided once,
+A listener is called with as many of its event's arguments as it takes; how many is found out once,
 when it is added.
 """
 
@@ -21,11 +21,11 @@ from sockwave.core.events.waiter cimport Done
 from sockwave.functions import describe
 from sockwave.timeouts import ServerEnd, outcome_of
 
-# Where asyncio itself says what has held up the loop.
+# The logger to which asyncio itself reports what has held up the loop.
 slow_log = logging.getLogger("asyncio")
 
 cdef extern from "Python.h":
-    # Vectorcall without a tuple or a keyword: nothing is allocated for the arguments.
+    # Calls without a tuple or dict of arguments: nothing is allocated for them.
     PyObject* PyObject_CallNoArgs(object callable)
     PyObject* PyObject_CallOneArg(object callable, object argument)
     PyObject* PyObject_Vectorcall(
@@ -64,8 +64,8 @@ CONNECTION_EVENTS = {
 NAMES = {event: name for name, (event, _) in [*SERVER_EVENTS.items(), *CONNECTION_EVENTS.items()]}
 
 
-# How many loops are in debug mode, in whatever thread: who looks at one flag for each listener need
-# not know its loop.
+# How many loops of all threads are in debug mode. While it is 0, a call of a listener need not find
+# out its loop.
 cdef int watched_count = 0
 
 
@@ -76,13 +76,13 @@ cdef int watch_listeners(int more) noexcept:
 
 
 cdef inline bint has_await(object value) noexcept:
-    """Tell whether `await` takes it, as it does all but a generator that is marked for it."""
+    """Return whether `value` has `__await__`: all awaitables but generators marked as such."""
     cdef AsyncSlots* slots = slots_of(value).tp_as_async
     return slots is not NULL and slots.am_await is not NULL
 
 
 cdef inline bint has_next(object value) noexcept:
-    """Tell whether it gives one thing after the other."""
+    """Return whether `value` is an iterator, asynchronous or not."""
     cdef AsyncSlots* slots = slots_of(value).tp_as_async
     if slots_of(value).tp_iternext is not NULL:
         return True
@@ -92,7 +92,7 @@ cdef inline bint has_next(object value) noexcept:
 cdef int call_one(
     object emitter, const Hooks* hooks, object listener, long code, object first, object second
 ) except -1:
-    """Call one of the listeners; its code says how."""
+    """Call one listener in the way that its code says."""
     if watched_count:
         return call_watched(emitter, hooks, listener, code, first, second)
     return call_now(emitter, hooks, listener, code, first, second)
@@ -101,8 +101,8 @@ cdef int call_one(
 cdef int call_watched(
     object emitter, const Hooks* hooks, object listener, long code, object first, object second
 ) except -1:
-    """Call a listener, and say so where it has taken long: asyncio sees none of those that run
-    while it waits for descriptors, and of the others only what has called them."""
+    """Call a listener, and log it if it has taken long. asyncio does not see listeners that run
+    while the loop waits for descriptors, and for the others it logs only what has called them."""
     loop = _get_running_loop()
     if loop is None or not loop.get_debug():
         return call_now(emitter, hooks, listener, code, first, second)
@@ -130,7 +130,7 @@ cdef inline int call_now(
     if code & ONCE:
         hooks.drop_once(emitter, listener, code)
     code = code >> COUNT_SHIFT & COUNT_MASK
-    # By hand, not by `try`: that costs as much as the call of a small listener.
+    # Errors are checked by hand: a `try` costs as much as the call of a small listener.
     if code == 1:
         result = PyObject_CallOneArg(listener, first)
     elif code == 0:
@@ -151,7 +151,7 @@ cdef inline int call_now(
 
 
 cdef int caught(object emitter, const Hooks* hooks) except -1:
-    """Deal with the exception that a listener has left behind."""
+    """Handle the exception that a listener has raised."""
     try:
         raise_pending()
     except (KeyboardInterrupt, SystemExit):
@@ -162,7 +162,7 @@ cdef int caught(object emitter, const Hooks* hooks) except -1:
 
 
 cdef int returned(object emitter, const Hooks* hooks, object listener, object result) except -1:
-    """Deal with something that a listener has returned: what can be awaited is."""
+    """Handle what a listener has returned: an awaitable is awaited."""
     if hooks.is_settled is not NULL and hooks.is_settled(emitter, result):
         return 0
     if has_await(result) or has_next(result) and isawaitable(result):
@@ -177,7 +177,7 @@ cdef int returned(object emitter, const Hooks* hooks, object listener, object re
 
 
 cdef object coroutine_of(object listener, object awaitable):
-    """Give a coroutine that ends with what a listener has returned, and bears its name."""
+    """Return a coroutine that awaits what a listener has returned, and has the listener's name."""
     if isinstance(awaitable, Coroutine):
         return awaitable
     coroutine = outcome_of(awaitable)
@@ -191,7 +191,8 @@ cdef object coroutine_of(object listener, object awaitable):
 cdef class Adding:
     """A decorator that adds what it decorates to the listeners of an event.
 
-    Each connection is given its listeners: a closure would cost it as much as all the rest of that.
+    Listeners are added to each connection: to make a closure would cost as much as all the rest of
+    adding one.
     """
     cdef object emitter
     cdef const Hooks* hooks
@@ -204,10 +205,10 @@ cdef class Adding:
 
 
 cdef object decorator(dict table, object event, bint once, object emitter, const Hooks* hooks):
-    """Give what adds the function that it decorates."""
+    """Return a decorator that adds the function to the listeners of `event`."""
     cdef Adding adding = Adding.__new__(Adding)
     if type(event) is not str:
-        find_event(table, event)        # a function that was to be decorated would be lost
+        find_event(table, event)        # raises if it is no name: `@on` needs one
     adding.emitter = emitter
     adding.hooks = hooks
     adding.event = event
@@ -218,7 +219,7 @@ cdef object decorator(dict table, object event, bint once, object emitter, const
 # ---- the listeners
 
 cdef tuple find_event(dict table, object event):
-    """Give an event's row of a table."""
+    """Return an event's row of a table. Raises TypeError or ValueError if there is none."""
     if not isinstance(event, str):
         first = next(iter(table), "message")
         raise TypeError(
@@ -236,7 +237,7 @@ cdef tuple find_event(dict table, object event):
 
 
 cdef long code_of(dict table, object event, object listener, bint once) except -1:
-    """Check a listener that is to be added, and give its code."""
+    """Check a listener that is about to be added, and return its code."""
     cdef int number, offered
     cdef tuple found = find_event(table, event)
     number = found[0]
@@ -251,19 +252,19 @@ cdef long code_of(dict table, object event, object listener, bint once) except -
 
 
 cdef tuple row_of(object listener, uint8_t only_code):
-    """Give the listeners with their codes as (listener, code, listener, code, …)."""
+    """Return the listeners with their codes as (listener, code, listener, code, …)."""
     if only_code:
         return listener, only_code
     return listener or ()
 
 
 cdef tuple shorten(tuple row):
-    """Give what an emitter keeps of a row: the form that takes the least memory."""
+    """Return (listener, only_code) as an emitter keeps them for a row: the form of least memory."""
     return row if len(row) == 2 else (row or None, 0)
 
 
 cdef tuple without(tuple row, int event, object listener):
-    """Give a row without the latest addition of a listener; the same where it is not in it."""
+    """Return a row without the latest addition of a listener; the same row if it has none."""
     cdef Py_ssize_t i
     for i in range(len(row) - 2, -1, -2):
         if row[i + 1] >> EVENT_SHIFT == event and row[i] == listener:
@@ -272,7 +273,7 @@ cdef tuple without(tuple row, int event, object listener):
 
 
 cdef tuple without_once(tuple row, object listener, long code):
-    """Give a row without a listener that has been called, and was added for once."""
+    """Return a row without a listener that was added by `once`, and is about to be called."""
     cdef Py_ssize_t i
     for i in range(0, len(row), 2):
         if row[i] is listener and row[i + 1] == code:
@@ -287,7 +288,7 @@ cdef list list_listeners(object listener, uint8_t only_code, int event):
 
 
 cdef bint is_heard(object listener, uint8_t only_code, int event) noexcept:
-    """Tell whether there is a listener of an event."""
+    """Return whether there is a listener of an event."""
     cdef tuple row
     cdef Py_ssize_t i
     if only_code or listener is None:
@@ -300,7 +301,7 @@ cdef bint is_heard(object listener, uint8_t only_code, int event) noexcept:
 
 
 cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) except -1:
-    """Tell whether there is a listener of an event that was not added by `once`."""
+    """Return whether there is a listener of an event that was not added by `once`."""
     cdef tuple row = row_of(listener, only_code)
     cdef Py_ssize_t i
     for i in range(1, len(row), 2):
@@ -312,7 +313,7 @@ cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) excep
 cdef int call_row(
     tuple row, object emitter, const Hooks* hooks, int event, object first, object second
 ) except -1:
-    """Call those in a row that listen to an event, and tell whether there was one."""
+    """Call the listeners of an event in a row, and return whether there was one."""
     cdef Py_ssize_t i
     cdef long code
     cdef bint heard = False
@@ -324,7 +325,7 @@ cdef int call_row(
     return heard
 
 
-# ---- what emits the events of a server
+# ---- the emitter of a server
 
 cdef int server_add(object emitter, object event, object listener, bint once) except -1:
     (<Emitter>emitter).add_listener(event, listener, once)
@@ -358,8 +359,8 @@ server_hooks.is_settled = NULL
 
 
 cdef class Emitter:
-    """What emits the events of a server, the rest of which is written in Python: it has
-    `listener_failed` and `listener_started`."""
+    """Emits the events of a server: the compiled base class of a class written in Python, which has
+    the methods `listener_failed` and `listener_started`."""
 
     cdef bint hears(self, int event) noexcept:
         return is_heard(self.listener, self.only_code, event)
@@ -376,23 +377,23 @@ cdef class Emitter:
         self.listener, self.only_code = shorten(row + (listener, code))
 
     def decorator(self, event, bint once=False):
-        """Give a decorator that adds a listener."""
+        """Return a decorator that adds a listener of `event`."""
         return decorator(SERVER_EVENTS, event, once, self, &server_hooks)
 
     def remove_listener(self, event, listener):
-        """Remove `listener`, the latest addition of it; nothing happens when it is not there."""
+        """Remove the latest addition of `listener`; do nothing if it was not added."""
         cdef int number = find_event(SERVER_EVENTS, event)[0]
         row = row_of(self.listener, self.only_code)
         self.listener, self.only_code = shorten(without(row, number, listener))
 
     def listeners(self, event):
-        """List the listeners of `event`, in their order."""
+        """List the listeners of `event`, in the order of addition."""
         cdef int number = find_event(SERVER_EVENTS, event)[0]
         return list_listeners(self.listener, self.only_code, number)
 
     def takers(self, event):
-        """List the listeners of `event` with how many of its arguments each takes,
-        for who calls them by itself."""
+        """List the listeners of `event` with how many of its arguments each takes, for a caller
+        that calls them itself. Those that were added by `once` are removed."""
         cdef int number = find_event(SERVER_EVENTS, event)[0]
         cdef tuple row = row_of(self.listener, self.only_code)
         cdef Py_ssize_t i
@@ -405,6 +406,6 @@ cdef class Emitter:
         return found
 
     def emit_event(self, event, first=None, second=None):
-        """Call the listeners of `event` with its arguments, and tell whether there was one."""
+        """Call the listeners of `event` with its arguments, and return whether there was one."""
         cdef int number = find_event(SERVER_EVENTS, event)[0]
         return self.emit(number, first, second) == 1

@@ -1,1 +1,1 @@
-"""What carries bytes: queues, timers, and the turns of an engine."""
+"""Moving bytes: queues, timers, transports, and the turns of an engine."""

@@ -1,10 +1,10 @@
-"""The times in which nobody can be accepted."""
+"""Pauses in accepting, while there are no descriptors or no memory for another client."""
 
 cdef class AcceptPause:
-    """Has accepting tried again, and tells the log when it becomes impossible and possible."""
+    """Schedules the next try to accept, and logs when accepting becomes impossible and possible."""
     cdef object loop
-    cdef bint is_short          # of descriptors or memory, so that nobody can be accepted
-    cdef object recovery        # the handle of the time after which that is over; None: not yet
+    cdef bint is_short          # no client can be accepted, for want of descriptors or memory
+    cdef object recovery        # the handle of the call that ends that; None: none is due
 
     cdef int begin(self, object reason, object again, object listener) except -1
     cdef int can_accept(self) except -1

@@ -1,4 +1,4 @@
-"""The times in which nobody can be accepted."""
+"""Pauses in accepting, while there are no descriptors or no memory for another client."""
 
 import logging
 
@@ -6,18 +6,19 @@ logger = logging.getLogger("sockwave")
 
 # Without descriptors or memory to accept: how long until the next try.
 cdef double PAUSE_S = 0.1
-# How long all must be well until that is said: at the brink, each client that goes lets one in.
+# How long accepting must work until that is logged: near the limit, each client that leaves makes
+# room for one.
 cdef double RECOVERY_S = 1.0
 
 
 cdef class AcceptPause:
-    """Has accepting tried again, and tells the log when it becomes impossible and possible."""
+    """Schedules the next try to accept, and logs when accepting becomes impossible and possible."""
 
     def __cinit__(self, loop):
         self.loop = loop
 
     cdef int begin(self, object reason, object again, object listener) except -1:
-        """Try `again` later, and log, once for all attempts, that nobody can be accepted."""
+        """Call `again` later, and log, once for all attempts, that no client can be accepted."""
         self.loop.call_later(PAUSE_S, again, listener)
         self.stop()
         if not self.is_short:
@@ -26,7 +27,7 @@ cdef class AcceptPause:
         return 0
 
     cdef int can_accept(self) except -1:
-        """Note that somebody can be accepted; logged where that has been otherwise, if it lasts."""
+        """Note that a client can be accepted. After a shortage that is logged, if it lasts."""
         if self.is_short and self.recovery is None:
             self.recovery = self.loop.call_later(RECOVERY_S, self._recover)
         return 0
@@ -37,7 +38,7 @@ cdef class AcceptPause:
         logger.warning("accepting again")
 
     cdef int stop(self) except -1:
-        """Wait for no recovery any more."""
+        """Cancel the call that would end the shortage."""
         if self.recovery is not None:
             self.recovery.cancel()
             self.recovery = None

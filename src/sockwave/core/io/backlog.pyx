@@ -1,4 +1,4 @@
-"""What waits to be sent to one peer: a queue of segments, as a part of its writer."""
+"""The backlog: a queue of segments that wait to be sent to one peer, as a part of its writer."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -11,16 +11,16 @@ cdef enum:
     # With the header of a bytes object 512: the largest block that CPython's own allocator serves.
     CHUNK_SIZE = 479
     MAX_CHUNK_SIZE = 65503      # chunks double up to here
-    FRAME_END = 0xFF            # of the drafts 75 and 76
+    FRAME_END = 0xFF            # the last byte of a frame in the drafts 75 and 76
 
 
 cdef size_t count_draft_ends(const uint8_t* data, size_t size) noexcept:
-    """Count the frames of a draft that end in `data`: UTF-8 has no such byte as their last."""
+    """Count the frames of a draft that end in `data`: by their last byte, which UTF-8 never has."""
     cdef size_t count = 0
     cdef size_t i
     for i in range(size):
         count += data[i] == FRAME_END
-    # Draft 76, 4.2: FF 00 is no message, but the close, behind which there is nothing.
+    # Draft 76, 4.2: FF 00 is not a message but the close, and nothing follows it.
     if size >= 2 and data[size - 2] == FRAME_END and data[size - 1] == 0:
         count -= 1
     return count
@@ -29,11 +29,11 @@ cdef size_t count_draft_ends(const uint8_t* data, size_t size) noexcept:
 cdef size_t count_frame_ends(
     const uint8_t* frame, const uint8_t* begin, const uint8_t* end
 ) noexcept:
-    """Count the messages that end behind `begin`, in frames from `frame` on up to `end`."""
+    """Count the messages that end after `begin`, in the frames between `frame` and `end`."""
     cdef Header header
     cdef size_t count = 0
     while frame < end and parse_header(frame, end - frame, &header) and header.complete:
-        # A payload that does not fit stands in the next segment: the frame is the last one here.
+        # A payload that is not here is in the next segment: the frame is the last one here.
         if <size_t>(end - frame) - header.size < header.length:
             return count + (header.fin and not is_control(header.opcode))
         frame += header.size + header.length
@@ -42,7 +42,8 @@ cdef size_t count_frame_ends(
 
 
 cdef size_t cut_size(const uint8_t* frame, const uint8_t* end, size_t taken) noexcept:
-    """Give how much is left of the frame that `taken` bytes from its row's begin on cut in two."""
+    """Return how many bytes are left of the frame that is cut in two when `taken` bytes, counted
+    from `frame`, have been sent; 0 where the cut is between two frames."""
     cdef Header header
     cdef const uint8_t* cut = frame + taken
     while frame < cut:
@@ -55,7 +56,8 @@ cdef size_t cut_size(const uint8_t* frame, const uint8_t* end, size_t taken) noe
 
 
 cdef uint8_t* append_room(Backlog* backlog, size_t size) except NULL:
-    """Add `size` bytes to the end of the queue and give the place to write them to, at once."""
+    """Add `size` bytes to the end of the queue and return where the caller must write them, before
+    anything else is done with the queue."""
     cdef Segment* last
     cdef size_t capacity = CHUNK_SIZE
     cdef uint8_t* place
@@ -95,10 +97,11 @@ cdef int append_segment(
 
 
 cdef int provide_segments(Backlog* backlog, uint32_t count) except -1:
-    """Have room for `count` more segments: one or two."""
+    """Make room for `count` more segments: one or two."""
     cdef Row* row = backlog.row
     cdef uint32_t capacity = 0 if row is NULL else row.capacity
-    # Only where it frees half of it: a queue that stays long would be moved again and again.
+    # Move the segments only if that frees half of the row: a queue that stays long would be moved
+    # again and again.
     if backlog.first > backlog.count and backlog.first + backlog.count + count > capacity:
         memmove(row.segments, row.segments + backlog.first, backlog.count * sizeof(Segment))
         backlog.first = 0
@@ -116,7 +119,7 @@ cdef int provide_segments(Backlog* backlog, uint32_t count) except -1:
 
 
 cdef dict places_of(Backlog* backlog):
-    """Give the places of the keys, of which there may have been none so far."""
+    """Return the dict of the keys' positions, and make it if there is none yet."""
     cdef dict places
     if backlog.row.places is not NULL:
         return <dict>backlog.row.places
@@ -127,7 +130,7 @@ cdef dict places_of(Backlog* backlog):
 
 
 cdef int append_backlog(Backlog* backlog, const Backlog* other) except -1:
-    """Add all that waits in another queue, which keeps it."""
+    """Append all segments of another queue, which keeps them too."""
     cdef uint64_t offset = 0 if backlog.row is NULL else backlog.row.passed_count + backlog.count
     cdef uint64_t passed_count, place
     cdef const Segment* segment
@@ -153,7 +156,7 @@ cdef int append_backlog(Backlog* backlog, const Backlog* other) except -1:
 
 
 cdef int remove_front(Backlog* backlog, size_t taken) noexcept:
-    """Forget the first `taken` bytes."""
+    """Remove the first `taken` bytes."""
     cdef Segment* segment
     backlog.size -= taken
     while backlog.count:
@@ -172,20 +175,20 @@ cdef int remove_front(Backlog* backlog, size_t taken) noexcept:
 
 
 cdef int free_row(Backlog* backlog) noexcept:
-    """Take no memory any more: nothing waits."""
+    """Free the memory of an empty queue."""
     cdef PyObject* places = NULL
     if backlog.row is not NULL:
         places = backlog.row.places
         PyMem_Free(backlog.row)
     backlog.row = NULL
     backlog.first = 0
-    Py_XDECREF(places)          # last: keys are the application's, and may do anything at their end
+    Py_XDECREF(places)          # last: to free a key may run any code of the application
     return 0
 
 
 cdef int remove_unsent(Backlog* backlog, bint keep_started) noexcept:
-    """Forget everything, or what is behind the segment whose first bytes may be on the wire
-    already."""
+    """Remove everything. With `keep_started`, the first segment stays, and those that continue it:
+    some of its bytes may have been sent."""
     cdef uint32_t kept = 0
     cdef uint32_t i
     cdef PyObject* places
@@ -207,7 +210,7 @@ cdef int remove_unsent(Backlog* backlog, bint keep_started) noexcept:
 
 
 cdef size_t count_messages(const Backlog* backlog, bint is_draft) noexcept:
-    """Count the messages of which not every byte has left, where it is frames that wait."""
+    """Count the messages that have not been sent completely, in a queue that holds frames."""
     cdef const Segment* segment
     cdef const uint8_t* start
     cdef size_t count = 0
@@ -218,7 +221,7 @@ cdef size_t count_messages(const Backlog* backlog, bint is_draft) noexcept:
             count += count_draft_ends(segment.data, segment.size)
             continue
         if segment.continues:
-            # The payload of a frame whose header stands in the segment before, or has left.
+            # The payload of a frame whose header is in the segment before, or has been sent.
             count += i == 0
             continue
         start = segment.data

@@ -1,9 +1,9 @@
-/* How a stream ends although somebody else still holds its descriptor: a forked child, or one that
- * is about to become another program. Closing ours would tell the peer nothing then. */
+/* Ends a connection although another process still holds its descriptor: a forked child, or one
+ * that is about to exec another program. To close our descriptor alone would not tell the peer. */
 #ifndef SOCKWAVE_ENDINGS_H
 #define SOCKWAVE_ENDINGS_H
 
-#ifdef _WIN32 /* where no process has another's descriptors by being forked */
+#ifdef _WIN32 /* no fork there, so no other process has our descriptors */
 
 static inline int end_stream(int fd)
 {
@@ -18,11 +18,12 @@ static inline int reset_stream(int fd) { return end_stream(fd); }
 #include <string.h>
 #include <sys/socket.h>
 
-/* What is queued leaves, then FIN; what the peer still sends is answered by RST. */
+/* The kernel sends what is queued, then FIN, and answers what the peer still sends with RST. */
 static inline int end_stream(int fd) { return shutdown(fd, SHUT_RDWR); }
 
-/* What is queued is dropped, and RST leaves at once: what SO_LINGER promises for the last close.
- * Linux does it for a connect to nowhere; a Unix socket, and other systems, just end. */
+/* The kernel drops what is queued and sends RST at once, as SO_LINGER has it do at the last close.
+ * Linux does that for a connect to AF_UNSPEC. A Unix socket, and one on another system, is ended as
+ * by `end_stream`. */
 static inline int reset_stream(int fd)
 {
 #ifdef __linux__

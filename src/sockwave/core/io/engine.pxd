@@ -1,4 +1,4 @@
-"""What the transports of one server in one loop share, and how each is given its turns."""
+"""The engine: what the transports of one server in one loop share, and how it gives them turns."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -15,12 +15,12 @@ from sockwave.core.io.turn_budget cimport TurnBudget
 from sockwave.core.io.writer cimport Cork, Writer
 
 cdef enum:
-    # A receiver may put this many bytes in front of what it is given: a frame header, or a whole
-    # control frame, of which the first part came earlier.
+    # A receiver may write this many bytes in front of those it is given: a frame header, or a whole
+    # control frame, whose first part came earlier.
     HEADROOM_SIZE = 256
     READ_SIZE = 262144
 
-# A transport stands above its engine, which knows it as a writer.
+# The module of transports imports this one, so an engine knows a transport as a `Writer`.
 
 cdef class Acceptor:
     """Gives new transports their receivers."""
@@ -29,7 +29,7 @@ cdef class Acceptor:
 cdef class Engine:
     """What the transports of one server in one loop share."""
     cdef readonly object loop
-    cdef readonly LoopThread thread     # which the application may call from
+    cdef readonly LoopThread thread     # the only one that the application may call from
     cdef Cork cork
     cdef WakeQueue wake_queue
     cdef readonly Contexts contexts
@@ -38,26 +38,26 @@ cdef class Engine:
     cdef RateLimits rate_limits
     cdef AcceptPause accept_pause
     cdef uint8_t* read_buffer   # HEADROOM_SIZE + READ_SIZE bytes
-    cdef Reader spare_reader    # an idle one, for whoever reads next
+    cdef Reader spare_reader    # an idle one, for the next connection that needs one
     cdef size_t max_size        # of a message
-    cdef float close_timeout    # how long the peer's close frame is awaited, seconds; 0: for ever
+    cdef float close_timeout    # seconds to wait for the peer's close frame; 0: for ever
     cdef public Acceptor acceptor     # welcomes each new transport
-    cdef object complain        # called with (error, transport): what no caller could see
-    cdef tuple ticks            # the handles of those that have been promised; (): nobody needs any
+    cdef object complain        # called with (error, transport) if no caller sees the error
+    cdef tuple ticks            # the handles of scheduled ticks; (): no transport needs any
     cdef double tick_due
-    cdef object next_turn       # the handle of the call that serves `postponed`; None: none is due
-    cdef dict losses            # transport that is gone → the error that has ended it
+    cdef object next_turn       # the handle of the call that serves `postponed`; None: none
+    cdef dict losses            # closed transport → the error that has closed it
     cdef object postponed       # transports whose receivers have messages left for the next wake-up
-    cdef object inflating       # those whose next message is in the middle of being inflated
+    cdef object inflating       # transports whose next message has been inflated in part
     cdef readonly Py_ssize_t transport_count
     cdef public object when_empty   # called when the last transport is gone, if not None
     cdef public object when_departed    # called with each transport that is gone, if not None
     cdef TurnBudget budget      # what this turn, or this wake-up, may still do
-    cdef bint is_abandoned      # in a forked child: all of it is the parent's
+    cdef bint is_abandoned      # in a forked child: everything belongs to the parent
     cdef uint32_t write_ticks   # how long a peer may take nothing of what waits for it; 0: for ever
 
     cdef void tell(self, object error, Writer transport) noexcept
-    # `now`, here and above, is `clock`'s, as of a moment ago: one look is enough for a row of them.
+    # `now`, here and above, is `clock()` of a moment ago: one call does for several new transports.
     cdef int admit(self, Writer transport, double now) except -1
     cdef int postpone(self, Writer transport) except -1
     cdef int postpone_inflating(self, Writer transport, bint comes_first) except -1

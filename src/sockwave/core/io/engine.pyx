@@ -1,4 +1,4 @@
-"""What the transports of one server in one loop share, and how each is given its turns."""
+"""The engine: what the transports of one server in one loop share, and how it gives them turns."""
 
 from collections import deque
 
@@ -12,9 +12,9 @@ from sockwave.core.io.turn_budget cimport has_inflatable, has_messages, refill, 
 from sockwave.core.io.timers import TICK_S
 
 
-# What takes long for each of many who may come together, and is no message, goes on for so long in
-# a turn: newcomers whose request is not known at a glance, deadlines that have passed. The rest has
-# its turn after everybody else.
+# How long a turn may spend on each of two kinds of work, of which much may come at once: opening
+# requests that are not fast requests, and deadlines that have passed. What is left waits for the
+# next turn, after the other connections.
 cdef double SLICE_S = 0.1e-3
 
 
@@ -63,12 +63,12 @@ cdef class Engine:
         self.loop.call_soon(self._end_turn)
 
     cdef void tell(self, object error, Writer transport) noexcept:
-        """Tell of what no caller could see. Where not even that can be done, mostly for want of
-        memory, Python's last resort is to write it to stderr."""
+        """Report an error that has no caller to raise to. If that fails too, mostly for want of
+        memory, Python writes it to stderr as a last resort."""
         self.complain(error, transport)
 
     cdef int admit(self, Writer transport, double now) except -1:
-        """Give a new transport, whose engine this is, its receiver."""
+        """Take in a new transport of this engine: count it, and give it its receiver."""
         transport.cork = self.cork
         self.transport_count += 1
         try:
@@ -85,7 +85,7 @@ cdef class Engine:
         return self.cork.promise()
 
     cdef int postpone_inflating(self, Writer transport, bint comes_first) except -1:
-        """Go on with somebody's message in a later turn: in the next one, or behind others."""
+        """Inflate more of a connection's message in a later turn: first of all, or after others."""
         if comes_first:
             self.inflating.appendleft(transport)
         else:
@@ -93,10 +93,11 @@ cdef class Engine:
         return self.cork.promise()
 
     cdef int serve_postponed(self) except -1:
-        """Let those go on who have waited longest, as far as the fill of a turn goes."""
+        """Continue with postponed transports, oldest first, until the turn's budget is used up."""
         self.serve_some(self.postponed)
         if self.inflating:
-            # For a slice, whatever the others have left: or they could keep it from its end.
+            # At least a slice, whatever the others have left of the budget: they could keep the
+            # message from ever being inflated to its end.
             self.budget.inflatable = max(self.budget.inflatable, 1)
             self.serve_some(self.inflating)
         return 0
@@ -104,7 +105,7 @@ cdef class Engine:
     cdef int serve_some(self, object waiting) except -1:
         cdef Py_ssize_t left = len(waiting)
         while left and waiting and has_messages(&self.budget) and has_inflatable(&self.budget):
-            left -= 1               # who is postponed again comes behind those who are there now
+            left -= 1               # a transport that is postponed again is added behind these
             (<Writer>waiting.popleft()).go_on()
         return 0
 
@@ -112,14 +113,14 @@ cdef class Engine:
         self.end_turn()
 
     cdef int end_turn(self) except -1:
-        """Do what waits for the end of a turn of the loop: write, and notify the receivers whose
-        transports are closed."""
-        self.cork.promised = True       # whatever is added meanwhile is done below
+        """End a turn of the loop: send what was queued, and notify the receivers whose transports
+        are closed."""
+        self.cork.promised = True       # what is linked meanwhile is flushed below, too
         try:
             self.cork.flush()
         finally:
             self.cork.promised = False
-            if not self.has_postponed():    # else they come first
+            if not self.has_postponed():    # else `_next_turn` does, and serves them first
                 refill(&self.budget)
             if self.cork.first_dirty is not None:       # a listener has ended the program
                 self.cork.promise()
@@ -131,23 +132,24 @@ cdef class Engine:
         return bool(self.postponed) or bool(self.inflating)
 
     cdef bint has_time_for_slow_request(self) except -1:
-        """Say whether this turn has time left for a request that is not known at a glance; it has
-        for the first one."""
+        """Return whether this turn has time left for a request that is not a fast request; it
+        always has for the first one."""
         cdef double now = self.clock()
         if not self.budget.slow_end:
             self.budget.slow_end = now + SLICE_S
-            self.cork.promise()     # or nobody would see to it that the turn ends
+            self.cork.promise()     # so that the turn ends, and this is reset
         return now < self.budget.slow_end
 
     cdef int tell_passed(self) except -1:
-        """Tell those whose time has come, as far as a turn's time for them goes."""
+        """Call the transports whose deadline has passed, for as long as a turn may take for
+        that."""
         cdef double end = self.clock() + SLICE_S
         cdef Writer transport
         while self.wheel.has_passed():
-            transport = <Writer>self.wheel.take_passed()    # held: it may end in its own turn
+            transport = <Writer>self.wheel.take_passed()    # may end in its own turn
             transport.time_is_up()
             if self.clock() > end:
-                return self.cork.promise()      # whose end goes on with the rest
+                return self.cork.promise()      # the turn's end schedules the rest
         return 0
 
     cdef int forget(self, Writer transport) except -1:
@@ -158,7 +160,8 @@ cdef class Engine:
         return 0
 
     def _next_turn(self):
-        """Deliver another fill of messages; one such call is under way at most."""
+        """Start a turn with new budgets, for what was postponed. At most one such call is
+        scheduled."""
         self.next_turn = None
         refill_messages(&self.budget)
         refill(&self.budget)
@@ -170,25 +173,25 @@ cdef class Engine:
             self.end_turn()
 
     cdef int note_debug(self, bint is_wanted) except -1:
-        """Say which listeners, and steps of tasks, hold up the loop, in its debug mode. Whether it
-        is in that, is asked once a tick."""
+        """In the loop's debug mode, log the listeners and steps of tasks that hold up the loop. The
+        mode is checked once per tick."""
         if is_wanted != self.wake_queue.is_timed:
             self.wake_queue.is_timed = is_wanted
             watch_listeners(1 if is_wanted else -1)
         return 0
 
     cdef int expect_ticks(self, double now) except -1:
-        """Let time pass while there is a transport: each may note when something happened to it."""
+        """Run the wheel's clock while there is a transport, which may note the time of an event."""
         if not self.ticks:
             self.note_debug(self.loop.get_debug())
             self.wheel.begin(now)
             return self.promise_ticks(now)
-        # The next one is late, or it does not come at all: see below.
+        # If the next tick is late, it may have been lost: see `promise_ticks`.
         return self.promise_ticks(now) if now > self.tick_due else 0
 
     cdef int promise_ticks(self, double now) except -1:
-        """Have another tick, and one behind it, which takes its place: for want of memory a loop
-        can lose a call that it has promised. Ticks make up for those, so they may not end by it."""
+        """Schedule the next tick, and a second one as a reserve: without memory, a loop can lose a
+        call that was scheduled. Ticks make up for such calls, so they must not stop with one."""
         self.ticks += (
             self.loop.call_later(TICK_S, self._tick), self.loop.call_later(2 * TICK_S, self._tick)
         )
@@ -196,21 +199,21 @@ cdef class Engine:
         return 0
 
     cdef double clock(self) except -1:
-        """Give the time, in seconds on the loop's clock. The wheel's would not do for rates: what
-        was sent while it stood still was sent in that time."""
+        """Return the time in seconds on the loop's clock. The wheel's clock is wrong for rates: it
+        stands still at times, and clients send meanwhile."""
         return self.loop.time()
 
     def _tick(self):
         cdef tuple earlier
         if self.next_turn is not None:
-            # Promised anew, in place of one that may have been lost: see `promise_ticks`.
+            # Scheduled again below, as this one may have been lost: see `promise_ticks`.
             self.next_turn.cancel()
             self.next_turn = None
         age_spares()
         self.note_debug(self.loop.get_debug())
         self.thread.follow()
         try:
-            self.wake_queue.wake_all()  # the call that was to do it may have been lost as well
+            self.wake_queue.wake_all()  # the call that does it may have been lost as well
             self.end_turn()
             self.wheel.advance(self.loop.time())
             self.tell_passed()
@@ -221,25 +224,24 @@ cdef class Engine:
                 self.promise_ticks(self.loop.time())
             else:
                 forget_spares()
-            for handle in earlier:      # not before: without memory for others, they have to do
+            for handle in earlier:      # last: these remain if there is no memory for new ones
                 handle.cancel()
 
     def reset_waiting(self):
-        """Reset the transports that wait for a deadline: among them all that are on their way out.
-        """
+        """Reset the transports that have a deadline: all that are closing are among them."""
         for transport in self.wheel.list_owners():
             transport.reset()
 
     def stop(self):
-        """Let go of the loop."""
+        """Detach from the loop."""
         self.note_debug(False)
         forget_spares()
         self.thread.release()
         self.stop_calls()
 
     def abandon(self):
-        """Let go of the loop in a forked child, and of whatever the turn that has forked had still
-        to do: it goes on in the parent."""
+        """In a forked child: detach from the loop, and drop what the turn that has forked had still
+        to do, as the parent does it."""
         self.is_abandoned = True
         self.thread.abandon()
         self.stop_calls()
@@ -250,7 +252,7 @@ cdef class Engine:
         self.when_empty = self.when_departed = None
 
     cdef int stop_calls(self) except -1:
-        """Have the loop call nothing of this any more."""
+        """Cancel the calls that are scheduled with the loop."""
         self.accept_pause.stop()
         for handle in self.ticks:
             handle.cancel()

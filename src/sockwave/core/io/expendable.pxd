@@ -1,4 +1,4 @@
-"""Messages that wait in a backlog, and may be dropped while they do."""
+"""Messages that may be dropped while they wait in a backlog."""
 
 from libc.stdint cimport uint32_t
 

@@ -1,8 +1,8 @@
-"""Messages that wait in a backlog, and may be dropped while they do.
+"""Messages that may be dropped while they wait in a backlog.
 
-Each has a segment of its own. Those with a key are found by it: only the newest one waits. Keys are
-the application's: to hash or compare one may run code that ends the connection and empties the
-queue, so that what was read of the backlog before says nothing behind it.
+Each has a segment of its own. A message with a key is found by it: only the newest message of a key
+waits. Keys are the application's objects: to hash or compare one may run code that closes the
+connection and empties the queue, so what was read of the backlog before is not valid afterwards.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -13,12 +13,12 @@ from libc.stdint cimport uint8_t, uint64_t
 from sockwave.core.io.backlog cimport append_segment, free_row, last_segment, places_of
 
 cdef enum:
-    # Keys whose messages have left are forgotten when there are so many more than messages.
+    # Keys whose messages have been sent are removed when there are so many more keys than segments.
     SPARE_KEY_COUNT = 64
 
 
 cdef int append_expendable(Backlog* backlog, bytes frame) except -1:
-    """Add a message in a segment of its own, which is dropped by dropping that."""
+    """Add a message in a segment of its own, so that it can be dropped alone."""
     append_segment(
         backlog, frame, <const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), False
     )
@@ -27,7 +27,7 @@ cdef int append_expendable(Backlog* backlog, bytes frame) except -1:
 
 
 cdef int note_key(Backlog* backlog, object key) except -1:
-    """Note that the last segment is the newest message of `key`."""
+    """Note that the last segment holds the newest message of `key`."""
     cdef uint64_t passed_count = backlog.row.passed_count
     cdef uint64_t last_place = passed_count + backlog.count - 1
     cdef dict places = places_of(backlog)
@@ -39,8 +39,8 @@ cdef int note_key(Backlog* backlog, object key) except -1:
 
 
 cdef Segment* find_message(Backlog* backlog, object key, uint32_t begun_count) except? NULL:
-    """Find the message of `key` that waits behind the first `begun_count` segments; NULL when there
-    is none."""
+    """Find the message of `key` that waits after the first `begun_count` segments; NULL if there is
+    none."""
     cdef Segment* segment
     cdef uint64_t place, passed_count
     cdef dict places
@@ -55,12 +55,12 @@ cdef Segment* find_message(Backlog* backlog, object key, uint32_t begun_count) e
     if place < passed_count + begun_count or place >= passed_count + backlog.count:
         return NULL
     segment = &backlog.row.segments[backlog.first + <uint32_t>(place - passed_count)]
-    # Where it has been dropped, its place is that of something kept: see `drop_oldest`.
+    # If the message was dropped, a segment that was kept has its position: see `drop_oldest`.
     return segment if segment.is_expendable else NULL
 
 
 cdef int replace_message(Backlog* backlog, Segment* old, bytes frame) noexcept:
-    """Put a message in the place of one that waits."""
+    """Replace a message that waits by a newer one, in the same place of the queue."""
     cdef PyObject* owner = old.owner
     backlog.size += PyBytes_GET_SIZE(frame) - old.size
     Py_INCREF(frame)
@@ -72,10 +72,11 @@ cdef int replace_message(Backlog* backlog, Segment* old, bytes frame) noexcept:
 
 
 cdef uint32_t drop_oldest(Backlog* backlog, size_t* excess, uint32_t begun_count) noexcept:
-    """Drop the oldest messages that may be dropped, until `excess` bytes are, and count them.
+    """Drop the oldest expendable messages until `excess` bytes are dropped, and return how many.
 
-    What stays in front of them moves up to what stays behind, so that the long part of the queue
-    keeps its place. All that stays in front, but for what has begun, may not be dropped.
+    The first `begun_count` segments are kept: some of their bytes may have been sent. The segments
+    that are kept in front of a dropped one move up to those behind it, so that the longer part of
+    the queue is not moved. Of those in front, only the first `begun_count` can be expendable.
     """
     cdef uint32_t begin = backlog.first
     cdef uint32_t end = begin + backlog.count

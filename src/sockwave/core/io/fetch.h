@@ -1,4 +1,5 @@
-/* Asks for memory some time before it is read. Nothing happens where there is none. */
+/* Prefetches memory that is about to be read into the cache. Does nothing for NULL, and where the
+ * compiler cannot prefetch. */
 #ifndef SOCKWAVE_FETCH_H
 #define SOCKWAVE_FETCH_H
 

@@ -1,21 +1,21 @@
-"""What stands behind a transport: whoever takes the bytes of a peer, and tells what they mean."""
+"""The receiver of a transport: takes the bytes of a peer, and knows their protocol."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 
 cdef class Receiver:
-    """What stands behind a transport, takes its bytes and tells what they mean."""
+    """Takes the bytes of a transport, and knows their protocol."""
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         return 0
 
     cdef uint8_t* reserve(self, size_t* size) except? NULL:
-        """Give the place where the next bytes are best put, and its size;
-        NULL for the loop's own buffer."""
+        """Return where the next bytes are best read to, and the size of that place;
+        NULL: the loop's own buffer."""
         return NULL
 
     cdef int go_on(self) except -1:
-        """Go on with the bytes that were left when the wake-up had delivered its fill."""
+        """Continue with bytes that were left when the turn had used up its budget."""
         return 0
 
     cdef int backlog_rose(self) except -1:
@@ -38,7 +38,7 @@ cdef class Receiver:
 
 
 cdef class PyReceiver(Receiver):
-    """A receiver that is written in Python: what it hears goes to methods of asyncio's names."""
+    """A receiver written in Python: calls are forwarded to methods with asyncio's names."""
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
         self.data_received(PyBytes_FromStringAndSize(<char*>data, size))
@@ -57,14 +57,14 @@ cdef class PyReceiver(Receiver):
         return 0
 
     def data_received(self, data):
-        """Take the next bytes of the peer."""
+        """Take the next bytes of the peer, `data`."""
 
     def eof_received(self):
-        """Hear that the peer sends nothing more."""
+        """Called when the peer sends nothing more."""
 
     def connection_lost(self, error):
-        """Hear, last and once, that the transport is gone; `error` is an OSError,
+        """Called last, and once, when the transport is closed; `error` is an OSError,
         or None after an orderly end."""
 
     def deadline_passed(self):
-        """Hear that the time given by `set_deadline` is up."""
+        """Called when the deadline given to `set_deadline` has passed."""

@@ -1,10 +1,10 @@
-"""What becomes of a message for a peer that cannot keep up.
+"""What happens to a message for a peer that cannot keep up.
 
-A policy acts where the backlog would pass its cap. What is sent under "drop_old" or "conflate" is
-expendable: it waits in a segment of its own, and is dropped by dropping that. Everything else, once
-it is queued, stays: messages sent under "close" and "drop_new", control frames, the pieces of a
-streamed message (RFC 6455, section 5.4: they are one message), and the front of the queue, of which
-the first bytes may be on the wire.
+A policy acts when the backlog would pass its cap. A message sent under "drop_old" or "conflate" is
+expendable: it waits in a segment of its own, which can be dropped alone. Everything else stays once
+it is queued: messages sent under "close" and "drop_new", control frames, the pieces of a streamed
+message (RFC 6455, section 5.4: they are one message), and the front of the queue, whose first bytes
+may have been sent.
 """
 
 from libc.stdint cimport uint32_t
@@ -16,8 +16,8 @@ from sockwave.messages import SLOW_POLICIES, check_slow
 POLICIES = dict(zip(SLOW_POLICIES, (CLOSE_SLOW, DROP_NEW, DROP_OLD, CONFLATE), strict=True))
 
 cdef enum:
-    # What a small message that waits by itself costs, whatever its size: a segment, with room for
-    # the queue to grow, and a bytes object.
+    # The memory that a small message in a segment of its own takes, whatever its size: the segment,
+    # with room for the queue to grow, and a bytes object.
     LEAST_COST_SIZE = 128
 
 
@@ -43,7 +43,7 @@ cdef int policy_of(object slow, object key, int default) except -1:
 
 
 cdef bint is_crowded(const Marks* marks, const Backlog* queue, const Backlog* behind) noexcept:
-    """Say whether what waits is so much in number that it costs more than its bytes."""
+    """Return whether the segments that wait are so many that they cost more than their bytes."""
     cdef size_t count = queue.count + (0 if behind is NULL else behind.count)
     return count > marks.max_backlog / LEAST_COST_SIZE
 
@@ -51,8 +51,8 @@ cdef bint is_crowded(const Marks* marks, const Backlog* queue, const Backlog* be
 cdef int make_room(
     Offer* offer, const Marks* marks, Backlog* queue, Backlog* behind, object key
 ) except -1:
-    """Drop what the policy says for a frame that does not fit, and find where it goes, if it does
-    now. Of a key, only messages count that wait where the frame would."""
+    """For a frame that does not fit, drop what the policy says; then find the frame's place, if it
+    fits now. It replaces a message of its key only in the queue that the frame itself goes to."""
     cdef size_t waiting, excess
     cdef uint32_t dropped_count
     offer.dropped_count = 0
@@ -81,8 +81,9 @@ cdef int make_room(
             break
         offer.dropped_count += dropped_count
     offer.is_taken = not excess
-    # In the place of the old one: from the end of the queue, a key that changes all the time would
-    # never leave. Without a place it is dropped itself, or costs the peer its connection.
+    # The frame takes the old message's place: if it went to the end of the queue, a key that
+    # changes all the time would never be sent. A frame that does not fit is dropped itself, or
+    # costs the peer its connection.
     if offer.old is not NULL or not offer.is_taken and offer.policy != CLOSE_SLOW:
         offer.dropped_count += 1
     return 0

@@ -1,4 +1,4 @@
-"""Deadlines: one coarse wheel for a loop, and no timer object for a connection."""
+"""Deadlines: one coarse timer wheel per loop, in place of a timer object per connection."""
 
 from libc.stdint cimport uint32_t
 
@@ -6,27 +6,27 @@ cdef double tick_s              # a tick in seconds
 
 cdef enum:
     SLOT_COUNT = 256
-    # When something happened is known to the tick of the wheel's last look: so many earlier, at
-    # most.
+    # The time of an event is noted as the tick of the wheel's last look at the clock: at most so
+    # many ticks too early.
     STALE_TICKS = 2
 
-# Somebody's place on the wheel, a part of its owner, which has at most one deadline at a time: a
-# place in the ring of those that wait in the same slot. A slot's own is where its ring begins and
-# ends. All zeros: no deadline.
+# A deadline, as a part of its owner, which has at most one at a time: a node in the ring (a
+# circular list) of the timers in one slot. The slot's own node is the head of its ring. All zeros:
+# no deadline.
 cdef struct Timer:
     Timer* previous
     Timer* next
-    void* owner                 # an object, borrowed: its timer leaves the ring before it dies
+    void* owner                 # an object, borrowed: before it dies, its timer leaves the ring
     uint32_t due                # the tick of the deadline; 0: none
 
 cdef class Wheel:
-    """Knows whose time has come; its time moves in ticks."""
+    """Finds the timers whose deadline has passed; its time moves in ticks."""
     cdef Timer slots[SLOT_COUNT]
-    cdef Timer passed           # those whose time has come, and who have not been told
-    cdef uint32_t tick          # the last one that has been dealt with; the first is 1
-    cdef readonly double now    # seconds that have passed here, as of the last look
-    cdef double looked          # when that was, on the loop's clock
-    cdef bint was_late          # that look came late, and did not count
+    cdef Timer passed           # timers that are due, and whose owners have not been called
+    cdef uint32_t tick          # the last one that has been handled; the first is 1
+    cdef readonly double now    # seconds on the wheel's own clock, as of the last look
+    cdef double looked          # when the last look was, on the loop's clock
+    cdef bint was_late          # the last look came late, and did not count
     cdef readonly Py_ssize_t waiting_count
 
     cdef int begin(self, double loop_time) noexcept

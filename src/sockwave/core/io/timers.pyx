@@ -1,12 +1,13 @@
-"""Deadlines: one coarse wheel for a loop, and no timer object for a connection.
+"""Deadlines: one coarse timer wheel per loop, in place of a timer object per connection.
 
-A deadline is a place in one of the wheel's rings; to set, move and clear it takes a few pointers
-and no memory. It passes at the first tick behind it, so at most two ticks late and never early.
+A timer is a node in one of the wheel's rings; to set, move and clear it takes a few pointers and no
+memory. It is due at the first tick after its deadline, so at most two ticks late and never early.
 
-The wheel has a clock of its own, which stands still while nobody looks at it: a process that was
-stopped (SIGSTOP, a debugger, a busy host), or a loop that the application has blocked, has heard
-nobody meanwhile, and must not hold that against anybody. So a look that comes late moves nothing;
-by the next one, what had come has been read.
+The wheel has a clock of its own, which moves when the engine has it look at the loop's clock, once
+a tick (`advance`). While a process is stopped (SIGSTOP, a debugger, a busy host), or the
+application blocks the loop, the server reads nothing, and no client may time out for that. So a
+look that comes late does not move the wheel's clock; by the next one, what clients had sent has
+been read.
 """
 
 from libc.math cimport ceil, floor
@@ -14,15 +15,15 @@ from libc.math cimport ceil, floor
 TICK_S = 0.1
 tick_s = TICK_S
 
-# A look that comes so long after the one before is late: they are a tick apart.
+# A look at the clock that comes so long after the one before is late: they are a tick apart.
 cdef double LATE_S = 2 * TICK_S
-# Where every look is late, every second one counts, but not for more than this: a loop that is
-# overloaded has to end somebody at last.
+# Where every look is late, every second one counts, but not for more than this: even in an
+# overloaded loop, clients have to time out at last.
 cdef double LONGEST_STEP_S = 1.0
 
 
 cdef uint32_t ticks_of(object seconds) except? 0:
-    """Give a time of the options in ticks, where 0 stands for None, no limit."""
+    """Convert a time of the options to ticks; None, no limit, becomes 0."""
     return 0 if seconds is None else max(<uint32_t>ceil(seconds / tick_s), 1)
 
 
@@ -41,8 +42,8 @@ cdef int leave_ring(Timer* timer) noexcept:
 
 
 cdef int forget_timer(Timer* timer) noexcept:
-    """Leave the wheel with an owner that dies: a transport can end without a notice, where its loop
-    has no memory to give one."""
+    """Take a timer out of the wheel when its owner dies: a transport can die without having been
+    notified of its end, where its loop had no memory for that."""
     if timer.next is not NULL:
         leave_ring(timer)
     return 0
@@ -57,7 +58,7 @@ cdef int list_ring(Timer* ring, list found) except -1:
 
 
 cdef class Wheel:
-    """Knows whose time has come; its time moves in ticks."""
+    """Finds the timers whose deadline has passed; its time moves in ticks."""
 
     def __cinit__(self, double loop_time):
         cdef int i
@@ -70,20 +71,20 @@ cdef class Wheel:
         self.tick = 1
 
     cdef double since_look(self, double loop_time) noexcept:
-        """Say how much of the time since the last look counts."""
+        """Return how many seconds since the last look count."""
         cdef double elapsed = max(loop_time - self.looked, 0)
         if elapsed <= LATE_S:
             return elapsed
         return min(elapsed, LONGEST_STEP_S) if self.was_late else 0
 
     cdef int begin(self, double loop_time) noexcept:
-        """Let time pass again from here on, after nobody had a deadline."""
+        """Start the clock again from here, after a time in which no timer was set."""
         self.looked = loop_time
         self.was_late = False
         return 0
 
     cpdef int advance(self, double loop_time) except -1:
-        """Find every deadline that has passed; `loop_time` is the time on the loop's clock."""
+        """Look at the clock, and find every timer that is due; `loop_time` is the loop's time."""
         cdef uint32_t tick = self.tick + 1
         self.now += self.since_look(loop_time)
         self.was_late = not self.was_late and loop_time - self.looked > LATE_S
@@ -95,7 +96,7 @@ cdef class Wheel:
         return 0
 
     cdef uint32_t tick_in(self, double loop_time, double seconds) noexcept:
-        """Give the first tick behind a time from now on."""
+        """Return the first tick that is at least `seconds` from now."""
         cdef double when = self.now + self.since_look(loop_time) + seconds
         return max(<uint32_t>ceil(when / tick_s), self.tick + 1)
 
@@ -118,7 +119,7 @@ cdef class Wheel:
         return 0
 
     cdef list list_owners(self):
-        """List the owners of everything that has a deadline."""
+        """List the owners of all timers that have a deadline."""
         cdef list found = []
         cdef int i
         for i in range(SLOT_COUNT):
@@ -127,8 +128,8 @@ cdef class Wheel:
         return found
 
     cdef int turn_slot(self, Timer* slot) noexcept:
-        """Take those that are due over to a ring of their own: a deadline's consequences may move
-        or end any of the others, and not all have to be dealt with in one turn."""
+        """Move the timers of a slot that are due to a ring of their own: the owner of one, when it
+        is called, may move or end any other, and not all have to be called in one turn."""
         cdef Timer* next = slot.next
         cdef Timer* timer
         while next != slot:
@@ -140,12 +141,12 @@ cdef class Wheel:
         return 0
 
     cdef bint has_passed(self) noexcept:
-        """Say whether somebody's time has come who has not been told."""
+        """Return whether a timer is due whose owner has not been called."""
         return self.passed.next != &self.passed
 
     cdef void* take_passed(self) noexcept:
-        """Clear the first deadline that has passed, where there is one, and give its owner, who is
-        to be told."""
+        """Clear the first timer that is due, and return its owner, for the caller to call. There
+        must be one: see `has_passed`."""
         cdef Timer* timer = self.passed.next
         self.stop(timer)
         return timer.owner

@@ -1,4 +1,4 @@
-"""What carries the bytes: the one small interface between the protocol and whatever brings its
+"""The transport: the one small interface between a protocol and the socket that carries its
 bytes."""
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -9,7 +9,7 @@ from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.io.timers cimport Timer
 from sockwave.core.io.writer cimport Writer
 
-# What a receiver can be told in a turn of its own.
+# Why a receiver is given a turn.
 cdef enum:
     BYTES
     END_OF_STREAM
@@ -17,47 +17,48 @@ cdef enum:
     GO_ON
     READY
 
-cdef struct Probes:             # how TCP asks a quiet peer
-    int idle_s                  # so long after it was heard
+cdef struct Probes:             # how the kernel probes a quiet peer: TCP keepalive
+    int idle_s                  # from the last byte received to the first probe
     int interval_s
     int count
-    int patience_ms             # how long all of that takes
+    int patience_ms             # how long all of that takes together
 
 cdef class Transport(Writer):
-    """Carries one peer's bytes both ways, and gives its receiver its turns."""
+    """Carries the bytes of one peer both ways, and calls its receiver."""
     cdef readonly Engine engine
     cdef public Receiver receiver
-    cdef Timer timer            # for whichever comes first: see `asked`
+    cdef Timer timer            # for the first of two times: see `asked`
     cdef readonly flag is_closing       # nothing more is written; what still arrives is dropped
     cdef flag is_lost       # the socket is gone
-    cdef public flag is_secure      # the client came by TLS: to us, or to a proxy that is believed
-    cdef flag lingers       # waits for the peer's end after its own
+    cdef public flag is_secure      # the client uses TLS: to us, or to a trusted proxy
+    cdef flag lingers       # after our FIN, waits for the peer's
     cdef flag is_finished   # everything is written, FIN is sent
     cdef flag is_paused
     cdef flag has_ended     # the peer's FIN has come
-    cdef flag is_prompt     # the peer takes what it is sent: the kernel may hold much for it
-    cdef public flag awaits_proxy_header    # its receiver reads what comes before TLS
-    # Of the wheel's time. A transport has one place on the wheel, for whichever comes first: the
-    # receiver's deadline, or the next look at whether the peer still takes what waits for it.
-    cdef uint32_t asked     # the tick at which the receiver wants its turn; 0: none
+    cdef flag is_prompt     # the peer reads at once: the kernel may buffer much for it
+    cdef public flag awaits_proxy_header    # its receiver reads that header, before TLS
+    # Times, in ticks of the wheel. A transport has one timer, which is set to whichever comes
+    # first: the receiver's deadline, or the next check whether the peer still takes what waits for
+    # it.
+    cdef uint32_t asked     # the tick of the receiver's deadline; 0: none
     cdef uint32_t moved     # when the peer last took something of what waits; 0: nothing waits
-    cdef uint32_t untaken_size      # how much it had not taken at the last look, in bytes
+    cdef uint32_t untaken_size      # how much it had not taken at the last check, in bytes
 
-    # What a kind of transport does beside `put` and `await_writable`:
+    # Implemented by each kind of transport, beside `put` and `await_writable`:
     cdef int watch_readable(self, bint on) except -1
     cdef bint is_flushed(self) noexcept
     cdef uint32_t measure_untaken(self) except? 0   # bytes on their way to the peer
-    # Find how long ago the kernel last had a sign of the peer's. False: it does not tell.
+    # Find how long ago the kernel last heard from the peer. False: the kernel does not tell.
     cdef bint find_silence(self, uint32_t* silence_ticks) except -1
-    # Let the kernel ask a quiet peer whether it is there: TCP keepalive. False: it cannot.
+    # Have the kernel probe a quiet peer: TCP keepalive. False: it cannot.
     cdef bint probe(self, const Probes* probes) except -1
     cdef int send_fin(self) except -1
     cdef int close_socket(self) except -1       # now
-    cdef int abandon(self) except -1    # … in a forked child: the peer hears nothing
-    # Of bytes that TLS has sealed, those taken; -1: the peer is gone.
+    cdef int abandon(self) except -1    # … in a forked child: the peer notices nothing
+    # Send bytes that TLS has encrypted. Returns how many were taken; -1: the peer is gone.
     cdef Py_ssize_t transmit(self, const uint8_t* data, size_t size) noexcept
 
-    # What is asked of it:
+    # Called by receivers and engines:
     cdef int run(self, int what, uint8_t* data, size_t size) except -1
     cdef int take_turn(self, Receiver receiver, int what, uint8_t* data, size_t size) except -1
     cdef int close_with(self, object error) except -1
@@ -73,7 +74,7 @@ cdef class Transport(Writer):
     cdef int begin_waiting(self) except -1
     cpdef object set_deadline(self, object seconds)
     cdef int shut_down(self, bint linger) except -1
-    cdef int end_if_flushed(self) except -1     # its turn is over in which it may have closed
+    cdef int end_if_flushed(self) except -1     # send FIN, if it is closing and all is sent
     cdef int pause(self) except -1
     cdef int resume(self) except -1
     cdef int set_alarm(self) except -1

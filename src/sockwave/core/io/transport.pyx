@@ -1,4 +1,4 @@
-"""What carries the bytes: the one small interface between the protocol and whatever brings its
+"""The transport: the one small interface between a protocol and the socket that carries its
 bytes."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -10,20 +10,22 @@ from sockwave.core.io.backlog cimport remove_unsent
 from sockwave.core.limits.counters cimport HIGH_WATER, WRITE_TIMEOUT
 from sockwave.core.io.timers cimport Wheel, forget_timer
 
-# How long a closed connection's last bytes are waited for, so that no RST destroys ours.
+# How long, after our FIN, the peer's last bytes are read and dropped. To close the socket with
+# bytes unread would send RST, which can destroy our own last bytes on their way.
 cdef double LINGER_S = 2.0
 
-# Bytes that the kernel takes for a peer beyond those that are on their way to it: it asks for the
-# next ones in time.
+# How many bytes the kernel buffers for a peer beyond those that are on their way to it. That is
+# enough: the kernel asks for the next bytes in time.
 UNSENT_SIZE = 131072
 
 cdef enum:
-    # Looks, in `write_timeout`, at whether the peer takes something: so much later it is noticed.
+    # How often, in `write_timeout`, a transport checks whether the peer takes something. A stalled
+    # peer is noticed late by up to the time between two checks.
     LOOK_COUNT = 4
 
 
 cdef class Transport(Writer):
-    """Carries one peer's bytes both ways, and gives its receiver its turns."""
+    """Carries the bytes of one peer both ways, and calls its receiver."""
 
     def __dealloc__(self):
         forget_timer(&self.timer)
@@ -55,9 +57,9 @@ cdef class Transport(Writer):
     # ---- turns
 
     cdef int run(self, int what, uint8_t* data, size_t size) except -1:
-        """Give the receiver a turn: what it writes is gathered and leaves at the end, what it
-        raises goes no further."""
-        cdef Receiver receiver = self.receiver      # held: it may end in its own turn
+        """Give the receiver a turn. What it writes is gathered and sent at the end; what it raises
+        closes this transport and is reported."""
+        cdef Receiver receiver = self.receiver      # a reference: it may end in its own turn
         if receiver is None:
             return 0
         try:
@@ -91,7 +93,7 @@ cdef class Transport(Writer):
         return 0
 
     cdef int close_and_report(self, object error) except -1:
-        """End for an error of ours, or for want of memory: it costs this transport and no other."""
+        """Close for an error of ours, or for want of memory: that costs this transport alone."""
         try:
             self.close_with(None)
         finally:
@@ -111,7 +113,7 @@ cdef class Transport(Writer):
         return 0
 
     cdef int run_ready(self) except -1:
-        """Go on writing: the peer takes bytes again."""
+        """Continue to write: the peer takes bytes again."""
         if self.receiver is not None:
             return self.run(READY, NULL, 0)
         return self.peer_is_ready()
@@ -120,28 +122,28 @@ cdef class Transport(Writer):
         return self.run(GO_ON, NULL, 0)
 
     cdef int deliver(self, uint8_t* data, size_t size) except -1:
-        """Hand over bytes of the peer; what comes after our end is dropped."""
+        """Hand the peer's bytes to the receiver, or drop them if the transport is closing."""
         if not self.is_closing:
             self.run(BYTES, data, size)
         return 0
 
     cdef int end_reading(self) except -1:
-        """The peer has sent its last byte."""
+        """Handle the peer's FIN: it has sent its last byte."""
         self.has_ended = True
         if self.is_finished:
             return self.close_with(None)
         if not self.is_closing:
             self.run(END_OF_STREAM, NULL, 0)
-        # Not before: most have lost their socket by now, and need not be watched for the end.
+        # Last: most transports have closed their socket by now, and need no system call for this.
         return 0 if self.is_lost else self.watch_readable(False)
 
     # ---- the end
 
     cdef int close_with(self, object error) except -1:
-        """Close the socket now; the receiver hears of it at the end of this turn, once, with the
+        """Close the socket now. The receiver is notified once, at the end of this turn, with the
         error.
 
-        What is needed for that takes no memory, and comes first.
+        The steps that this needs take no memory, and come first.
         """
         if self.engine is None or self.is_lost:
             return 0
@@ -158,19 +160,19 @@ cdef class Transport(Writer):
         return 0
 
     cdef int abandon(self) except -1:
-        """Be as if lost, of which nobody hears."""
+        """In a forked child: mark the transport as closed, and notify no receiver."""
         self.is_lost = self.is_closing = self.is_broken = True
         remove_unsent(&self.backlog, False)
         return self.engine.wheel.stop(&self.timer)
 
     cpdef object reset(self):
-        """Close the socket now, and drop what the kernel still holds of it: the peer gets RST."""
+        """Close the socket now, and drop what the kernel still buffers: the peer gets RST."""
         self.close_with(None)
 
     cdef int shut_down(self, bint linger) except -1:
-        """End in order: everything written leaves, then FIN. With `linger`, what the peer still
-        sends is read and dropped, so that no RST overtakes our last bytes; without, the socket is
-        closed at once, which is right when nothing can come."""
+        """Close in order: send everything that was written, then FIN. With `linger`, what the peer
+        still sends is read and dropped, so that no RST overtakes our last bytes. Without, the
+        socket is closed as soon as all is sent, which is right when nothing more can come."""
         if self.is_closing:
             return 0
         self.is_closing = True
@@ -193,9 +195,9 @@ cdef class Transport(Writer):
         return 0
 
     cdef int notify_closed(self) except -1:
-        """Tell the receiver, and who else has to know, that the transport is closed: once, but for
-        what there is no memory for. That is tried again at the next tick, or whoever has not heard
-        of it would keep it."""
+        """Notify the receiver and the server that the transport is closed: once, unless there is no
+        memory for it. Then it is tried again at the next tick, as a receiver or server that was
+        not notified would keep the transport."""
         cdef Engine engine = self.engine
         cdef Receiver receiver = self.receiver
         cdef bint is_short = False
@@ -206,7 +208,7 @@ cdef class Transport(Writer):
         try:
             self.notify_all(receiver)
         except (KeyboardInterrupt, SystemExit):
-            engine.forget(self)     # the server waits until nobody is left
+            engine.forget(self)     # the server waits until no transport is left
             raise
         except BaseException as failure:
             is_short = isinstance(failure, MemoryError)
@@ -217,7 +219,7 @@ cdef class Transport(Writer):
         return engine.forget(self)
 
     cdef int notify_all(self, Receiver receiver) except -1:
-        self.close_socket()             # once more: there may have been no memory to do it in
+        self.close_socket()             # again: there may have been no memory for it
         try:
             if receiver is not None:
                 receiver.notify_closed(self.engine.losses.get(self))
@@ -228,8 +230,8 @@ cdef class Transport(Writer):
         return 0
 
     cdef int notify_later(self) except -1:
-        """Wait for the next tick, which takes no memory: nobody may hold the transport any more, so
-        it has to hold itself."""
+        """Wait for the next tick, which takes no memory. There may be no other reference to the
+        transport by now, so it keeps one to itself until then."""
         Py_INCREF(self)
         return self.engine.wheel.start(&self.timer, <void*>self, self.engine.wheel.tick + 1)
 
@@ -261,17 +263,17 @@ cdef class Transport(Writer):
     # ---- time
 
     cdef int ask_for(self, uint32_t tick) except -1:
-        """Give the receiver its turn at a tick, in place of an earlier one; 0: never."""
+        """Set the tick of the receiver's deadline, in place of an earlier one; 0: none."""
         if self.is_lost:
-            return 0            # it may have lost its peer in what it has just written
+            return 0            # what it has just written may have closed it
         self.asked = tick
         return self.set_alarm()
 
     cdef int begin_waiting(self) except -1:
-        """Something waits for the peer, which has just been given as much as it takes."""
+        """Start `write_timeout`: bytes wait for the peer, which takes no more for now."""
         if self.engine.write_ticks and not self.is_lost:
             self.moved = self.engine.wheel.tick
-            self.untaken_size = UINT32_MAX      # not known: the first look counts as a movement
+            self.untaken_size = UINT32_MAX      # unknown: the first check counts as progress
             return self.set_alarm()
         return 0
 
@@ -282,7 +284,7 @@ cdef class Transport(Writer):
         if self.moved:
             look = wheel.tick + self.engine.write_ticks // LOOK_COUNT + 1
             if self.timer.due:
-                look = min(look, self.timer.due)    # or it would be put off again and again
+                look = min(look, self.timer.due)    # not later: it could be put off for ever
             next = min(next, look) if next else look
         if not next:
             wheel.stop(&self.timer)
@@ -291,7 +293,8 @@ cdef class Transport(Writer):
         return 0
 
     cdef bint has_stalled(self) except -1:
-        """Say whether the peer has taken nothing for too long of what waits for it."""
+        """Return whether the peer has taken none of what waits for it for longer than
+        `write_timeout`."""
         cdef uint32_t size = self.measure_untaken()
         if size != self.untaken_size:
             self.untaken_size = size
@@ -330,7 +333,7 @@ cdef class Transport(Writer):
     # ---- what receivers written in Python use
 
     def write(self, data):
-        """Queue bytes-like `data`; it leaves at the end of this turn of the loop.
+        """Queue bytes-like `data`; it is sent at the end of this turn of the loop.
         Ignored after `shutdown` and `close`."""
         cdef bytes owned = data if type(data) is bytes else bytes(memoryview(data))
         if not self.is_closing:
@@ -339,11 +342,11 @@ cdef class Transport(Writer):
             )
 
     def drained(self):
-        """Give an awaitable that is done when the backlog is under the high-water mark."""
+        """Return an awaitable that is done when the backlog is under the high-water mark."""
         return self.drain_awaitable()
 
     def pause_reading(self):
-        """Let the peer's bytes wait in the kernel."""
+        """Stop reading: the peer's bytes wait in the kernel."""
         self.pause()
 
     def resume_reading(self):
@@ -352,7 +355,7 @@ cdef class Transport(Writer):
 
     def shutdown(self):
         """Send what is queued, then FIN; read and drop what still comes until the peer ends too,
-        or two seconds long."""
+        for at most two seconds."""
         self.shut_down(True)
 
     def close(self):
@@ -360,12 +363,12 @@ cdef class Transport(Writer):
         self.close_with(None)
 
     def claim_address(self, str host, int port):
-        """Show this IP address and port as the peer's from now on, as a proxy has told them;
+        """Show this IP address and port, which a proxy has sent, as the peer's from now on;
         "" for a host that is not known."""
 
     cpdef object set_deadline(self, object seconds):
-        """Tell the receiver of its deadline in so many seconds, in place of an earlier
-        deadline; None clears it."""
+        """Notify the receiver in so many seconds, in place of an earlier deadline; None clears
+        it."""
         if self.is_lost:
             return
         if seconds is None:
@@ -375,7 +378,7 @@ cdef class Transport(Writer):
 
     @property
     def protocol(self):
-        """What the bytes are carried by: "http/1.1", "h2" or "h3"."""
+        """The protocol that carries the bytes: "http/1.1", "h2" or "h3"."""
         return "http/1.1"
 
     @property
@@ -385,10 +388,10 @@ cdef class Transport(Writer):
 
     @property
     def remote_address(self):
-        """The peer: (host, port), or the path of a Unix socket."""
+        """The peer's address: (host, port), or the path of a Unix socket."""
         return None
 
     @property
     def local_address(self):
-        """Our end: (host, port), or the path of a Unix socket."""
+        """Our own address: (host, port), or the path of a Unix socket."""
         return None

@@ -1,6 +1,6 @@
-"""Messages → bytes: the cork, the queue and back-pressure, in this one place.
+"""Messages → bytes: the cork, the queue and back-pressure.
 
-No socket is seen from here.
+Nothing here uses a socket.
 """
 
 from libc.stdint cimport uint8_t
@@ -15,17 +15,17 @@ cdef struct Vector:             # laid out like the struct iovec of POSIX
 cdef class Writer
 
 cdef class Cork:
-    """The write buffer that the connections of a loop share,
-    and those of them that have something to send."""
+    """The write buffer that the connections of a loop share, and the list of those that have
+    something to do at the end of this turn."""
     cdef uint8_t* buffer
     cdef size_t used
     cdef Writer holder          # whose bytes are in the buffer: the connection whose turn it is
-    # A chain of those to flush at the end of this turn of the loop.
+    # The writers to flush at the end of this turn of the loop: a linked list.
     cdef Writer first_dirty, last_dirty
-    # Called when there is something to do at the end of the turn and nobody has promised to.
+    # Called to schedule the end of the turn, when there is something to do then: see `promise`.
     cdef object schedule
-    cdef bint promised
-    cdef bint has_called_out    # something of the application's was called, or woken
+    cdef bint promised          # the end of the turn is scheduled, or under way
+    cdef bint has_called_out    # the application's code was called, or a task of it woken
     cdef Marks marks
 
     cdef int link(self, Writer writer) noexcept
@@ -34,29 +34,27 @@ cdef class Cork:
     cdef int forget_all(self) noexcept
 
 cdef class Writer:
-    """What is written to one peer. A transport is a writer that knows how to put bytes on their
-    way."""
+    """Queues what is written to one peer. A transport is a writer that can send it."""
     cdef Backlog backlog
     cdef Cork cork
     cdef Writer next_dirty
-    cdef list waiters           # the futures of those who wait for the backlog to fall, if any
+    cdef list waiters           # futures of the tasks that wait for the backlog to fall; None: none
     cdef flag is_dirty, is_blocked, is_broken, wants_drain
 
-    # What a transport does:
-    # `put` gives the bytes taken; -1: the peer is gone.
+    # Implemented by transports. `put` returns how many bytes were taken; -1: the peer is gone.
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept
-    cdef int await_writable(self) except -1     # call `flush` when it takes bytes again
+    cdef int await_writable(self) except -1     # call `peer_is_ready` when it takes bytes again
     cdef int backlog_rose(self) except -1       # the backlog is over the high-water mark
     cdef int backlog_fell(self) except -1       # … and under the low-water mark again
     cdef int backlog_emptied(self) except -1
 
-    # What an engine asks of a transport; what goes wrong in the first three is its own affair:
+    # Called by the engine. A transport handles what goes wrong in the first three itself:
     cdef int end_turn(self) except -1           # flush
-    cdef int go_on(self) except -1              # with what its receiver has left for a later turn
+    cdef int go_on(self) except -1              # with what its receiver left for a later turn
     cdef int time_is_up(self) except -1         # its deadline has passed
-    cdef int close_and_report(self, object error) except -1     # end for an error of ours
+    cdef int close_and_report(self, object error) except -1     # close for an error of ours
 
-    # What is asked of it. Bytes are taken in whole; what the peer cannot take yet is the backlog.
+    # Called to write. All bytes are accepted; those that the peer cannot take yet are the backlog.
     cdef int write_frame(
         self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
     ) except -1
@@ -81,5 +79,5 @@ cdef class Writer:
     cdef int tell_if_drained(self) except -1
 
 cdef inline Backlog* backlog_of(Writer writer) noexcept:
-    """Give what waits in a writer; NULL where there is none."""
+    """Return the backlog of a writer; NULL for None."""
     return NULL if writer is None else &writer.backlog

@@ -1,11 +1,11 @@
-"""Messages → bytes: the cork, the queue and back-pressure, in this one place.
+"""Messages → bytes: the cork, the queue and back-pressure.
 
-No socket is seen from here.
+Nothing here uses a socket.
 
 What a connection writes during its own turn is copied into the cork that all connections of the
-loop share, and leaves in one write at the end of that turn. What is written to it at other times is
-queued as segments, and leaves in one write at the end of the turn of the loop. What the peer does
-not take stays queued: the backlog.
+loop share, and is sent in one write at the end of that turn. What is written to it at other times
+is queued as segments, and is sent in one write at the end of the turn of the loop. What the peer
+does not take stays queued: the backlog.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ cdef extern from "fetch.h" nogil:
 
 cdef enum:
     CORK_SIZE = 262144          # a turn's replies to a full read buffer of small messages
-    # A larger message is cheaper to hand to the kernel from where it lies than to copy.
+    # A larger message is not copied: it costs less to let the kernel read it from where it is.
     CORKABLE_SIZE = 8192
-    # A shared frame up to here costs less copied than by a segment that refers to it, in memory and
-    # in time.
+    # A shared frame of at most this size costs less, in memory and in time, when it is copied than
+    # when a segment refers to it.
     COPIED_SIZE = 64
     MAX_VECTORS = 1024          # IOV_MAX: what the kernel takes in one call
-    FETCHED_SIZE = 256          # a writer, and what a transport adds behind it
+    FETCHED_SIZE = 256          # of a writer, with the fields that a transport adds to it
 
 
 cdef class Cork:
-    """The write buffer that the connections of a loop share,
-    and those of them that have something to send."""
+    """The write buffer that the connections of a loop share, and the list of those that have
+    something to do at the end of this turn."""
 
     def __cinit__(self, schedule, size_t high_water, size_t low_water, size_t max_backlog):
         self.buffer = <uint8_t*>malloc(CORK_SIZE)
@@ -53,8 +53,8 @@ cdef class Cork:
         free(self.buffer)
 
     cdef int link(self, Writer writer) noexcept:
-        """Have something done about a writer at the end of the turn, which the caller sees to by
-        `promise`."""
+        """Add a writer to those whose `end_turn` is called at the end of the turn. The caller must
+        call `promise` too."""
         if writer.is_dirty:
             return 0
         writer.is_dirty = True
@@ -66,22 +66,22 @@ cdef class Cork:
         return 0
 
     cdef int promise(self) except -1:
-        """See to it that this turn's end is looked after."""
+        """Schedule the end of this turn, unless it is scheduled already."""
         if not self.promised:
             self.schedule()
             self.promised = True
         return 0
 
     cdef int flush(self) except -1:
-        """Send what was queued in this turn of the loop: one write for a connection. Those that
-        are gone have their receivers told."""
+        """Send what was queued in this turn of the loop, with one write per connection. Notify the
+        receivers of transports that are closed."""
         cdef Writer writer, next
         while self.first_dirty is not None:
             writer = self.first_dirty
             self.first_dirty = next = writer.next_dirty
             if next is not None:
-                # The kernel's work on this one takes as long as to fetch the next ones, which its
-                # work on those before has driven out of the cache.
+                # Prefetch the next writers while the kernel sends this one's bytes: its work on
+                # the writers before has driven them out of the cache.
                 fetch(next.backlog.row, sizeof(Row))
                 fetch(<void*>next.next_dirty, FETCHED_SIZE)
             writer.next_dirty = None
@@ -91,7 +91,7 @@ cdef class Cork:
         return 0
 
     cdef int forget_all(self) noexcept:
-        """Do nothing about those for whom something was to be done."""
+        """Empty the list of writers that have something to do at the end of the turn."""
         cdef Writer writer
         while self.first_dirty is not None:
             writer = self.first_dirty
@@ -103,15 +103,14 @@ cdef class Cork:
 
 
 cdef class Writer:
-    """What is written to one peer. A transport is a writer that knows how to put bytes on their
-    way."""
+    """Queues what is written to one peer. A transport is a writer that can send it."""
 
     def __dealloc__(self):
         remove_unsent(&self.backlog, False)
 
     @property
     def backlog_size(self):
-        """How many bytes wait for the peer."""
+        """How many bytes wait to be sent to the peer."""
         return self.backlog.size
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
@@ -142,13 +141,13 @@ cdef class Writer:
         return 0
 
     cdef int take_cork(self) except -1:
-        """Begin this connection's turn: what it writes from now on is gathered in the cork."""
+        """Start this connection's turn: what it writes from now on is gathered in the cork."""
         self.cork.holder = self
         self.cork.used = 0
         return 0
 
     cdef int release_cork(self) except -1:
-        """End the turn: what was gathered leaves in one write."""
+        """End the turn: send what was gathered, in one write."""
         cdef Vector vector
         cdef Py_ssize_t taken
         try:
@@ -169,20 +168,20 @@ cdef class Writer:
         return 0
 
     cdef int shorten_cork(self, size_t taken) except -1:
-        """Turn what is in the cork, behind the `taken` bytes,
-        into the first segment of the queue."""
+        """Move what is in the cork, after its first `taken` bytes, to the first segment of the
+        queue."""
         cdef size_t rest = self.cork.used - taken
         if rest:
             memcpy(append_room(&self.backlog, rest), self.cork.buffer + taken, rest)
             self.backlog.row.lead_size = cut_size(
                 self.cork.buffer, self.cork.buffer + taken + rest, taken
             )
-        self.cork.used = 0      # not before there was memory to keep it in
+        self.cork.used = 0      # last: only now is it certain that there was memory for the segment
         return 0
 
     cdef bint fits_cork(self, size_t size) except -1:
-        """Say whether `size` bytes go into the cork; where they do not,
-        put what is there at the head of the queue."""
+        """Return whether `size` more bytes go into the cork. If not, what is in the cork is moved
+        to the head of the queue."""
         if self.cork.holder is not self or self.backlog.count:
             return False
         if size <= CORKABLE_SIZE and self.cork.used + size <= CORK_SIZE:
@@ -193,8 +192,7 @@ cdef class Writer:
     cdef int write_frame(
         self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
     ) except -1:
-        """Write one frame; `owner` keeps `data` alive and unchanged for as long as it is referred
-        to."""
+        """Write one frame. A reference to `owner` keeps `data` alive and unchanged."""
         cdef uint8_t* out
         cdef size_t head
         if self.is_broken:
@@ -210,7 +208,7 @@ cdef class Writer:
             out = append_room(&self.backlog, head + size)
             memcpy(out + head, data, size)
         else:
-            # Or a header could stand there without its payload.
+            # First: without memory, a header could be queued without its payload.
             provide_segments(&self.backlog, 2)
             out = append_room(&self.backlog, head)
             append_segment(&self.backlog, owner, data, size, True)
@@ -232,8 +230,8 @@ cdef class Writer:
         return self.queued()
 
     cdef int share(self, bytes frame) except -1:
-        """Write a frame that many writers hold: a reference, not a copy, unless that costs less or
-        it goes into the cork."""
+        """Write a frame that many writers share: the queue keeps a reference to it. It is copied
+        only where that costs less, and into the cork."""
         cdef size_t size = PyBytes_GET_SIZE(frame)
         if self.is_broken:
             return 0
@@ -250,14 +248,15 @@ cdef class Writer:
         return self.queued()
 
     cdef int share_expendable(self, bytes frame, bint has_key, object key) except -1:
-        """Write a frame that may be dropped while it waits: into the cork, where it does not, or in
+        """Write a frame that may be dropped while it waits: to the cork, where nothing waits, or as
         a segment of its own, which `key` finds."""
         cdef size_t size = PyBytes_GET_SIZE(frame)
         if self.is_broken:
             return 0
         if self.cork.holder is self and not self.backlog.count:
-            # What the kernel does not take of a cork becomes one segment, which cannot be dropped
-            # in parts: so little of it that whatever comes later still fits under the cap.
+            # What the kernel does not take of the cork becomes one segment, which cannot be
+            # dropped in parts. So the cork takes only so little that later frames still fit under
+            # the cap.
             if self.cork.used + size <= min(<size_t>CORKABLE_SIZE, self.cork.marks.high_water):
                 memcpy(self.cork.buffer + self.cork.used, PyBytes_AS_STRING(frame), size)
                 self.cork.used += size
@@ -272,8 +271,8 @@ cdef class Writer:
         return 0
 
     cdef int queued(self) except -1:
-        """See to it that what was queued leaves: at the end of the turn,
-        or now if it has become much."""
+        """Have what was queued sent: at the end of the turn, or now if it is more than the
+        high-water mark."""
         if self.is_blocked:
             self.measure_backlog()
         elif self.backlog.size > self.cork.marks.high_water:
@@ -284,7 +283,7 @@ cdef class Writer:
         return 0
 
     cdef int flush(self) except -1:
-        """Put as much of the queue on its way as the transport takes."""
+        """Send as much of the queue as the transport takes."""
         cdef Vector vectors[MAX_VECTORS]
         cdef Py_ssize_t taken
         cdef size_t offered
@@ -320,7 +319,8 @@ cdef class Writer:
         return 0
 
     cdef int peer_is_ready(self) except -1:
-        """Go on after the transport was blocked, and tell those who wait."""
+        """Continue to send after the transport was blocked, and wake the tasks that wait for the
+        backlog to fall."""
         self.is_blocked = False
         self.flush()
         return self.tell_if_drained()
@@ -333,20 +333,20 @@ cdef class Writer:
         return 0
 
     cdef int drop_backlog(self, bint keep_started) except -1:
-        """Forget the queue, or what is in it behind what has begun to leave."""
+        """Drop the queue. With `keep_started`, its first segment stays: see `remove_unsent`."""
         remove_unsent(&self.backlog, keep_started)
         return 0 if self.backlog.count else self.release_waiters()
 
     cdef object drain_awaitable(self):
-        """Give an awaitable that is done when the backlog is under the high-water mark, or at the
-        end of a peer that is gone: until somebody has heard of it, a task that sends and sends
-        would never let the loop go on."""
+        """Return an awaitable that is done when the backlog is under the high-water mark. If the
+        peer is gone, it is done when the end of the connection is handled: with nothing to wait for
+        until then, a task that keeps sending would never let the loop run."""
         if self.backlog.size <= self.cork.marks.high_water and not self.is_broken:
             return DONE
         return self.new_waiter()
 
     cdef object new_waiter(self):
-        # A future for each: whoever is cancelled while it waits cancels what it waits for.
+        # A future for each task: when a task is cancelled, asyncio cancels the future it awaits.
         waiter = asyncio.get_running_loop().create_future()
         if self.waiters is None:
             self.waiters = []
@@ -354,8 +354,8 @@ cdef class Writer:
         return waiter
 
     cdef int take_over_waiters(self, Writer other) except -1:
-        """Let those who wait for another queue, which has been joined to this one, wait for this
-        one, if they still have to."""
+        """Take the waiting tasks of another writer, whose queue has been joined to this one: they
+        wait for this writer's backlog now, if it is still too long."""
         if other.waiters:
             self.waiters = (self.waiters or []) + other.waiters
             other.waiters = None
@@ -376,5 +376,5 @@ cdef class Writer:
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self.waiters = None             # not before: who could not be woken is woken by the end
+        self.waiters = None             # last: tasks not woken for an error are woken at the end
         return 0

@@ -1,17 +1,17 @@
-"""The asyncio engine: the same core behind ordinary asyncio transports."""
+"""The asyncio engine: the same core on top of ordinary asyncio transports."""
 
 from sockwave.core.io.engine cimport Engine
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport
 
 cdef class AsyncioEngine(Engine):
-    """Serves transports of whatever loop it runs in."""
-    cdef dict listeners         # socket → what makes the protocol of a connection
-    cdef list servers           # asyncio's, where its loop cannot watch a socket
-    cdef dict tasks             # those that give a socket its transport → the socket
-    cdef list transports          # those that have come in and are not gone, and empty places behind
+    """Serves clients by the transports of the loop that it runs in, of any kind."""
+    cdef dict listeners         # listening socket → function that makes the protocol of a client
+    cdef list servers           # asyncio's servers, if its loop cannot watch a socket
+    cdef dict tasks             # task that makes the transport of a socket → the socket
+    cdef list transports        # admitted and not closed yet; the places after those are empty
     cdef Py_ssize_t held_count  # how many transports those are
-    cdef int young_count        # how many have come in since garbage was collected for them
-    cdef bint is_ending         # nobody comes in any more
+    cdef int young_count        # how many were admitted since garbage was last collected here
+    cdef bint is_ending         # no client is admitted any more
 
     cdef int hold(self, AsyncioTransport transport) except -1
     cdef int release(self, AsyncioTransport transport) noexcept

@@ -1,4 +1,4 @@
-"""The asyncio engine: the same core behind ordinary asyncio transports.
+"""The asyncio engine: the same core on top of ordinary asyncio transports.
 
 For loops that own their sockets, and for systems without epoll.
 """
@@ -19,14 +19,14 @@ cdef extern from "endings.h" nogil:
     int end_stream(int fd)
 
 cdef enum:
-    # So many newcomers have 400 objects that the collector of garbage knows, which it looks through
-    # in 0.1 ms. Left to itself it does when 700 more have come than gone: where as many go as come,
-    # it then looks through those of a thousand newcomers at once, for 3 ms.
+    # So many newcomers have 400 objects that the garbage collector tracks, which it looks through
+    # in 0.1 ms. By itself it runs when 700 more objects were made than freed: while as many clients
+    # leave as come, it then looks through those of a thousand newcomers at once, for 3 ms.
     COLLECTION_SIZE = 32
 
 
 cdef class AsyncioEngine(Engine):
-    """Serves transports of whatever loop it runs in."""
+    """Serves clients by the transports of the loop that it runs in, of any kind."""
 
     def __cinit__(self):
         self.listeners = {}
@@ -35,15 +35,15 @@ cdef class AsyncioEngine(Engine):
         self.tasks = {}
 
     def attach(self):
-        """Nothing to do: each transport is its own loop's affair."""
+        """Do nothing: the loop watches each transport itself."""
 
     async def listen(self, socket_, make=None):
-        """Accept connections on a listening socket; `make` makes their transports, where they are no
-        plain ones.
+        """Accept connections on a listening socket; `make` makes their transports, None: plain
+        ones.
 
-        Accepting is done here where the loop can wait for a socket: of asyncio's own loops, those
-        of CPython 3.11 to 3.13 log a hundred lines and set a hundred timers each time that
-        descriptors are short.
+        If the loop can watch a socket, connections are accepted here and not by the loop: the loops
+        of asyncio in CPython 3.11 to 3.13 log a hundred lines and set a hundred timers each time
+        that descriptors are short.
         """
         self.listeners[socket_] = make = make or (lambda: TransportProtocol(self))
         try:
@@ -60,7 +60,7 @@ cdef class AsyncioEngine(Engine):
     cdef int admit(self, Writer writer, double now) except -1:
         cdef AsyncioTransport transport = <AsyncioTransport>writer
         if self.is_ending:
-            transport.is_lost = True      # it was under way when the server closed
+            transport.is_lost = True      # its task was under way when the server closed
             return transport.close_socket()
         try:
             self.hold(transport)
@@ -75,8 +75,9 @@ cdef class AsyncioEngine(Engine):
         return 0
 
     cdef int hold(self, AsyncioTransport transport) except -1:
-        """Keep a transport until it is gone. Nobody else may: a loop holds a transport while it
-        watches its socket, so neither while reading is paused nor behind the peer's FIN."""
+        """Keep a reference to a transport until it is closed. There may be no other: a loop has one
+        only while it watches the socket, so neither while reading is paused nor after the peer's
+        FIN."""
         if self.held_count == len(self.transports):
             self.transports.append(transport)
         else:
@@ -86,8 +87,8 @@ cdef class AsyncioEngine(Engine):
         return 0
 
     cdef int release(self, AsyncioTransport transport) noexcept:
-        """Hold a transport no more. The last one takes its place, and the list stays as long as it
-        is: that takes no memory."""
+        """Remove the reference to a transport. The last transport of the list takes its place, and
+        the list keeps its length: that takes no memory."""
         cdef AsyncioTransport last
         self.held_count -= 1
         last = <AsyncioTransport>self.transports[self.held_count]
@@ -101,14 +102,14 @@ cdef class AsyncioEngine(Engine):
         return Engine.forget(self, transport)
 
     def accept_again(self, socket_):
-        """Take up accepting: at once, to know whether it is possible."""
+        """Accept again after a pause, and try it at once, to know whether it is possible."""
         if socket_ in self.listeners:
             self.loop.add_reader(socket_.fileno(), self._accept, socket_)
             self._accept(socket_)
 
     def _accept(self, socket_):
-        """Accept one of those who wait: each costs a task, a transport and seven calls in the next
-        few turns of the loop, which everybody waits for: 0.1 ms."""
+        """Accept one of the clients that wait. Only one: each costs a task, a transport and seven
+        calls in the next few turns of the loop, 0.1 ms in which all other clients wait."""
         error = connected = None
         if socket_ not in self.listeners:
             return
@@ -121,7 +122,8 @@ cdef class AsyncioEngine(Engine):
         if error is not None and not isinstance(error, BlockingIOError):
             self.pause_accepting(socket_, error)
             return
-        self.accept_pause.can_accept()           # the kernel looks for a descriptor first
+        # To find that no client waits, too, the kernel has needed a descriptor.
+        self.accept_pause.can_accept()
         if connected is None:
             return
         task = self.loop.create_task(
@@ -131,10 +133,11 @@ cdef class AsyncioEngine(Engine):
         task.add_done_callback(partial(self._carried, connected))
 
     def _carried(self, connected, task):
-        """Take note that a socket has its transport, or never will."""
+        """Called when the task that makes a transport is done: close the socket if it has
+        failed."""
         self.tasks.pop(task, None)
         error = None
-        if not task.cancelled():        # or the loop ends
+        if not task.cancelled():        # else the loop is closing
             error = task.exception()
             if error is None:
                 return
@@ -163,7 +166,7 @@ cdef class AsyncioEngine(Engine):
         self.servers = []
 
     def abandon(self):
-        """As every engine; the sockets of its transports are closed under them."""
+        """As in every engine. Descriptors that asyncio's objects use are replaced: see `cover`."""
         for transport in self.transports[:self.held_count]:
             (<AsyncioTransport>transport).abandon()
         for connected in self.tasks.values():

@@ -1,4 +1,4 @@
-"""A peer behind an asyncio transport: the transport of the asyncio engine."""
+"""The transport of the asyncio engine: it uses an asyncio transport."""
 
 import asyncio
 import os
@@ -39,9 +39,10 @@ cdef enum:
 
 
 cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
-    """Copy what is next of the vectors, so that it leaves in one write, and move on behind it.
+    """Copy the next bytes of the vectors, up to WRITE_SIZE for one write, and advance `at` and
+    `start` past them.
 
-    A copy, as the cork is used again while the transport may still hold it.
+    They are copied because the cork is reused while the asyncio transport may still keep them.
     """
     cdef size_t size = 0
     cdef size_t piece
@@ -64,7 +65,7 @@ cdef bytes gather(const Vector* vectors, int count, int* at, size_t* start):
 
 
 cdef uint32_t count_unsent(object sock) except? 0:
-    """Say how many bytes the kernel holds for the peer, where it tells."""
+    """Return how many bytes the kernel buffers for the peer; 0 where it does not tell."""
     if fcntl is None or sock is None or sock.fileno() < 0:
         return 0
     answer = b""
@@ -76,17 +77,17 @@ cdef uint32_t count_unsent(object sock) except? 0:
 
 
 cdef bint is_broken(object sock) except -1:
-    """Say whether the kernel knows that the peer has gone, where it tells."""
+    """Return whether the kernel says that the peer is gone; False where it does not tell."""
     if poll is None or sock is None or sock.fileno() < 0:
         return False
     poller = poll()
-    poller.register(sock.fileno(), 0)       # what is broken is told of, asked for or not
+    poller.register(sock.fileno(), 0)       # errors and hang-ups are always reported
     return len(poller.poll(0)) > 0
 
 
 cdef object find_silence_s(object sock):
-    """Give how many seconds ago the kernel last had an acknowledgement of the peer's; None where
-    it does not tell."""
+    """Return how many seconds ago the kernel last received an ACK from the peer; None where it does
+    not tell."""
     option = getattr(socket, "TCP_INFO", None)
     if sys.platform != "linux" or option is None or sock is None or sock.fileno() < 0:
         return None
@@ -101,8 +102,8 @@ cdef object find_silence_s(object sock):
 
 
 cdef bint set_probes(object sock, const Probes* probes) except -1:
-    """Let the kernel ask a quiet peer whether it is there; false where it cannot. On the same
-    machine it knows."""
+    """Have the kernel probe a quiet peer; False where it cannot. For a Unix socket it need not:
+    there it knows when the peer is gone."""
     if sock is None or not hasattr(socket, "TCP_KEEPIDLE"):
         return False
     if sock.family == getattr(socket, "AF_UNIX", None):
@@ -119,8 +120,8 @@ cdef bint set_probes(object sock, const Probes* probes) except -1:
 
 
 cdef int cover(int fd) except -1:
-    """Close a descriptor that a forked child has from its parent, and put one of nothing in its
-    place: what the transport, or its loop, may still do to it acts on nobody."""
+    """Close a descriptor that a forked child has from its parent, and put one of the null device in
+    its place: what the asyncio transport, or its loop, may still do to it reaches no client."""
     if fd >= 0:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -131,20 +132,20 @@ cdef int cover(int fd) except -1:
 
 
 cdef class AsyncioTransport(Transport):
-    """A peer behind an asyncio transport."""
+    """Carries the bytes of one peer by an asyncio transport; is that transport's protocol."""
 
     def __cinit__(self, Engine engine, *_):
         self.engine = engine
         self.cork = engine.cork
-        self.is_lost = True             # until it is admitted, and counted
+        self.is_lost = True             # until the engine admits and counts it
 
-    # ---- what the transport calls
+    # ---- what the asyncio transport calls
 
     def connection_made(self, transport):
         self.transport = transport
         try:
-            # The backlog is kept in one place, and that is the writer's: the transport is not to
-            # queue.
+            # Have the asyncio transport queue as little as it can: the backlog is kept in one
+            # place, the writer.
             transport.set_write_buffer_limits(0)
             self.is_lost = False
             self.engine.admit(self, self.engine.clock())
@@ -169,7 +170,7 @@ cdef class AsyncioTransport(Transport):
 
     def eof_received(self):
         self.end_reading()
-        return True             # the transport stays open for what we still have to say
+        return True             # the asyncio transport stays open: we may still send
 
     def pause_writing(self):
         self.is_write_paused = True
@@ -177,9 +178,9 @@ cdef class AsyncioTransport(Transport):
 
     def resume_writing(self):
         self.is_write_paused = False
-        # Not at once: the transport calls this in the middle of its own affairs, which a listener
-        # that ends the connection would bring out of step. Where there is no memory for a promise,
-        # the next tick sees to it.
+        # Not at once: the asyncio transport calls this in the middle of its own work, and a
+        # listener that closes the connection would disturb that. If there is no memory to schedule
+        # the turn's end, the next tick does the same.
         self.goes_on_writing = True
         self.cork.link(self)
         self.cork.promise()
@@ -199,15 +200,15 @@ cdef class AsyncioTransport(Transport):
         self.let_transport_go()
 
     cdef int read_rest(self) except -1:
-        """Take what the kernel still holds of a peer that is gone. A transport that fails to write
-        has read no more; nor has one whose reading was paused."""
+        """Read what the kernel still has from a peer that is gone. An asyncio transport stops to
+        read when a write fails, and does not read while it is paused."""
         cdef int fd = -1 if self.is_lost or self.has_ended or readv is None else self.descriptor()
         cdef Py_ssize_t count = 1
         while count > 0 and fd >= 0 and not self.is_lost:
             try:
                 count = readv(fd, (self.get_buffer(-1),))
             except BlockingIOError:
-                count = -1      # it is there, and cannot be written to
+                count = -1      # the peer is there, but cannot be written to
             except OSError as error:
                 self.close_with(error)
             if self.is_lost:
@@ -219,15 +220,15 @@ cdef class AsyncioTransport(Transport):
         return 0
 
     cdef int let_transport_go(self) except -1:
-        end_stream(self.descriptor())       # which is closed now, and may not be ours alone
-        # An asyncio transport holds itself, by the method that it reads with, and stays until
-        # garbage is collected: under a flood of connections, that would be done all the time.
-        # CPython lets go in `close`, which does nothing else by now; before 3.12 nowhere.
+        end_stream(self.descriptor())       # it is closed now, but a child may have a copy
+        # An asyncio transport refers to itself, by the method that it reads with, and stays in
+        # memory until garbage is collected: under a flood of connections, all the time. CPython
+        # breaks the cycle in `close`, which does nothing else by now; before 3.12 nowhere.
         self.transport.close()
         if sys.version_info < (3, 12) and hasattr(self.transport, "_read_ready_cb"):
             self.transport._read_ready_cb = None
 
-    # ---- what the transport does
+    # ---- what the engine and the base classes call
 
     cdef Py_ssize_t put(self, const Vector* vectors, int count) noexcept:
         cdef Py_ssize_t taken = -1
@@ -236,12 +237,12 @@ cdef class AsyncioTransport(Transport):
         except BaseException:
             pass
         if taken < 0:
-            # Whatever it is, most likely want of memory, nobody knows what has been written.
+            # After an error, most likely want of memory, it is unknown what has been written.
             self.give_up()
         return taken
 
     cdef Py_ssize_t write_out(self, const Vector* vectors, int count) except -2:
-        """Give the transport as much as it takes; -1: it has ended."""
+        """Give the asyncio transport as much as it takes; return -1 if it is closed."""
         cdef Py_ssize_t taken = 0
         cdef size_t start = 0
         cdef int i = 0
@@ -258,7 +259,7 @@ cdef class AsyncioTransport(Transport):
         self.transport.abort()
 
     cdef int descriptor(self) except -2:
-        """Give the descriptor of the socket."""
+        """Return the descriptor of the socket; -1 if it is closed."""
         sock = self.transport.get_extra_info("socket")
         return -1 if sock is None else sock.fileno()
 
@@ -271,8 +272,8 @@ cdef class AsyncioTransport(Transport):
 
     cdef bint find_silence(self, uint32_t* silence_ticks) except -1:
         sock = self.transport.get_extra_info("socket")
-        # The loop does not watch a socket that is not read, and is told of no reset. The transport
-        # ends in the next turn: see `read_rest`.
+        # While reading is paused, the loop does not watch the socket and learns of no reset. The
+        # aborted transport ends in the next turn: see `read_rest`.
         if is_broken(sock):
             self.transport.abort()
             silence_ticks[0] = 0
@@ -299,7 +300,7 @@ cdef class AsyncioTransport(Transport):
         if self.transport.can_write_eof() and not self.transport.is_closing():
             try:
                 self.transport.write_eof()
-            except OSError as error:    # a reset of which the loop has not yet told
+            except OSError as error:    # a reset that the loop has not reported yet
                 self.close_with(error)
         return 0
 
@@ -314,9 +315,9 @@ cdef class AsyncioTransport(Transport):
             cover(self.descriptor())
             self.is_lost = True
             try:
-                self.transport.abort()      # which acts on nothing now, and is spared a warning
+                self.transport.abort()      # reaches no client now, and avoids a ResourceWarning
             except Exception:
-                pass        # where the loop has run in another thread, it is not there any more
+                pass        # the loop ran in another thread, which the child does not have
         return Transport.abandon(self)
 
     cpdef object reset(self):
@@ -325,8 +326,8 @@ cdef class AsyncioTransport(Transport):
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
             )
         except OSError:
-            pass        # it is gone
-        reset_stream(self.descriptor())     # whoever holds it, too
+            pass        # the socket is closed
+        reset_stream(self.descriptor())     # also if another process has a copy
         self.close_with(None)
 
     def claim_address(self, str host, int port):
@@ -346,7 +347,7 @@ cdef class AsyncioTransport(Transport):
 
 
 class TransportProtocol(AsyncioTransport, asyncio.BufferedProtocol):
-    """What a transport takes for its protocol: asyncio looks for the type,
-    to know that it has a buffer of its own."""
+    """The same with the type that asyncio looks for, to know that a protocol reads into a buffer of
+    its own."""
 
     __slots__ = ()

@@ -1,1 +1,1 @@
-"""The epoll engine (Linux): sockets of our own behind one descriptor."""
+"""The epoll engine (Linux): the loop watches one descriptor for all of our sockets."""

@@ -1,4 +1,4 @@
-"""The epoll engine: accept, and who is meant by an event."""
+"""The epoll engine: accepts connections, and passes events to their transports."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -6,7 +6,7 @@ from sockwave.core.io.epoll.socket cimport EpollSocket
 from sockwave.core.io.epoll.poller cimport Poller
 
 cdef enum:
-    ACCEPT_COUNT = 64           # connections accepted in a row, if that takes less than ACCEPT_S
+    ACCEPT_COUNT = 64           # connections accepted in a row, if it takes at most ACCEPT_S
 
 cdef class Listener:
     """A listening socket."""
@@ -16,7 +16,7 @@ cdef class Listener:
     cdef object make            # makes the transport of a connection; None: an EpollSocket
 
 cdef class EpollEngine(Poller):
-    """Accepts connections and serves them by an epoll."""
+    """Accepts connections, and serves them by an epoll."""
     cdef dict listeners                 # fd → Listener
 
     cdef int serve_peer(self, EpollSocket peer, uint32_t events) except -1

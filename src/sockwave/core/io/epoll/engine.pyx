@@ -1,4 +1,4 @@
-"""The epoll engine: accept, and who is meant by an event."""
+"""The epoll engine: accepts connections, and passes events to their transports."""
 
 import os
 
@@ -14,11 +14,11 @@ from sockwave.core.io.epoll.system cimport (
 )
 
 cdef enum:
-    # Set in the pointer to a Listener in the table of places; objects lie at even addresses.
+    # Set in the pointer to a Listener in the table of places; the addresses of objects are even.
     LISTENER_TAG = 1
 
-# In a row connections are accepted for so long: a flood of them, each of whom has to make room for
-# the next, would take ten times that, and everybody else waits.
+# For how long connections are accepted in a row. In a flood, where each new one is closed to make
+# room for the next, all ACCEPT_COUNT would take ten times that, in which all other clients wait.
 cdef double ACCEPT_S = 0.25e-3
 
 
@@ -32,12 +32,12 @@ cdef class Listener:
 
 
 cdef void* place_of(Listener listener) noexcept:
-    """Give what the table of places has for a listening socket."""
+    """Return the entry of a listening socket in the table of places."""
     return <void*>(<uintptr_t><void*>listener | LISTENER_TAG)
 
 
 cdef class EpollEngine(Poller):
-    """Accepts connections and serves them by an epoll."""
+    """Accepts connections, and serves them by an epoll."""
 
     def __cinit__(self):
         self.listeners = {}
@@ -48,7 +48,7 @@ cdef class EpollEngine(Poller):
             if <uintptr_t>who & LISTENER_TAG:
                 self.accept(<Listener><void*>(<uintptr_t>who - LISTENER_TAG))
             else:
-                peer = <EpollSocket>who     # held: it may end in its own turn
+                peer = <EpollSocket>who     # a reference: it may end in its own turn
                 self.serve_peer(peer, events)
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -66,8 +66,8 @@ cdef class EpollEngine(Poller):
         return 0
 
     async def listen(self, socket_, make=None):
-        """Accept connections on a listening socket; `make` makes their transports, where they are no
-        plain ones."""
+        """Accept connections on a listening socket; `make` makes their transports, None: plain
+        ones."""
         cdef Listener listener = Listener(socket_, make)
         if self.enter(listener.fd, place_of(listener)) < 0:
             raise MemoryError
@@ -76,7 +76,7 @@ cdef class EpollEngine(Poller):
             raise OSError(errno, os.strerror(errno))
 
     def accept_again(self, Listener listener):
-        """Take up accepting: at once, to know whether it is possible."""
+        """Accept again after a pause, and try it at once, to know whether it is possible."""
         listener.is_paused = False
         if self.listeners.get(listener.fd) is listener:
             if self.add(listener.fd, POLL_READ) < 0:
@@ -102,7 +102,7 @@ cdef class EpollEngine(Poller):
             if now > end:
                 return 0
             if listener.fd not in self.listeners or listener.is_paused:
-                return 0            # a listener's listener has closed the server
+                return 0            # a listener of the application has closed the server
             size = sizeof(address)
             memset(address, 0, ADDRESS_SIZE)
             fd = accept4(listener.fd, <sockaddr*>address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -110,7 +110,8 @@ cdef class EpollEngine(Poller):
                 self.welcome_socket(fd, listener, address, now)
                 now = self.clock()
             elif errno == EAGAIN:
-                return self.accept_pause.can_accept()        # the kernel looks for a descriptor first
+                # To find that no client waits, the kernel has needed a descriptor.
+                return self.accept_pause.can_accept()
             elif errno != ECONNABORTED and errno != EINTR:
                 return self.pause_accepting(listener, errno)
         return 0
@@ -136,11 +137,12 @@ cdef class EpollEngine(Poller):
         if self.enter(fd, <void*>peer) < 0:
             end_stream(fd)
             return self.pause_accepting(listener, ENOMEM)
-        Py_INCREF(peer)             # the table's reference, until `drop`
+        Py_INCREF(peer)             # the table's reference, until `close_socket`
         try:
             self.admit(peer, now)
-            # Most have sent their request by now. To look costs less than to be told. In the epoll
-            # already, the socket would be looked at once more, for what has just been read.
+            # Most clients have sent their request by now: a try to read costs less than an event.
+            # If the socket were in the epoll already, that would report an event for bytes that
+            # have just been read.
             self.serve_peer(peer, POLL_READ)
         finally:
             self.watch_peer(peer, listener)
@@ -158,8 +160,8 @@ cdef class EpollEngine(Poller):
         return 0
 
     cdef int pause_accepting(self, Listener listener, int error) except -1:
-        # Without descriptors the listening socket stays readable: to wait for it would be to spin.
-        # What may fail for want of memory comes first: then it is still watched.
+        # Without descriptors the listening socket stays readable: the loop would spin on it. The
+        # step that may fail for want of memory comes first: then the socket is still watched.
         self.accept_pause.begin(os.strerror(error), self.accept_again, listener)
         listener.is_paused = True
         poller_remove(self.poller, listener.fd)
@@ -173,6 +175,6 @@ cdef class EpollEngine(Poller):
         return 0
 
     def abandon(self):
-        """As every engine; its listening sockets are closed, too."""
+        """As in every engine; the listening sockets are closed, too."""
         super().abandon()
         self.listeners = {}

@@ -1,4 +1,4 @@
-/* Small functions over epoll: what the loop asks of the kernel to know which sockets are ready. */
+/* Small functions over epoll, by which the kernel tells the engine which sockets are ready. */
 #ifndef SOCKWAVE_POLLER_H
 #define SOCKWAVE_POLLER_H
 
@@ -9,14 +9,15 @@
 enum {
     POLL_READ = EPOLLIN,
     POLL_WRITE = EPOLLOUT,
-    POLL_BROKEN = EPOLLERR | EPOLLHUP, /* always reported, asked for or not */
+    POLL_BROKEN = EPOLLERR | EPOLLHUP, /* always reported, even if not asked for */
 };
 
 typedef struct epoll_event poller_event;
 
 static inline int poller_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
-static inline int poller_control(int poller, int operation, int fd, unsigned interest, uint64_t mark)
+static inline int poller_control(int poller, int operation, int fd, unsigned interest,
+                                 uint64_t mark)
 {
     struct epoll_event event;
     event.events = interest;
@@ -34,8 +35,8 @@ static inline int poller_change(int poller, int fd, unsigned interest, uint64_t 
     return poller_control(poller, EPOLL_CTL_MOD, fd, interest, mark);
 }
 
-/* To be done before the descriptor is closed: that alone would not take it out of the epoll while
- * somebody else, a forked child perhaps, has a copy of it. */
+/* Call this before closing the descriptor: while another process, such as a forked child, has a
+ * copy of it, closing alone does not take it out of the epoll. */
 static inline int poller_remove(int poller, int fd)
 {
     return poller_control(poller, EPOLL_CTL_DEL, fd, 0, 0);

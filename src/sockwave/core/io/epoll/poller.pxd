@@ -1,4 +1,4 @@
-"""The wait of the epoll engine, and what becomes of the events that it brings."""
+"""Waits for the events of the epoll engine, and dispatches them."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -9,17 +9,16 @@ cdef enum:
     BATCH_COUNT = 256           # events taken from the kernel at once
 
 cdef class Poller(Engine):
-    """Waits in an epoll of its own, behind one descriptor that any loop can wait for."""
+    """Waits in an epoll of its own, whose one descriptor any loop can watch."""
     cdef int poller
-    cdef places places          # who is registered, by descriptor
+    cdef places places          # the registered transports and listeners, by descriptor
     cdef poller_event batch[BATCH_COUNT]
-    # What the last wait found, and how much of it has been dealt with.
+    # The events that the last wait found, and how many of them have been handled.
     cdef int batch_size, position
     cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
     cdef bint owns_loop                 # the loop waits in `wait`
 
-    # What an engine does:
-    # `who` has the place of the socket: see `enter`.
+    # Implemented by the engine. `who` is the object in the place of the socket: see `enter`.
     cdef int serve_event(self, void* who, uint32_t events) except -1
 
     cdef int serve(self, int timeout_ms) except -1

@@ -1,4 +1,4 @@
-"""The wait of the epoll engine, and what becomes of the events that it brings."""
+"""Waits for the events of the epoll engine, and dispatches them."""
 
 import os
 
@@ -15,11 +15,11 @@ from sockwave.core.io.timers cimport tick_s
 
 cdef enum:
     LONGEST_WAIT_S = 86400      # in milliseconds it has to fit an int
-    LOOP_MARK = 0               # of the descriptors of the surrounding loop; no place has it
+    LOOP_MARK = 0               # of the surrounding loop's descriptors; no place has this mark
 
 
 cdef class Poller(Engine):
-    """Waits in an epoll of its own, behind one descriptor that any loop can wait for."""
+    """Waits in an epoll of its own, whose one descriptor any loop can watch."""
 
     def __cinit__(self):
         self.poller = poller_create()
@@ -32,50 +32,49 @@ cdef class Poller(Engine):
         places_free(&self.places)
 
     def attach(self):
-        """Let the loop wait for this engine's one descriptor."""
+        """Have the loop watch this engine's one descriptor."""
         self.loop.add_reader(self.poller, self.poll)
 
     def nest(self, int fd):
-        """Become what the loop waits in: `wait` says when `fd`, the epoll of the loop's own
-        descriptors, has something."""
+        """Have the loop wait in this engine from now on: `wait` returns whether `fd`, the epoll of
+        the loop's own descriptors, has events."""
         self.owns_loop = True
         if poller_add(self.poller, fd, POLL_READ, LOOP_MARK) < 0:
             raise OSError(errno, os.strerror(errno))
 
     def stop(self):
-        """Let go of the loop; the sockets have been closed before."""
+        """Detach from the loop; the sockets have been closed before."""
         super().stop()
         if not self.owns_loop:
             self.loop.remove_reader(self.poller)
         self.owns_loop = False
-        # Not left to the collector of garbage, which a server that has been closed is: it is one of
-        # the process's descriptors.
+        # Now, and not when the closed server is garbage-collected: a process has only so many
+        # descriptors.
         poller_close(self.poller)
         self.poller = -1
 
     def _promise_end(self):
-        if not self.owns_loop:      # else the next `wait` begins with it
+        if not self.owns_loop:      # else the next `wait` begins with the turn's end
             self.loop.call_soon(self._end_turn)
 
     def poll(self):
-        """Serve what is ready, without waiting."""
+        """Serve the sockets that are ready, without waiting."""
         self.serve(0)
         if self.position < self.batch_size:
             self.loop.call_soon(self.poll)
 
     def wait(self, timeout):
-        """Wait at most `timeout` seconds (None: as long as it takes) and serve what is ready; true
-        when the loop's own descriptors want a look."""
+        """Wait at most `timeout` seconds (None: without limit) and serve the sockets that are
+        ready. Return True if the loop's own descriptors have events."""
         cdef int timeout_ms = -1
         cdef double seconds = INFINITY if timeout is None else timeout
-        # The loop knows of our next two ticks, unless it has lost both, for want of memory.
+        # Our next two ticks are scheduled, unless the loop has lost both for want of memory.
         cdef bint has_lost_ticks = self.transport_count and seconds > 2 * tick_s
         if has_lost_ticks:
             seconds = tick_s
         self.cork.has_called_out = False
         self.end_turn()
-        # What was called may have scheduled something,
-        # which the loop did not know of when it chose the timeout.
+        # The code that was called may have scheduled calls after the loop chose the timeout.
         if (
             self.cork.has_called_out or self.next_turn is not None
             or self.position < self.batch_size
@@ -89,7 +88,7 @@ cdef class Poller(Engine):
         return self.is_nested_ready
 
     cdef int serve(self, int timeout_ms) except -1:
-        """Serve a batch of events, or what the last wake-up has left of one."""
+        """Serve a batch of events, or the rest of one that the last wake-up has left."""
         cdef uint64_t mark
         cdef uint32_t what
         cdef void* who
@@ -102,7 +101,7 @@ cdef class Poller(Engine):
                 with nogil:
                     count = poller_wait(self.poller, self.batch, BATCH_COUNT, timeout_ms)
             self.position = 0
-            self.batch_size = max(count, 0)     # EINTR: the loop sees to the signal
+            self.batch_size = max(count, 0)     # EINTR: the loop handles the signal
         refill_messages(&self.budget)
         self.cork.promised = True
         try:
@@ -115,7 +114,7 @@ cdef class Poller(Engine):
                     self.serve_event(who, what)
                 elif mark == LOOP_MARK:
                     self.is_nested_ready = True
-                # else: its socket has ended in this batch
+                # else: the socket was closed earlier in this batch
         finally:
             self.end_turn()
         return 0
@@ -123,27 +122,27 @@ cdef class Poller(Engine):
     cdef int serve_event(self, void* who, uint32_t events) except -1:
         return 0
 
-    # ---- who is registered
+    # ---- the registered transports and listeners
 
     cdef int enter(self, int fd, void* who) noexcept:
-        """Give a descriptor's place to `who`; -1 for want of memory."""
+        """Put the object `who` in a descriptor's place; -1: there is no memory."""
         return places_enter(&self.places, fd, who)
 
     cdef int leave(self, int fd, void* who) noexcept:
-        """Empty a descriptor's place: events that have been taken from the kernel are about nothing
-        from now on."""
+        """Empty a descriptor's place: events of it that were already taken from the kernel are
+        ignored from now on."""
         places_leave(&self.places, fd, who)
         return 0
 
     cdef int add(self, int fd, uint32_t interest) noexcept:
-        """Have the kernel tell of a descriptor that has a place."""
+        """Have the kernel report the events of a descriptor that has a place."""
         return poller_add(self.poller, fd, interest, places_mark(&self.places, fd))
 
     cdef int change(self, int fd, uint32_t interest) noexcept:
         return poller_change(self.poller, fd, interest, places_mark(&self.places, fd))
 
     def abandon(self):
-        """Let go of all that is the parent's, in a forked child: by plain `close` alone."""
+        """In a forked child: close all that belongs to the parent, by plain `close` alone."""
         cdef uint32_t fd
         poller_close(self.poller)
         self.poller = -1
@@ -156,5 +155,5 @@ cdef class Poller(Engine):
         super().abandon()
 
     cdef int abandon_one(self, void* who) except -1:
-        """Close what has a place, and nothing else."""
+        """Close the descriptor of the object `who`, and do nothing else to it."""
         return 0

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sockwave.core.io.transport cimport Transport
 
 cdef enum:
-    ADDRESS_SIZE = 128          # of any struct sockaddr: that of a struct sockaddr_storage
+    ADDRESS_SIZE = 128          # room for any struct sockaddr: that of a sockaddr_storage
     IS_WATCHED = 0x80           # beside the events in `interest`: the socket is in the epoll
 
 cdef class EpollSocket(Transport):

@@ -28,37 +28,37 @@ from sockwave.core.io.transport import UNSENT_SIZE
 cdef int unsent_size = UNSENT_SIZE
 
 cdef enum:
-    # In place of UNSENT_SIZE, for a peer that has just taken all that waited for it: a message of
-    # 1 MiB leaves in one call, and the kernel sends it on while the peer reads.
+    # Used in place of UNSENT_SIZE for a peer that has just taken all that waited for it: a message
+    # of 1 MiB is written in one call, and the kernel sends it while the peer reads.
     PROMPT_UNSENT_SIZE = 1048576
-    # … in the tick in which it began to wait, or the next.
+    # … if it took that in the tick in which waiting began, or in the next.
     PROMPT_TICK_COUNT = 1
 
-# The C library looks for a translation each time, and many peers end by a reset.
+# Cached: the C library looks for a translation each time, and many peers leave by a reset.
 describe = cache(os.strerror)
 
 
 cdef uint16_t family_of(const uint8_t* raw) noexcept:
-    """Give the family of a struct sockaddr."""
+    """Return the family of a struct sockaddr."""
     cdef uint16_t family
     memcpy(&family, raw, 2)
     return family
 
 
 cdef uint16_t port_of(const uint8_t* raw) noexcept:
-    """Give the port in the struct sockaddr of an Internet socket."""
+    """Return the port in the struct sockaddr of an Internet socket."""
     return raw[2] << 8 | raw[3]
 
 
 cdef const uint8_t* host_in(const uint8_t* raw, uint8_t* size) noexcept:
-    """Find the IP address in a struct sockaddr; of size 0 where there is none."""
+    """Find the IP address in a struct sockaddr; the size is 0 if there is none."""
     cdef uint16_t family = family_of(raw)
     size[0] = 4 if family == AF_INET else 16 if family == AF_INET6 else 0
     return raw + (4 if family == AF_INET else 8)
 
 
 cdef object as_address(const uint8_t* host, uint8_t size, uint16_t port):
-    """Give (host, port) for an IP address, "" where there is none."""
+    """Return (host, port) for an IP address; "" if there is none."""
     if not size:
         return ""
     packed = PyBytes_FromStringAndSize(<const char*>host, size)
@@ -78,7 +78,7 @@ cdef class EpollSocket(Transport):
     cdef int set_interest(self, uint32_t interest) except -1:
         if interest != self.interest and self.fd >= 0:
             self.interest = interest
-            if interest & IS_WATCHED:       # else it will be, with this: see `watch_peer`
+            if interest & IS_WATCHED:       # else `watch_peer` will add it with these events
                 (<Poller>self.engine).change(self.fd, interest & ~IS_WATCHED)
         return 0
 
@@ -90,7 +90,7 @@ cdef class EpollSocket(Transport):
         return self.set_interest(self.interest | POLL_WRITE)
 
     cdef int ready(self, uint32_t events) except -1:
-        """Write and read, as far as the peer lets."""
+        """Handle events: write and read as much as the socket allows."""
         cdef bint is_prompt
         if events & POLL_WRITE:
             is_prompt = self.moved and self.engine.wheel.tick - self.moved <= PROMPT_TICK_COUNT
@@ -107,13 +107,13 @@ cdef class EpollSocket(Transport):
         return 0
 
     cdef int peer_has_gone(self) except -1:
-        """Read on, where reading waits: what the kernel still holds was sent before the peer went,
-        and nothing comes behind it. The receiver keeps it. Until its end the kernel tells of it
-        again and again."""
+        """Handle a peer that is gone while reading is paused: read all the same. The kernel still
+        holds what the peer sent before it left, nothing follows that, and the receiver keeps it.
+        The kernel reports this event again and again until the socket has been read to its end."""
         return self.close_with(None) if self.has_ended else self.readable()
 
     cdef int call_prompt(self, bint is_prompt) noexcept:
-        """Have the kernel hold much for a peer that takes it at once, and little for any other."""
+        """Have the kernel buffer much for a peer that reads at once, and little for any other."""
         cdef int size = PROMPT_UNSENT_SIZE if is_prompt else unsent_size
         if is_prompt != self.is_prompt:
             self.is_prompt = is_prompt
@@ -121,7 +121,7 @@ cdef class EpollSocket(Transport):
         return 0
 
     cdef uint32_t measure_untaken(self) except? 0:
-        # In the kernel there may be megabytes, of which epoll tells when a third has left.
+        # The kernel may buffer megabytes, and epoll reports room only when a third has been sent.
         cdef int size = 0
         return size if self.fd >= 0 and ioctl(self.fd, SIOCOUTQ, &size) == 0 else 0
 
@@ -139,7 +139,8 @@ cdef class EpollSocket(Transport):
         cdef socklen_t size = sizeof(patience_ms)
         if self.find_own_address(address) == AF_UNIX:
             return True
-        # Where Linux has this time, which `write_timeout` sets, it does not count the probes.
+        # With TCP_USER_TIMEOUT, which `write_timeout` sets, Linux does not count the probes but
+        # goes by that time.
         getsockopt(self.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, &size)
         if patience_ms > probes.patience_ms:
             self.set_option(IPPROTO_TCP, TCP_USER_TIMEOUT, probes.patience_ms)
@@ -188,8 +189,8 @@ cdef class EpollSocket(Transport):
             return taken
         if errno == EAGAIN or errno == EINTR:
             return 0
-        # The peer gets no more of us. Not every error is one that `recv` sees too (ENOBUFS): here
-        # it sees the end of the stream, behind what has come already.
+        # We can send the peer nothing more. `recv` does not report every such error (ENOBUFS):
+        # after this call it returns what has come already, and then the end of the stream.
         shutdown(self.fd, SHUT_RDWR)
         return -1
 
@@ -200,8 +201,9 @@ cdef class EpollSocket(Transport):
     cdef int close_socket(self) except -1:
         cdef Poller engine = <Poller>self.engine
         if self.fd >= 0:
-            # A copy of the descriptor, in a forked child, would keep it in the epoll, and the FIN
-            # back. What was read last and not taken still makes it a RST, as with `close` alone.
+            # While a forked child has a copy of the descriptor, `close` alone would neither take
+            # the socket out of the epoll nor send FIN. If the kernel has bytes that we have not
+            # read, it sends RST instead, as with `close` alone.
             if self.interest & IS_WATCHED:
                 poller_remove(engine.poller, self.fd)
             engine.leave(self.fd, <void*>self)
@@ -214,7 +216,7 @@ cdef class EpollSocket(Transport):
     cdef int abandon(self) except -1:
         if self.fd >= 0:
             close_descriptor(self.fd)
-            self.fd = -1        # with the table's reference: nothing of it is to end here
+            self.fd = -1        # the table's reference stays: nothing is to be freed here
         return Transport.abandon(self)
 
     cpdef object reset(self):
@@ -223,12 +225,12 @@ cdef class EpollSocket(Transport):
         option.l_linger = 0
         if self.fd >= 0:
             setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option))
-            reset_stream(self.fd)       # whoever holds it, too
+            reset_stream(self.fd)       # also if another process has a copy
         self.close_with(None)
 
     cdef int keep_address(self, const uint8_t* address) noexcept:
-        """Keep the peer's struct sockaddr, without what nobody asks for: the scope of an IPv6
-        address, the path of a Unix socket."""
+        """Keep the peer's address from a struct sockaddr, without the parts that no caller asks
+        for: the scope of an IPv6 address, the path of a Unix socket."""
         cdef const uint8_t* host = host_in(address, &self.host_size)
         memcpy(self.host, host, self.host_size)
         self.port = port_of(address)
@@ -243,8 +245,8 @@ cdef class EpollSocket(Transport):
         self.port = port
 
     cdef uint16_t find_own_address(self, uint8_t* address) noexcept:
-        """Find the struct sockaddr of our end, ADDRESS_SIZE bytes, and give its family; 0 where
-        there is none any more."""
+        """Find the struct sockaddr of our own address, ADDRESS_SIZE bytes, and return its family; 0
+        if the socket is closed."""
         cdef socklen_t size = ADDRESS_SIZE
         memset(address, 0, ADDRESS_SIZE)
         if self.fd < 0 or getsockname(self.fd, <sockaddr*>address, &size) < 0:

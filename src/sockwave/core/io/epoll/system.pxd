@@ -29,7 +29,7 @@ cdef extern from "<netinet/in.h>" nogil:
 cdef extern from "<netinet/tcp.h>" nogil:
     int TCP_INFO, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT
     struct tcp_info:
-        unsigned int tcpi_last_ack_recv     # so many milliseconds ago
+        unsigned int tcpi_last_ack_recv     # milliseconds since the last ACK
 
 cdef extern from "<sys/ioctl.h>" nogil:
     int ioctl(int fd, unsigned long request, int* value)
