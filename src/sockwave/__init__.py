@@ -1,6 +1,6 @@
 """WebSocket servers for Python: every version of the protocol, and HTTP on the same port."""
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from sockwave.close import CloseCode
 from sockwave.core.session.connection import Connection
@@ -20,7 +20,7 @@ from sockwave.tls_info import TLSInfo
 #: Node's name for it.
 createServer = create_server  # noqa: N816
 
-__version__ = version("sockwave")
+__version__: str
 
 __all__ = [
     "AcceptedSocket",
@@ -46,3 +46,13 @@ __all__ = [
     "create_server",
     "serve",
 ]
+
+if not TYPE_CHECKING:  # for which every name would be there
+
+    def __getattr__(name: str) -> str:
+        """Look `__version__` up when it is asked for: it takes as long as half of the imports."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("sockwave")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
