@@ -148,7 +148,7 @@ $(VENV)/install.stamp: $(VENV)/build.stamp $(SOURCES)
 	@touch $@
 
 $(SANITIZED)/stamp: $(VENV)/install.stamp $(VENV)/fuzz.stamp meson.options \
-		$(addprefix tests/fuzz/,meson.build exact_carrier.pyx ignorelist.txt)
+		$(addprefix tests/fuzz/,meson.build exact_transport.pyx ignorelist.txt)
 	@command -v clang >/dev/null || { \
 		echo 'make fuzz needs clang, for its sanitizers and coverage; Debian and Ubuntu have it in' \
 			'clang, and the names in what it reports in llvm.' >&2; exit 1; }

@@ -1,6 +1,6 @@
 """Section 1E of the record: peers that are slow, that stall, and that vanish at the worst moment.
 
-The rules one by one stand in tests/test_slow.py, test_flow.py, test_close_handshake.py and
+The rules one by one stand in tests/test_slow.py, test_flow_control.py, test_close_handshake.py and
 test_listener_endings.py.
 """
 

@@ -2,7 +2,7 @@
 
 The server is an ordinary one, on the asyncio engine; only the loop and the transports below it are
 made here. In the build of `make fuzz` every read lies in a block of memory of its own
-(`exact_carrier`), so that AddressSanitizer sees a step behind its end.
+(`exact_transport`), so that AddressSanitizer sees a step behind its end.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from sockwave.core.session.connection import Connection
 from sockwave.deflate import Agreement
 
 try:
-    from exact_carrier import ExactCarrier
+    from exact_transport import ExactTransport
 except ImportError:  # an ordinary build
-    ExactCarrier = None
+    ExactTransport = None
 
 #: Longer than any deadline of a server that a target makes, in seconds.
 LONG_S = 150.0
@@ -117,7 +117,9 @@ class Peer(asyncio.Transport):
         self._is_full = False
         self._is_delivering = False
         self._unread: collections.deque[bytes | None] = collections.deque()
-        make = front.loop.factory if ExactCarrier is None else lambda: ExactCarrier(front.engine)
+        make = (
+            front.loop.factory if ExactTransport is None else lambda: ExactTransport(front.engine)
+        )
         assert make is not None
         with running(self.loop):
             self.transport = make()
@@ -154,7 +156,7 @@ class Peer(asyncio.Transport):
         data = self._unread.popleft()
         if data is None:
             self.transport.eof_received()
-        elif ExactCarrier is not None:
+        elif ExactTransport is not None:
             taken = self.transport.take(data)
             if taken < len(data):
                 self._unread.appendleft(data[taken:])

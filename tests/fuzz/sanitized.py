@@ -45,7 +45,7 @@ def check_sanitizers() -> None:
         ("overflow(2**31 - 1)", "runtime error: signed integer overflow"),
     ):
         done = subprocess.run(
-            [sys.executable, "-c", f"import exact_carrier; exact_carrier.{call}"],
+            [sys.executable, "-c", f"import exact_transport; exact_transport.{call}"],
             env=environment(),
             capture_output=True,
             text=True,

@@ -17,7 +17,7 @@ from sockwave.core.session.session cimport Session
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport
 
 
-cdef class ExactCarrier(AsyncioTransport):
+cdef class ExactTransport(AsyncioTransport):
     """A peer behind a transport in memory."""
 
     def take(self, bytes data):

@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import StartServer
-from test_plain import DATE, PLAIN
+from test_fast_request import DATE, PLAIN
 from wire import Wire, build_request, upgrade_headers, wait_until
 
 from sockwave.core.opening.newcomer import PendingConnection
