@@ -61,14 +61,25 @@ def check_runs(name: str, function: Callable[..., object]) -> None:
         )
 
 
-def describe(function: object) -> str:
-    """Return a function's name, file and line for a log, as far as they are known."""
+def _unwrap(function: object) -> tuple[object, CodeType | None]:
+    """Return the function inside partials, methods and decorators, and its code if it is known."""
     function = _bare(function)
     if callable(function):
         function = inspect.unwrap(function)
     code = _code_of(function)
+    return function, code if isinstance(code, CodeType) else None
+
+
+def describe(function: object) -> str:
+    """Return a function's name, file and line as asyncio logs them, as far as they are known."""
+    function, code = _unwrap(function)
     named = function if hasattr(function, "__qualname__") else type(function)
     name = getattr(named, "__qualname__", repr(function))
-    if not isinstance(code, CodeType):
-        return f"{name}()"
-    return f"{name}() at {code.co_filename}:{code.co_firstlineno}"
+    return f"{name}() at {code.co_filename}:{code.co_firstlineno}" if code else f"{name}()"
+
+
+def describe_in_sentence(function: object) -> str:
+    """Return the same as it stands in a sentence of ours: no call is meant, but the function."""
+    function, code = _unwrap(function)
+    name = getattr(function, "__qualname__", None) or repr(function)
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name

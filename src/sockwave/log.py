@@ -1,7 +1,5 @@
 """Log lines about peers: one line each, with peers' texts escaped, and limited in number."""
 
-import functools
-import inspect
 import logging
 import time
 from typing import Protocol
@@ -36,16 +34,6 @@ class Detail:
     """
 
     __slots__ = ()
-
-
-def describe(listener: object) -> str:
-    """Return the name of a listener with its file and line, as far as they are known."""
-    while isinstance(listener, functools.partial):
-        listener = listener.func
-    function = inspect.unwrap(listener) if callable(listener) else listener
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    name = getattr(function, "__qualname__", None) or repr(function)
-    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
 
 
 class HasPeer(Protocol):

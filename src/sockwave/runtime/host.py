@@ -19,12 +19,12 @@ from sockwave.core.session.connections import Connections
 from sockwave.core.session.hub import Hub
 from sockwave.errors import Refused, SockwaveError, without_disconnects
 from sockwave.forking import detach_loop, watch_forks
-from sockwave.functions import generates
+from sockwave.functions import describe_in_sentence, generates
 from sockwave.handshake.refusal import Refusal
 from sockwave.http import HttpConnection, Request, Response
 from sockwave.http.request_listeners import RequestListeners
 from sockwave.limits import Limits, OverLimit
-from sockwave.log import describe, escape, peers
+from sockwave.log import escape, peers
 from sockwave.options import Options
 from sockwave.proxy.forwarded import Client, find_client
 from sockwave.proxy.receiver import ProxyReceiver
@@ -276,7 +276,7 @@ class Host(Emitter):
         listeners = connection.listeners("message")
         # Plain functions cannot be among them: they end when they return.
         waiting = [one for one in listeners if inspect.iscoroutinefunction(one)] or listeners
-        names = " and ".join(map(describe, waiting)) or "a listener of 'message'"
+        names = " and ".join(map(describe_in_sentence, waiting)) or "a listener of 'message'"
         if names in self._warned_stalled:
             return
         self._warned_stalled.add(names)
