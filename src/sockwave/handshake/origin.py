@@ -75,16 +75,22 @@ def fold_origin(origin: str) -> str:
     return origin
 
 
-def read_origin(head: RequestHead, version: str) -> str | None:
-    """Return the origin as it was sent, or None; refuse one that is repeated or not ASCII.
-
-    hybi-07 and hybi-08 send it in Sec-WebSocket-Origin.
-    """
+def find_origins(head: RequestHead, version: str | None) -> list[str]:
+    """Return the origins that were sent, under either name where the version knows two."""
     get_all = head.headers.get_all
     origins = get_all("origin")
     if version == "hybi-08" or version == "hybi-07":
         others = get_all("sec-websocket-origin")
         origins = others if others == origins else [*origins, *others]
+    return origins
+
+
+def read_origin(head: RequestHead, version: str) -> str | None:
+    """Return the origin as it was sent, or None; refuse one that is repeated or not ASCII.
+
+    hybi-07 and hybi-08 send it in Sec-WebSocket-Origin.
+    """
+    origins = find_origins(head, version)
     if not origins:
         return None
     origin = origins[0]

@@ -3,7 +3,7 @@
 import re
 
 from sockwave.errors import Refused
-from sockwave.handshake.origin import OriginPolicy, own_origin
+from sockwave.handshake.origin import OriginPolicy, find_origins, own_origin
 from sockwave.limits import OverLimit
 from sockwave.log import TEXT_SIZE, Detail, escape, quote
 from sockwave.request_head import RequestHead
@@ -47,19 +47,10 @@ class Refusal(Detail):
         version = self._version or _name_all(headers.get_all("sec-websocket-version"))
         return (
             f"{describe_reason(self._refused, self._hook)}; "
-            f"origin {_name_all(self._find_origins())}, "
+            f"origin {_name_all(find_origins(self._head, self._version))}, "
             f"expected {describe_expected(self._origin_policy, self._secure, host)}; "
             f"scheme {scheme}, host {quote(host)}, version {version}"
         )
-
-    def _find_origins(self) -> list[str]:
-        """Return the origins that were sent, in any header that the version allows."""
-        headers = self._head.headers
-        origins = headers.get_all("origin")
-        if self._version in ("hybi-07", "hybi-08"):
-            others = headers.get_all("sec-websocket-origin")
-            origins = others if others == origins else [*origins, *others]
-        return origins
 
 
 def describe_reason(refused: Refused, hook: object = None) -> str:
