@@ -9,14 +9,12 @@ import socket
 from functools import partial
 
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport, cover
+from sockwave.core.io.endings cimport end_stream
 from sockwave.core.io.writer cimport Writer
 
 from sockwave.core.io.asyncio.transport import TransportProtocol
 
 logger = logging.getLogger("sockwave")
-
-cdef extern from "endings.h" nogil:
-    int end_stream(int fd)
 
 cdef enum:
     # So many newcomers have 400 objects that the garbage collector tracks, which it looks through

@@ -24,15 +24,12 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
 from sockwave.core.io.transport cimport Probes
+from sockwave.core.io.endings cimport end_stream, reset_stream
 from sockwave.core.io.engine cimport HEADROOM_SIZE, READ_SIZE, Engine
 from sockwave.core.io.receiver cimport Receiver
 from sockwave.core.io.timers cimport ticks_of
 from sockwave.core.io.turn_budget cimport refill_messages
 from sockwave.core.io.writer cimport Vector
-
-cdef extern from "endings.h" nogil:
-    int end_stream(int fd)
-    int reset_stream(int fd)
 
 cdef enum:
     LAST_ACK_AT = 56            # in Linux's struct tcp_info: `tcpi_last_ack_recv`, milliseconds

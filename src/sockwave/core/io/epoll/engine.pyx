@@ -8,8 +8,9 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from sockwave.core.io.epoll.socket cimport ADDRESS_SIZE, IS_WATCHED, EpollSocket
+from sockwave.core.io.endings cimport end_stream
 from sockwave.core.io.epoll.system cimport (
-    POLL_READ, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_descriptor, end_stream, poller_remove,
+    POLL_READ, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close_descriptor, poller_remove,
     sockaddr, socklen_t,
 )
 

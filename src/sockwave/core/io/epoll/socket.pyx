@@ -13,12 +13,13 @@ from sockwave.core.io.transport cimport Probes
 from sockwave.core.io.engine cimport HEADROOM_SIZE, READ_SIZE
 from sockwave.core.io.epoll.poller cimport Poller
 from sockwave.core.io.receiver cimport Receiver
+from sockwave.core.io.endings cimport end_stream, reset_stream
 from sockwave.core.io.epoll.system cimport (
     AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, MSG_NOSIGNAL, POLL_BROKEN, POLL_READ, POLL_WRITE,
     SHUT_RDWR, SHUT_WR, SIOCOUTQ, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET, TCP_INFO, TCP_KEEPCNT,
     TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT, close_descriptor,
-    end_stream, getsockname, getsockopt, ioctl, linger_option, msghdr, poller_remove, recv,
-    reset_stream, send_bytes, sendmsg, setsockopt, shutdown, sockaddr, socklen_t, tcp_info,
+    getsockname, getsockopt, ioctl, linger_option, msghdr, poller_remove, recv,
+    send_bytes, sendmsg, setsockopt, shutdown, sockaddr, socklen_t, tcp_info,
 )
 from sockwave.core.io.timers cimport ticks_of
 from sockwave.core.io.writer cimport Vector

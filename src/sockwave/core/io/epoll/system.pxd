@@ -40,10 +40,6 @@ cdef extern from "<linux/sockios.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
 
-cdef extern from "endings.h" nogil:
-    int end_stream(int fd)
-    int reset_stream(int fd)
-
 cdef extern from "places.h" nogil:
     ctypedef struct places:
         void** who
