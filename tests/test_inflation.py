@@ -86,13 +86,22 @@ async def come_to_be_heard(
     return client, conn, heard
 
 
-async def begin_to_inflate(
-    server: sockwave.Server, client: Client, neighbour: Neighbour, payload: bytes = COSTLY
-) -> None:
+async def begin_to_inflate(client: Client, neighbour: Neighbour, payload: bytes = COSTLY) -> None:
     """Have a costly message in the middle of being inflated."""
     await send_all_but_the_end(client, payload)
     send_end(client, payload)
     await neighbour.talk_on()
+
+
+async def start_inflating(
+    start_server: StartServer, **options: Any
+) -> tuple[sockwave.Server, Neighbour, Client, sockwave.Connection, list[Any]]:
+    """Start a server that is in the middle of inflating a costly message, beside a neighbour's."""
+    server = await start_server(compression=EVERYTHING, **options)
+    neighbour = await Neighbour.come(server)
+    client, conn, heard = await come_to_be_heard(server)
+    await begin_to_inflate(client, neighbour)
+    return server, neighbour, client, conn, heard
 
 
 # ---- others -----------------------------------------------------------------------------------
@@ -226,10 +235,9 @@ async def test_costly_message_in_fragments_is_heard_whole(
 async def test_client_that_does_not_read_is_not_heard_on_until_it_does(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(compression=EVERYTHING, max_backlog=64 * MEBIBYTE)
-    neighbour = await Neighbour.come(server)
-    client, conn, heard = await come_to_be_heard(server)
-    await begin_to_inflate(server, client, neighbour)
+    _, neighbour, client, conn, heard = await start_inflating(
+        start_server, max_backlog=64 * MEBIBYTE
+    )
     client.wire.pause_reading()
     client.send("behind it")
     conn.send(bytes(32 * MEBIBYTE), compress=False)
@@ -266,10 +274,7 @@ async def test_corrupt_end_of_a_costly_message_fails_its_connection(
 async def test_connection_may_end_in_the_middle_of_a_costly_message(
     start_server: StartServer, way: str
 ) -> None:
-    server = await start_server(compression=EVERYTHING)
-    neighbour = await Neighbour.come(server)
-    client, conn, heard = await come_to_be_heard(server)
-    await begin_to_inflate(server, client, neighbour)
+    server, neighbour, client, conn, heard = await start_inflating(start_server)
     client.send("behind it")
     assert heard == []
     if way == "close":
@@ -295,10 +300,7 @@ async def test_connection_may_end_in_the_middle_of_a_costly_message(
 async def test_what_is_being_inflated_counts_among_what_is_held(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(compression=EVERYTHING)
-    neighbour = await Neighbour.come(server)
-    client, conn, heard = await come_to_be_heard(server)
-    await begin_to_inflate(server, client, neighbour)
+    server, neighbour, client, conn, heard = await start_inflating(start_server)
     held = {holder: size for size, holder in server._host.hub.measure_each()}
     assert held[conn] >= len(COSTLY)
     await wait_until(lambda: heard)
@@ -312,10 +314,7 @@ async def test_what_is_being_inflated_counts_among_what_is_held(
 async def test_server_that_closes_does_not_wait_for_what_is_being_inflated(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(compression=EVERYTHING)
-    neighbour = await Neighbour.come(server)
-    client, _, heard = await come_to_be_heard(server)
-    await begin_to_inflate(server, client, neighbour)
+    server, neighbour, client, _, heard = await start_inflating(start_server)
     neighbour.task.cancel()
     closing = asyncio.ensure_future(server.close())
     assert (await client.wire.receive_close())[0] == 1001
@@ -350,7 +349,7 @@ async def test_stream_that_is_asked_for_in_the_middle_of_a_costly_message_gets_i
     neighbour = await Neighbour.come(server)
     client, conn = await accept(server)
     payload = make_nothing("flat", MEBIBYTE - 1000, behind=b"costly")
-    await begin_to_inflate(server, client, neighbour, payload)
+    await begin_to_inflate(client, neighbour, payload)
     client.wire.send("plain")
     assert [chunk async for chunk in conn.stream()] == [b"costly"]
     assert [chunk async for chunk in conn.stream()] == ["plain"]

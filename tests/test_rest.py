@@ -94,6 +94,13 @@ class Slow:
         await self.go_on.wait()
         self.texts.append(text)
 
+    async def hear_all(self) -> None:
+        """Handle what is left, which is to be every message, in order, and the end."""
+        self.go_on.set()
+        await wait_until(lambda: self.codes)
+        await wait_until(lambda: len(self.texts) == len(TEXTS))
+        assert self.texts == TEXTS
+
 
 async def begin(
     start_server: StartServer, carried: str, tmp_path: Path, **options: Any
@@ -116,10 +123,7 @@ async def test_messages_before_the_end_are_handled_where_the_socket_was_not_read
     await client.leave()
     await let_arrive()
     assert await count_turns(server.loop, 0.2) < 50, "the loop spins"
-    slow.go_on.set()
-    await wait_until(lambda: slow.codes)
-    await wait_until(lambda: len(slow.texts) == len(TEXTS))
-    assert slow.texts == TEXTS
+    await slow.hear_all()
     assert slow.codes == [1005 if carried.endswith("75") else 1006]
     assert server.dropped_count == 0
     assert not server.connections
@@ -137,10 +141,7 @@ async def test_a_message_to_a_client_that_has_gone_loses_none_of_its_own(
         for _ in range(3):
             slow.conn.send("are you there?")
             await let_arrive()
-    slow.go_on.set()
-    await wait_until(lambda: slow.codes)
-    await wait_until(lambda: len(slow.texts) == len(TEXTS))
-    assert slow.texts == TEXTS
+    await slow.hear_all()
 
 
 @pytest.mark.parametrize("carried", CARRIERS)
@@ -154,10 +155,7 @@ async def test_what_came_before_a_reset_is_handled(
     await client.reset()
     await let_arrive()
     assert await count_turns(server.loop, 0.2) < 50, "the loop spins"
-    slow.go_on.set()
-    await wait_until(lambda: slow.codes)
-    await wait_until(lambda: len(slow.texts) == len(TEXTS))
-    assert slow.texts == TEXTS
+    await slow.hear_all()
 
 
 @pytest.mark.parametrize("carried", [name for name in CARRIERS if not name.endswith("75")])
@@ -172,10 +170,7 @@ async def test_the_close_frame_behind_messages_that_were_not_read_tells_how_it_e
         (client.secure or client.wire).write(frame)
     await client.leave()
     await let_arrive()
-    slow.go_on.set()
-    await wait_until(lambda: slow.codes)
-    await wait_until(lambda: len(slow.texts) == len(TEXTS))
-    assert slow.texts == TEXTS
+    await slow.hear_all()
     assert slow.codes == [1005 if carried.endswith("76") else 4001]
 
 
@@ -190,10 +185,7 @@ async def test_a_message_of_which_half_has_come_is_dropped_with_those_before_it_
         (client.secure or client.wire).write(reference.serialize(Frame(TEXT, b"half"))[:-1])
     await client.leave()
     await let_arrive()
-    slow.go_on.set()
-    await wait_until(lambda: slow.codes)
-    await wait_until(lambda: len(slow.texts) == len(TEXTS))
-    assert slow.texts == TEXTS
+    await slow.hear_all()
 
 
 @pytest.mark.parametrize("carried", ["unix", "unix tls", "tcp", "tcp tls"])
