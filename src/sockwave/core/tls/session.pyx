@@ -92,6 +92,14 @@ cdef class TlsSession:
         return taken
 
     cdef int unwrap(self) except -1:
+        # The client may still be sending. What has come is dropped, as what will come is: if
+        # OpenSSL met it while it looks for the client's close_notify, it would fail the session
+        # ("application data after close notify"), and the transport would end without lingering.
+        try:
+            while self.may_have_more() and self.ssl_object.read(RECORD_SIZE):
+                pass
+        except Exception:
+            pass        # SSLWantReadError: all is read. Or the session has failed, as below.
         try:
             self.ssl_object.unwrap()
         except Exception:
