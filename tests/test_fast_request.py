@@ -14,6 +14,7 @@ from opening import open_handshake
 from wire import KEY, Wire, build_request, case, upgrade_headers, wait_until
 
 from sockwave.core.opening.fast_request import is_fast_request, write_answer
+from sockwave.fields import is_host
 from sockwave.handshake import Handshake
 from sockwave.http import RequestHead, parse_head
 from sockwave.limits import Limits
@@ -48,6 +49,10 @@ LINES = st.sampled_from(
         b"hOST:a:80 ",
         b"Host: [::1]",
         b"Host: a/b",
+        b"Host: a:b:c",
+        b"Host: [::1",
+        b"Host: a:99999999",
+        b"Host: a%2",
         b"Host:",
         b"Upgrade: websocket",
         b"Upgrade: WebSocket\t",
@@ -120,6 +125,38 @@ def test_what_is_plain_is_opened_by_the_rules_too(raw: bytes) -> None:
         assert chosen == ("chat" if subprotocols else None)
         fields = b"Sec-WebSocket-Protocol: chat\r\n" if subprotocols else b""
         assert response == write_answer(head.headers["sec-websocket-key"].encode(), fields)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "Example.com:8080",
+        "a_b.c-d:443",
+        "127.0.0.1",
+        "127.0.0.1:8000",
+        "[::1]",
+        "[::1]:8000",
+        "a:",
+        "a:65535",
+    ],
+)
+def test_a_common_host_is_plain(host: str) -> None:
+    assert is_fast_request(build_request(upgrade_headers() | {"Host": host}))
+
+
+@given(st.text("a.1%:[]-", max_size=8) | st.from_regex(r"\A(a|\[::1\]|):[0-9]{0,6}\Z"))
+@example("a:65536")
+@example("a:99999999")
+@example("[::1")
+@example("[::1]a")
+@example("[::1]:65536")
+@example(":80")
+@example("a:b:c")
+@example("a%2")
+def test_a_host_that_is_plain_is_one_by_the_rules_too(host: str) -> None:
+    if is_fast_request(build_request(upgrade_headers() | {"Host": host})):
+        assert is_host(host)
 
 
 @pytest.mark.parametrize("raw", [PLAIN, BROWSER, PLAIN.replace(b"Upgrade: w", b"uPGRADE:\t w")])

@@ -156,6 +156,9 @@ def test_forwarded_is_read_as_its_grammar_says(value: str) -> None:
         'for=1.2.3.4;host=""',
         'for=1.2.3.4;host="a b"',
         'for=1.2.3.4;host="a/b"',
+        'for=1.2.3.4;host="a:b:c"',
+        'for=1.2.3.4;host="[::1"',
+        'for=1.2.3.4;host="a:99999999"',
         ", ".join(["for=10.0.0.2"] * 101),
     ],
 )
@@ -174,6 +177,7 @@ def test_what_forwarded_cannot_mean_is_refused(value: str) -> None:
         [("X-Forwarded-For", "[2001:db8::7]x")],
         [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Proto", "gopher")],
         [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Host", "a b")],
+        [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Host", ":80")],
         [("X-Forwarded-For", ", ".join(["10.0.0.2"] * 101))],
         [("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=1.2.3.5")],
         [("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=1.2.3.4;proto=https")],

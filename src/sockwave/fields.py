@@ -1,13 +1,20 @@
-"""Checks of the header fields that the server sends: RFC 9110, sections 5.1, 5.5 and 5.6.2."""
+"""Checks of header fields: RFC 9110, sections 5.1, 5.5, 5.6.2 and 7.2."""
 
+import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 
 #: RFC 9110, 5.6.2: tchar. The deletion table of `bytes.translate`.
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-# RFC 3986, 3.2.2 and 3.2.3: the host and port of an authority, without the user information that
-# RFC 9110, 4.2.4 forbids. The deletion table of `bytes.translate`.
-_HOST_BYTES = b"-._~!$&'()*+,;=%:[]0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# RFC 9110, 7.2: Host = uri-host [ ":" port ], and RFC 3986, 3.2.2 and 3.2.3: an IPv6 address in
+# brackets, or a name of unreserved characters, sub-delims and percent-encoded bytes. User
+# information is no part of it (RFC 9110, 4.2.4), and a name is not empty (4.2.1).
+_HOST = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[-._~!$&'()*+,;=0-9A-Za-z]|%[0-9A-Fa-f]{2})++)"
+    r"(?::([0-9]{0,5}))?"
+)
+_MAX_PORT = 65535
 
 # RFC 9110, 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". The
 # other C0 and C1 controls go with them: some readers take 0x0B, 0x0C, 0x1C-0x1E or 0x85 for the end
@@ -59,5 +66,21 @@ def check_headers(headers: HeaderPairs) -> tuple[tuple[str, str], ...]:
 
 
 def is_host(host: str) -> bool:
-    """Tell whether `host` may stand in a Host header field."""
-    return bool(host) and not host.encode("latin-1").translate(None, _HOST_BYTES)
+    """Tell whether `host` may stand in a Host header field: a name or address, with a port or not.
+
+    The port is at most 65535, and may be empty. Of RFC 3986's address literals, only those of IPv6
+    are known, and without a zone: RFC 6874, 4, has clients remove it.
+    """
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    address, port = found.groups()
+    if port and int(port) > _MAX_PORT:
+        return False
+    if address is None:
+        return True
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        return False
+    return True

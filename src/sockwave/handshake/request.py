@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sockwave.errors import Refused
+from sockwave.fields import is_host
 from sockwave.request_head import RequestHead
 
 # Real lists hold a few elements; a header block full of commas must not become as many objects.
@@ -44,8 +45,8 @@ def check_request(head: RequestHead) -> None:
         raise Refused(400, "expected a request target that starts with /\n")
     get_all = head.headers.get_all
     hosts = get_all("host")
-    if len(hosts) != 1 or not hosts[0] or not is_visible(hosts[0]):
-        raise Refused(400, "expected exactly one Host header, in ASCII\n")
+    if len(hosts) != 1 or not is_host(hosts[0]):
+        raise Refused(400, "expected exactly one Host header, of a host and its port\n")
     # 4.2.1: "An |Upgrade| header field containing the value "websocket", treated as an ASCII
     # case-insensitive value", and "A |Connection| header field that includes the token "Upgrade"".
     if not contains_token(get_all("upgrade"), "websocket", "Upgrade"):

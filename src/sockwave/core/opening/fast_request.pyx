@@ -6,6 +6,7 @@ subprotocols. Any other request, well-formed or not, is left to them: nothing is
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
 from libc.string cimport memcmp, memcpy
 
 cdef extern from "accept.h" nogil:
@@ -19,8 +20,12 @@ cdef enum:
     # clients. They are rare, so such a request is left to `http`.
     VALUE = 2
     TARGET = 4                  # visible ASCII but "#", which begins a fragment
-    AUTHORITY = 8               # RFC 3986, 3.2.2 and 3.2.3: a host and its port
+    NAME = 8                    # RFC 3986, 3.2.2: a host's name or IPv4 address, without "%"
     BASE64 = 16
+
+cdef enum:
+    PORT_DIGITS = 5
+    MAX_PORT = 65535
 
 cdef uint8_t kinds[256]
 
@@ -38,12 +43,12 @@ cdef int fill_kinds() except -1:
     cdef uint8_t byte
     for byte in b"!#$%&'*+-.^_`|~":
         kinds[byte] |= TOKEN
-    for byte in b"-._~!$&'()*+,;=%:[]":
-        kinds[byte] |= AUTHORITY
+    for byte in b"-._~!$&'()*+,;=":
+        kinds[byte] |= NAME
     for byte in DIGITS:
         kinds[byte] |= BASE64
         if byte not in b"+/":
-            kinds[byte] |= TOKEN | AUTHORITY
+            kinds[byte] |= TOKEN | NAME
     for byte in range(0x20, 0x7F):
         kinds[byte] |= VALUE
         if byte not in b" #":
@@ -203,7 +208,7 @@ cdef bint check_fast_request(const FastRequest* found) noexcept nogil:
         or found.counts[KEY] != 1 or found.counts[VERSION] != 1
     ):
         return False
-    if not host.size or count_run(host.data, host.data + host.size, AUTHORITY) != host.size:
+    if not is_common_host(host):
         return False
     if not is_value(&found.values[UPGRADE], "websocket", 9):
         return False
@@ -220,6 +225,26 @@ cdef bint check_fast_request(const FastRequest* found) noexcept nogil:
         key.size == KEY_SIZE and key.data[22] == c"=" and key.data[23] == c"="
         and count_run(key.data, key.data + 22, BASE64) == 22
     )
+
+
+cdef bint is_common_host(const FieldValue* host) noexcept nogil:
+    """Tell whether it is a name, an IPv4 address or [::1], with a port or none: RFC 9110, 7.2.
+    Other hosts, well-formed or not, are rare, and left to `http`."""
+    cdef const uint8_t* at = host.data
+    cdef const uint8_t* end = host.data + host.size
+    cdef uint32_t port = 0
+    if host.size >= 5 and memcmp(at, b"[::1]", 5) == 0:
+        at += 5
+    else:
+        at += count_run(at, end, NAME)
+    if at == host.data or (at < end and at[0] != c":") or end - at > 1 + PORT_DIGITS:
+        return False
+    while at + 1 < end:
+        at += 1
+        if not c"0" <= at[0] <= c"9":
+            return False
+        port = port * 10 + (at[0] - c"0")
+    return port <= MAX_PORT
 
 
 cdef bint has_tab(const FieldValue* value) noexcept nogil:
