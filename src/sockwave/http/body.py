@@ -1,5 +1,6 @@
 """Decoders that find the end and the content of a request body: RFC 9112, sections 6 and 7."""
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,7 +21,10 @@ _SIZE_LINE_SIZE = 256
 _FREE_CHUNKS = 4096
 _CHUNK_SIZE_EXPECTED = 16
 
-_HEX_DIGITS = b"0123456789ABCDEFabcdef"
+# RFC 9112, 7.1 and 7.1.1: chunk-size [ chunk-ext ] CRLF, chunk-ext = *( BWS ";" BWS chunk-ext-name
+# [ BWS "=" BWS chunk-ext-val ] ). What an extension says is not looked at, but it has no control
+# characters: some readers take them for the end of the line.
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]++)(?:[ \t]*+;[\t\x20-\x7E\x80-\xFF]*+)?\r\n")
 
 # The head that a parser has to read before it reads chunks.
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -153,7 +157,7 @@ class ChunkedDecoder:
         return content
 
     def _take_line(self, data: bytearray, limit: int) -> bytes | None:
-        """Remove one line from the front of `data` and parse it; None while it is incomplete."""
+        """Remove one line from the front of `data`, and return it; None while it is incomplete."""
         # A lone line feed ends the line as well: the parser then refuses it at once, where a search
         # for CRLF would go on waiting.
         end = data.find(b"\n", self._scanned_size)
@@ -164,9 +168,7 @@ class ChunkedDecoder:
             self._scanned_size = size
             return None
         self._scanned_size = 0
-        line = _take(data, size)
-        self._parser.feed_data(line)
-        return line
+        return _take(data, size)
 
     def _refuse_line(self, limit: int) -> Refused:
         """Return the refusal of a line of more than `limit` bytes."""
@@ -179,11 +181,13 @@ class ChunkedDecoder:
         line = self._take_line(data, _SIZE_LINE_SIZE)
         if line is None:
             return False
-        # RFC 9112, 7.1.1: "A recipient MUST ignore unrecognized chunk extensions."
-        digits = line[:-2].partition(b";")[0]
-        if not digits or digits.translate(None, _HEX_DIGITS):
+        found = _SIZE_LINE.fullmatch(line)
+        if found is None:
             raise Refused(400, "malformed chunked body: expected the size of a chunk\n")
-        self._left_size = int(digits, 16)
+        # RFC 9112, 7.1.1: "A recipient MUST ignore unrecognized chunk extensions." The parser would
+        # refuse white space in them.
+        self._parser.feed_data(found[1] + b"\r\n")
+        self._left_size = int(found[1], 16)
         if self._left_size == 0:
             self._step = ChunkedDecoder._read_trailer
             return True
@@ -227,6 +231,7 @@ class ChunkedDecoder:
         line = self._take_line(data, left_size)
         if line is None:
             return False
+        self._parser.feed_data(line)
         self._trailer_size += len(line)
         if line == b"\r\n":
             self.done = True
