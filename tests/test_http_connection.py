@@ -5,7 +5,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from conftest import echo
+from conftest import StartServer, echo
 from http_wire import receive_answer, receive_refusal
 from wire import Wire, build_request, let_arrive, settle, upgrade_headers, wait_until
 
@@ -253,6 +253,23 @@ async def test_wrong_line_end_is_refused_before_the_head_is_whole(
             else:
                 wire.write(raw)
             await receive_refusal(wire, 400)
+
+
+async def test_coding_that_is_refused_ends_the_connection(start_server: StartServer) -> None:
+    server = await start_server()
+    heard: list[str] = []
+    server.on("request", lambda req, res: heard.append(req.target))
+    for value, status in {
+        "gzip, chunked": 501,
+        "gzip": 400,
+        "chunked, gzip": 400,
+        "chunked, chunked": 400,
+    }.items():
+        async with await Wire.open(server.addresses[0]) as wire:
+            wire.write(f"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {value}\r\n\r\n".encode())
+            wire.write(b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+            await receive_refusal(wire, status)
+    assert not heard
 
 
 async def test_refusal_comes_behind_the_answers_that_are_owed(start_server: Any) -> None:

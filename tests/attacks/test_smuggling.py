@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import random
+import re
 
 import h11
 import httptools
@@ -59,7 +60,9 @@ CODINGS = {
     "unknown": b"xchunked",
     "chunked, identity": b"chunked, identity",
     "chunked, chunked": b"chunked, chunked",
+    "chunked, gzip": b"chunked, gzip",
     "gzip, chunked": b"gzip, chunked",
+    "gzip, chunked, chunked": b"gzip, chunked, chunked",
     "two spaces": b" chunked",
     "tab": b"\tchunked",
     "vertical tab": b"\x0bchunked",
@@ -111,7 +114,15 @@ AMBIGUOUS = {
     "no Host": b"POST /first HTTP/1.1\r\n\r\n",
     "empty Host": b"POST /first HTTP/1.1\r\nHost:\r\n\r\n",
     "Host with a path": b"POST /first HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "Host of a port alone": b"POST /first HTTP/1.1\r\nHost: :80\r\n\r\n",
+    "Host of two ports": b"POST /first HTTP/1.1\r\nHost: a:b:c\r\n\r\n",
+    "Host of a long port": b"POST /first HTTP/1.1\r\nHost: a:99999999\r\n\r\n",
+    "Host with an open bracket": b"POST /first HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    "Host with a percent sign": b"POST /first HTTP/1.1\r\nHost: a%2\r\n\r\n",
+    "Host with a user": b"POST /first HTTP/1.1\r\nHost: a@b\r\n\r\n",
     "other Host in the target": b"POST http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "wrong Host in the target": b"POST http://a:b:c/ HTTP/1.1\r\nHost: a:b:c\r\n\r\n",
+    "wrong Host in the target alone": b"POST http://a:b:c/ HTTP/1.0\r\n\r\n",
     "tab in the request line": POST.replace(b" /first ", b"\t/first\t") + b"\r\n",
     "two spaces in the request line": POST.replace(b" /first", b"  /first") + b"\r\n",
     "no protocol": b"POST /first\r\nHost: a\r\n\r\n",
@@ -137,6 +148,17 @@ AMBIGUOUS = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 }
+# Statuses other than 400.
+STATUSES = {
+    # RFC 9112, 6.1: "A server that receives a request message with a transfer coding it does not
+    # understand SHOULD respond with 501 (Not Implemented)." 6.3: where "the chunked transfer coding
+    # is not the final encoding [...] the server MUST respond with the 400 (Bad Request) status code
+    # and then close the connection."
+    "TE gzip, chunked": 501,
+    # RFC 9110, 15.6.6: "the server does not support, or refuses to support, the major version of
+    # HTTP that was used in the request message."
+    "HTTP/2": 505,
+}
 
 
 async def heard(victim: Victim) -> list[list[str]]:
@@ -161,7 +183,7 @@ async def test_nothing_is_read_behind_a_request_that_can_be_read_in_two_ways(
                             await wire.write_pieces(raw + behind, range(0, len(raw), 3))
                     else:
                         wire.write(raw + behind)
-                    await receive_refusal(wire, 505 if name == "HTTP/2" else 400)
+                    await receive_refusal(wire, STATUSES.get(name, 400))
             for _, target, body in await heard(victim):
                 # A chunked body may have begun before the doubt; nothing else was begun.
                 assert (target, body) == ("/first", ""), name
@@ -347,6 +369,7 @@ FIRSTS = [
     framed(b"Transfer-Encoding: chunked"),
     framed(b"Transfer-Encoding: Chunked", body=b"5\r\nhello\r\n0\r\n\r\n"),
     framed(b"Transfer-Encoding: chunked", body=b"5;a=b\r\nhello\r\n0\r\nA: b\r\n\r\n"),
+    framed(b"Transfer-Encoding: chunked", body=b'5 ; a = "b;c"\r\nhello\r\n0 ;d\r\n\r\n'),
     framed(b"Transfer-Encoding: chunked", body=b"05\r\nhello\r\n00\r\n\r\n"),
     framed(body=b""),
     framed(b"Content-Length: 005", body=b"hello"),
@@ -378,12 +401,13 @@ def streams() -> list[bytes]:
 # What we refuse and somebody else reads: the beginning of our sentence, and who reads what.
 STRICTER = {
     "malformed request: ": "h11 reads LF for CRLF, folded lines, CL beside TE, equal CLs; it takes "
-    "any method and target. llhttp, which reads every head of ours, does not",
+    "any target. llhttp, which reads every head of ours, does not",
     "malformed chunked body: ": "the same for h11 in size lines, extensions and trailers",
     "malformed request line: ": "llhttp takes a line without protocol for HTTP/0.9, skips spaces "
-    "and CR; h11 reads LF, and any token as a method",
+    "and CR; h11 reads LF",
     "expected HTTP/1.1 or HTTP/1.0": "h11 reads any version",
     "expected chunked as the Transfer-Encoding": "both skip white space before it, llhttp codings",
+    "expected no Transfer-Encoding but chunked": "llhttp leaves other codings to its caller",
     "expected one Content-Length or Transfer-Encoding": "llhttp takes the last of two codings",
     "expected no Transfer-Encoding in HTTP/1.0": "both read it",
     "malformed Content-Length": "both skip white space around it",
@@ -396,12 +420,29 @@ STRICTER = {
 }
 
 
+# What we read and somebody else refuses: the beginning of its sentence, and why.
+MILDER = {
+    "Invalid method encountered": "RFC 9110, 9.1: a method is any token; llhttp knows some",
+    "Expected space after method": "the same for one that begins as a method that it knows",
+    "Expected HTTP/2 Connection Preface": "the same for the method PRI",
+}
+
+
+def without_extensions(data: bytes) -> bytes:
+    """Take out the chunk extensions: RFC 9112, 7.1.1, "A recipient MUST ignore unrecognized chunk
+    extensions". There, h11 and llhttp refuse optional white space, llhttp a quote without its end.
+    """
+    return re.sub(rb"(?m)^([0-9A-Fa-f]+)[ \t]*;[\t -~\x80-\xff]*\r\n", rb"\1\r\n", data)
+
+
 def is_explained(ours: Reading, other: Reading) -> bool:
     """Tell whether it is known why another reader sees other requests than we do, and harmless."""
     (requests, refusal), (others, fault) = ours, other
     if requests == others[: len(requests)]:
         # It sees more, behind our refusal, which ends the connection.
         return any(refusal.startswith(sentence) for sentence in STRICTER)
+    if others == requests[: len(others)] and fault.startswith(tuple(MILDER)):
+        return True
     # RFC 9112, 2.2: "a server ... SHOULD ignore at least one empty line (CRLF) received prior to
     # the request-line"; h11 ignores one at most, llhttp all, we a few.
     return others == requests[: len(others)] and fault == "no request line received"
@@ -411,10 +452,13 @@ def test_three_readers_differ_only_where_we_refuse() -> None:
     unexplained, difference_count = [], 0
     for data in streams():
         ours = read_ours(data)
-        for other in (read_by_h11(data), read_by_llhttp(data)):
+        for read in (read_by_h11, read_by_llhttp):
+            other = read(data)
             if ours[0] != other[0]:
                 difference_count += 1
                 if not is_explained(ours, other):
-                    unexplained.append((data, ours, other))
+                    other = read(without_extensions(data))
+                    if ours[0] != other[0] and not is_explained(ours, other):
+                        unexplained.append((data, ours, other))
     assert not unexplained, unexplained[:5]
     assert difference_count > 500, "these streams do not try the readers"

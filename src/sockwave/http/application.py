@@ -18,8 +18,8 @@ class HandshakeCounter(Protocol):
     def end_handshake(self, transport: Transport) -> None:
         """Stop counting a transport among those whose handshake is under way."""
 
-    def reject(self, transport: Transport, refused: OverLimit) -> None:
-        """Send an HTTP error to a connection of which nothing has been read, and close it."""
+    def reject(self, transport: Transport, refused: OverLimit, *, to_head: bool = False) -> None:
+        """Send an HTTP error to a connection whose request has not come whole, and close it."""
 
 
 class Application(Protocol):

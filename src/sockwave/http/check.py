@@ -11,6 +11,10 @@ from sockwave.request_head import RequestHead
 # 64 bits have at most 20 digits; the rest would only be leading zeros.
 _LENGTH_DIGITS = 20
 
+# The parser refuses methods that it does not know: it gets GET in place of all but these. CONNECT
+# is one of them, as its target has a form that no other method's may have.
+_PARSED_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
 
 def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     """Parse the head of a request, from its first byte to the empty line that ends it.
@@ -30,7 +34,7 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
         raise OverLimit("header_count", 431, f"more than {limits.header_count} header fields\n")
     lines = raw[:-4].decode("latin-1").split("\r\n")
     parts = _split_line(lines.pop(0))
-    _run_parser(raw)
+    _run_parser(raw, parts[0])
     if "" in lines:
         raise Refused(400, "malformed request: expected one head\n")
     headers = parse_lines(lines)
@@ -43,12 +47,14 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     return head
 
 
-def _run_parser(raw: bytes) -> None:
+def _run_parser(raw: bytes, method: str) -> None:
     """Parse the whole head by llhttp in its strict mode; raise Refused if that fails.
 
     This refuses what the splitting in Python would accept: bare CR and LF, NUL and other control
     characters, folded lines, white space before a colon, names that are no tokens.
     """
+    if method not in _PARSED_METHODS:
+        raw = b"GET" + raw[len(method) :]
     try:
         HttpRequestParser(None).feed_data(raw)
     except HttpParserUpgrade:
@@ -116,8 +122,10 @@ def _check_target(head: RequestHead) -> None:
     if not separator or scheme.lower() not in ("http", "https"):
         raise Refused(400, "malformed target: expected a path\n")
     authority = rest.partition("/")[0].partition("?")[0]
+    if not is_host(authority):
+        raise Refused(400, "malformed target: expected a host and its port behind ://\n")
     host = head.headers.get("host")
-    if not authority or (host is not None and host.lower() != authority.lower()):
+    if host is not None and host.lower() != authority.lower():
         raise Refused(400, "expected the same host in the target and in the Host header field\n")
 
 
@@ -139,8 +147,23 @@ def _check_framing(head: RequestHead, lines: list[str]) -> None:
         # More white space than the usual single space is refused: it has been used to hide this
         # field from proxies.
         if codings[0].removeprefix(" ").lower() != "chunked":
-            raise Refused(400, "expected chunked as the Transfer-Encoding\n")
+            raise _refuse_codings(codings[0].lower())
     else:
         digits = lengths[0].removeprefix(" ")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= _LENGTH_DIGITS):
             raise Refused(400, "malformed Content-Length: expected digits\n")
+
+
+def _refuse_codings(value: str) -> Refused:
+    """Return the refusal of a Transfer-Encoding, in lower case, that is not chunked alone."""
+    *others, last = [coding.strip(" \t") for coding in value.split(",")]
+    names = [coding.partition(";")[0].rstrip(" \t") for coding in others]
+    if names and last == "chunked" and all(is_token(name) and name != last for name in names):
+        # RFC 9112, 6.1: "A server that receives a request message with a transfer coding it does
+        # not understand SHOULD respond with 501 (Not Implemented)."
+        return Refused(501, "expected no Transfer-Encoding but chunked\n")
+    # RFC 9112, 6.3: where "the chunked transfer coding is not the final encoding, the message body
+    # length cannot be determined reliably; the server MUST respond with the 400 (Bad Request)
+    # status code and then close the connection." 6.1: "A sender MUST NOT apply the chunked transfer
+    # coding more than once to a message body".
+    return Refused(400, "expected chunked as the Transfer-Encoding\n")

@@ -237,11 +237,9 @@ class HttpConnection(HttpLifecycle):
             self.abort()
             return
         if is_owed:
-            answer = serialize_response(refused.status, refused.headers, refused.body)
-            # RFC 9110, 9.3.2: "the server MUST NOT send content in the response" to HEAD.
-            if exchange is not None and exchange.request.method == "HEAD":
-                answer = answer[: len(answer) - len(refused.body)]
-            self.write(answer)
+            status, headers, body = refused.status, refused.headers, refused.body
+            to_head = self._scanner.has_method_head
+            self.write(serialize_response(status, headers, body, to_head=to_head))
         # Else the body is refused after the answer was complete, and cannot be answered again.
         self._end()
         # Logged, as the request may have been an opening handshake: its head was not parsed.

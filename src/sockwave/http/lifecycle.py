@@ -9,6 +9,7 @@ from sockwave.core.io.receiver import PyReceiver
 from sockwave.core.io.transport import Transport
 from sockwave.http.application import Application
 from sockwave.http.deadline import HttpDeadline, Wait
+from sockwave.http.scanner import has_method_head
 from sockwave.limits import OverLimit
 
 
@@ -60,8 +61,9 @@ class HttpLifecycle(PyReceiver):
 
     def dismiss(self, refused: OverLimit) -> None:
         """Reject this connection, which has sent no request yet, to make room for another."""
+        to_head = has_method_head(self._input)
         self._enter(Phase.ENDED)
-        self.application.admission.reject(self.transport, refused)
+        self.application.admission.reject(self.transport, refused, to_head=to_head)
 
     def track_task(self, task: asyncio.Task[Any]) -> None:
         """Keep a task, and cancel it when the connection is lost."""

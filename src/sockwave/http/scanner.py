@@ -1,6 +1,7 @@
 """Cutting request heads out of a stream of bytes: RFC 9112, sections 2.1 and 2.2."""
 
 from sockwave.errors import Refused
+from sockwave.fields import TOKEN_BYTES
 from sockwave.http.check import refuse_block, refuse_line
 from sockwave.limits import Limits
 
@@ -8,7 +9,13 @@ from sockwave.limits import Limits
 # least one empty line (CRLF) received prior to the request-line." A few are tolerated.
 _EMPTY_LINES = 4
 
-_METHOD_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+# RFC 9110, 9.1: method = token.
+_METHOD_BYTES = frozenset(TOKEN_BYTES)
+
+
+def has_method_head(received: bytes | bytearray) -> bool:
+    """Tell whether a request begins with the method HEAD: no answer to it has content."""
+    return received.startswith(b"HEAD ")
 
 
 class HeadScanner:
@@ -18,10 +25,12 @@ class HeadScanner:
     that is not CRLF, a line or a block over its limit.
     """
 
-    __slots__ = ("_empty_count", "_limits", "_line_size", "_scanned_size")
+    __slots__ = ("_empty_count", "_limits", "_line_size", "_scanned_size", "has_method_head")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        #: Whether the last head, which may not be whole yet, has the method HEAD.
+        self.has_method_head = False
         self._reset()
 
     def _reset(self) -> None:
@@ -34,8 +43,10 @@ class HeadScanner:
 
         Between two calls `data` may only grow. Raises Refused.
         """
+        self.has_method_head = False
         if self._scanned_size == 0 and not self._check_start(data):
             return None
+        self.has_method_head = has_method_head(data)
         end = data.find(b"\r\n\r\n", max(0, self._scanned_size - 3))
         if end < 0:
             self._check_part(data)

@@ -1,7 +1,13 @@
 """What a request head asks for: RFC 9110, sections 7.8 and 10.1.1, and RFC 9112, section 9.3."""
 
+from http import HTTPMethod
+
 from sockwave.errors import Refused
 from sockwave.request_head import RequestHead
+
+# RFC 9110, 9.1, and RFC 5789. Any other token is a method too, of which only the application can
+# know what it means.
+_KNOWN_METHODS = frozenset(HTTPMethod)
 
 
 def wants_websocket(head: RequestHead) -> bool:
@@ -30,3 +36,8 @@ def expects_continue(head: RequestHead) -> bool:
     if expectations != ["100-continue"]:
         raise Refused(417, "expected 100-continue as the only expectation\n")
     return True
+
+
+def has_known_method(head: RequestHead) -> bool:
+    """Tell whether the method is one of those that HTTP itself defines, or PATCH."""
+    return head.method in _KNOWN_METHODS

@@ -78,10 +78,12 @@ def serialize_response(
     *,
     close: bool = True,
     reason: str | None = None,
+    to_head: bool = False,
 ) -> bytes:
     """Return one whole response, with Date, Content-Length and Connection.
 
     A body without a Content-Type is sent as plain text. `close`: it is the connection's last.
+    `to_head`: it answers HEAD, and has the fields of the body without the body.
     """
     pairs = list(check_headers(headers))
     names = {name.lower() for name, _ in pairs}
@@ -99,4 +101,6 @@ def serialize_response(
         options.append("close")
     if options:
         pairs.append(("Connection", ", ".join(options)))
-    return serialize_head(status, None if reason is None else check_reason(reason), pairs) + body
+    head = serialize_head(status, None if reason is None else check_reason(reason), pairs)
+    # RFC 9110, 9.3.2: "the server MUST NOT send content in the response" to HEAD.
+    return head if to_head else head + body

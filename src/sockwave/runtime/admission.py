@@ -176,15 +176,19 @@ class Admission(Gate):
             if not self._counts[key]:
                 del self._counts[key]
 
-    def reject(self, transport: Transport, refused: OverLimit) -> None:
-        """Send an HTTP error to a connection of which nothing has been read, and close it."""
+    def reject(self, transport: Transport, refused: OverLimit, *, to_head: bool = False) -> None:
+        """Send an HTTP error to a connection whose request has not come whole, and close it.
+
+        `to_head`: as much as has come of it says that its method is HEAD.
+        """
         self._engine.limit_counters.count_by_name(refused.limit)
         peers.warning("%s is rejected: %s", transport, refused.limit)
         if len(self._rejected) >= _MAX_REJECTED_COUNT:
             transport.close()
             return
         transport.receiver = RejectedConnection(self._rejected)
-        transport.write(serialize_response(refused.status, refused.headers, refused.body))
+        status, headers, body = refused.status, refused.headers, refused.body
+        transport.write(serialize_response(status, headers, body, to_head=to_head))
         transport.shutdown()
 
     # ---- handshakes under way

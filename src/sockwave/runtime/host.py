@@ -23,6 +23,7 @@ from sockwave.functions import describe_in_sentence, generates
 from sockwave.handshake.refusal import Refusal
 from sockwave.http import HttpConnection, Request, Response
 from sockwave.http.request_listeners import RequestListeners
+from sockwave.http.semantics import has_known_method
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import escape, peers
 from sockwave.options import Options
@@ -42,7 +43,8 @@ from sockwave.tls_info import TLSInfo
 logger = logging.getLogger("sockwave")
 
 # RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
-UPGRADE_HEADERS = {"Upgrade": "websocket", "Content-Type": "text/plain; charset=utf-8"}
+PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+UPGRADE_HEADERS = {"Upgrade": "websocket", **PLAIN_TEXT}
 
 
 # The log lines for calls that are cancelled, and messages that are dropped, after a connection.
@@ -199,7 +201,7 @@ class Host(Emitter):
         run(self.report, error, connection)
 
     def handle_request(self, request: Request, response: Response) -> None:
-        """Emit `request`, in a context of its own; without listeners, answer with 426."""
+        """Emit `request`, in a context of its own; without listeners, answer with 426 or 501."""
         self.engine.contexts.run(self._emit_request, request, response)
 
     def _emit_request(self, request: Request, response: Response) -> None:
@@ -207,12 +209,22 @@ class Host(Emitter):
         previous, self._request_listeners = self._request_listeners, listeners
         try:
             if not self.emit_event("request", request, response):
-                if _has_lost_upgrade(request) and peers.is_on(logging.INFO):
-                    self.log_lost_upgrade(request)
-                response.write_head(426, UPGRADE_HEADERS)
-                response.end("this is a WebSocket server: expected a request to upgrade\n")
+                self._answer_unheard(request, response)
         finally:
             self._request_listeners = previous
+
+    def _answer_unheard(self, request: Request, response: Response) -> None:
+        """Answer a request for which the application has no listener."""
+        if not has_known_method(request):
+            # RFC 9110, 9.1: "An origin server that receives a request method that is unrecognized
+            # or not implemented SHOULD respond with the 501 (Not Implemented) status code."
+            response.write_head(501, PLAIN_TEXT)
+            response.end("this is a WebSocket server: expected the method GET\n")
+            return
+        if _has_lost_upgrade(request) and peers.is_on(logging.INFO):
+            self.log_lost_upgrade(request)
+        response.write_head(426, UPGRADE_HEADERS)
+        response.end("this is a WebSocket server: expected a request to upgrade\n")
 
     def report_unanswered(self, request: Request, reason: str) -> None:
         """Report a request that the application has not answered, or not to the end."""

@@ -219,7 +219,9 @@ class Opening:
         self.openings.admission.end_handshake(self.transport)
         if isinstance(refused, OverLimit):
             self.openings.hub.engine.limit_counters.count_by_name(refused.limit)
-        self.transport.write(serialize_response(refused.status, refused.headers, refused.body))
+        status, headers, body = refused.status, refused.headers, refused.body
+        to_head = self.head.method == "HEAD"
+        self.transport.write(serialize_response(status, headers, body, to_head=to_head))
         self.transport.shutdown()
         if is_answered and peers.is_on(logging.INFO):
             self.log(refused, hook)

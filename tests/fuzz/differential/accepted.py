@@ -145,8 +145,7 @@ STRICTER = {
         "RFC 9112, 2.2, lets a lone LF pass for a line end, and so do h11 and trailers in llhttp; "
         "readers that differ in it can be played off against each other.",
     "malformed request line: expected a method":
-        "a method that does not begin with a capital letter, like what follows a body that is "
-        "longer than announced, is refused at its first byte.",
+        "a byte that no token has is refused where a method has to begin, without the rest.",
     "malformed request line: expected method, target and HTTP/1.1":
         "RFC 9112, 3: one space between the words, none behind them.",
     "malformed request line: expected HTTP/1.1 as":
@@ -158,7 +157,7 @@ STRICTER = {
         "an empty line ends the head.",
     "malformed request: ":
         "llhttp's strict mode refuses it, as it has a byte where none may stand; h11 has its own "
-        "list of such bytes, and methods of any name.",
+        "list of such bytes.",
     "malformed target":
         "RFC 9112, 3.2: a path, an absolute URI of http, or * for OPTIONS, without a fragment; "
         "others leave this to their caller.",
@@ -179,12 +178,15 @@ STRICTER = {
         "RFC 9112, 6.1: such a message has \"faulty framing\"; others take it as it is.",
     "expected chunked as the Transfer-Encoding":
         "no other coding is spoken here, and none behind odd white space.",
+    "expected no Transfer-Encoding but chunked":
+        "RFC 9112, 6.1: \"A server that receives a request message with a transfer coding it does "
+        "not understand SHOULD respond with 501\"; llhttp leaves other codings to its caller.",
     "malformed Content-Length":
         "RFC 9110, 8.6: digits and nothing else, after one space at most; others trim, or take a "
         "list of equal lengths.",
     "malformed chunked body":
-        "RFC 9112, 7.1, as llhttp's strict mode has it, and sizes without white space; h11 takes "
-        "any chunk extension.",
+        "RFC 9112, 7.1: a size, and behind a semicolon anything but control characters; h11 takes "
+        "those, too, and white space behind a size.",
     "a body of more than":
         "the limit is ours.",
     "the body ended early":
@@ -199,6 +201,14 @@ REASONS["stricter: what HEAD brings"] = (
 REASONS |= {f"stricter: {rule}": reason for rule, reason in STRICTER.items()} | {
     "h11: empty line in front":
         "RFC 9112, 2.2: \"a server [...] SHOULD ignore at least one empty line\"; h11 does not.",
+    "h11: white space before a chunk extension":
+        "RFC 9112, 7.1.1: chunk-ext = *( BWS \";\" BWS chunk-ext-name ... ); h11 does not read the "
+        "first of these.",
+    "httptools: chunk extensions":
+        "RFC 9112, 7.1.1: \"A recipient MUST ignore unrecognized chunk extensions\", with optional "
+        "white space; llhttp refuses that, and names or quotes that are none.",
+    "httptools: methods that it does not know":
+        "RFC 9110, 9.1: a method is a token, and the application may know any of them.",
     "httptools: close beside keep-alive":
         "RFC 9112, 9.3: \"If the \"close\" connection option is present [...], the connection will "
         "not persist\"; llhttp goes by the last of the two.",
@@ -224,6 +234,14 @@ def explain_http(name: str, ours: Verdict, theirs: Verdict) -> str | None:
         and (ours.what[: len(theirs.what)] == theirs.what)
     ):
         return "h11: empty line in front"
+    if is_shorter_for(theirs, "illegal chunk header", ours):
+        return "h11: white space before a chunk extension"
+    if is_shorter_for(theirs, "Invalid character in chunk", ours):
+        return "httptools: chunk extensions"
+    if is_shorter_for(theirs, "Invalid method", ours) or is_shorter_for(
+        theirs, "Expected space after method", ours
+    ):
+        return "httptools: methods that it does not know"
     if (
         name == "httptools"
         and ours.what
@@ -234,6 +252,11 @@ def explain_http(name: str, ours: Verdict, theirs: Verdict) -> str | None:
     if name == "httptools" and ours.what == theirs.what and ours.failure is None:
         return "httptools: before the head is whole"
     return None
+
+
+def is_shorter_for(theirs: Verdict, rule: str, ours: Verdict) -> bool:
+    """Tell whether another reader has read a part of what we have, and then refused by a rule."""
+    return theirs.rule.startswith(rule) and ours.what[: len(theirs.what)] == theirs.what
 
 
 def says_close(event: tuple[object, ...]) -> bool:

@@ -2,7 +2,20 @@
 
 import random
 
-METHODS = ["GET", "GET", "GET", "POST", "HEAD", "PUT", "OPTIONS", "DELETE", "FOO", "get", "CONNECT"]
+METHODS = [
+    "GET",
+    "GET",
+    "GET",
+    "POST",
+    "HEAD",
+    "PUT",
+    "OPTIONS",
+    "DELETE",
+    "FOO",
+    "get",
+    "M(",
+    "CONNECT",
+]
 TARGETS = [
     "/",
     "/",
@@ -10,6 +23,7 @@ TARGETS = [
     "*",
     "http://a/",
     "http://b/x",
+    "http://a:b:c/",
     "a",
     "//",
     "/%00",
@@ -51,6 +65,8 @@ CODINGS = [
     "chunked, identity",
     "chunked,chunked",
     "gzip, chunked",
+    "gzip;q=1 , chunked",
+    "chunked, gzip",
     " chunked",
     "identity",
     "\x0bchunked",
@@ -74,6 +90,9 @@ FIELDS = [
     "Host: b",
     "Host:",
     "Host: a b",
+    "Host: a:b:c",
+    "Host: [::1",
+    "Host: a:99999999",
     "Connection: close",
     "Connection: keep-alive",
     "Connection: Upgrade",
@@ -93,6 +112,7 @@ LINE_ENDS = ["\r\n"] * 40 + ["\n", "\r", "\r\r\n", "\n\r"]
 CHUNKS = [
     "5\r\nhello\r\n0\r\n\r\n",
     "5;x=y\r\nhello\r\n0\r\n\r\n",
+    '5 ; x = "y;z"\r\nhello\r\n0\r\n\r\n',
     "05\r\nhello\r\n0\r\n\r\n",
     "0\r\n\r\n",
     "5\r\nhello0\r\n\r\n",
