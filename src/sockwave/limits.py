@@ -128,8 +128,9 @@ class Limits:
     #: From the end of a request to the head of its answer: as long as the web's proxies wait. A
     #: request that the application never answers would hold its connection for ever.
     answer_timeout: float | None = _time(60.0, 500)
-    #: Between two requests: long enough for a page and what it loads, short for an unused socket.
-    keep_alive_timeout: float | None = _time(15.0)
+    #: Between two requests. Load balancers keep an unused connection for 60 seconds by default: it
+    #: must be they who close it, as a request that is on its way when we do gets no answer.
+    keep_alive_timeout: float | None = _time(75.0)
     #: Requests that wait for the answers to earlier ones; at the limit the socket is not read.
     pipelined_count: int = _size(16)
 
