@@ -18,7 +18,7 @@ MORE_QUESTIONS = "64x1KiB,64x16KiB,8x1MiB,1000x20B,1x64B"
 PEERS = "sockwave,sockwave-run,picows-uvloop,picows,websockets,aiohttp,uvicorn-uvloop,granian"
 PEERS += ",socketify,ws,floor"
 TLS_QUESTIONS = "64x1KiB"
-TLS_PEERS = "sockwave,sockwave-run,sockwave-portable,picows,picows-uvloop,websockets,aiohttp"
+TLS_PEERS = "sockwave,sockwave-run,sockwave-portable,picows,picows-uvloop,websockets,aiohttp,floor"
 DEFLATE_QUESTIONS = "64x1KiB"
 DEFLATE_PEERS = (
     "sockwave-zlib-ng,sockwave-zlib,sockwave-context,websockets,aiohttp,aiohttp-zlib-ng,ws"

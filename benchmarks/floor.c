@@ -1,17 +1,24 @@
-/* A WebSocket server in C with epoll that does as little as the protocol allows (RFC 6455, sections
- * 4.2.2 and 5.2): it echoes, or sends what it is sent to everybody.
+/* A server in C with epoll that does as little as its protocol allows. For WebSockets (RFC 6455,
+ * sections 4.2.2 and 5.2) it echoes, or sends what it is sent to everybody; for HTTP it answers every
+ * request alike.
  *
  * It shows what the kernel costs: per readiness one recv and one send, frames unmasked into one
  * shared buffer, and nothing else. No UTF-8 check, no limits beyond MESSAGE_LIMIT, no fragments (a
- * fragmented message ends the connection), no pings.
+ * fragmented message ends the connection), no pings. Of requests it parses nothing: it counts the
+ * blank lines that end their heads (RFC 9112, section 2.1), and takes a body for one if it has any.
  *
- * Use: floor PORT [--broadcast]
+ * With a certificate it speaks TLS, one SSL_read and one SSL_write in place of recv and send; then
+ * it shows what the kernel and OpenSSL cost. Compiled with -DFLOOR_TLS, and -lssl -lcrypto.
+ *
+ * Use: floor PORT [--broadcast | --http [--close] [--body SIZE]] [--tls-cert FILE --tls-key FILE]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,12 +28,20 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+#ifdef FLOOR_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#endif
 
 #define READ_SIZE (512 << 10) /* bytes asked of the kernel at once */
 #define EVENT_COUNT 256
 #define HEAD_LIMIT 8192           /* bytes of an opening request */
 #define MESSAGE_LIMIT (64u << 20) /* bytes of a message */
+#define GREETING "Hello, world"
+#define BLANK_LINE "\r\n\r\n" /* with the end of the line before it */
 
 typedef struct {
     uint8_t *data;
@@ -39,15 +54,26 @@ typedef struct {
     size_t backlog_at; /* how much of it has been taken since */
     size_t place; /* in `everybody` */
     int fd;
-    bool is_open; /* the handshake is done */
+    bool is_open;   /* the handshake is done */
+    size_t matched; /* of HTTP: how much of a blank line came last */
+#ifdef FLOOR_TLS
+    SSL *tls;
+#endif
 } Connection;
 
 static int poller;
+#ifdef FLOOR_TLS
+static SSL_CTX *tls_context; /* NULL: no TLS */
+#endif
 static bool to_everybody; /* what is sent to us goes to all that are open */
+static bool speaks_http, closes; /* closes: a connection ends behind its answer */
+static size_t body_size;         /* of HTTP's answer; 0: GREETING */
 static Connection **everybody;
 static size_t everybody_count, everybody_capacity;
 static uint8_t *read_buffer;
 static Buffer out; /* what the current connection will be sent at the end of its turn */
+static Buffer fixed_answer; /* to every request; made anew when its Date is no longer true */
+static time_t answered_s;
 
 static void reserve(Buffer *b, size_t capacity) {
     if (capacity <= b->capacity) return;
@@ -179,11 +205,62 @@ static ssize_t echo_frame(const uint8_t *data, size_t size, size_t *wanted) {
     return (ssize_t)*wanted;
 }
 
+/* Writes the answer to every request, with the Date of this second (RFC 9110, section 6.6.1). */
+static void refresh_answer(void) {
+    char head[200], date[40];
+    time_t now_s = time(NULL);
+    size_t size = body_size ? body_size : sizeof GREETING - 1;
+    if (now_s == answered_s) return;
+    answered_s = now_s;
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now_s));
+    int length = snprintf(head, sizeof head,
+                          "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Type: text/plain\r\n"
+                          "Content-Length: %zu\r\n%s\r\n",
+                          date, size, closes ? "Connection: close\r\n" : "");
+    fixed_answer.size = 0;
+    append(&fixed_answer, head, (size_t)length);
+    reserve(&fixed_answer, fixed_answer.size + size);
+    if (body_size)
+        memset(fixed_answer.data + fixed_answer.size, 'x', size);
+    else
+        memcpy(fixed_answer.data + fixed_answer.size, GREETING, size);
+    fixed_answer.size += size;
+}
+
+/* Counts the blank lines; of one that is not whole, c->matched tells how much has come. */
+static size_t count_requests(Connection *c, const uint8_t *data, size_t size) {
+    const uint8_t *end = data + size, *found;
+    size_t count = 0;
+    for (; c->matched && data < end; data++) {
+        if (*data == (uint8_t)BLANK_LINE[c->matched])
+            c->matched++;
+        else
+            c->matched = *data == '\r';
+        if (c->matched < 4) continue;
+        count++;
+        c->matched = 0;
+    }
+    while ((found = memmem(data, (size_t)(end - data), BLANK_LINE, 4))) {
+        count++;
+        data = found + 4;
+    }
+    for (size_t part = 3; part && !c->matched; part--)
+        if ((size_t)(end - data) >= part && !memcmp(end - part, BLANK_LINE, part))
+            c->matched = part;
+    return count;
+}
+
 static void end_connection(Connection *c) {
     if (c->is_open) {
         everybody[c->place] = everybody[--everybody_count];
         everybody[c->place]->place = c->place;
     }
+#ifdef FLOOR_TLS
+    if (c->tls) {
+        SSL_free(c->tls);
+        ERR_clear_error();
+    }
+#endif
     close(c->fd);
     free(c->partial.data);
     free(c->backlog.data);
@@ -195,6 +272,38 @@ static void watch(Connection *c, uint32_t events) {
     epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &event);
 }
 
+/* Sends, and returns what was taken; fails as send does. */
+static ssize_t put(Connection *c, const uint8_t *data, size_t size) {
+#ifdef FLOOR_TLS
+    if (c->tls) {
+        size_t taken = 0;
+        int n = 1;
+        while (taken < size && (n = SSL_write(c->tls, data + taken, (int)(size - taken))) > 0)
+            taken += (size_t)n;
+        if (taken) return (ssize_t)taken;
+        errno = SSL_get_error(c->tls, n) == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+        return -1;
+    }
+#endif
+    return send(c->fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Receives as recv does. What TLS has had from the kernel beyond a record, epoll knows nothing of:
+ * then *more becomes true. */
+static ssize_t take(Connection *c, uint8_t *to, size_t room, bool *more) {
+#ifdef FLOOR_TLS
+    if (c->tls) {
+        int n = SSL_read(c->tls, to, (int)room);
+        *more = n > 0 && SSL_has_pending(c->tls);
+        if (n > 0) return n;
+        errno = SSL_get_error(c->tls, n) == SSL_ERROR_WANT_READ ? EAGAIN : EPROTO;
+        return -1;
+    }
+#endif
+    *more = false;
+    return recv(c->fd, to, room, MSG_DONTWAIT);
+}
+
 /* Sends what is queued; what the kernel does not take becomes the backlog, and nothing is read
  * while there is one. False: the connection is to end. */
 static bool send_queued(Connection *c) {
@@ -202,7 +311,7 @@ static bool send_queued(Connection *c) {
         append(&c->backlog, out.data, out.size);
         return true;
     }
-    ssize_t n = send(c->fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = put(c, out.data, out.size);
     if (n < 0 && errno != EAGAIN) return false;
     size_t taken = n < 0 ? 0 : (size_t)n;
     if (taken == out.size) return true;
@@ -212,8 +321,7 @@ static bool send_queued(Connection *c) {
 }
 
 static bool send_backlog(Connection *c) {
-    ssize_t n = send(c->fd, c->backlog.data + c->backlog_at, c->backlog.size - c->backlog_at,
-                     MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t n = put(c, c->backlog.data + c->backlog_at, c->backlog.size - c->backlog_at);
     if (n < 0) return errno == EAGAIN;
     c->backlog_at += (size_t)n;
     if (c->backlog_at < c->backlog.size) return true;
@@ -254,7 +362,17 @@ static bool serve_bytes(Connection *c, const uint8_t *data, size_t size) {
     return !out.size || send_queued(c);
 }
 
-static bool serve_readable(Connection *c) {
+/* Answers the requests that have arrived, all in one write. False: the connection is to end. */
+static bool serve_requests(Connection *c, const uint8_t *data, size_t size) {
+    size_t count = count_requests(c, data, size);
+    if (!count) return true;
+    refresh_answer();
+    if (closes) count = 1;
+    while (count--) append(&out, fixed_answer.data, fixed_answer.size);
+    return send_queued(c) && !closes;
+}
+
+static bool serve_readable(Connection *c, bool *more) {
     uint8_t *to = read_buffer;
     size_t room = READ_SIZE;
     if (c->partial.size) { /* into the frame's own buffer, not past its end when that is known */
@@ -262,12 +380,23 @@ static bool serve_readable(Connection *c) {
         to = c->partial.data + c->partial.size;
         room = c->partial.capacity - c->partial.size;
     }
-    ssize_t n = recv(c->fd, to, room, MSG_DONTWAIT);
+    ssize_t n = take(c, to, room, more);
     if (n < 0 && errno == EAGAIN) return true;
     if (n <= 0) return false;
+    if (speaks_http) return serve_requests(c, to, (size_t)n);
     if (to == read_buffer) return serve_bytes(c, to, (size_t)n);
     c->partial.size += (size_t)n;
     return serve_bytes(c, c->partial.data, c->partial.size);
+}
+
+/* Serves what the kernel has, and each record of it. False: the connection is to end. */
+static bool serve_records(Connection *c) {
+    bool more;
+    do {
+        out.size = 0;
+        if (!serve_readable(c, &more)) return false;
+    } while (more);
+    return true;
 }
 
 static void accept_connections(int listener) {
@@ -277,20 +406,68 @@ static void accept_connections(int listener) {
         Connection *c = calloc(1, sizeof *c);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
         c->fd = fd;
+#ifdef FLOOR_TLS
+        if (tls_context) {
+            c->tls = SSL_new(tls_context);
+            SSL_set_fd(c->tls, fd);
+            SSL_set_accept_state(c->tls);
+        }
+#endif
         epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
     }
+}
+
+/* Reads the certificate. One call of the kernel's is to bring a whole record, not one its header and
+ * another the rest. */
+static bool prepare_tls(const char *cert, const char *key) {
+#ifdef FLOOR_TLS
+    tls_context = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_read_ahead(tls_context, 1);
+    SSL_CTX_set_mode(tls_context,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    signal(SIGPIPE, SIG_IGN);
+    return SSL_CTX_use_certificate_chain_file(tls_context, cert) == 1 &&
+           SSL_CTX_use_PrivateKey_file(tls_context, key, SSL_FILETYPE_PEM) == 1;
+#else
+    (void)cert, (void)key;
+    return false;
+#endif
+}
+
+/* Reads the command line. Returns the port, or -1. */
+static int read_arguments(int argc, char **argv) {
+    static const struct option options[] = {
+        {"broadcast", no_argument, NULL, 'b'}, {"http", no_argument, NULL, 'h'},
+        {"close", no_argument, NULL, 'c'},     {"body", required_argument, NULL, 's'},
+        {"tls-cert", required_argument, NULL, 'x'}, {"tls-key", required_argument, NULL, 'k'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *cert = NULL, *key = NULL;
+    int chosen;
+    while ((chosen = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (chosen == 'b') to_everybody = true;
+        else if (chosen == 'h') speaks_http = true;
+        else if (chosen == 'c') closes = true;
+        else if (chosen == 's') body_size = (size_t)atol(optarg);
+        else if (chosen == 'x') cert = optarg;
+        else if (chosen == 'k') key = optarg;
+        else return -1;
+    }
+    if (optind != argc - 1 || !cert != !key || (cert && !prepare_tls(cert, key))) return -1;
+    return atoi(argv[optind]);
 }
 
 int main(int argc, char **argv) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct epoll_event events[EVENT_COUNT], event = {.events = EPOLLIN};
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    address.sin_port = htons((uint16_t)(argc > 1 ? atoi(argv[1]) : 0));
+    int port = read_arguments(argc, argv);
+    address.sin_port = htons((uint16_t)port);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    to_everybody = argc == 3 && !strcmp(argv[2], "--broadcast");
-    if (argc - to_everybody != 2 || bind(listener, (struct sockaddr *)&address, sizeof address) ||
+    if (port < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) ||
         listen(listener, 4096)) {
-        perror("floor PORT [--broadcast]");
+        perror("floor PORT [--broadcast | --http [--close] [--body SIZE]] "
+               "[--tls-cert FILE --tls-key FILE]");
         return 1;
     }
     poller = epoll_create1(EPOLL_CLOEXEC);
@@ -303,7 +480,7 @@ int main(int argc, char **argv) {
             out.size = 0;
             if (!c)
                 accept_connections(listener);
-            else if (!(events[i].events & EPOLLOUT ? send_backlog(c) : serve_readable(c)))
+            else if (!(events[i].events & EPOLLOUT ? send_backlog(c) : serve_records(c)))
                 end_connection(c);
         }
     }

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from harness.machine import choose_cores, compile_program
+from harness.machine import choose_cores, compile_program, try_compiling
 from harness.peers import HERE, PEERS
 
 OFFERS = {
@@ -32,10 +32,11 @@ class Bench:
     """Cores, a directory for logs, and what every server and every client is told."""
 
     directory: Path
-    floor: Path
+    floor: Path | None
     server_core: int
     client_core: int
     server_options: tuple[str, ...] = ()
+    floor_options: tuple[str, ...] = ()
     client_options: tuple[str, ...] = ()
 
 
@@ -116,8 +117,14 @@ def encrypt(bench: Bench) -> Bench:
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert]
     subprocess.run(command, check=True, capture_output=True)
+    files = ("--tls-cert", cert, "--tls-key", key)
+    floor = try_compiling(
+        HERE / "floor.c", bench.directory / "tls", "-DFLOOR_TLS", "-lssl", "-lcrypto"
+    )
     return dataclasses.replace(
         bench,
-        server_options=(*bench.server_options, "--tls-cert", cert, "--tls-key", key),
+        floor=None if isinstance(floor, str) else floor,
+        server_options=(*bench.server_options, *files),
+        floor_options=files,
         client_options=(*bench.client_options, "--tls"),
     )

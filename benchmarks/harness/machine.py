@@ -54,12 +54,22 @@ def describe_machine(bench: Any) -> dict[str, Any]:
 
 def compile_program(source: Path, directory: Path, *options: str) -> Path:
     """Compile one C file at -O3 with ``$CC``, by default cc; ends the benchmark if it fails."""
+    target = try_compiling(source, directory, *options)
+    if isinstance(target, str):
+        sys.exit(target)
+    return target
+
+
+def try_compiling(source: Path, directory: Path, *options: str) -> Path | str:
+    """Compile as `compile_program` does; gives a sentence if it fails."""
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler) is None:
-        sys.exit(f"{compiler}: not found; a C compiler is needed (set CC to name another)")
+        return f"{compiler}: not found; a C compiler is needed (set CC to name another)"
+    directory.mkdir(exist_ok=True)
     target = directory / source.stem
-    command = [compiler, "-O3", "-std=gnu11", *options, "-o", str(target), str(source)]
+    # Libraries stand behind what needs them.
+    command = [compiler, "-O3", "-std=gnu11", "-o", str(target), str(source), *options]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        sys.exit(f"{shlex.join(command)} failed:\n{result.stderr}")
+        return f"{shlex.join(command)} failed:\n{result.stderr}"
     return target

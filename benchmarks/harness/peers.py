@@ -49,9 +49,13 @@ class Peer:
         """Whether it is known to keep the request that opened a connection."""
         return self.is_ours
 
+    @property
+    def is_floor(self) -> bool:
+        return not self.distributions + self.packages
+
     def plays(self, role: str) -> bool:
         """Tell whether there is a program for it."""
-        if not self.distributions + self.packages:
+        if self.is_floor:
             return True
         return role == "echo" if self.command else self.program(role).exists()
 
@@ -100,6 +104,8 @@ PEERS = {
     "uvicorn-uvloop": describe(
         "uvicorn", "websockets", "httptools", "uvloop", arguments="--loop uvloop"
     ),
+    "hypercorn": describe("hypercorn"),
+    "hypercorn-uvloop": describe("hypercorn", "uvloop", arguments="--loop uvloop"),
     "granian": describe("granian"),
     "granian-uvloop": describe("granian", "uvloop", arguments="--loop uvloop"),
     "socketify": describe("socketify"),
@@ -121,8 +127,9 @@ class Choice:
     skipped: list[str] = field(default_factory=list)
 
 
-def choose_peers(names: str, role: str = "echo") -> Choice:
-    """Look up which of the peers named can play a role; ends the benchmark if none can."""
+def choose_peers(names: str, role: str = "echo", needs: Sequence[str] = ()) -> Choice:
+    """Look up which of the peers named can play a role, for which those on Python need more
+    distributions; ends the benchmark if none can."""
     choice = Choice()
     for name in names.split(","):
         if name not in PEERS:
@@ -131,7 +138,7 @@ def choose_peers(names: str, role: str = "echo") -> Choice:
         if not peer.plays(role):
             choice.skipped.append(f"SKIPPED {name}: peers/ has no {role} of it")
             continue
-        found = find_versions(peer)
+        found = find_versions(peer, needs)
         if None in found.values():
             missing = " ".join(key for key, version in found.items() if version is None)
             way = f"pip install {missing}" if peer.is_ours else "make bench-peers"
@@ -144,13 +151,13 @@ def choose_peers(names: str, role: str = "echo") -> Choice:
     return choice
 
 
-def find_versions(peer: Peer) -> dict[str, str | None]:
+def find_versions(peer: Peer, needs: Sequence[str] = ()) -> dict[str, str | None]:
     """Look up the versions of all that a peer needs; None is what is not there."""
     if peer.packages:
         return find_node_versions(peer.packages)
-    if not peer.distributions:
+    if peer.is_floor:
         return {}
-    command = [peer.interpreter(), "-c", FIND_VERSIONS, *peer.distributions]
+    command = [peer.interpreter(), "-c", FIND_VERSIONS, *peer.distributions, *needs]
     found: dict[str, str | None] = json.loads(subprocess.check_output(command, text=True))
     return found
 

@@ -20,8 +20,16 @@ STOP_S = 3.0
 """A process that ignores SIGTERM for so long is killed."""
 
 
+UNABLE = 77
+"""The status with which a peer ends that cannot do what it is asked (peers/serving.py)."""
+
+
 class BenchmarkError(Exception):
     """One run failed; the others go on."""
+
+
+class UnableError(BenchmarkError):
+    """A server cannot be asked this question, and says why."""
 
 
 FAILURES = (BenchmarkError, OSError, ValueError, subprocess.SubprocessError)
@@ -78,7 +86,10 @@ def command_for(
 ) -> list[str]:
     """Give the command that serves a role on a port."""
     if not peer.distributions + peer.packages:
-        return [str(bench.floor), str(port), *([] if role == "echo" else [f"--{role}"]), *options]
+        if bench.floor is None:
+            raise UnableError("compiling it for TLS needs the headers of OpenSSL (libssl-dev)")
+        own = [*([] if role in {"echo", "http"} else [f"--{role}"]), *bench.floor_options]
+        return [str(bench.floor), str(port), *own, *options]
     own = [*peer.arguments_for(role), "--port", str(port)]
     return [peer.interpreter(), *own, *bench.server_options, *options]
 
@@ -101,6 +112,8 @@ def serve(
     with Process(command, bench.server_core, bench.directory / f"{name}.log") as process:
         end = time.monotonic() + START_S
         while True:
+            if process.popen.poll() == UNABLE:
+                raise UnableError(process.last_words())
             if process.popen.poll() is not None:
                 raise BenchmarkError(f"{name} ended at its start: {process.last_words()}")
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 
 from harness.bench import Bench
 from harness.peers import Peer
-from harness.processes import FAILURES, BenchmarkError, parse_event, serve, start_client
+from harness.processes import (
+    FAILURES,
+    BenchmarkError,
+    UnableError,
+    parse_event,
+    serve,
+    start_client,
+)
 from harness.progress import show_progress
 
 CLIENT_BUSY, SERVER_IDLE = 0.95, 0.90
@@ -26,7 +33,7 @@ class Question:
     """What a table answers: its title, and the load, as arguments of load.py.
 
     `unit` is what is counted, `role` which of a server's programs is asked, `serve` what that is
-    told.
+    told, and `floor` what the floor is told instead. `needs` are distributions beside the server's.
     """
 
     title: str
@@ -34,6 +41,11 @@ class Question:
     unit: str = "message"
     role: str = "echo"
     serve: tuple[str, ...] = ()
+    floor: tuple[str, ...] | None = None
+    needs: tuple[str, ...] = ()
+
+    def options_for(self, peer: Peer) -> tuple[str, ...]:
+        return self.serve if self.floor is None or not peer.is_floor else self.floor
 
 
 @dataclass(frozen=True)
@@ -98,11 +110,14 @@ class Answer:
     question: Question
     rows: dict[str, Row]
     failures: dict[str, str] = field(default_factory=dict)
+    unable: dict[str, str] = field(default_factory=dict)
+    """The servers that cannot be asked this, and why."""
 
     @property
     def sentences(self) -> list[str]:
         """What is wrong with the figures."""
-        found = [f"FAILED {name}: {complaint}" for name, complaint in self.failures.items()]
+        found = [f"SKIPPED {name}: {reason}" for name, reason in self.unable.items()]
+        found += [f"FAILED {name}: {complaint}" for name, complaint in self.failures.items()]
         found += [
             f"REFUSED {name}: {row.refused}" for name, row in self.rows.items() if row.refused
         ]
@@ -117,42 +132,55 @@ class Answer:
 
 
 def repeat(
-    title: str, runs: int, peers: Mapping[str, Peer], measure: Callable[[str, Peer], Measured]
+    title: str,
+    runs: int,
+    peers: Mapping[str, Peer],
+    measure: Callable[[str, Peer], Measured],
+    unable: dict[str, str] | None = None,
 ) -> tuple[dict[str, list[Measured]], dict[str, str]]:
-    """Measure the peers in turn, again and again; one that fails is dropped with its complaint."""
+    """Measure the peers in turn, again and again; one that fails is dropped with its complaint.
+
+    One that cannot be measured so is no failure where there is `unable`, to which it is added.
+    """
     found: dict[str, list[Measured]] = {name: [] for name in peers}
     failures: dict[str, str] = {}
+    unable = failures if unable is None else unable
     for number in range(1, runs + 1):
         for name, peer in peers.items():
-            if name in failures:
+            if name in failures or name in unable:
                 continue
             show_progress(f"{title}: round {number} of {runs}, {name}")
             try:
                 found[name].append(measure(name, peer))
+            except UnableError as error:
+                unable[name] = str(error)
             except FAILURES as error:
                 failures[name] = str(error)
     show_progress("")
-    return {name: own for name, own in found.items() if name not in failures}, failures
+    return {name: own for name, own in found.items() if own and name not in failures}, failures
 
 
 def ask(
     bench: Bench, peers: Mapping[str, Peer], question: Question, options: argparse.Namespace
 ) -> Answer:
     """Ask one question of all."""
+    unable: dict[str, str] = {}
     runs, failures = repeat(
         question.title,
         options.runs,
         peers,
         lambda name, peer: measure(bench, name, peer, question, options),
+        unable,
     )
-    return Answer(question, {name: Row(own) for name, own in runs.items()}, failures)
+    return Answer(question, {name: Row(own) for name, own in runs.items()}, failures, unable)
 
 
 def measure(
     bench: Bench, name: str, peer: Peer, question: Question, options: argparse.Namespace
 ) -> Run:
     """Serve, load and measure once."""
-    with serve(bench, name, peer, question.role, question.serve) as (server, port):
+    told = question.options_for(peer)
+    with serve(bench, name, peer, question.role, told) as (server, port):
         times = [f"--warmup={options.warmup}", f"--seconds={options.seconds}"]
         arguments = [*question.load, *times, f"--server-pid={server.pid}"]
         with start_client(bench, port, *arguments) as client:

@@ -26,15 +26,18 @@ def answer(
 ) -> int:
     """Ask all the questions, print, and write the JSON; returns 1 if a server failed."""
     machine = describe_machine(bench)
-    choices = {role: choose_peers(options.peers, role) for role in {q.role for q in questions}}
+    kinds = dict.fromkeys((question.role, question.needs) for question in questions)
+    choices = {kind: choose_peers(options.peers, *kind) for kind in kinds}
     whole = Choice()
     for choice in choices.values():
-        whole.versions.update(choice.versions)
-        whole.skipped.extend(choice.skipped)
+        for name, versions in choice.versions.items():
+            whole.versions.setdefault(name, {}).update(versions)
+        whole.skipped.extend(said for said in choice.skipped if said not in whole.skipped)
     print_preface(machine, whole)
     answers = []
     for question in questions:
-        answers.append(ask(bench, choices[question.role].peers, question, options))
+        peers = choices[question.role, question.needs].peers
+        answers.append(ask(bench, peers, question, options))
         print_answer(answers[-1])
     settings = {key: getattr(options, key) for key in ("runs", "seconds", "warmup")}
     record = {
@@ -116,6 +119,7 @@ def to_json(answer: Answer) -> dict[str, Any]:
         "load": question.load,
         "servers": servers,
         "failures": answer.failures,
+        "unable": answer.unable,
     }
 
 
