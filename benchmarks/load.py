@@ -1,10 +1,12 @@
-"""Load a WebSocket server, check every reply, and tell what it cost.
+"""Load a server, check every reply, and tell what it cost.
 
 Each connection sends a batch of --depth messages in one write, waits for all of the replies, and
 sends the next. With --speaker the first connection alone sends, and every message has to come to
 all of them; with --every each connection sends when its turn comes; with --handshakes connections
 are opened, again and again, and nothing is sent. With --idle they are opened and held. With
---silent the server answers nothing but a ping behind each batch.
+--silent the server answers nothing but a ping behind each batch. With --http the messages are
+requests, of which --depth are pipelined; each answer has to be a 200 with the same body of --reply
+bytes.
 
 Prints a line of JSON for each event ("open", then "result"); what is wrong goes to stderr, with
 exit status 1. Runs on Linux.
@@ -19,11 +21,13 @@ import time
 from typing import Any
 
 import documents
+import http_requests
 from samples import Sample, Server, take_sample
 
 from sockwave.loadgen.client import LoadError, Target
 from sockwave.loadgen.deflated import DeflatedExchange
 from sockwave.loadgen.exchange import Exchange, SilentExchange
+from sockwave.loadgen.http import HttpExchange
 from sockwave.loadgen.load import Load
 
 SETTLE_S = 0.02
@@ -49,6 +53,12 @@ def parse_arguments() -> argparse.Namespace:
     shape.add_argument("--idle", type=float, help="seconds to hold the connections, or until EOF")
     add("--silent", action="store_true", help="nothing is echoed: a pong answers for a batch")
     add("--talk", action="store_true", help="with --idle: each sends a batch first")
+    add("--http", action="store_true", help="requests of HTTP/1.1 in place of messages")
+    add("--path", default="/", help="their target (default %(default)s)")
+    add("--body", type=int, default=0, help="bytes of JSON: POST in place of GET")
+    add("--browser", action="store_true", help="with 16 more fields, those of a browser")
+    add("--close", action="store_true", help="with Connection: close, each on its own connection")
+    add("--reply", type=int, default=12, help="bytes of an answer's body (default %(default)s)")
     add("--warmup", type=float, default=0.5, help="seconds of load before the measured time")
     add("--seconds", type=float, default=3.0, help="measured (default %(default)s)")
     add("--messages", type=int, default=2**63, help="the most that are measured")
@@ -58,13 +68,18 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def make_context(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if not options.tls:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def make_target(options: argparse.Namespace) -> Target:
-    context = None
-    if options.tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return Target(options.host, options.port, context, options.deflate)
+    context = make_context(options)
+    return Target(options.host, options.port, context, options.deflate, not options.http)
 
 
 def make_exchange(options: argparse.Namespace, agreement: str | None) -> Exchange:
@@ -84,6 +99,13 @@ def make_exchange(options: argparse.Namespace, agreement: str | None) -> Exchang
         bodies=list(documents.compress(texts, int(agreed.get("client_max_window_bits") or 15))),
         keeps_context="server_no_context_takeover" not in agreed,
     )
+
+
+def make_requests(options: argparse.Namespace) -> HttpExchange:
+    """Make the request, ask it once, and expect that answer from then on."""
+    request = http_requests.compose(options)
+    body = http_requests.fetch(options, request, make_context(options))
+    return HttpExchange(request, body, options.depth, options.close)
 
 
 def tell(event: str, **facts: Any) -> None:
@@ -116,16 +138,17 @@ def tell_result(
 
 def run_load(load: Load, exchange: Exchange, options: argparse.Namespace) -> None:
     """Speak, and measure while the load is steady."""
-    server = Server.known_as(options.server_pid)
     load.begin(exchange, one_sends=options.speaker, every_s=options.every)
     load.run(options.warmup)
+    server = Server.known_as(options.server_pid)  # with all that it has started by now
     received_size = exchange.received_size
     before = take_sample(server)
     load.run(options.seconds, options.messages)
     used = take_sample(server) - before
     tell_result(load, load.count, used, server, exchange.received_size - received_size)
     load.finish()
-    load.send_close()
+    if not options.http:
+        load.send_close()
     time.sleep(0.1)
 
 
@@ -174,8 +197,9 @@ def main() -> int:
         if options.handshakes:
             run_handshakes(load, options)
             return 0
+        requests = make_requests(options) if options.http else None
         load.open(address_count=options.per_address)
-        exchange = make_exchange(options, load.agreement)
+        exchange = requests or make_exchange(options, load.agreement)
         if options.talk:
             load.send_once(exchange)
         tell("open", connections=options.connections, request_size=len(target.request))
@@ -184,7 +208,7 @@ def main() -> int:
         else:
             hold(load, options)
         load.close()
-    except (LoadError, OSError) as error:
+    except (LoadError, OSError, ValueError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
     return 0

@@ -460,3 +460,169 @@ def test_harness_counts_only_the_runs_that_the_client_did_not_bound() -> None:
     median = Row(runs).median
     assert median is not None
     assert median.server_share == 0.98
+
+
+# ---- requests of HTTP
+
+GREETING = b"We can handle normal http connections too!\n"
+HTTP = ("--http", f"--reply={len(GREETING)}")
+
+
+def answer_requests(server: sockwave.Server, number: int = -1, wrong: Any = None) -> list[Any]:
+    """Greet, but answer the request of that number wrongly; gives the requests, as they come."""
+    requests: list[Any] = []
+
+    @server.on("request")
+    def request(request: sockwave.Request, response: sockwave.Response) -> None:
+        requests.append(request)
+        if len(requests) - 1 == number:
+            wrong(response)
+        else:
+            response.write_head(200, {"Content-Type": "text/plain"})
+            response.end(GREETING)
+
+    return requests
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--depth=16"], ["--browser"], ["--close"], ["--path=/a?b"], ["--tls"]]
+)
+async def test_load_finds_nothing_wrong_with_answers_to_requests(
+    start_server: StartServer, options: list[str]
+) -> None:
+    server = await start_server()
+    answer_requests(server)
+    if "--tls" in options:
+        server.listen(0, "127.0.0.1", ssl=server_context())
+    events, complaint = await load(port_of(server), *HTTP, *options)
+    assert complaint == ""
+    assert [event["event"] for event in events] == ["open", "result"]
+    assert events[1]["messages"] >= COUNT
+    assert events[1]["reply_bytes"] > len(GREETING) * events[1]["messages"]
+
+
+async def test_load_posts_json_of_the_size_that_was_asked_for(start_server: StartServer) -> None:
+    server = await start_server()
+    bodies: list[bytes] = []
+
+    @server.on("request")
+    async def request(request: sockwave.Request, response: sockwave.Response) -> None:
+        bodies.append(await request.body())
+        response.end(GREETING)
+
+    _, complaint = await load(port_of(server), *HTTP, "--body=1024")
+    assert complaint == ""
+    assert {len(body) for body in bodies} == {1024}
+    assert json.loads(bodies[0])["name"] == "sockwave"
+
+
+async def test_load_sends_what_browsers_send(start_server: StartServer) -> None:
+    server = await start_server()
+    requests = answer_requests(server)
+    _, complaint = await load(port_of(server), *HTTP, "--browser")
+    assert complaint == ""
+    assert len(requests[0].headers) == 17  # Host, and the sixteen
+    assert "Chrome" in requests[0].headers["User-Agent"]
+
+
+async def test_load_notices_a_body_of_another_size(start_server: StartServer) -> None:
+    server = await start_server()
+    answer_requests(server)
+    _, complaint = await load(port_of(server), "--http", "--reply=7")
+    assert f"expected 200 and 7 bytes, got 200 and {len(GREETING)}" in complaint
+
+
+def answer_short(response: sockwave.Response) -> None:
+    response.write_head(200, {"Content-Type": "text/plain"})
+    response.end(GREETING[:-1])
+
+
+def answer_with_another_byte(response: sockwave.Response) -> None:
+    response.write_head(200, {"Content-Type": "text/plain"})
+    response.end(GREETING[:-1] + b"!")
+
+
+def answer_in_chunks(response: sockwave.Response) -> None:
+    response.write(GREETING)
+    response.end()
+
+
+def answer_with_an_error(response: sockwave.Response) -> None:
+    response.write_head(404, {"Content-Type": "text/plain"})
+    response.end(GREETING)
+
+
+@pytest.mark.parametrize("options", [[], ["--depth=16"], ["--close"]])
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        (answer_short, "expected HTTP/1.1 200 and one Content-Length, 43, got"),
+        (answer_with_another_byte, "the body differs from the expected one"),
+        (answer_in_chunks, "expected HTTP/1.1 200 and one Content-Length, 43, got"),
+        (answer_with_an_error, "HTTP/1.1 404 Not Found"),
+    ],
+)
+async def test_load_notices_a_wrong_answer_to_a_request(
+    start_server: StartServer, wrong: Any, expected: str, options: list[str]
+) -> None:
+    server = await start_server()
+    answer_requests(server, 60, wrong)
+    _, complaint = await load(port_of(server), *HTTP, *options)
+    assert expected in complaint
+
+
+async def load_answers(send: Any, *options: str) -> str:
+    """The complaint about a server whose answer to each read, `send` writes; the first is right."""
+    right = b"HTTP/1.1 200 OK\r\nContent-Length: 43\r\n\r\n" + GREETING
+    count = itertools.count()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            writer.write(right) if next(count) == 0 else await send(writer, right)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        _, complaint = await load(port, *HTTP, "--connections=1", *options)
+    return complaint
+
+
+async def test_load_reads_an_answer_that_comes_byte_by_byte() -> None:
+    async def send(writer: asyncio.StreamWriter, right: bytes) -> None:
+        for place in range(len(right)):
+            writer.write(right[place : place + 1])
+            await writer.drain()
+
+    assert await load_answers(send, "--messages=3") == ""
+
+
+async def test_load_notices_an_answer_that_nothing_asked_for() -> None:
+    async def send(writer: asyncio.StreamWriter, right: bytes) -> None:
+        writer.write(right + right)
+
+    assert "behind the last reply" in await load_answers(send)
+
+
+async def test_load_notices_a_head_without_an_end() -> None:
+    async def send(writer: asyncio.StreamWriter, right: bytes) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000)
+
+    assert "the head of an answer is longer than 16384 bytes" in await load_answers(send)
+
+
+async def test_load_notices_a_connection_that_ends_too_early() -> None:
+    async def send(writer: asyncio.StreamWriter, right: bytes) -> None:
+        writer.write(right)
+        writer.close()
+
+    complaint = await load_answers(send)
+    assert "closed by the server after" in complaint or "reset by peer" in complaint
+
+
+@pytest.mark.slow
+async def test_load_notices_a_connection_that_goes_on_where_it_should_end() -> None:
+    async def send(writer: asyncio.StreamWriter, right: bytes) -> None:
+        writer.write(right)
+
+    assert "nothing has come for 1 s" in await load_answers(send, "--close")

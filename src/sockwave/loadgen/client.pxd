@@ -1,4 +1,4 @@
-"""The client's end of a WebSocket connection: socket, TLS, opening handshake (Linux)."""
+"""The client's end of a connection: socket, TLS, opening handshake (Linux)."""
 
 from libc.stdint cimport uint8_t
 
@@ -13,7 +13,7 @@ cdef class Target:
     cdef tuple address
     cdef object context         # the ssl.SSLContext of a client; None: no TLS
     cdef Records records        # the buffers that the clients share
-    cdef readonly bytes request
+    cdef readonly bytes request     # empty: the clients upgrade to nothing
     cdef bint offers            # the request offers permessage-deflate
     # The last answer that was found right, and its extensions: the other clients compare with it.
     cdef bytes accepted_answer

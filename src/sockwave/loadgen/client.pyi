@@ -16,6 +16,7 @@ class Target:
         port: int,
         context: ssl.SSLContext | None = None,
         offer: str | None = None,
+        upgrades: bool = True,
     ) -> Self: ...
     @property
     def request(self) -> bytes: ...

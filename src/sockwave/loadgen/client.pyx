@@ -1,4 +1,4 @@
-"""The client's end of a WebSocket connection: socket, TLS, opening handshake.
+"""The client's end of a connection: socket, TLS, and the opening handshake of a WebSocket.
 
 RFC 6455, section 4.1. All clients send the same request, so the right answer is the same for all.
 """
@@ -45,11 +45,14 @@ cdef class ClientTls(DirectTls):
 cdef class Target:
     """The server that the clients of one load connect to, and their opening request."""
 
-    def __cinit__(self, str host, int port, context=None, str offer=None):
+    def __cinit__(self, str host, int port, context=None, str offer=None, bint upgrades=True):
         self.address = (host, port)
         self.context = context
         self.records = Records()
         self.offers = offer is not None
+        if not upgrades:
+            self.request = b""
+            return
         lines = [
             "GET / HTTP/1.1", f"Host: {host}:{port}", "Upgrade: websocket", "Connection: Upgrade",
             f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13",
@@ -68,7 +71,8 @@ cdef class Client:
     # ---- opening
 
     cdef int connect(self, Target target, str source) except -1:
-        """Connect, from the address `source` unless it is None, and send the opening request."""
+        """Connect, from the address `source` unless it is None, and send the opening request; where
+        there is none, the client is open once it is connected and TLS is established."""
         self.target = target
         # The C class and a blocking connect are fastest: a load opens thousands in a second.
         self.socket = made = socket.SocketType(
@@ -103,7 +107,9 @@ cdef class Client:
     cdef int send_request(self) except -1:
         cdef bytes request = self.target.request
         cdef size_t size = PyBytes_GET_SIZE(request)
-        if self.put(<const uint8_t*>PyBytes_AS_STRING(request), size) < size:
+        if size == 0:
+            self.is_open = True
+        elif self.put(<const uint8_t*>PyBytes_AS_STRING(request), size) < size:
             raise LoadError("the opening request was not taken")
         return 0
 
@@ -113,6 +119,8 @@ cdef class Client:
         while count > 0:
             self.answer += (<char*>place)[:count]
             count = self.receive_more(place, size)
+        if self.is_open and count >= 0:
+            return True
         if b"\r\n\r\n" in self.answer:
             self.check_answer()
             self.is_open = True

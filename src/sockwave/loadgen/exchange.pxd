@@ -20,6 +20,7 @@ cdef class LoadClient(Client):
     cdef uint8_t* batch         # the frames to write at once; NULL: this client sends nothing
     cdef size_t batch_size, written
     cdef size_t partial_size    # bytes of the current reply that have come
+    cdef size_t head_size       # those of its head, where it is an answer of HTTP's; 0: not whole
     cdef bint awaits_writable
     cdef uint8_t* reply         # those bytes; NULL unless replies may be compressed
     cdef Inflater inflater
@@ -32,6 +33,7 @@ cdef class Exchange:
     cdef readonly size_t size                   # bytes of a message
     cdef readonly int depth                     # messages of a batch
     cdef readonly uint64_t received_size        # bytes of whole replies, with their headers
+    cdef bint ends_connections  # the server closes behind a batch, and the client connects again
     cdef uint8_t head[MAX_HEADER_SIZE]          # the header of a client's frame, without its key
     cdef uint8_t reply_head[MAX_HEADER_SIZE]    # the header of a reply
     cdef size_t head_size, reply_head_size, stamp_size, frame_size, reply_size

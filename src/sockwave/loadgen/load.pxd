@@ -31,11 +31,14 @@ cdef class Load:
     cdef readonly uint64_t count        # replies in this run
     cdef readonly Latencies latencies   # of those replies, since their batch was written
 
-    cdef int connect(self, Py_ssize_t index, int address_count) except -1
+    cdef bint connect(self, Py_ssize_t index, int address_count) except -1  # true: it is open
+    cdef int watch(self, LoadClient client) except -1
     cdef int wait(self, uint64_t end_ns) except -1      # returns the number of events
     cdef int serve(self, uint64_t end_ns) except -1
     cdef int send_batch(self, LoadClient client) except -1
     cdef int write(self, LoadClient client) except -1
     cdef int receive_replies(self, LoadClient client) except -1
+    cdef int see_end(self, LoadClient client) except -1
+    cdef bint awaits_ends(self) noexcept
     cdef int send_due(self) except -1
     cdef int await_all(self) except -1

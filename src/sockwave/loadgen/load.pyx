@@ -91,8 +91,10 @@ cdef class Load:
         try:
             while opened < total:
                 while begun < total and begun - opened < in_flight:
-                    self.connect(begun, address_count)
+                    opened += self.connect(begun, address_count)
                     begun += 1
+                if opened == total:
+                    break
                 for i in range(self.wait(self.last_event_ns + SECOND_NS)):
                     client = <LoadClient><void*>poller_mark(&self.events[i])
                     if client.advance(self.place, READ_SIZE):
@@ -103,13 +105,18 @@ cdef class Load:
             index = begun if client is None else client.index
             raise LoadError(f"connection {index}: {error}") from error
 
-    cdef int connect(self, Py_ssize_t index, int address_count) except -1:
+    cdef bint connect(self, Py_ssize_t index, int address_count) except -1:
+        """Connect a new client; true: it is open already."""
         cdef LoadClient client = LoadClient.__new__(LoadClient)
         cdef int block = index // address_count
         client.index = index
         client.sent_ns = now_ns()
         self.clients[index] = client
         client.connect(self.target, f"127.0.0.{1 + block}" if block else None)
+        self.watch(client)
+        return client.is_open
+
+    cdef int watch(self, LoadClient client) except -1:
         if poller_add(self.poller, client.fd, POLL_READ, <uint64_t><void*>client) < 0:
             raise OSError(errno, os.strerror(errno))
         return 0
@@ -223,7 +230,7 @@ cdef class Load:
         cdef LoadClient client
         cdef uint32_t what
         cdef int i
-        if count == 0 and self.awaited:
+        if count == 0 and (self.awaited or self.awaits_ends()):
             self.check_timeout()
         try:
             for i in range(count):
@@ -239,6 +246,12 @@ cdef class Load:
         except (LoadError, OSError) as error:
             raise LoadError(f"connection {self.current.index}: {error}") from error
         return 0
+
+    cdef bint awaits_ends(self) noexcept:
+        """Tell whether the server has to close connections."""
+        return (
+            self.exchange is not None and self.exchange.ends_connections and not self.is_finishing
+        )
 
     cdef int send_due(self) except -1:
         """Let the clients send that the timer has fired for."""
@@ -276,7 +289,7 @@ cdef class Load:
 
     cdef int receive_replies(self, LoadClient client) except -1:
         """Read and check what has come for a client, and send the next batch when all replies are
-        there."""
+        there, or when the server has closed the connection behind them, where it has to."""
         cdef LoadClient sender = client if self.sender is None else self.sender
         cdef Py_ssize_t size
         cdef uint64_t ns
@@ -294,12 +307,32 @@ cdef class Load:
                 self.count += count
                 self.latencies.add(ns, count)
                 self.awaited -= count
-                if not self.is_finishing and self.timer < 0 and (
-                    self.awaited == 0 if sender is self.sender
-                    else client.reply_count == client.sent_count
+                if (
+                    not self.is_finishing and self.timer < 0
+                    and not self.exchange.ends_connections
+                    and (
+                        self.awaited == 0 if sender is self.sender
+                        else client.reply_count == client.sent_count
+                    )
                 ):
                     self.send_batch(sender)
             size = client.receive_more(self.place, READ_SIZE)
         if size < 0:
+            self.see_end(client)
+        return 0
+
+    cdef int see_end(self, LoadClient client) except -1:
+        """Connect again where the server has to close behind a batch, and raise LoadError where it
+        has not."""
+        cdef bint is_due = (
+            self.exchange is not None and self.exchange.ends_connections
+            and client.reply_count == client.sent_count
+        )
+        if not is_due:
             raise LoadError(f"closed by the server after {client.reply_count} replies")
+        client.close(False)
+        if not self.is_finishing:
+            client.connect(self.target, None)
+            self.watch(client)
+            self.send_batch(client)
         return 0
