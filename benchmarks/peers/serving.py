@@ -1,4 +1,4 @@
-"""What the echo servers compared here have in common: arguments, and the loop that runs them."""
+"""What the servers compared here have in common: arguments, and the loop that runs them."""
 
 import argparse
 import asyncio
@@ -9,6 +9,8 @@ from typing import Any
 
 MAX_SIZE = 16 << 20
 """Bytes of a message that all take: their own defaults go from 1 MiB to 100 MiB."""
+UNABLE = 77
+"""The status with which a server ends that cannot do what it is asked; automake's for a skip."""
 
 
 def parse_arguments(*loops: str) -> argparse.Namespace:
@@ -18,7 +20,8 @@ def parse_arguments(*loops: str) -> argparse.Namespace:
     and ``--context`` lets messages refer to those before them, which sockwave's do on demand;
     ``--silent`` asks for a listener that does nothing; ``--max-size`` is that of a message;
     ``--listener``, ``--reuse-port`` and ``--work`` (numbers added up for each message) are
-    sockwave's too.
+    sockwave's too. ``--app`` names one of `applications`, which run behind ASGI unless ``--own``
+    asks for a server's own interface, where it has one.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
@@ -32,6 +35,8 @@ def parse_arguments(*loops: str) -> argparse.Namespace:
     parser.add_argument("--max-size", type=int, default=MAX_SIZE)
     parser.add_argument("--context", action="store_true")
     parser.add_argument("--zlib", choices=["default", "zlib", "zlib-ng"], default="default")
+    parser.add_argument("--app", default="hello")
+    parser.add_argument("--own", action="store_true")
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")
     parser.add_argument("--portable-tls", action="store_true")
