@@ -17,6 +17,7 @@ import contextvars
 import ctypes
 import gc
 import itertools
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -34,6 +35,9 @@ import sockwave.deflate  # noqa: E402
 
 Listener = Callable[[sockwave.Connection], None]
 """What a new connection is given."""
+UNABLE = 77
+"""The status with which it ends if it cannot do what it is asked (peers/serving.py)."""
+GREETING = b"We can handle normal http connections too!\n"
 
 
 class SteadyLoop(asyncio.SelectorEventLoop):
@@ -63,11 +67,31 @@ def call_async(conn: sockwave.Connection) -> None:
         await conn.send(message)
 
 
+async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer as the listener of `request` does, behind ASGI."""
+    assert scope["type"] == "http"
+    fields = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(GREETING))]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": GREETING})
+
+
+def create_asgi(**options: Any) -> sockwave.Server:
+    """Create a server with an ASGI application; WebSockets still go to the listeners."""
+    try:
+        return sockwave.create_server(asgi=answer, **options)
+    except TypeError as error:
+        if "option 'asgi'" not in str(error):
+            raise
+        print(f"this sockwave runs no ASGI applications: {error}", file=sys.stderr)
+        sys.exit(UNABLE)
+
+
 def create_server(arguments: argparse.Namespace) -> sockwave.Server:
     """Create the server; it listens."""
     if arguments.zlib == "zlib":
         sockwave.deflate.library = zlib
-    server = sockwave.create_server(
+    create = create_asgi if arguments.asgi else sockwave.create_server
+    server = create(
         engine=arguments.engine,
         compression=sockwave.Deflate(server_context_takeover=True, client_context_takeover=True),
         ping_interval=None,
@@ -108,10 +132,12 @@ def create_server(arguments: argparse.Namespace) -> sockwave.Server:
     def connected(conn: sockwave.Connection) -> None:
         latest[0](conn)
 
-    @server.on("request")
-    def request(request: Any, response: Any) -> None:
-        response.write_head(200, {"Content-Type": "text/plain"})
-        response.end("We can handle normal http connections too!\n")
+    if not arguments.asgi:
+
+        @server.on("request")
+        def request(request: Any, response: Any) -> None:
+            response.write_head(200, {"Content-Type": "text/plain"})
+            response.end(GREETING)
 
     server.listen(arguments.port, "127.0.0.1")
     return server
@@ -127,6 +153,7 @@ if __name__ == "__main__":
     parser.add_argument("--counter", required=True, help="counter.c, compiled")
     parser.add_argument("--engine", choices=["epoll", "asyncio"], default="epoll")
     parser.add_argument("--zlib", choices=["default", "zlib"], default="default")
+    parser.add_argument("--asgi", action="store_true", help="requests go to an application")
     parser.add_argument("--own-loop", action="store_true", help="server.run()")
     arguments = parser.parse_args()
     gc.disable()

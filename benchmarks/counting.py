@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from harness import BenchmarkError
+from harness import BenchmarkError, UnableError
+from harness.processes import UNABLE
 
 HERE = Path(__file__).resolve().parent
 START_S, ANSWER_S = 120.0, 60.0
@@ -107,7 +108,10 @@ class Counted:
         while True:
             if self.popen.poll() is not None or time.monotonic() > end:
                 self.__exit__()
-                raise BenchmarkError(f"no server: {self.log.read_text(errors='replace')}")
+                said = self.log.read_text(errors="replace").strip()
+                if self.popen.returncode == UNABLE:
+                    raise UnableError(said.splitlines()[-1])
+                raise BenchmarkError(f"no server: {said}")
             with contextlib.suppress(OSError):
                 self.wire = Wire(self.port)
                 break

@@ -8,6 +8,9 @@ runs differ by less than 0.1 %. `--against` names the interpreter of another env
 sockwave is counted beside this one.
 
 The memory of an idle connection is measured as `memory.py` does it.
+
+`--gate` counts what has been recorded in `instructions.json`, and fails where it has become more;
+`--record` writes that file anew.
 """
 
 import argparse
@@ -15,26 +18,19 @@ import dataclasses
 import shutil
 import statistics
 import sys
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import documents
+import gate
 import harness
 import memory
-from counting import FIN, RSV1, TEXT, Counted, frame_of
-from harness import Bench, BenchmarkError
+from counted_questions import QUESTIONS
+from counting import Counted
+from harness import Bench, UnableError
 
 HERE = Path(__file__).resolve().parent
-SETTLING_COUNT = 1
-"""Rounds before those that count: what is done only once, and what the interpreter learns."""
-SIZE, DEFLATED_SIZE = 20, 1024
-NO_CONTEXT = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
-CONTEXT = "permessage-deflate; client_max_window_bits"
-TAIL = b"\x00\x00\xff\xff"
-GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 ENGINES = {
     "epoll": ("--engine", "epoll"),
@@ -45,150 +41,28 @@ MEMORY_KINDS = ("plain", "TLS", "deflate")
 MEMORY_PEERS = {"epoll": "sockwave", "asyncio": "sockwave-asyncio-engine"}
 
 
-# ---- the questions
-
-
-Count = Callable[[Counted, int], int]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is counted for a smaller and a larger number; `scale` are the units of one of them."""
-
-    title: str
-    unit: str
-    count: Count
-    small: int
-    large: int
-    scale: int = 1
-
-    def ask(self, server: Counted, round_count: int) -> list[float]:
-        """Give the figures of so many rounds."""
-        costs = []
-        for _ in range(SETTLING_COUNT + round_count):
-            small, large = self.count(server, self.small), self.count(server, self.large)
-            costs.append((large - small) / (self.scale * (self.large - self.small)))
-        return costs[SETTLING_COUNT:]
-
-
-def count_echo(listener: str, depth: int) -> Count:
-    """Count batches: each leaves in one write, and all of its answers are read before the next."""
-    text = b"x" * SIZE
-    batch = frame_of(text) * depth
-
-    def count(server: Counted, batch_count: int) -> int:
-        found: list[int] = []
-        server.order(listener)
-        wire = server.connect()
-        with server.counting(found):
-            for _ in range(batch_count):
-                wire.socket.sendall(batch)
-                for _ in range(depth):
-                    wire.expect(text)
-                server.wait_until_idle()
-        server.disconnect([wire])
-        return found[0]
-
-    return count
-
-
-def count_deflated(offer: str, depth: int) -> Count:
-    """Count compressed echoes; every answer is inflated and compared."""
-    texts = documents.make_documents(DEFLATED_SIZE)[:depth]
-    bodies = documents.compress(texts, documents.LEAST_WINDOW_BITS)
-    batch = b"".join(frame_of(body, FIN | RSV1 | TEXT) for body in bodies)
-
-    def count(server: Counted, batch_count: int) -> int:
-        found: list[int] = []
-        server.order("def")
-        wire = server.connect(offer=offer)
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        with server.counting(found):
-            for _ in range(batch_count):
-                wire.socket.sendall(batch)
-                for text in texts:
-                    first_byte, payload = wire.read_frame()
-                    if inflater.decompress(payload + TAIL) != text or not first_byte & RSV1:
-                        raise BenchmarkError("a compressed answer is wrong")
-                server.wait_until_idle()
-        server.disconnect([wire])
-        return found[0]
-
-    return count
-
-
-def count_handshakes(server: Counted, handshake_count: int) -> int:
-    """Count opening handshakes, from connect to the answer; closing is not in it."""
-    found: list[int] = []
-    server.order("nothing")
-    with server.counting(found):
-        wires = [server.connect() for _ in range(handshake_count)]
-    server.disconnect(wires)
-    return found[0]
-
-
-BROADCAST_COUNT = 100
-
-
-def count_deliveries(server: Counted, receiver_count: int) -> int:
-    """Count broadcasts to so many."""
-    found: list[int] = []
-    text = b"x" * SIZE
-    server.order("broadcast")
-    wires = [server.connect() for _ in range(receiver_count)]
-    with server.counting(found):
-        for _ in range(BROADCAST_COUNT):
-            wires[0].socket.sendall(frame_of(text))
-            for wire in (server.wire, *wires):
-                wire.expect(text)
-            server.wait_until_idle()
-    server.disconnect(wires)
-    return found[0]
-
-
-def count_requests(server: Counted, request_count: int) -> int:
-    """Count plain requests on one connection."""
-    found: list[int] = []
-    wire = server.connect(upgrade=False)
-    with server.counting(found):
-        for _ in range(request_count):
-            wire.socket.sendall(GET)
-            head = wire.read_head()
-            _, _, size = head.lower().partition("content-length: ")
-            if not head.startswith("HTTP/1.1 200 ") or not size:
-                raise BenchmarkError(f"expected 200 and a length, got {head.splitlines()[0]}")
-            wire.read(int(size.split()[0]))
-            server.wait_until_idle()
-    server.disconnect([wire])
-    return found[0]
-
-
-QUESTIONS = [
-    Question("echo of 20 B, depth 32", "message", count_echo("def", 32), 20, 120, 32),
-    Question("echo of 20 B, depth 1", "message", count_echo("def", 1), 50, 550),
-    Question("async def, depth 32", "message", count_echo("async-def", 32), 20, 60, 32),
-    Question("async def, depth 1", "message", count_echo("async-def", 1), 50, 250),
-    Question("opening handshake", "handshake", count_handshakes, 32, 128),
-    Question("broadcast", "delivery", count_deliveries, 16, 80, BROADCAST_COUNT),
-    Question("GET", "request", count_requests, 50, 250),
-    Question("compressed echo of 1 KiB", "message", count_deflated(NO_CONTEXT, 32), 1, 3, 32),
-    Question("the same with context", "message", count_deflated(CONTEXT, 32), 1, 3, 32),
-]
+# ---- instructions
 
 
 def count_all(
-    bench: Bench, python: str, engine: str, options: argparse.Namespace
+    bench: Bench, python: str, engine: str, titles: Sequence[str], options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Ask all questions of one build, on one engine."""
+    """Ask questions of one build, on one engine. Says which of them it cannot be asked."""
     counter = harness.compile_program(HERE / "counter.c", bench.directory, "-shared", "-fPIC")
-    arguments = [*ENGINES[engine], "--counter", str(counter), "--zlib", options.zlib]
-    port = harness.find_port()
+    common = [*ENGINES[engine], "--counter", str(counter), "--zlib", options.zlib]
+    asked = [question for question in QUESTIONS if question.title in titles]
     costs = {}
-    with Counted(python, port, bench.directory, arguments) as server:
-        for question in QUESTIONS:
-            if options.only in question.title:
-                harness.show_progress(f"{engine}, {python}: {question.title}")
-                costs[question.title] = question.ask(server, options.rounds)
+    for serve in dict.fromkeys(question.serve for question in asked):
+        own = [question for question in asked if question.serve == serve]
+        try:
+            with Counted(python, harness.find_port(), bench.directory, [*common, *serve]) as server:
+                for question in own:
+                    harness.show_progress(f"{engine}, {python}: {question.title}")
+                    costs[question.title] = question.ask(server, options.rounds)
+        except UnableError as error:
+            harness.show_progress("")
+            for question in own:
+                print(f"SKIPPED {question.title}, {engine}, {python}: {error}")
     harness.show_progress("")
     return costs
 
@@ -255,9 +129,10 @@ def fill_instructions(
     columns = ("engine", "question", "for each")
     table = Table("Instructions outside of the kernel", columns, 1)
     for engine in engines:
-        found = [count_all(bench, python, engine, options) for python in builds]
+        titles = [question.title for question in QUESTIONS if options.only in question.title]
+        found = [count_all(bench, python, engine, titles, options) for python in builds]
         for question in QUESTIONS:
-            if question.title in found[0]:
+            if all(question.title in costs for costs in found):
                 key = (engine, question.title, question.unit)
                 table.rows[key] = [costs[question.title] for costs in found]
     return table
@@ -287,6 +162,8 @@ def read_arguments() -> argparse.Namespace:
     add("--no-memory", action="store_true", help="count instructions only")
     add("--no-instructions", action="store_true", help="measure memory only")
     add("--connections", type=int, default=10_000, help="idle ones (default %(default)s)")
+    add("--gate", action="store_true", help="compare with what was recorded, fail where it is more")
+    add("--record", action="store_true", help="record what the gate is to compare with")
     add("--quick", action="store_true", help="one round on the epoll engine, fewer idle ones")
     harness.add_arguments(parser, runs=1, timed=False)
     options = parser.parse_args()
@@ -298,6 +175,32 @@ def read_arguments() -> argparse.Namespace:
     return options
 
 
+def keep_gate(options: argparse.Namespace) -> int:
+    """Count what the gate is about, and compare or record; returns 1 where something failed."""
+    if not options.record and (reason := gate.find_obstacle()):
+        print(f"SKIPPED instructions: {reason}")
+        return 0
+    options.rounds = 1
+    with harness.prepare(options) as bench:
+        try:
+            found = {
+                engine: {
+                    title: statistics.median(costs)
+                    for title, costs in count_all(
+                        bench, sys.executable, engine, titles, options
+                    ).items()
+                }
+                for engine, titles in gate.COUNTED.items()
+            }
+        except harness.FAILURES as error:
+            print(f"FAILED: {error}")
+            return 1
+    if options.record:
+        gate.record(found)
+        return 0
+    return gate.compare(found)
+
+
 def main() -> int:
     """Count, measure, print the tables; returns 1 if something failed, 0 without valgrind."""
     options = read_arguments()
@@ -305,6 +208,8 @@ def main() -> int:
     if not options.no_instructions and (shutil.which("valgrind") is None or not header.exists()):
         print("SKIPPED instructions: no valgrind with its headers; run: apt-get install valgrind")
         options.no_instructions = True
+    if options.gate or options.record:
+        return 0 if options.no_instructions else keep_gate(options)
     builds = [*([options.against] if options.against else []), sys.executable]
     engines = options.engines.split(";")
     tables: dict[str, Table] = {}
