@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from wire import Wire
 
 from sockwave import Refused, Request, Response
-from sockwave.http import parse_head
-from sockwave.http.body import ChunkedDecoder, create_decoder
+from sockwave.core.http.chunked import ChunkedDecoder
+from sockwave.core.http.head import find_ordinary
+from sockwave.http.semantics import parse_strictly
 from sockwave.limits import Limits
 
 h11 = pytest.importorskip("h11")
@@ -32,12 +33,12 @@ def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
 def decode(pieces: Iterable[bytes], **limits: int) -> tuple[bytes, bytes] | None:
     """Give the content and what stands behind the body; None while it is not whole."""
     decoder = ChunkedDecoder(Limits(**limits))
-    data, content = bytearray(), b""
+    content = behind = b""
     for piece in pieces:
-        data += piece
-        if not decoder.done:
-            content += decoder.feed(data)
-    return (content, bytes(data)) if decoder.done else None
+        found, size = decoder.decode(piece)
+        content += found
+        behind += piece[size:]
+    return (content, behind) if decoder.is_done else None
 
 
 WELL_FORMED = {
@@ -49,6 +50,7 @@ WELL_FORMED = {
     "leading zeros": (b"0005\r\nhello\r\n000\r\n\r\n", b"hello"),
     "content like a chunk": (b"7\r\n0\r\n\r\nab\r\n0\r\n\r\n", b"0\r\n\r\nab"),
     "extension": (b"5;a=b\r\nhello\r\n0;c\r\n\r\n", b"hello"),
+    "space around the extension": (b"5 \t; a = b\r\nhello\r\n0 ;c\r\n\r\n", b"hello"),
     "quoted extension": (b'5;a="b;c"\r\nhello\r\n0\r\n\r\n', b"hello"),
     "extension with a quoted quote": (b'5;a="\\"; \\\\"\r\nhello\r\n0\r\n\r\n', b"hello"),
     "extension like a size line": (b'5;a="\t0 ;5"\r\nhello\r\n0\r\n\r\n', b"hello"),
@@ -175,30 +177,22 @@ def test_decoding_takes_time_in_proportion_to_the_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "length"), [("A: b", None), ("Content-Length: 0", None), ("Content-Length: 005", 5)]
+    ("fields", "size"),
+    [("A: b", 0), ("Content-Length: 0", 0), ("Content-Length: 005", 5)],
 )
-def test_length_of_a_body_is_its_content_length(field: str, length: int | None) -> None:
-    head = parse_head(f"POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n".encode(), Limits())
-    decoder = create_decoder(head, Limits())
-    if length is None:
-        assert decoder is None
-        return
-    assert decoder is not None
-    data = bytearray(b"abc")
-    assert decoder.feed(data) == b"abc"
-    assert not decoder.done
-    data += b"defg"
-    assert decoder.feed(data) == b"de"
-    assert decoder.done
-    assert data == b"fg"
+def test_length_of_a_body_is_its_content_length(fields: str, size: int) -> None:
+    raw = f"POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n".encode()
+    facts = parse_strictly(raw, Limits())
+    assert (facts.body_size, facts.is_chunked) == (size, False)
+    assert find_ordinary(raw) == (len(raw), size)
 
 
 def test_content_length_at_the_limit_is_accepted_and_one_more_is_413() -> None:
-    head = parse_head(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", Limits())
-    assert create_decoder(head, Limits(body_size=11))
-    assert create_decoder(head, Limits(body_size=None))
+    raw = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n"
+    assert parse_strictly(raw, Limits(body_size=11)).body_size == 11
+    assert parse_strictly(raw, Limits(body_size=None)).body_size == 11
     with pytest.raises(Refused) as caught:
-        create_decoder(head, Limits(body_size=10))
+        parse_strictly(raw, Limits(body_size=10))
     assert caught.value.status == 413
 
 

@@ -157,9 +157,6 @@ async def test_early_answer_reaches_a_client_that_still_sends(
             await uploader.wire.close()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what still comes is drained for two seconds, however much that is"
-)
 @pytest.mark.parametrize("name", ["413 for the length", "413 amid the chunks"])
 async def test_client_that_never_stops_is_reset_after_a_bounded_size(
     start: StartUpload, *, is_tls: bool, name: str

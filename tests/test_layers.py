@@ -12,18 +12,19 @@ SOURCES = Path(__file__).parents[1] / "src" / "sockwave"
 VOCABULARY = {
     "address",
     "close",
+    "cookies",
     "deflate",
     "errors",
     "fields",
     "forking",
     "functions",
-    "headers",
     "limits",
     "log",
     "messages",
     "names",
     "paths",
-    "request_head",
+    "query",
+    "refusals",
     "states",
     "timeouts",
     "tls_info",
@@ -32,7 +33,7 @@ VOCABULARY = {
 }
 
 #: What of it the compiled core may know.
-CORE_VOCABULARY = VOCABULARY - {"fields", "forking", "headers", "names", "paths", "trusted"}
+CORE_VOCABULARY = VOCABULARY - {"forking", "names", "trusted"}
 
 #: From the ground up; rooms on one floor do not know each other.
 CORE_FLOORS = (
@@ -41,7 +42,8 @@ CORE_FLOORS = (
     ("core.protocol",),
     ("core.io",),
     ("core.io.epoll", "core.io.asyncio"),
-    ("core.tls", "core.session"),
+    ("core.tls", "core.http"),
+    ("core.session",),
     ("core.opening",),
 )
 FLOORS = (
@@ -59,7 +61,11 @@ FLOORS = (
 HEIGHTS = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
 #: What the load generator uses of the core; nothing of the server uses the load generator.
-LOADGEN_USES = {room for rooms in CORE_FLOORS for room in rooms} - {"core.session", "core.opening"}
+LOADGEN_USES = {room for rooms in CORE_FLOORS for room in rooms} - {
+    "core.session",
+    "core.http",
+    "core.opening",
+}
 
 STATEMENT = re.compile(
     r"^\s*(?:from\s+(sockwave(?:\.\w+)*)\s+c?import\s+(\([^)]*\)|[^\n]+)"

@@ -5,6 +5,7 @@ import select
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.deflate import Deflate
 from sockwave.fields import is_token
 from sockwave.functions import check_runs
@@ -13,7 +14,6 @@ from sockwave.handshake.origin import OriginOption, OriginPolicy, normalize_orig
 from sockwave.limits import LIMIT_NAMES, Limits
 from sockwave.messages import check_slow
 from sockwave.names import check_plain, collect_names
-from sockwave.request_head import RequestHead
 from sockwave.trusted import TrustedNetworks
 from sockwave.versions import normalize_version
 

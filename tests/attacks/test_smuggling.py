@@ -19,10 +19,10 @@ from wire import KEY3, build_request, hixie_headers, upgrade_headers
 from attacks import hosts
 from attacks.conftest import Attack
 from attacks.process import Victim
+from sockwave.core.http.chunked import ChunkedDecoder
+from sockwave.core.http.scanner import cut
 from sockwave.errors import Refused
-from sockwave.http import parse_head
-from sockwave.http.body import create_decoder
-from sockwave.http.scanner import HeadScanner
+from sockwave.http.semantics import parse_strictly
 from sockwave.options import Limits
 
 POST = b"POST /first HTTP/1.1\r\nHost: a\r\n"
@@ -295,16 +295,21 @@ Reading = tuple[Requests, str]
 
 def read_ours(data: bytes) -> Reading:
     """Read a stream of requests as HttpConnection does, request after request."""
-    limits, left, found = Limits(), bytearray(data), []
-    scanner = HeadScanner(limits)
+    limits, left, found = Limits(), data, []
     try:
-        while (raw := scanner.cut(left)) is not None:
-            head = parse_head(raw, limits)
-            body, decoder = b"", create_decoder(head, limits)
-            if decoder is not None:
-                body = decoder.feed(left)
-                if not decoder.done:
+        while (parts := cut(left, limits)) is not None:
+            raw, left = parts
+            facts = parse_strictly(raw, limits)
+            body, size = left[: facts.body_size], facts.body_size
+            if facts.is_chunked:
+                decoder = ChunkedDecoder(limits)
+                body, size = decoder.decode(left)
+                if not decoder.is_done:
                     break
+            elif len(left) < size:
+                break
+            left = left[size:]
+            head = facts.head
             found.append((head.method.encode(), head.target.encode("latin-1"), body))
     except Refused as refused:
         return found, refused.body.decode()

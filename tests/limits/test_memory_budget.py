@@ -116,9 +116,7 @@ async def test_requests_and_answers_count_too(start_server: StartServer) -> None
     await wait_until(lambda: server.limit_hits["memory_budget"])
     assert count_hits(server)["memory_budget"] == 1
     await wait_until(
-        lambda: (
-            not any(connection.held_size for connection in server._host.http_connections.values())
-        )
+        lambda: not any(connection.held_size for connection in server._host.http.connections)
     )
     await look_twice()
     await Wire.connect(server.addresses[0])

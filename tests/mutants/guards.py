@@ -126,8 +126,8 @@ GUARDS = (
     ),
     Guard(
         "body_size of a body in chunks",
-        HTTP + "body.py",
-        "        if body_size is not None and self._content_size > body_size:\n",
+        "src/sockwave/core/http/chunked.pyx",
+        "        if self.left_size > self.most_size - self.content_size:\n",
         "        if False:\n",
         ("tests/test_http_body.py",),
     ),

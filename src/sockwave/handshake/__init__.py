@@ -6,6 +6,7 @@ invalid request. Then the application may refuse the handshake; `answer` comes l
 
 from collections.abc import Collection, Sequence
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.handshake import hixie75, hixie76, rfc6455
 from sockwave.handshake.hixie75 import write_location
@@ -18,7 +19,6 @@ from sockwave.handshake.subprotocol import (
     read_names,
     read_subprotocols,
 )
-from sockwave.request_head import RequestHead
 from sockwave.versions import VERSIONS
 
 __all__ = [

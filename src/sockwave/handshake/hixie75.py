@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.handshake.request import check_no_body, is_visible
-from sockwave.request_head import RequestHead
 
 # The draft's clients compare these lines byte by byte, in this order.
 _HEAD = (

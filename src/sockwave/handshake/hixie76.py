@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from hashlib import md5
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.handshake.hixie75 import check_location, write_fields
-from sockwave.request_head import RequestHead
 
 #: The bytes that follow the header block; to HTTP they are not a body.
 KEY3_SIZE = 8

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, NoReturn
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.fields import HeaderPairs, check_header
 from sockwave.handshake.subprotocol import check_chosen, read_subprotocols
-from sockwave.request_head import RequestHead
 
 if TYPE_CHECKING:
     from sockwave.core.session.connection import Connection

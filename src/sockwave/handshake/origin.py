@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.names import SINGLE, check_plain, collect_names
-from sockwave.request_head import RequestHead
 
 OriginOption: TypeAlias = (
     str | Iterable[str | None] | re.Pattern[str] | Callable[[str | None], bool]

@@ -2,11 +2,11 @@
 
 import re
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.handshake.origin import OriginPolicy, find_origins, own_origin
 from sockwave.limits import OverLimit
 from sockwave.log import TEXT_SIZE, Detail, escape, quote
-from sockwave.request_head import RequestHead
 
 # So many elements of an option, or of a repeated field, are logged: the first ones say enough.
 _SHOWN_COUNT = 3

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.fields import is_host
-from sockwave.request_head import RequestHead
 
 # Real lists hold a few elements; a header block full of commas must not become as many objects.
 _LIST_COUNT = 100

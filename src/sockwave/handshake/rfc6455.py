@@ -3,10 +3,10 @@
 from binascii import Error, a2b_base64
 from collections.abc import Sequence
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.core.opening.fast_request import write_answer
 from sockwave.errors import Refused
 from sockwave.handshake.request import check_no_body
-from sockwave.request_head import RequestHead
 
 
 def check(head: RequestHead) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.fields import is_token
 from sockwave.handshake.request import split_list
-from sockwave.request_head import RequestHead
 
 
 def read_subprotocols(head: RequestHead) -> list[str]:

@@ -2,11 +2,12 @@
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from sockwave.core.http.headers import Headers
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.fields import is_host, is_token
-from sockwave.headers import Headers, parse_lines
 from sockwave.limits import Limits, OverLimit
-from sockwave.request_head import RequestHead
+from sockwave.refusals import refuse_block, refuse_line
 
 # 64 bits have at most 20 digits; the rest would only be leading zeros.
 _LENGTH_DIGITS = 20
@@ -37,8 +38,8 @@ def parse_head(raw: bytes, limits: Limits) -> RequestHead:
     _run_parser(raw, parts[0])
     if "" in lines:
         raise Refused(400, "malformed request: expected one head\n")
-    headers = parse_lines(lines)
-    head = RequestHead(raw, parts, headers)
+    head = RequestHead(raw)
+    headers = head.headers
     _check_host(head, headers)
     if parts[1][0] != "/" or "#" in parts[1] or parts[0] == "CONNECT":
         _check_target(head)
@@ -61,18 +62,6 @@ def _run_parser(raw: bytes, method: str) -> None:
         pass
     except HttpParserError as error:
         raise Refused(400, f"malformed request: {error}\n") from None
-
-
-def refuse_line(limits: Limits) -> OverLimit:
-    """Return the refusal of a request line that is too long."""
-    size = limits.request_line_size
-    return OverLimit("request_line_size", 414, f"a request line of more than {size} bytes\n")
-
-
-def refuse_block(limits: Limits) -> OverLimit:
-    """Return the refusal of a header block that is too long."""
-    size = limits.header_block_size
-    return OverLimit("header_block_size", 431, f"header fields of more than {size} bytes\n")
 
 
 def _split_line(line: str) -> tuple[str, str, str]:

@@ -1,16 +1,19 @@
 """One file as a response, or a range of it: RFC 9110, sections 8.8, 13 and 14."""
 
 import asyncio
+import contextlib
 import mimetypes
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO
 
+from sockwave.core.http.request_head import RequestHead
+from sockwave.core.http.response import Response
+from sockwave.core.http.response_head import HeaderFields
 from sockwave.http.dates import format_date, parse_date
-from sockwave.request_head import RequestHead
 
 # A file up to this size is read as a whole: a backlog may hold more than that anyway.
 INLINE_SIZE = 64 * 1024
@@ -153,3 +156,30 @@ async def read_pieces(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
             raise OSError(f"the file has become {size} bytes shorter while it was sent")
         size -= len(piece)
         yield piece
+
+
+def send_file(
+    response: Response, request: RequestHead, path: str | os.PathLike[str], fields: HeaderFields
+) -> Awaitable[None]:
+    """Answer a request with a file, or with what it asks for of it: see `Response.send_file`.
+
+    `fields` are the headers that the application has given.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_file(path))
+        part = choose_part(request, response.status, file, os.fspath(path))
+        response._set_file_head(part.status, fields, part.headers)
+        if request.method == "HEAD" or part.size == 0:
+            return response.end()
+        file.seek(part.start)
+        if part.size <= INLINE_SIZE:
+            return response.end(file.read(part.size))
+        stack.pop_all()
+    return response._stream_file(_stream(response, file, part.size), file)
+
+
+async def _stream(response: Response, file: BinaryIO, size: int) -> None:
+    """Send so many bytes of a file as fast as the client receives them, and end."""
+    async for piece in read_pieces(file, size):
+        await response.write(piece)
+    response.end()

@@ -1,9 +1,16 @@
 """What a request head asks for: RFC 9110, sections 7.8 and 10.1.1, and RFC 9112, section 9.3."""
 
 from http import HTTPMethod
+from typing import NamedTuple
 
+from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
-from sockwave.request_head import RequestHead
+from sockwave.http.check import parse_head
+from sockwave.limits import Limits
+from sockwave.refusals import refuse_body
+
+# No body is longer, whatever a head says.
+_LARGEST = 2**63 - 1
 
 # RFC 9110, 9.1, and RFC 5789. Any other token is a method too, of which only the application can
 # know what it means.
@@ -41,3 +48,31 @@ def expects_continue(head: RequestHead) -> bool:
 def has_known_method(head: RequestHead) -> bool:
     """Tell whether the method is one of those that HTTP itself defines, or PATCH."""
     return head.method in _KNOWN_METHODS
+
+
+class Facts(NamedTuple):
+    """What the compiled connection has to know of a head that it has not parsed itself."""
+
+    head: RequestHead
+    wants_websocket: bool
+    is_chunked: bool
+    #: In bytes, of a body that is not chunked; 0 where there is none.
+    body_size: int
+    keeps_alive: bool
+    expects_continue: bool
+
+
+def parse_strictly(raw: bytes, limits: Limits) -> Facts:
+    """Parse the head of a request, and find what it asks for; raises Refused."""
+    head = parse_head(raw, limits)
+    if wants_websocket(head):
+        return Facts(head, True, False, 0, True, False)
+    # RFC 9112, 6.3: "If this is a request message and none of the above are true, then the message
+    # body length is zero".
+    is_chunked = "transfer-encoding" in head.headers
+    length = 0 if is_chunked else int(head.headers.get("content-length", "0"))
+    if limits.body_size is not None and length > limits.body_size:
+        raise refuse_body(limits)
+    return Facts(
+        head, False, is_chunked, min(length, _LARGEST), keeps_alive(head), expects_continue(head)
+    )

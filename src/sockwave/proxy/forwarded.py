@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from sockwave.address import Address, parse_address
+from sockwave.core.http.headers import Headers
 from sockwave.errors import Refused
 from sockwave.fields import is_host
-from sockwave.headers import Headers
 from sockwave.trusted import TrustedNetworks
 
 # Real chains have a few proxies; each one costs a look-up in the trusted networks.

@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import logging
-import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
@@ -11,6 +10,8 @@ from typing import Any, TypeAlias
 
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import Emitter
+from sockwave.core.http.request_head import RequestHead
+from sockwave.core.http.settings import HttpSettings
 from sockwave.core.io.transport import Transport
 from sockwave.core.limits.counters import LimitCounters
 from sockwave.core.opening.newcomer import PendingConnection
@@ -21,16 +22,15 @@ from sockwave.errors import Refused, SockwaveError, without_disconnects
 from sockwave.forking import detach_loop, watch_forks
 from sockwave.functions import describe_in_sentence, generates
 from sockwave.handshake.refusal import Refusal
-from sockwave.http import HttpConnection, Request, Response
-from sockwave.http.request_listeners import RequestListeners
-from sockwave.http.semantics import has_known_method
+from sockwave.http import Request, Response, serialize_response
+from sockwave.http.files import send_file
+from sockwave.http.semantics import has_known_method, parse_strictly
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import escape, peers
 from sockwave.options import Options
 from sockwave.proxy.forwarded import Client, find_client
 from sockwave.proxy.receiver import ProxyReceiver
 from sockwave.proxy.tlv import Facts
-from sockwave.request_head import RequestHead
 from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.runtime.admission import Admission
 from sockwave.runtime.engine import Engine
@@ -64,6 +64,7 @@ class Host(Emitter):
     admission: Admission
     openings: Openings
     memory: MemoryWatch
+    http: HttpSettings
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -79,12 +80,7 @@ class Host(Emitter):
         #: True in a child that was forked while the server ran: it goes on in the parent only.
         self.is_abandoned = False
         self.when_abandoned: Callable[[], object] | None = None
-        self.http_connections: weakref.WeakValueDictionary[Transport, HttpConnection] = (
-            weakref.WeakValueDictionary()
-        )
         self._is_reporting = False
-        # The listeners of the request that is being emitted.
-        self._request_listeners: RequestListeners | None = None
         self._has_warned_of_drops = False
         #: Listeners whose stalled calls have been logged.
         self._warned_stalled: set[str] = set()
@@ -97,6 +93,14 @@ class Host(Emitter):
         self.is_running = True
         self.calls = ThreadCalls(loop)
         self.admission = Admission(self, self.hub, self.options)
+        self.http = self.admission.http = HttpSettings(
+            self,
+            engine,
+            self.limits,
+            parse_strictly,
+            send_file,
+            asks_for_client=bool(self.options.trusted_proxies),
+        )
         self.openings = Openings(
             self.options,
             self.hub,
@@ -165,15 +169,9 @@ class Host(Emitter):
         else:
             self.emit_stream(transport)
 
-    def open_http(self, transport: Transport) -> HttpConnection:
-        """Make the HTTP connection that reads the first request; its deadline has been set."""
-        http_connection = HttpConnection(transport, self)
-        self.http_connections[transport] = http_connection
-        return http_connection
-
     def not_upgraded(self) -> list[NotUpgraded]:
         """Return the connections that have not become WebSockets, or not yet."""
-        return [*self.http_connections.values(), *self.admission.pending_connections()]
+        return [*self.http.connections, *self.admission.pending_connections()]
 
     def emit_stream(self, transport: Transport) -> None:
         """Emit `stream` for a new connection, once its client's address is known."""
@@ -200,20 +198,15 @@ class Host(Emitter):
         run = self.engine.contexts.run if connection is None else connection._run
         run(self.report, error, connection)
 
-    def handle_request(self, request: Request, response: Response) -> None:
-        """Emit `request`, in a context of its own; without listeners, answer with 426 or 501."""
-        self.engine.contexts.run(self._emit_request, request, response)
+    def serialize_refusal(self, refused: Refused, *, to_head: bool) -> bytes:
+        """Return the answer to a request that is refused, as it goes on the wire.
 
-    def _emit_request(self, request: Request, response: Response) -> None:
-        listeners = RequestListeners(response, len(self.listeners("request")), self.report)
-        previous, self._request_listeners = self._request_listeners, listeners
-        try:
-            if not self.emit_event("request", request, response):
-                self._answer_unheard(request, response)
-        finally:
-            self._request_listeners = previous
+        `to_head`: the method is HEAD.
+        """
+        status, headers, body = refused.status, refused.headers, refused.body
+        return serialize_response(status, headers, body, to_head=to_head)
 
-    def _answer_unheard(self, request: Request, response: Response) -> None:
+    def answer_unheard(self, request: Request, response: Response) -> None:
         """Answer a request for which the application has no listener."""
         if not has_known_method(request):
             # RFC 9110, 9.1: "An origin server that receives a request method that is unrecognized
@@ -248,7 +241,6 @@ class Host(Emitter):
 
     def handle_upgrade(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
         """Begin the opening handshake of a request that asks for a WebSocket."""
-        self.http_connections.pop(transport, None)
         self.openings.begin(transport, head, rest)
 
     def make_request(self, raw: bytes) -> RequestHead:
@@ -259,8 +251,8 @@ class Host(Emitter):
 
     def listener_failed(self, error: BaseException) -> None:
         """Handle an error that a listener of the server raised."""
-        if self._request_listeners is not None:
-            self._request_listeners.fail(error)
+        if self.exchange is not None:
+            self.exchange.listener_failed(error)
         else:
             self.listener_failed_for(error, self.hub.current)
 
@@ -344,13 +336,10 @@ class Host(Emitter):
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run what an asynchronous listener returned as a task of its connection or its request."""
-        listeners = self._request_listeners
-        if listeners is not None:
-            # A task of the coroutine itself, so that a cancel before its first step is seen, too.
-            task = self.loop.create_task(coroutine)
+        if self.exchange is not None:
             # `outcome_of` wraps what a plain function has returned: an awaitable, no coroutine.
             is_plain = getattr(coroutine, "cr_code", None) is outcome_of.__code__
-            listeners.run(task, is_plain=is_plain)
+            self.exchange.listener_started(coroutine, is_plain)
         elif not self.is_running:
             coroutine.close()
             raise SockwaveError("the server does not run: expected no asynchronous listener")

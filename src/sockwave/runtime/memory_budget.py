@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TypeAlias
 
+from sockwave.core.http.connection import HttpConnection
 from sockwave.core.opening.newcomer import PendingConnection
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.hub import Hub
-from sockwave.http import HttpConnection
 from sockwave.log import peers
 
 # Fractions of the budget: from the first on, new connections are rejected; from the second on, the

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from sockwave import deflate, handshake
+from sockwave.core.http.request_head import RequestHead
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.hub import Hub
@@ -17,7 +18,6 @@ from sockwave.limits import OverLimit
 from sockwave.log import peers
 from sockwave.options import Options
 from sockwave.proxy.forwarded import Client
-from sockwave.request_head import RequestHead
 from sockwave.runtime.admission import Admission
 from sockwave.states import ReadyState
 

@@ -76,7 +76,7 @@ class Shutdown:
         engine.stop_listening()
         for pending in host.admission.pending_connections():
             pending.close()
-        for http_connection in list(host.http_connections.values()):
+        for http_connection in list(host.http.connections):
             http_connection.close()
         for opening in list(host.openings.under_way):
             opening.cancel()
@@ -144,8 +144,8 @@ class Shutdown:
         self._remaining, self._close_times = [], []
         for connection in host.hub.connections:
             connection.abort()
-        for http_connection in list(host.http_connections.values()):
-            http_connection.transport.reset()
+        for http_connection in list(host.http.connections):
+            http_connection.reset()
         for opening in list(host.openings.under_way):
             opening.transport.reset()
         self._engine.reset_waiting()

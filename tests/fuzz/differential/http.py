@@ -3,7 +3,7 @@
 import functools
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import h11
@@ -32,10 +32,10 @@ class Recorder:
         self.methods: list[str] = []
         self.front.server.on("request", self.begin)
 
-    def begin(self, request: Request, response: Response) -> None:
+    def begin(self, request: Request, response: Response) -> Coroutine[Any, Any, None]:
         """Take note of a request when its body has come."""
         self.methods.append(request.method)
-        response._track_task(self.front.loop.create_task(self.answer(request, response)))
+        return self.answer(request, response)
 
     async def answer(self, request: Request, response: Response) -> None:
         """Answer a request when its body has come."""

@@ -7,8 +7,8 @@ fields, a line each, whose first byte chooses the name.
 import ipaddress
 import re
 
+from sockwave.core.http.headers import Headers
 from sockwave.errors import Refused
-from sockwave.headers import Headers
 from sockwave.proxy.forwarded import Client, find_client
 from sockwave.trusted import TrustedNetworks
 

@@ -5,6 +5,8 @@ Byte 0 chooses how the application answers, byte 1 how the stream is cut; the re
 
 import asyncio
 import functools
+from collections.abc import Coroutine
+from typing import Any
 
 from fuzz.answers import read_answers
 from fuzz.conversation import feed
@@ -38,7 +40,7 @@ class Application:
         )
         self.front.server.on("request", self.begin)
 
-    def begin(self, request: Request, response: Response) -> None:
+    def begin(self, request: Request, response: Response) -> Coroutine[Any, Any, None] | None:
         """Take note of a request, and answer it now or later."""
         self.methods.append(request.method)
         self.look(request)
@@ -49,7 +51,8 @@ class Application:
         elif self.style == "refuses":
             raise Refused(404, "nothing here\n")
         else:
-            response._track_task(self.front.loop.create_task(self.answer(request, response)))
+            return self.answer(request, response)
+        return None
 
     def look(self, request: Request) -> None:
         """Read all that can be read of a head."""

@@ -12,6 +12,8 @@ cdef class Contexts:
     cdef list entered           # those that `enter` has entered; only this list refers to them
 
     cdef object take(self)
+    cpdef object enter(self)
+    cpdef object leave(self)
     cdef bint is_unchanged(self, object context, Py_ssize_t reference_count) noexcept
 
 cdef bint is_current(object context) noexcept

@@ -93,13 +93,13 @@ cdef class Contexts:
         variable has been reset."""
         return have_same_values(context, self.base) and count_references(context) <= reference_count
 
-    def enter(self):
+    cpdef object enter(self):
         """Enter a context for a request that begins; `leave` must follow."""
         context = self.take()
         enter_context(context)
         self.entered.append(context)
 
-    def leave(self):
+    cpdef object leave(self):
         """Leave the context entered last. Returns it if a variable has been set in it, else None.
         """
         context = self.entered.pop()

@@ -61,6 +61,7 @@ cdef tuple without_once(tuple row, object listener, long code)
 cdef tuple shorten(tuple row)
 cdef list list_listeners(object listener, uint8_t only_code, int event)
 cdef bint is_heard(object listener, uint8_t only_code, int event) noexcept
+cdef Py_ssize_t count_heard(object listener, uint8_t only_code, int event) noexcept
 cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) except -1
 cdef int call_one(
     object emitter, const Hooks* hooks, object listener, long code, object first, object second
@@ -89,6 +90,8 @@ cdef class Emitter:
     """Emits the events of a server: the compiled base class of a class written in Python."""
     cdef object listener
     cdef uint8_t only_code
+    # The exchange whose `request` is being emitted; None: none is.
+    cdef public object exchange
 
     cdef bint hears(self, int event) noexcept
     cdef int emit(self, int event, object first, object second) except -1

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _L = TypeVar("_L", bound=Callable[..., object])
 
@@ -7,6 +7,7 @@ class Adding:
     def __call__(self, listener: _L) -> _L: ...
 
 class Emitter:
+    exchange: Any
     def add_listener(
         self, event: str, listener: Callable[..., object], once: bool = False
     ) -> None: ...

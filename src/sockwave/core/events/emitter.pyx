@@ -300,6 +300,19 @@ cdef bint is_heard(object listener, uint8_t only_code, int event) noexcept:
     return False
 
 
+cdef Py_ssize_t count_heard(object listener, uint8_t only_code, int event) noexcept:
+    """Return how many listeners an event has."""
+    cdef tuple row
+    cdef Py_ssize_t i
+    cdef Py_ssize_t count = 0
+    if only_code or listener is None:
+        return only_code >> EVENT_SHIFT == event
+    row = <tuple>listener
+    for i in range(1, PyTuple_GET_SIZE(row), 2):
+        count += PyLong_AsLong(<object>PyTuple_GET_ITEM(row, i)) >> EVENT_SHIFT == event
+    return count
+
+
 cdef bint is_heard_for_good(object listener, uint8_t only_code, int event) except -1:
     """Return whether there is a listener of an event that was not added by `once`."""
     cdef tuple row = row_of(listener, only_code)

@@ -17,6 +17,12 @@ cdef enum:
     GO_ON
     READY
 
+# What happens behind our FIN until the peer's comes.
+cdef enum Lingering:
+    CLOSES                      # nothing: the socket is closed at once
+    LINGERS                     # the last bytes of the peer are read and dropped
+    DRAINS                      # so are the many that a peer sends which was amid a large upload
+
 cdef struct Probes:             # how the kernel probes a quiet peer: TCP keepalive
     int idle_s                  # from the last byte received to the first probe
     int interval_s
@@ -31,7 +37,7 @@ cdef class Transport(Writer):
     cdef readonly flag is_closing       # nothing more is written; what still arrives is dropped
     cdef flag is_lost       # the socket is gone
     cdef public flag is_secure      # the client uses TLS: to us, or to a trusted proxy
-    cdef flag lingers       # after our FIN, waits for the peer's
+    cdef uint8_t lingering  # a Lingering
     cdef flag is_finished   # everything is written, FIN is sent
     cdef flag is_paused
     cdef flag has_ended     # the peer's FIN has come
@@ -43,6 +49,7 @@ cdef class Transport(Writer):
     cdef uint32_t asked     # the tick of the receiver's deadline; 0: none
     cdef uint32_t moved     # when the peer last took something of what waits; 0: nothing waits
     cdef uint32_t untaken_size      # how much it had not taken at the last check, in bytes
+    cdef uint32_t dropped_size      # what has come and was dropped since it DRAINS, in bytes
 
     # Implemented by each kind of transport, beside `put` and `await_writable`:
     cdef int watch_readable(self, bint on) except -1
@@ -73,7 +80,8 @@ cdef class Transport(Writer):
     cdef int ask_for(self, uint32_t tick) except -1
     cdef int begin_waiting(self) except -1
     cpdef object set_deadline(self, object seconds)
-    cdef int shut_down(self, bint linger) except -1
+    cdef int shut_down(self, Lingering lingering) except -1
+    cdef int drop_bytes(self, size_t size) except -1
     cdef int end_if_flushed(self) except -1     # send FIN, if it is closing and all is sent
     cdef int pause(self) except -1
     cdef int resume(self) except -1

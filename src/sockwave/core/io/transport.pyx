@@ -14,6 +14,13 @@ from sockwave.core.io.timers cimport Wheel, forget_timer
 # bytes unread would send RST, which can destroy our own last bytes on their way.
 cdef double LINGER_S = 2.0
 
+# The same for a peer that was amid a large upload when it was answered: it may not read before it
+# has sent the rest. What it sends beyond that is answered with RST.
+cdef double DRAIN_S = 10.0
+
+cdef enum:
+    DRAIN_SIZE = 16777216
+
 # How many bytes the kernel buffers for a peer beyond those that are on their way to it. That is
 # enough: the kernel asks for the next bytes in time.
 UNSENT_SIZE = 131072
@@ -124,7 +131,15 @@ cdef class Transport(Writer):
     cdef int deliver(self, uint8_t* data, size_t size) except -1:
         """Hand the peer's bytes to the receiver, or drop them if the transport is closing."""
         if not self.is_closing:
-            self.run(BYTES, data, size)
+            return self.run(BYTES, data, size)
+        return self.drop_bytes(size)
+
+    cdef int drop_bytes(self, size_t size) except -1:
+        """Drop what a peer sends that has been answered already, but not without end."""
+        if self.lingering == DRAINS:
+            self.dropped_size += <uint32_t>size     # of one read
+            if self.dropped_size > DRAIN_SIZE:
+                self.reset()
         return 0
 
     cdef int end_reading(self) except -1:
@@ -169,14 +184,14 @@ cdef class Transport(Writer):
         """Close the socket now, and drop what the kernel still buffers: the peer gets RST."""
         self.close_with(None)
 
-    cdef int shut_down(self, bint linger) except -1:
-        """Close in order: send everything that was written, then FIN. With `linger`, what the peer
-        still sends is read and dropped, so that no RST overtakes our last bytes. Without, the
+    cdef int shut_down(self, Lingering lingering) except -1:
+        """Close in order: send everything that was written, then FIN. If it LINGERS, what the peer
+        still sends is read and dropped, so that no RST overtakes our last bytes. If it CLOSES, the
         socket is closed as soon as all is sent, which is right when nothing more can come."""
         if self.is_closing:
             return 0
         self.is_closing = True
-        self.lingers = linger
+        self.lingering = lingering
         if self.cork.holder is not self:
             self.end_if_flushed()
         return 0
@@ -185,11 +200,13 @@ cdef class Transport(Writer):
         if not self.is_flushed() or self.is_finished or self.is_lost:
             return 0
         self.is_finished = True
-        if self.has_ended or not self.lingers:
+        if self.has_ended or self.lingering == CLOSES:
             return self.close_with(None)
         self.send_fin()
         self.watch_readable(True)
-        end = self.engine.wheel.tick_in(self.engine.loop.time(), LINGER_S)
+        end = self.engine.wheel.tick_in(
+            self.engine.loop.time(), DRAIN_S if self.lingering == DRAINS else LINGER_S
+        )
         if not self.asked or self.asked > end:
             self.ask_for(end)
         return 0
@@ -356,7 +373,7 @@ cdef class Transport(Writer):
     def shutdown(self):
         """Send what is queued, then FIN; read and drop what still comes until the peer ends too,
         for at most two seconds."""
-        self.shut_down(True)
+        self.shut_down(LINGERS)
 
     def close(self):
         """Close the socket now: what is queued is dropped."""

@@ -6,7 +6,9 @@ from sockwave.core.io.transport cimport Transport
 from sockwave.core.events.emitter cimport Emitter
 from sockwave.core.io.engine cimport Acceptor
 from sockwave.core.session.hub cimport Hub
-from sockwave.core.opening.fast_request cimport FastRequest
+from sockwave.core.http.connection cimport HttpConnection
+from sockwave.core.http.head cimport Head
+from sockwave.core.http.settings cimport HttpSettings
 from sockwave.core.io.receiver cimport Receiver
 
 cdef class Gate(Acceptor):
@@ -19,6 +21,7 @@ cdef class Gate(Acceptor):
     cdef readonly set awaiting_application
     cdef Emitter host
     cdef Hub hub
+    cdef public HttpSettings http       # of the connections that ask for something else
     cdef object compression     # the settings of permessage-deflate, or None
     cdef double handshake_timeout       # seconds; 0: none
     cdef object origin_policy   # the option `origin`, prepared
@@ -36,11 +39,11 @@ cdef class Gate(Acceptor):
     cdef bint has_origins       # not every origin may connect
 
     cdef bint has_room(self) except -1
-    cdef bint is_fast_request(self, const uint8_t* data, size_t size, FastRequest* found) noexcept
-    cdef str choose_subprotocol(self, Transport transport, const FastRequest* request)
-    cdef object negotiate_deflate(self, const FastRequest* request)
+    cdef bint is_fast_request(self, const Head* head, size_t size) noexcept
+    cdef str choose_subprotocol(self, Transport transport, const Head* request)
+    cdef object negotiate_deflate(self, const Head* request)
     cdef bint open(
-        self, Transport transport, const uint8_t* data, size_t size, const FastRequest* request
+        self, Transport transport, const uint8_t* data, size_t size, const Head* request
     ) except -1
 
 cdef class PendingConnection(Receiver):
@@ -50,9 +53,9 @@ cdef class PendingConnection(Receiver):
     cdef bytes partial_head     # what has come of a head that is not whole; None: nothing
     # What it has become. Set while the transport, or the receiver of a proxy's header, still calls
     # this one.
-    cdef Receiver http_connection
+    cdef HttpConnection http_connection
     cdef bint waits_for_turn    # the head may be whole, but this turn had no time to parse it
 
-    cdef bint is_partial_head(self, const uint8_t* data, size_t size) noexcept
+    cdef bint may_keep(self, size_t size) noexcept
     cdef int wait_for_turn(self) except -1
-    cdef Receiver open_http(self)
+    cdef HttpConnection open_http(self)

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Protocol, type_check_only
 
+from sockwave.core.http.settings import HttpSettings
 from sockwave.core.io.engine import Acceptor
 from sockwave.core.io.receiver import Receiver
 from sockwave.core.io.transport import Transport
@@ -17,9 +18,9 @@ class AcceptHooks(Protocol):
     def admit(self, transport: Transport) -> bool: ...
     def identify_client(self, pending: PendingConnection) -> None: ...
     def emit_stream(self, transport: Transport) -> None: ...
-    def open_http(self, transport: Transport) -> Receiver: ...
 
 class Gate(Acceptor):
+    http: HttpSettings
     awaiting_client: dict[Transport, Newcomer]
     awaiting_application: set[Transport]
     def __init__(

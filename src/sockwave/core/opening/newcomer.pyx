@@ -13,10 +13,10 @@ from sockwave.core.events.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
 from sockwave.core.io.engine cimport Acceptor
 from sockwave.core.io.writer cimport Writer
 from sockwave.core.session.closing cimport HANDSHAKING
-from sockwave.core.opening.fast_request cimport (
-    EXTENSIONS, HOST, KEY, KEY_SIZE, ORIGIN, SUBPROTOCOLS, check_fast_request, is_partial_request,
-    parse_fast_request, write_answer,
+from sockwave.core.http.head cimport (
+    EXTENSIONS, HOST, KEY, ORDINARY, ORIGIN, PARTIAL, SUBPROTOCOLS, UPGRADE, HeadStatus, parse_head,
 )
+from sockwave.core.opening.fast_request cimport KEY_SIZE, check_fast_request, write_answer
 from sockwave.core.session.sender cimport RFC6455
 
 from sockwave.deflate import negotiate
@@ -34,7 +34,7 @@ cdef enum:
     PARTIAL_HEAD_SIZE = 1024
 
 
-cdef str value_of(const FastRequest* request, int known):
+cdef str value_of(const Head* request, int known):
     """Return the value of a field, which is ASCII; None: the request has no such field."""
     cdef const char* data = <const char*>request.values[known].data
     if not request.counts[known]:
@@ -129,18 +129,19 @@ cdef class Gate(Acceptor):
 
     # ---- fast requests
 
-    cdef bint is_fast_request(self, const uint8_t* data, size_t size, FastRequest* found) noexcept:
-        """Tell whether these bytes are a fast request, and the connection may be opened at once."""
+    cdef bint is_fast_request(self, const Head* head, size_t size) noexcept:
+        """Tell whether an ordinary head is a fast request, with nothing behind it in `size` bytes,
+        and the connection may be opened at once."""
         return (
             self.asks_no_hook
-            and parse_fast_request(data, size, found) and check_fast_request(found)
-            and found.line_size <= self.line_size and found.block_size <= self.block_size
-            and found.field_count <= self.field_count
+            and check_fast_request(head, size)
+            and head.line_size <= self.line_size and head.block_size <= self.block_size
+            and head.field_count <= self.field_count
             # A listener of `handshake` may refuse it, and one of `readystatechange` may close it.
             and not self.host.hears(HANDSHAKE) and not self.host.hears(READY_STATE_CHANGE)
         )
 
-    cdef str choose_subprotocol(self, Transport transport, const FastRequest* request):
+    cdef str choose_subprotocol(self, Transport transport, const Head* request):
         """Return the subprotocol; raises Refused where the origin may not connect, or the client's
         list of subprotocols is malformed."""
         return self.check_origin_and_subprotocol(
@@ -149,7 +150,7 @@ cdef class Gate(Acceptor):
             secure=transport.is_secure,
         )
 
-    cdef object negotiate_deflate(self, const FastRequest* request):
+    cdef object negotiate_deflate(self, const Head* request):
         """Return what we agree on for the client's offer of permessage-deflate; None: no
         compression."""
         cdef str offer = value_of(request, EXTENSIONS)
@@ -161,7 +162,7 @@ cdef class Gate(Acceptor):
         return agreement
 
     cdef bint open(
-        self, Transport transport, const uint8_t* data, size_t size, const FastRequest* request
+        self, Transport transport, const uint8_t* data, size_t size, const Head* request
     ) except -1:
         """Answer a fast request with 101; false where it must be refused, which `http` does."""
         cdef Connection connection = Connection.__new__(Connection)
@@ -204,12 +205,15 @@ cdef class PendingConnection(Receiver):
         """How many bytes are kept for the client."""
         return 0 if self.partial_head is None else PyBytes_GET_SIZE(self.partial_head)
 
-    cdef Receiver open_http(self):
+    cdef HttpConnection open_http(self):
         """Become an HTTP connection, with the same deadline."""
-        cdef Receiver http_connection = self.http_connection
+        cdef HttpConnection http_connection = self.http_connection
+        cdef bint is_newcomer = self.transport in self.gate.awaiting_client
         if http_connection is None:
-            http_connection = self.http_connection = self.gate.host.open_http(self.transport)
-            if self.transport in self.gate.awaiting_client:
+            http_connection = HttpConnection.__new__(HttpConnection)
+            http_connection.set_up(self.gate.http, self.transport, is_newcomer)
+            self.http_connection = http_connection
+            if is_newcomer:
                 self.gate.awaiting_client[self.transport] = http_connection     # at the same place
             # Otherwise the receiver of a proxy's header is in front, and goes on calling this one.
             if self.transport.receiver is self:
@@ -224,17 +228,15 @@ cdef class PendingConnection(Receiver):
                 )
         return http_connection
 
-    cdef bint is_partial_head(self, const uint8_t* data, size_t size) noexcept:
-        """Tell whether these bytes are the beginning of a head, small enough to be kept here and
-        under every limit."""
+    cdef bint may_keep(self, size_t size) noexcept:
+        """Tell whether the beginning of a head is small enough to be kept here, and under every
+        limit."""
         cdef Gate gate = self.gate
-        return (
-            size <= min(<size_t>PARTIAL_HEAD_SIZE, gate.line_size, gate.block_size)
-            and is_partial_request(data, size)
-        )
+        return size <= min(<size_t>PARTIAL_HEAD_SIZE, gate.line_size, gate.block_size)
 
     cdef int take_bytes(self, uint8_t* data, size_t size) except -1:
-        cdef FastRequest request
+        cdef Head request
+        cdef HeadStatus status
         cdef bytes whole = None
         if self.partial_head is not None:
             whole = self.partial_head + PyBytes_FromStringAndSize(<char*>data, size)
@@ -244,13 +246,16 @@ cdef class PendingConnection(Receiver):
             data = <uint8_t*>PyBytes_AS_STRING(whole)
             size = PyBytes_GET_SIZE(whole)
             self.partial_head = None
+        status = parse_head(data, size, &request)
+        if status == PARTIAL and self.may_keep(size):
+            self.partial_head = whole or PyBytes_FromStringAndSize(<char*>data, size)
+            return 0
+        if status == ORDINARY and not request.counts[UPGRADE]:
+            return self.open_http().take_bytes(data, size)
         if (
-            self.gate.is_fast_request(data, size, &request)
+            status == ORDINARY and self.gate.is_fast_request(&request, size)
             and self.gate.open(self.transport, data, size, &request)
         ):
-            return 0
-        if self.is_partial_head(data, size):
-            self.partial_head = whole or PyBytes_FromStringAndSize(<char*>data, size)
             return 0
         if not self.transport.engine.has_time_for_slow_request():
             self.partial_head = whole or PyBytes_FromStringAndSize(<char*>data, size)
@@ -276,7 +281,7 @@ cdef class PendingConnection(Receiver):
         return self.open_http().notify_eof()
 
     cdef int notify_deadline(self) except -1:
-        return self.open_http().notify_deadline()
+        return self.open_http().handle_deadline()
 
     cdef int notify_closed(self, object error) except -1:
         self.gate.awaiting_client.pop(self.transport, None)
@@ -304,9 +309,10 @@ cdef class PendingConnection(Receiver):
 
     def dismiss(self, refused):
         """Turn the client away, to make room for another one."""
+        cdef bint to_head = self.partial_head is not None and self.partial_head[:5] == b"HEAD "
         self.partial_head = None
         self.gate.end_handshake(self.transport)
-        self.gate.reject(self.transport, refused)
+        self.gate.reject(self.transport, refused, to_head=to_head)
 
     def abort(self):
         """Drop the connection."""

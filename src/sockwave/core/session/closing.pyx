@@ -4,6 +4,7 @@ RFC 6455 section 7, and what the drafts have in its place.
 """
 
 from sockwave.core.io.backlog cimport count_messages
+from sockwave.core.io.transport cimport CLOSES, LINGERS
 from sockwave.core.protocol.frames cimport violation_code, violation_limit, violation_reason
 from sockwave.core.session.sender cimport DRAFT75
 
@@ -91,9 +92,9 @@ cdef int make_move(
         # does not even read it.
         session.transport.set_deadline(session.transport.engine.close_timeout or None)
     if ending == LINGER or session.version_index == DRAFT75:
-        session.transport.shut_down(True)
+        session.transport.shut_down(LINGERS)
     elif ending == FINISH:
-        session.transport.shut_down(False)
+        session.transport.shut_down(CLOSES)
     elif ending == DROP:
         session.transport.close_with(None)
     return 0

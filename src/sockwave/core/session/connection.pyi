@@ -5,13 +5,13 @@ from typing import Any, Self, TypeVar, overload
 
 from sockwave.address import Address
 from sockwave.core.events.waiter import Done
+from sockwave.core.http.request_head import RequestHead
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.delivery import Deliverer
 from sockwave.core.session.hub import Hub
 from sockwave.core.session.outgoing import OutgoingMessage
 from sockwave.deflate import Agreement
 from sockwave.messages import Message
-from sockwave.request_head import RequestHead
 from sockwave.states import ReadyState
 from sockwave.tls_info import TLSInfo
 

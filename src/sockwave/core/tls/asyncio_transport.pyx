@@ -12,6 +12,7 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t
 
 from sockwave.core.io.engine cimport READ_SIZE
+from sockwave.core.io.transport cimport Lingering
 from sockwave.core.io.turn_budget cimport refill_messages
 from sockwave.core.tls.tls cimport Tls
 from sockwave.core.io.asyncio.transport cimport AsyncioTransport
@@ -62,8 +63,8 @@ cdef class TlsTransport(AsyncioTransport):
     cdef bint is_flushed(self) noexcept:
         return self.tls.unsent is None and AsyncioTransport.is_flushed(self)
 
-    cdef int shut_down(self, bint linger) except -1:
-        return self.tls.shut_down(self, linger)
+    cdef int shut_down(self, Lingering lingering) except -1:
+        return self.tls.shut_down(self, lingering)
 
     cdef int send_fin(self) except -1:
         # Otherwise `run_ready` sends the FIN when the close_notify has left.

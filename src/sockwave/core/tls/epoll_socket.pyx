@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t
 
 from sockwave.core.io.engine cimport READ_SIZE
 from sockwave.core.io.epoll.system cimport recv
+from sockwave.core.io.transport cimport Lingering
 from sockwave.core.io.writer cimport Vector
 
 
@@ -49,8 +50,8 @@ cdef class TlsSocket(EpollSocket):
     cdef bint is_flushed(self) noexcept:
         return self.backlog.count == 0 and self.tls.unsent is None
 
-    cdef int shut_down(self, bint linger) except -1:
-        return self.tls.shut_down(self, linger)
+    cdef int shut_down(self, Lingering lingering) except -1:
+        return self.tls.shut_down(self, lingering)
 
     cdef int send_fin(self) except -1:
         # Otherwise `run_ready` sends the FIN when the close_notify has left.

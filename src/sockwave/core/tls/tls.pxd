@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.io.transport cimport Transport
+from sockwave.core.io.transport cimport Lingering, Transport
 from sockwave.core.tls.session cimport TlsSession
 from sockwave.core.io.writer cimport Vector
 
@@ -25,7 +25,7 @@ cdef class Tls(TlsSession):
     cdef int end_of_stream(self, Transport transport) except -1
     cdef Py_ssize_t put(self, Transport transport, const Vector* vectors, int count) noexcept
     cdef bint flush(self, Transport transport) except -1
-    cdef int shut_down(self, Transport transport, bint linger) except -1
+    cdef int shut_down(self, Transport transport, Lingering lingering) except -1
     cdef bint send_close_notify(self, Transport transport) except -1
 
     cdef int receive_proxy_header(

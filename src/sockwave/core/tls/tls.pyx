@@ -202,10 +202,10 @@ cdef class Tls(TlsSession):
 
     # ---- the end
 
-    cdef int shut_down(self, Transport transport, bint linger) except -1:
+    cdef int shut_down(self, Transport transport, Lingering lingering) except -1:
         """End the connection in order; before the end of the handshake there is nothing to end."""
         return (
-            Transport.shut_down(transport, linger) if self.is_established
+            Transport.shut_down(transport, lingering) if self.is_established
             else transport.close_with(None)
         )
 

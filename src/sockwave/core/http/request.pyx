@@ -1,0 +1,93 @@
+"""A request that does not upgrade, as the application sees it: RFC 9110, section 6."""
+
+from asyncio import CancelledError
+
+
+async def read(Exchange exchange):
+    """Return the bytes of a body that have come, waiting for some; b"" at its end. None: there is
+    no body. Raises RuntimeError for a second reader."""
+    if exchange is None:
+        return b""
+    while exchange.content is None:
+        if exchange.is_dropped:
+            raise CancelledError
+        if exchange.is_received:
+            return b""
+        if exchange.waiter is not None:
+            raise RuntimeError("body: expected one reader, given a second one")
+        exchange.want_body()
+        exchange.waiter = exchange.settings.engine.loop.create_future()
+        try:
+            await exchange.waiter
+        finally:
+            exchange.waiter = None
+    return exchange.take_content()
+
+
+cdef class Request(RequestHead):
+    """A request: its head, its body, and its client.
+
+    Read the body by `await request.body()` or by `async for chunk in request`, not by both; it has
+    at most `body_size` bytes. If the client goes before the body is complete, or the body is
+    refused, the task that reads it is cancelled. So is a task that begins to read when the response
+    has ended, unless the whole body had arrived by then.
+    """
+
+    @property
+    def remote_address(self):
+        """`(host, port)`, or the path of a Unix socket; `""` where it is not known."""
+        if self.client is not None:
+            return self.client.address
+        return None if self.transport is None else self.transport.remote_address
+
+    @property
+    def is_secure(self):
+        """Whether the client is connected by TLS, to this server or to a trusted proxy."""
+        if self.client is not None:
+            return self.client.is_secure
+        return self.transport is not None and bool(self.transport.is_secure)
+
+    async def body(self):
+        """Return the whole body; a second call returns the same body.
+
+        Raises RuntimeError if the body is read by `async for`, too.
+        """
+        cdef bytes piece
+        self.check_thread()
+        if self.whole is None:
+            self.claim()
+            pieces = []
+            while True:
+                piece = await read(self.exchange)
+                if not piece:
+                    break
+                pieces.append(piece)
+            self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self.whole
+
+    def __aiter__(self):
+        """Iterate over the body in pieces as they arrive; the client waits while none is read."""
+        self.check_thread()
+        self.claim()
+        return self
+
+    async def __anext__(self):
+        piece = await read(self.exchange)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    cdef int check_thread(self) except -1:
+        """Raise SockwaveError in a thread other than the loop's, unless the body is complete."""
+        if self.exchange is not None and not self.exchange.is_received:
+            self.exchange.settings.engine.thread.check("request.body")
+        return 0
+
+    cdef int claim(self) except -1:
+        """Make the caller the only reader of the body."""
+        if self.is_claimed:
+            raise RuntimeError("body: expected to be read once, given a second reader")
+        self.is_claimed = True
+        if self.exchange is not None:
+            self.exchange.is_claimed = True
+        return 0

@@ -1,0 +1,43 @@
+"""The answer to one request, written by the application: RFC 9112, sections 6 and 7.1."""
+
+from libc.stdint cimport uint8_t
+
+from sockwave.core.flag cimport flag
+from sockwave.core.http.exchange cimport Exchange
+from sockwave.core.http.response_head cimport HeaderFields
+from sockwave.core.http.settings cimport HttpSettings
+
+# A part of a body: bytes that `owner`, a borrowed reference, keeps alive.
+cdef struct Payload:
+    const uint8_t* data
+    size_t size
+
+cdef class Response:
+    """The response to one request: `write_head`, any number of `write`, and one `end`."""
+    cdef object __weakref__
+    cdef Exchange exchange      # None: the response has ended, or its client has gone
+    cdef HttpSettings settings
+    cdef HeaderFields fields    # None: the application has given none
+    cdef object reason          # the application's reason phrase; None: the usual one
+    cdef Py_ssize_t given_size  # bytes of the body that have been written
+    cdef readonly int status
+    cdef readonly bint headers_sent
+    cdef flag is_head_given
+    cdef flag has_ended
+    cdef flag is_head_request
+    cdef flag skips_body        # of HEAD, 204 and 304
+    cdef flag is_chunked
+    cdef flag closes            # the connection ends with this response
+
+    cdef int begin(self, Exchange exchange) except -1
+    cdef int check_open(self, str verb) except -1
+    cdef int set_status(self, object status, object reason) except -1
+    cdef bint may_have_body(self) noexcept
+    cdef int count(self, size_t size, bint last) except -1
+    cdef int send(self, object owner, const Payload* payload, bint last) except -1
+    cdef int send_body(
+        self, size_t used, object owner, const Payload* payload, bint last
+    ) except -1
+    cdef bytes choose_framing(self, Py_ssize_t length)
+    cdef bytes choose_connection(self, bint keeps_alive)
+    cdef object cancelled(self)

@@ -1,0 +1,395 @@
+"""The answer to one request, written by the application: RFC 9112, sections 6 and 7.1."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy
+
+from sockwave.core.http.response_head cimport (
+    DATE_LINE_SIZE, NOT_GIVEN, copy_of, date_line, status_line,
+)
+
+from sockwave.core.http.response_head import check_reason
+from sockwave.errors import Refused
+from sockwave.paths import check_path
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+
+cdef enum:
+    # What is put together in the scratch buffer: at most as much as a writer copies.
+    COPIED_SIZE = 8192
+    CHUNK_LINE_SIZE = 18        # a size of 16 digits, and CRLF
+
+
+cdef object as_payload(object data, Payload* payload):
+    """Find the bytes of `data`, a str as UTF-8; returns what keeps them alive and unchanged. Raises
+    TypeError or ValueError if they cannot be sent."""
+    cdef Py_ssize_t size = 0
+    if isinstance(data, str):
+        try:
+            payload.data = <const uint8_t*>PyUnicode_AsUTF8AndSize(data, &size)
+        except UnicodeEncodeError:
+            raise ValueError("data: expected str without lone surrogates, given one") from None
+        payload.size = size
+        return data
+    if type(data) is not bytes:
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data: expected str or bytes-like, given {type(data).__name__}")
+        data = bytes(data)
+    payload.data = <const uint8_t*>PyBytes_AS_STRING(data)
+    payload.size = PyBytes_GET_SIZE(data)
+    return data
+
+
+cdef inline uint8_t* put(uint8_t* to, const void* data, size_t size) noexcept:
+    """Copy bytes, and return where the next ones go."""
+    memcpy(to, data, size)
+    return to + size
+
+
+cdef inline uint8_t* put_bytes(uint8_t* to, bytes data) noexcept:
+    return put(to, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+
+@cython.freelist(64)
+@cython.no_gc_clear
+cdef class Response:
+    """The response to one request: `write_head`, any number of `write`, and one `end`.
+
+    An invalid call raises at once and sends nothing. When the client has gone, what is still
+    written is dropped, and a task that awaits it is cancelled.
+
+    `status` is that of the head that was written, 200 until then. `headers_sent` says whether the
+    head has been sent, by the first `write` or by `end`.
+    """
+
+    def __dealloc__(self):
+        # The application can no longer answer the request: it is answered with 500.
+        if self.exchange is not None:
+            self.exchange.response_gone()
+
+    cdef int begin(self, Exchange exchange) except -1:
+        """Begin the response of an exchange, which has one at a time."""
+        self.exchange = exchange
+        self.settings = exchange.settings
+        self.status = 200
+        self.is_head_request = exchange.is_head
+        exchange.response = <PyObject*>self
+        return 0
+
+    def write_head(self, status, headers=None, reason=None):
+        """Set the head: once, before anything is written; it is sent with the first data.
+
+        `status` is 200 to 599. Header values are str or int, or a list for repeated fields. The
+        server frames the body: a body that does not match a given Content-Length raises ValueError,
+        as a Transfer-Encoding does.
+        """
+        cdef HeaderFields fields = None
+        self.settings.engine.thread.check("response.write_head")
+        if self.is_head_given or self.headers_sent or self.has_ended:
+            raise RuntimeError("write_head: expected once, before write and end")
+        if headers is not None:
+            fields = HeaderFields.__new__(HeaderFields)
+            fields.add_all(headers)
+        self.set_status(status, reason)
+        self.fields = fields
+        self.is_head_given = True
+        return self
+
+    cdef int set_status(self, object status, object reason) except -1:
+        """Check and keep the status and its reason phrase."""
+        if not isinstance(status, int) or isinstance(status, bool):
+            raise TypeError(f"status: expected int, given {type(status).__name__}")
+        if not 200 <= status <= 599:
+            raise ValueError(f"status: expected 200 to 599, given {int(status)}")
+        self.reason = None if reason is None else check_reason(reason)
+        self.status = status
+        return 0
+
+    def write(self, data):
+        """Send a part of the body; awaiting it waits while the backlog is over the high-water mark.
+
+        The first call sends the head; `write(b"")` sends it alone. For HEAD, and for 204 and 304,
+        the data are dropped. Raises RuntimeError after `end`, ValueError for more data than the
+        Content-Length.
+        """
+        cdef Payload payload
+        self.settings.engine.thread.check("response.write")
+        owner = as_payload(data, &payload)
+        self.check_open("write")
+        if self.exchange is None:
+            return self.cancelled()
+        self.count(payload.size, False)
+        self.send(owner, &payload, False)
+        return self.exchange.carrier.transport.drain_awaitable()
+
+    def end(self, data=b""):
+        """Send the last part of the body, and finish the response.
+
+        Without a `write` before, the server adds a Content-Length. Raises RuntimeError when called
+        twice, and ValueError if the body is shorter or longer than the given Content-Length: if it
+        is partly sent already, the connection is dropped.
+        """
+        cdef Exchange exchange = self.exchange
+        cdef Payload payload
+        self.settings.engine.thread.check("response.end")
+        owner = as_payload(data, &payload)
+        self.check_open("end")
+        if exchange is None:
+            self.has_ended = True
+            return self.cancelled()
+        self.count(payload.size, True)
+        self.send(owner, &payload, True)
+        transport = exchange.carrier.transport
+        self.has_ended = True
+        self.exchange = None
+        exchange.finish(self.closes)
+        return transport.drain_awaitable()
+
+    def send_file(self, path, headers=None):
+        """Send one file as the whole response; awaiting it waits until all of it is queued.
+
+        Its type is guessed from its name; `headers`, or an earlier `write_head`, add headers and
+        override those of the file. If the status is 200, conditional requests (If-Modified-Since)
+        and requests for one range are answered as such. A big file is read piece by piece as the
+        client receives it. Raises TypeError for anything but a path (a descriptor, an open file),
+        OSError if it cannot be opened, ValueError if it is not a regular file.
+        """
+        cdef HeaderFields fields = copy_of(self.fields)
+        self.settings.engine.thread.check("response.send_file")
+        check_path("path", path)
+        self.check_open("send_file")
+        if self.headers_sent:
+            raise RuntimeError("send_file: expected before write")
+        if self.exchange is None:
+            return self.cancelled()
+        if headers is not None:
+            fields.add_all(headers)
+        if fields.length != NOT_GIVEN:
+            raise ValueError("Content-Length: expected none, as the file has its own")
+        return self.settings.send_file(self, self.exchange.request, path, fields)
+
+    # ---- called by `http.files`
+
+    def _set_file_head(self, status, HeaderFields fields, pairs):
+        """Set the head of a file's response: `fields`, which the application has given, and of the
+        file's own, `pairs`, those that are not among them."""
+        cdef bytes wanted
+        for name, value in pairs:
+            wanted = name.encode()
+            if not fields.has(<const uint8_t*>PyBytes_AS_STRING(wanted), PyBytes_GET_SIZE(wanted)):
+                fields.add(name, value)
+        self.set_status(status, self.reason if status == self.status else None)
+        self.fields = fields
+        self.is_head_given = True
+
+    def _stream_file(self, coroutine, file):
+        """Run the coroutine that sends a big file; the task closes it at its end."""
+        cdef Exchange exchange = self.exchange
+        task = self.settings.engine.loop.create_task(coroutine)
+        task.add_done_callback(lambda _: self._end_file(file))
+        exchange.add_task(task)
+        exchange.sends_file = True
+        return task
+
+    def _end_file(self, file):
+        """Close a file; fail the response if the file was not sent to its end."""
+        file.close()
+        self._fail(None)
+
+    # ---- called by the exchange
+
+    def _fail(self, error):
+        """End the response because the application failed; do nothing if it has ended.
+
+        Before the head is sent, the client gets 500, or the answer of a `Refused`; after that the
+        connection is dropped, as the client would take a part of the body for all of it.
+        """
+        cdef Exchange exchange = self.exchange
+        if exchange is None:
+            return
+        if self.headers_sent:
+            self.exchange = None
+            exchange.response = NULL
+            exchange.carrier.drop()
+            return
+        status, body, headers = 500, b"internal server error\n", ()
+        if isinstance(error, Refused):
+            status, body, headers = error.status, error.body, error.headers
+        self.fields = HeaderFields.__new__(HeaderFields)
+        self.fields.add_all(headers)
+        if body and not self.fields.has_type:
+            self.fields.add("Content-Type", "text/plain; charset=utf-8")
+        self.set_status(status, None)
+        self.closes = True
+        self.end(body)
+
+    def _give_up(self, str reason):
+        """Have the request answered with 500, as no listener does, and the reason reported.
+
+        If the response has begun, the connection is dropped instead; nothing happens if it has
+        ended.
+        """
+        if self.exchange is not None:
+            self.has_ended = True
+            self.exchange.give_up(reason)
+
+    def _detach(self):
+        """Detach from the connection: what is written from now on is dropped."""
+        if self.exchange is not None:
+            self.exchange.response = NULL
+            self.exchange = None
+
+    cdef int check_open(self, str verb) except -1:
+        if self.has_ended:
+            raise RuntimeError(f"{verb}: expected before the end of the response")
+        return 0
+
+    cdef object cancelled(self):
+        """Return a cancelled future: it cancels a task that awaits it, and else logs nothing."""
+        future = self.settings.engine.loop.create_future()
+        future.cancel()
+        return future
+
+    cdef bint may_have_body(self) noexcept:
+        """Tell whether the response may have content. RFC 9110, 6.4.1: "All 1xx (Informational),
+        204 (No Content), and 304 (Not Modified) responses do not include content.\""""
+        return not self.is_head_request and self.status != 204 and self.status != 304
+
+    cdef int count(self, size_t size, bint last) except -1:
+        """Raise ValueError if the body does not match the Content-Length of the application."""
+        cdef Py_ssize_t promised
+        if self.fields is None or self.fields.length == NOT_GIVEN or not self.may_have_body():
+            return 0
+        promised = self.fields.length
+        size += self.given_size
+        if <Py_ssize_t>size > promised or last and <Py_ssize_t>size < promised:
+            if last and self.headers_sent:
+                self._fail(None)
+            raise ValueError(f"Content-Length: expected {promised} bytes, given {size}")
+        self.given_size = size
+        return 0
+
+    # ---- bytes out
+
+    cdef bytes choose_framing(self, Py_ssize_t length):
+        """Choose how the body is framed, and return the fields that say it; `length` is the body's,
+        NOT_GIVEN if it is not known."""
+        cdef Exchange exchange = self.exchange
+        cdef bint keeps_alive = True
+        cdef bytes framing = b""
+        self.skips_body = not self.may_have_body()
+        if self.fields is not None and self.fields.length != NOT_GIVEN:
+            length = self.fields.length
+        elif self.status == 304:
+            length = NOT_GIVEN
+        # RFC 9110, 8.6: "A server MUST NOT send a Content-Length header field in any response with
+        # a status code of 1xx (Informational) or 204 (No Content)."
+        if self.status == 204:
+            pass
+        elif length != NOT_GIVEN:
+            framing = b"Content-Length: %d\r\n" % length
+        elif self.status == 304:
+            pass
+        elif not exchange.is_1_0:
+            framing = b"Transfer-Encoding: chunked\r\n"
+            self.is_chunked = not self.skips_body
+        else:
+            keeps_alive = self.skips_body
+        return framing + self.choose_connection(keeps_alive)
+
+    cdef bytes choose_connection(self, bint keeps_alive):
+        """Decide whether the connection ends with this response, and return the field that says so;
+        b"" where there is nothing to say."""
+        cdef Exchange exchange = self.exchange
+        cdef list options = None if self.fields is None else self.fields.options
+        cdef bint has_upgrade = self.fields is not None and self.fields.has_upgrade
+        cdef list lowered
+        self.closes = self.closes or not keeps_alive or exchange.must_close()
+        if options is None and not has_upgrade:
+            if self.closes:
+                return b"Connection: close\r\n"
+            return b"Connection: keep-alive\r\n" if exchange.is_1_0 else b""
+        options = options or []
+        lowered = [option.lower() for option in options]
+        if has_upgrade and "upgrade" not in lowered:
+            # RFC 9110, 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
+            options.append("Upgrade")
+        if "close" in lowered:
+            self.closes = True
+        elif self.closes:
+            options = [option for option in options if option.lower() != "keep-alive"]
+            options.append("close")
+        elif exchange.is_1_0 and "keep-alive" not in lowered:
+            options.append("keep-alive")
+        return f"Connection: {', '.join(options)}\r\n".encode("latin-1")
+
+    cdef int send(self, object owner, const Payload* payload, bint last) except -1:
+        """Send the head, if it has not been sent, and a part of the body; `last`: the end of it."""
+        cdef Exchange exchange = self.exchange
+        cdef bytes line = None
+        cdef bytes framing = None
+        cdef bytes head = None
+        cdef size_t block_size = 0
+        cdef size_t head_size = 0
+        cdef uint8_t* out
+        if not self.headers_sent:
+            framing = self.choose_framing(<Py_ssize_t>payload.size if last else NOT_GIVEN)
+            line = status_line(self.status, self.reason)
+            block_size = 0 if self.fields is None else self.fields.size
+            head_size = (
+                PyBytes_GET_SIZE(line) + block_size + DATE_LINE_SIZE + PyBytes_GET_SIZE(framing) + 2
+            )
+            if head_size > COPIED_SIZE:
+                head = PyBytes_FromStringAndSize(NULL, head_size)
+                out = <uint8_t*>PyBytes_AS_STRING(head)
+            else:
+                out = self.settings.scratch
+            out = put_bytes(out, line)
+            if block_size:
+                out = put(out, self.fields.block, block_size)
+            if self.fields is None or not self.fields.has_date:
+                out = put(out, date_line(), DATE_LINE_SIZE)
+            else:
+                head_size -= DATE_LINE_SIZE
+            out = put_bytes(out, framing)
+            put(out, b"\r\n", 2)
+        if head is not None:
+            head = head[:head_size]
+            exchange.carrier.write(head, <const uint8_t*>PyBytes_AS_STRING(head), head_size)
+            head_size = 0
+        self.send_body(head_size, owner, payload, last)
+        self.headers_sent = exchange.is_begun = True
+        return 0
+
+    cdef int send_body(
+        self, size_t used, object owner, const Payload* payload, bint last
+    ) except -1:
+        """Send a part of the body behind `used` bytes that stand in the scratch buffer already."""
+        cdef Exchange exchange = self.exchange
+        cdef uint8_t* scratch = self.settings.scratch
+        cdef size_t size = 0 if self.skips_body else payload.size
+        cdef bint is_chunk = self.is_chunked and size > 0
+        cdef size_t tail_size = 0
+        cdef char tail[8]
+        if is_chunk:
+            # RFC 9112, 7.1: a chunk of no bytes would be the last one.
+            used += snprintf(<char*>scratch + used, CHUNK_LINE_SIZE + 1, b"%zx\r\n", size)
+            memcpy(tail, b"\r\n", 2)
+            tail_size = 2
+        if last and self.is_chunked:
+            memcpy(tail + tail_size, b"0\r\n\r\n", 5)
+            tail_size += 5
+        if used + size + tail_size <= COPIED_SIZE:
+            put(put(scratch + used, payload.data, size), tail, tail_size)
+            return exchange.carrier.write(None, scratch, used + size + tail_size)
+        try:
+            exchange.carrier.write(None, scratch, used)
+            exchange.carrier.write(owner, payload.data, size)
+            exchange.carrier.write(None, <const uint8_t*>tail, tail_size)
+        except BaseException:
+            exchange.carrier.drop()     # a part of it may have been queued
+            raise
+        return 0

@@ -1,0 +1,216 @@
+"""Response heads as bytes: RFC 9112, section 4."""
+
+from collections.abc import Iterable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
+from libc.stdlib cimport free, realloc
+from libc.string cimport memchr, memcpy
+from libc.time cimport time, time_t
+
+from sockwave.core.http.characters cimport SENDABLE, TOKEN, are_equal, count_run, is_word
+
+from sockwave.fields import check_header, has_controls
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT(object text) noexcept
+    enum: PyUnicode_1BYTE_KIND
+    bint PyBool_Check(object value) noexcept
+
+# RFC 9110 renamed some phrases; the standard library has the new ones only from Python 3.13 on.
+REASONS = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
+cdef dict status_lines = {}
+
+cdef enum:
+    FIRST_CAPACITY = 256        # of a block: room for the fields of most responses
+    # Real responses have a few hundred bytes of headers. This keeps a mistake of the application
+    # from taking all memory.
+    MOST_SIZE = 16777216
+
+# The field line of the present second. Every response has it, and one second has many of them.
+cdef uint8_t date_bytes[DATE_LINE_SIZE]
+cdef time_t date_second = -1
+
+
+cdef const uint8_t* date_line() except NULL:
+    """Return the Date field of the present second, DATE_LINE_SIZE bytes: RFC 9110, section 5.6.7.
+    """
+    global date_second
+    cdef time_t second = time(NULL)
+    cdef bytes line
+    if second != date_second:
+        line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+        memcpy(date_bytes, PyBytes_AS_STRING(line), DATE_LINE_SIZE)
+        date_second = second
+    return date_bytes
+
+
+cdef bytes status_line(int status, object reason):
+    """Return the line with the reason phrase of the application, None: with the usual one."""
+    cdef bytes line
+    if reason is not None:
+        return f"HTTP/1.1 {status} {reason}\r\n".encode("latin-1")
+    line = status_lines.get(status)
+    if line is None:
+        line = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode("latin-1")
+        status_lines[status] = line
+    return line
+
+
+def check_reason(reason):
+    """Return the reason phrase; raise TypeError or ValueError if it may not go on the wire."""
+    if not isinstance(reason, str):
+        raise TypeError(f"reason: expected str, given {type(reason).__name__}")
+    if has_controls(reason) or not all(character <= "\xff" for character in reason):
+        raise ValueError(f"reason: expected Latin-1 without control characters, given {reason!r}")
+    return reason
+
+
+cdef const uint8_t* latin_1(object text, size_t* size) noexcept:
+    """Return the characters of a str that has one byte for each; NULL for any other object."""
+    if type(text) is not str or not PyUnicode_IS_COMPACT(text):
+        return NULL
+    if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
+        return NULL
+    size[0] = PyUnicode_GET_LENGTH(text)
+    return <const uint8_t*>PyUnicode_DATA(text)
+
+
+@cython.freelist(16)
+cdef class HeaderFields:
+    """The header fields of a response as the application gives them. Those that frame the response
+    stand apart from the others, as the server has its own say about them."""
+
+    def __cinit__(self):
+        self.length = NOT_GIVEN
+
+    def __dealloc__(self):
+        free(self.block)
+
+    cdef uint8_t* make_room(self, size_t size) except NULL:
+        """Return where the next `size` bytes go; the caller adds to `size` what it writes."""
+        cdef size_t capacity = self.capacity or FIRST_CAPACITY
+        cdef uint8_t* block
+        while capacity < self.size + size:
+            capacity *= 2
+        if capacity > MOST_SIZE:
+            raise ValueError(f"headers: expected at most {MOST_SIZE} bytes")
+        if capacity != self.capacity:
+            block = <uint8_t*>realloc(self.block, capacity)
+            if block is NULL:
+                raise MemoryError
+            self.block = block
+            self.capacity = capacity
+        return self.block + self.size
+
+    cdef int add_all(self, object headers) except -1:
+        """Add the pairs of a mapping or an iterable, checked. A value may be an int, or a list for
+        a repeated name."""
+        if type(headers) is dict:
+            for name, value in (<dict>headers).items():
+                self.add_values(name, value)
+            return 0
+        if isinstance(headers, (str, bytes)) or not isinstance(headers, (Mapping, Iterable)):
+            raise TypeError(f"headers: expected a mapping or pairs, given {type(headers).__name__}")
+        for pair in headers.items() if isinstance(headers, Mapping) else headers:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(f"headers: expected (name, value) pairs, given {pair!r}")
+            name, value = pair
+            self.add_values(name, value)
+        return 0
+
+    cdef int add_values(self, object name, object value) except -1:
+        if type(value) is str:
+            return self.add(name, value)
+        for single in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(single, int) and not PyBool_Check(single):
+                single = str(single)
+            self.add(name, single)
+        return 0
+
+    cdef int add(self, object name, object value) except -1:
+        """Add one field; raises TypeError or ValueError if it may not be sent."""
+        cdef size_t name_size = 0
+        cdef size_t value_size = 0
+        cdef const uint8_t* name_data = latin_1(name, &name_size)
+        cdef const uint8_t* value_data = latin_1(value, &value_size)
+        cdef uint8_t* to
+        if (
+            name_data is NULL or value_data is NULL or not name_size
+            or count_run(name_data, name_data + name_size, TOKEN) != name_size
+            or count_run(value_data, value_data + value_size, SENDABLE) != value_size
+        ):
+            # A subclass of str, or what may not be sent: that raises, with its reason.
+            name, value = check_header(name, value)
+            return self.add(str.__str__(name), str.__str__(value))
+        if self.frames(name_data, name_size, value):
+            return 0
+        to = self.make_room(name_size + value_size + 4)
+        memcpy(to, name_data, name_size)
+        to += name_size
+        memcpy(to, b": ", 2)
+        memcpy(to + 2, value_data, value_size)
+        memcpy(to + 2 + value_size, b"\r\n", 2)
+        self.size += name_size + value_size + 4
+        return 0
+
+    cdef bint frames(self, const uint8_t* name, size_t size, str value) except -1:
+        """Note a field that matters for the framing or for the fields that the server adds; true:
+        it does not go into the block."""
+        if size == 4:
+            self.has_date = self.has_date or is_word(name, size, "date")
+        elif size == 7:
+            self.has_upgrade = self.has_upgrade or is_word(name, size, "upgrade")
+        elif size == 10 and is_word(name, size, "connection"):
+            if self.options is None:
+                self.options = []
+            self.options += [option.strip() for option in value.split(",") if option.strip()]
+            return True
+        elif size == 12:
+            self.has_type = self.has_type or is_word(name, size, "content-type")
+        elif size == 14 and is_word(name, size, "content-length"):
+            # More digits than any length has would be a mistake.
+            if not (value.isascii() and value.isdigit()) or len(value) > 18 or (
+                self.length != NOT_GIVEN
+            ):
+                raise ValueError(f"Content-Length: expected one number, given {value!r}")
+            self.length = int(value)
+            return True
+        elif size == 17 and is_word(name, size, "transfer-encoding"):
+            raise ValueError(
+                f"Transfer-Encoding: expected none, as it is the server's, given {value!r}"
+            )
+        return False
+
+    cdef bint has(self, const uint8_t* name, size_t size) noexcept:
+        """Tell whether the block has a field of that name."""
+        cdef const uint8_t* at = self.block
+        cdef const uint8_t* end = at + self.size
+        while at < end:
+            if <size_t>(end - at) > size and at[size] == c":" and are_equal(at, name, size):
+                return True
+            at = <const uint8_t*>memchr(at, c"\n", end - at) + 1
+        return False
+
+
+cdef HeaderFields copy_of(HeaderFields fields):
+    """Return fields that can be added to, and are those of a response so far; None: it has none."""
+    cdef HeaderFields copy = HeaderFields.__new__(HeaderFields)
+    if fields is not None:
+        memcpy(copy.make_room(fields.size), fields.block, fields.size)
+        copy.size = fields.size
+        copy.options = None if fields.options is None else list(fields.options)
+        copy.length = fields.length
+        copy.has_date = fields.has_date
+        copy.has_upgrade = fields.has_upgrade
+        copy.has_type = fields.has_type
+    return copy

@@ -1,0 +1,3 @@
+from sockwave.limits import Limits
+
+def cut(data: bytes, limits: Limits) -> tuple[bytes, bytes] | None: ...

@@ -1,0 +1,29 @@
+"""What the HTTP connections of one server share."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from sockwave.core.events.emitter cimport Emitter
+from sockwave.core.io.engine cimport Engine
+
+cdef enum:
+    SCRATCH_SIZE = 16384        # room for the head of nearly every response, and a small body
+
+cdef class HttpSettings:
+    """What the HTTP connections of one server share: its limits, and whom they call."""
+    cdef readonly object limits
+    cdef readonly Engine engine
+    cdef Emitter host           # emits `request`, and handles what is no ordinary request
+    cdef readonly set connections       # all of them, until they end or become WebSockets
+    cdef object parse_strictly  # head as bytes → RequestHead; raises Refused
+    cdef object send_file       # sends a file as a response: `http.files`
+    # The limits as the compiled code needs them; 0 ticks: no limit of time.
+    cdef size_t line_size, block_size, high_water
+    cdef uint64_t body_size
+    cdef bint has_body_limit
+    cdef int field_count
+    cdef Py_ssize_t pipelined_count
+    cdef uint32_t head_ticks, next_ticks, body_ticks, answer_ticks
+    cdef bint asks_for_client   # trusted proxies tell who the client of a request is
+    # Where a response is put together. It is used between two calls of the application's code, and
+    # never across one: nothing in it has to be kept.
+    cdef uint8_t scratch[SCRATCH_SIZE]
