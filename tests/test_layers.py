@@ -50,6 +50,7 @@ FLOORS = (
     *CORE_FLOORS,
     ("proxy", "listening"),
     ("handshake", "http"),
+    ("asgi",),
     ("options",),
     ("runtime",),
     ("server",),

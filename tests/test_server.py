@@ -83,7 +83,7 @@ def test_server_shows_the_application_what_is_meant_for_it() -> None:
     shown = {name for name in dir(sockwave.create_server()) if not name.startswith("_")}
     events = {"on", "once", "off", "listeners"}
     events |= {"add_listener", "remove_listener", "addListener", "removeListener"}
-    places = {"listen", "listen_fds", "reload_tls", "addresses"}
+    places = {"listen", "listen_fds", "mount", "reload_tls", "addresses"}
     life = {"run", "serve_forever", "start", "loop", "close"}
     audience = {"handle_with", "broadcast", "connections", "dropped_count", "limit_hits"}
     threads = {"broadcast_threadsafe", "call_threadsafe"}

@@ -47,7 +47,7 @@ SURFACE = {
     sockwave.Response: "write_head write end send_file status headers_sent",
     sockwave.Server: EMITTER
     + """
-        listen listen_fds reload_tls addresses handle_with run serve_forever start options
+        listen listen_fds mount reload_tls addresses handle_with run serve_forever start options
         broadcast dropped_count limit_hits connections close call_threadsafe broadcast_threadsafe
         loop
     """,

@@ -5,6 +5,12 @@ import select
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 
+from sockwave.asgi.application import (
+    ASGIApplication,
+    check_application,
+    check_lifespan,
+    check_root_path,
+)
 from sockwave.core.http.request_head import RequestHead
 from sockwave.deflate import Deflate
 from sockwave.fields import is_token
@@ -26,11 +32,14 @@ ENGINES = ("auto", "epoll", "asyncio")
 
 
 OPTION_NAMES = LIMIT_NAMES | {
+    "asgi",
     "authorize",
     "compression",
     "engine",
+    "lifespan",
     "origin",
     "proxy_protocol",
+    "root_path",
     "slow",
     "subprotocol",
     "trust_forwarded_host",
@@ -47,12 +56,16 @@ class Options:
     """
 
     __slots__ = (
+        "asgi",
         "authorize",
         "compression",
         "engine",
+        "has_body_size",
+        "lifespan",
         "limits",
         "origin",
         "proxy_protocol",
+        "root_path",
         "slow",
         "subprotocol",
         "trust_forwarded_host",
@@ -70,7 +83,12 @@ class Options:
     proxy_protocol: TrustedNetworks
     trusted_proxies: TrustedNetworks
     trust_forwarded_host: bool
+    asgi: ASGIApplication | None
+    root_path: str
+    lifespan: str
     limits: Limits
+    #: Whether `body_size` was given: if not, it is no limit for requests to ASGI applications.
+    has_body_size: bool
 
     def __init__(
         self,
@@ -85,6 +103,9 @@ class Options:
         proxy_protocol: str | Iterable[str] = (),
         trusted_proxies: str | Iterable[str] = (),
         trust_forwarded_host: bool = False,
+        asgi: ASGIApplication | None = None,
+        root_path: str = "",
+        lifespan: str = "auto",
         **limits: Any,
     ) -> None:
         for name in limits:
@@ -104,6 +125,10 @@ class Options:
                 f"trust_forwarded_host: expected bool, given {type(trust_forwarded_host).__name__}"
             )
         self.trust_forwarded_host = trust_forwarded_host
+        self.asgi = None if asgi is None else check_application("asgi", asgi)
+        self.root_path = check_root_path(root_path)
+        self.lifespan = check_lifespan(lifespan)
+        self.has_body_size = "body_size" in limits
         high_water = limits.get("high_water")
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)

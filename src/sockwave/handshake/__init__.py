@@ -14,6 +14,7 @@ from sockwave.handshake.hook import Handshake
 from sockwave.handshake.origin import OriginPolicy, check_origin, judge_origin, read_origin
 from sockwave.handshake.request import check_request
 from sockwave.handshake.subprotocol import (
+    check_chosen,
     choose_subprotocol,
     find_first,
     read_names,
@@ -26,6 +27,7 @@ __all__ = [
     "Handshake",
     "answer",
     "check",
+    "check_chosen",
     "check_origin_and_subprotocol",
     "choose_subprotocol",
     "identify",

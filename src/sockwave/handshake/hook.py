@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # RFC 9110, 7.6.1: these are hop-by-hop, and belong to the server; and a 101 response has no body
 # that could be framed.
-_HOP_HEADERS = frozenset(
+HOP_HEADERS = frozenset(
     {
         "connection",
         "content-length",
@@ -73,7 +73,7 @@ class Handshake:
         """
         check_header(name, value)
         folded = name.lower()
-        if folded in _HOP_HEADERS or folded.startswith(("sec-websocket-", "websocket-")):
+        if folded in HOP_HEADERS or folded.startswith(("sec-websocket-", "websocket-")):
             raise ValueError(f"header {name}: expected none that belongs to the handshake itself")
         self._headers.append((name, value))
 

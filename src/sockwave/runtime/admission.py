@@ -79,7 +79,15 @@ def address_key(address: Address) -> AddressKey | None:
 class Admission(Gate):
     """Admits or rejects new connections, and counts them."""
 
-    def __init__(self, host: "AcceptHooks", hub: Hub, options: Options) -> None:
+    def __init__(
+        self,
+        host: "AcceptHooks",
+        hub: Hub,
+        options: Options,
+        *,
+        has_mounts: bool = False,
+        has_fallback: bool = False,
+    ) -> None:
         self._engine = engine = hub.engine
         self._limits = limits = options.limits
         self._hub = hub
@@ -96,8 +104,10 @@ class Admission(Gate):
             origin_policy=options.origin,
             subprotocols=options.subprotocol,
             needs_address=trusts_proxies or counts_addresses,
+            has_fallback=has_fallback,
             asks_no_hook=(
                 options.authorize is None
+                and not has_mounts
                 and not callable(options.origin)
                 and not callable(options.subprotocol)
                 and not options.trusted_proxies

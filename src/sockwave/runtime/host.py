@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import Emitter
 from sockwave.core.http.request_head import RequestHead
+from sockwave.core.http.exchange import Taker
 from sockwave.core.http.settings import HttpSettings
 from sockwave.core.io.transport import Transport
 from sockwave.core.limits.counters import LimitCounters
@@ -33,6 +34,7 @@ from sockwave.proxy.receiver import ProxyReceiver
 from sockwave.proxy.tlv import Facts
 from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.runtime.admission import Admission
+from sockwave.runtime.applications import Applications
 from sockwave.runtime.engine import Engine
 from sockwave.runtime.memory_budget import MemoryWatch, NotUpgraded
 from sockwave.runtime.opening import Openings
@@ -74,6 +76,8 @@ class Host(Emitter):
         #: Until the server runs, a hub without a loop, and without connections.
         self.hub = Hub(self, None, self.limits, self.clients, options.slow)
         self.is_running = False
+        #: The ASGI applications, and their WebSockets.
+        self.applications = Applications(self, options)
         #: The calls from other threads; None while the server does not run.
         self.calls: ThreadCalls | None = None
         self._is_close_emitted = False
@@ -92,7 +96,14 @@ class Host(Emitter):
         self.hub = Hub(self, engine, self.limits, self.clients, self.options.slow)
         self.is_running = True
         self.calls = ThreadCalls(loop)
-        self.admission = Admission(self, self.hub, self.options)
+        self.applications.attach()
+        self.admission = Admission(
+            self,
+            self.hub,
+            self.options,
+            has_mounts=self.applications.has_mounts,
+            has_fallback=self.applications.fallback is not None,
+        )
         self.http = self.admission.http = HttpSettings(
             self,
             engine,
@@ -100,16 +111,22 @@ class Host(Emitter):
             parse_strictly,
             send_file,
             asks_for_client=bool(self.options.trusted_proxies),
+            fallback=self.applications.fallback_taker,
+            has_mounts=self.applications.has_mounts,
+            limits_body=self.options.has_body_size,
         )
         self.openings = Openings(
             self.options,
             self.hub,
             self.admission,
+            self.applications,
             client_of=self.client_of,
             listeners=partial(self.takers, "handshake"),
             report=self.report,
         )
-        self.memory = MemoryWatch(self.hub, self.openings.connections, self.not_upgraded)
+        self.memory = MemoryWatch(
+            self.hub, self.applications.hub, self.openings.connections, self.not_upgraded
+        )
         self.memory.check()
         watch_forks(self)
 
@@ -125,7 +142,7 @@ class Host(Emitter):
         finally:
             detach_loop(self.loop)
         self.memory.stop()
-        for connection in self.clients:
+        for connection in (*self.clients, *self.applications.connections):
             connection._abandon()
         if self.when_abandoned is not None:
             self.when_abandoned()
@@ -206,8 +223,22 @@ class Host(Emitter):
         status, headers, body = refused.status, refused.headers, refused.body
         return serialize_response(status, headers, body, to_head=to_head)
 
+    def find_taker(self, request: Request) -> Taker | None:
+        """Return the ASGI application that takes a request; None if the listeners do, or nothing.
+
+        It is the one that is mounted there, or, without listeners, the one that takes everything.
+        """
+        found = self.applications.find_mounted(request)
+        if found is not None:
+            return found.taker
+        return None if self.listeners("request") else self.applications.fallback_taker
+
     def answer_unheard(self, request: Request, response: Response) -> None:
-        """Answer a request for which the application has no listener."""
+        """Answer a request that no listener and no application takes."""
+        if self.applications:
+            response.write_head(404, PLAIN_TEXT)
+            response.end("there is no such page\n")
+            return
         if not has_known_method(request):
             # RFC 9110, 9.1: "An origin server that receives a request method that is unrecognized
             # or not implemented SHOULD respond with the 501 (Not Implemented) status code."
@@ -246,6 +277,28 @@ class Host(Emitter):
     def make_request(self, raw: bytes) -> RequestHead:
         """Return the opening request of a connection, from the bytes that it keeps."""
         return RequestHead(raw)
+
+    # ---- what the end of the server waits for
+
+    @property
+    def call_count(self) -> int:
+        """How many calls, and connections with messages left, the end of the server waits for."""
+        return self.hub.call_count + self.applications.call_count
+
+    def when_idle(self, call: Callable[[], object] | None) -> None:
+        """Set what is called when `call_count` may have fallen to 0; None: nothing."""
+        self.hub.when_idle(call)
+        self.applications.when_idle(call)
+
+    def cancel_calls(self) -> None:
+        """Cancel the calls that the end of the server still waits for."""
+        self.hub.cancel_calls()
+        self.applications.cancel_calls()
+
+    def excuse(self, task: "asyncio.Task[Any] | None") -> None:
+        """Let the end of the server not wait for a task that waits for it."""
+        self.hub.excuse(task)
+        self.applications.excuse(task)
 
     # ---- listeners that fail, or take long
 

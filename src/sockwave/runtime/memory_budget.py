@@ -40,10 +40,13 @@ class MemoryWatch:
     def __init__(
         self,
         hub: Hub,
+        application_hub: Hub,
         opening: Callable[[], Iterable[Connection]],
         not_upgraded: Callable[[], Sequence[NotUpgraded]],
     ) -> None:
         self._hub = hub
+        # Of the WebSockets of ASGI applications.
+        self._application_hub = application_hub
         self._opening = opening
         self._not_upgraded = not_upgraded
         self._timer: asyncio.TimerHandle | None = None
@@ -54,11 +57,12 @@ class MemoryWatch:
         if budget is None:
             return
         not_upgraded = self._not_upgraded()
-        count = len(self._hub.connections) + len(not_upgraded)
+        count = len(self._hub.connections) + len(self._application_hub.connections)
+        count += len(not_upgraded)
         delay_s = _CHECK_INTERVAL_S * (1 + count // _INTERVAL_COUNT)
         # The timer is set first: what follows may run out of memory, and checks have to go on.
         self._timer = self._hub.engine.loop.call_later(delay_s, self.check)
-        held_size = self._hub.measure(self._opening())
+        held_size = self._hub.measure(self._opening()) + self._application_hub.measure(())
         held_size += sum(one.held_size for one in not_upgraded)
         if held_size >= SHED_PART * budget:
             held_size = self._shed(not_upgraded, held_size, int(SHED_PART * budget))
@@ -71,7 +75,10 @@ class MemoryWatch:
 
     def _shed(self, not_upgraded: Sequence[NotUpgraded], held_size: int, most_size: int) -> int:
         """Drop connections, those that hold the most first; return how many bytes are held then."""
-        holders: list[tuple[int, Connection | NotUpgraded]] = [*self._hub.measure_each()]
+        holders: list[tuple[int, Connection | NotUpgraded]] = [
+            *self._hub.measure_each(),
+            *self._application_hub.measure_each(),
+        ]
         holders += [(one.held_size, one) for one in not_upgraded]
         for size, holder in sorted(holders, key=itemgetter(0), reverse=True):
             if held_size < most_size or not size:

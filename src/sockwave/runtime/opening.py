@@ -3,10 +3,12 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias
 
 from sockwave import deflate, handshake
+from sockwave.asgi.application import Application
+from sockwave.asgi.websocket import WebSocketCall
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.connection import Connection
@@ -19,6 +21,7 @@ from sockwave.log import peers
 from sockwave.options import Options
 from sockwave.proxy.forwarded import Client
 from sockwave.runtime.admission import Admission
+from sockwave.runtime.applications import Applications
 from sockwave.states import ReadyState
 
 #: A function of the application, and how many arguments it takes: the handshake, or none.
@@ -33,6 +36,7 @@ class Openings:
         options: Options,
         hub: Hub,
         admission: Admission,
+        applications: Applications,
         *,
         client_of: Callable[[RequestHead, Transport], Client],
         listeners: Callable[[], list[Hook]],
@@ -41,6 +45,7 @@ class Openings:
         self.options = options
         self.hub = hub
         self.admission = admission
+        self.applications = applications
         #: Returns the client of a request; raises Refused if a proxy's headers are malformed.
         self.client_of = client_of
         #: Returns the listeners of `handshake`.
@@ -67,6 +72,8 @@ class Opening:
 
     __slots__ = (
         "agreement",
+        "application",
+        "call",
         "client",
         "connection",
         "head",
@@ -92,6 +99,9 @@ class Opening:
         self.key3: bytes | None = None
         self.subprotocol: str | None = None
         self.agreement: deflate.Agreement | None = None
+        #: The ASGI application that takes the WebSocket, and its call; None: the server's own.
+        self.application: Application | None = None
+        self.call: WebSocketCall | None = None
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, rest: bytes) -> None:
@@ -113,7 +123,10 @@ class Opening:
                 secure=client.is_secure,
                 host=client.host,
             )
-            self.subprotocol = handshake.choose_subprotocol(self.head, options.subprotocol)
+            self.application = self.openings.applications.find_for_socket(self.head)
+            # An application chooses when it accepts.
+            ours = options.subprotocol if self.application is None else ()
+            self.subprotocol = handshake.choose_subprotocol(self.head, ours)
             # RFC 7692 is about the frames of RFC 6455; no client of the drafts offers it.
             if options.compression is not None and version == "rfc6455":
                 offers = self.head.headers.get_all("sec-websocket-extensions")
@@ -126,7 +139,10 @@ class Opening:
             return
         finally:
             kept = contexts.leave()
-        self.connection = Connection(self.openings.hub, self.transport, version, self.head.raw)
+        hub = self.openings.hub
+        if self.application is not None:
+            hub = self.openings.applications.hub
+        self.connection = Connection(hub, self.transport, version, self.head.raw)
         self.connection._adopt(kept)
         self.openings.under_way.add(self)
         self.connection._begin(self, rest)
@@ -154,7 +170,7 @@ class Opening:
             create_task = self.openings.hub.engine.loop.create_task
             self.task = self.connection._run(create_task, self.call_hooks(hooks, offer))
         else:
-            self.accept(())
+            self.proceed(())
 
     async def call_hooks(self, hooks: list[Hook], offer: handshake.Handshake) -> None:
         """Call each hook with the handshake, in order, until one refuses it; then answer."""
@@ -183,10 +199,22 @@ class Opening:
             self.subprotocol = offer.subprotocol
             self.connection._inherit()
             try:
-                self.accept(offer.headers)
+                self.proceed(offer.headers)
             except BaseException:
                 self.transport.close()
                 raise
+
+    def proceed(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Accept, or ask the ASGI application: no hook has refused. They have added `headers`."""
+        application = self.application
+        if application is None:
+            self.accept(headers)
+        elif not self.transport.is_closing:
+            self.transport.pause_reading()
+            self.openings.admission.await_application(self.transport)
+            applications = self.openings.applications
+            self.call = WebSocketCall(application, self, headers, self.openings.report)
+            self.connection._run(applications.begin, self.call.run())
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""
@@ -216,6 +244,8 @@ class Opening:
         `hook` is the application's function that refused, None if none did.
         """
         is_answered = not self.transport.is_closing
+        if self.call is not None:
+            self.call.ended()
         self.openings.admission.end_handshake(self.transport)
         if isinstance(refused, OverLimit):
             self.openings.hub.engine.limit_counters.count_by_name(refused.limit)
@@ -243,6 +273,22 @@ class Opening:
         subject = "the handshake of %s is refused" if hook is None else "the application refuses %s"
         peers.info(f"{subject} with {refused.status}: %s", self.transport, detail)
 
+    def begin_answer(self, status: int, hook: object) -> None:
+        """Let an ASGI application answer by a response of its own in place of the handshake."""
+        self.openings.admission.end_handshake(self.transport)
+        self.transport.set_deadline(None)
+        if peers.is_on(logging.INFO) and status >= 300:
+            self.log(Refused(status), hook)
+
+    def write(self, data: bytes) -> Awaitable[None]:
+        """Write a part of that response."""
+        self.transport.write(data)
+        return self.transport.drained()
+
+    def end_answer(self) -> None:
+        """Close the connection behind that response."""
+        self.transport.shutdown()
+
     def dismiss(self, refused: OverLimit) -> None:
         """Refuse this handshake, whose last eight bytes have not come, to make room for another."""
         self.refuse(refused)
@@ -269,10 +315,11 @@ class Opening:
 
     def deadline_passed(self) -> None:
         """Refuse a handshake that took too long: the client (408), or the application (503)."""
-        if self.task is None:
+        if self.task is None and self.call is None:
             self.refuse(OverLimit("handshake_timeout", 408, "the handshake took too long\n"))
         else:
-            self.task.cancel()
+            if self.task is not None:
+                self.task.cancel()
             sentence = "the handshake was not decided in time\n"
             self.refuse(OverLimit("handshake_timeout", 503, sentence))
 
@@ -280,5 +327,7 @@ class Opening:
         """Stop the handshake: the client has gone."""
         self.openings.under_way.discard(self)
         self.openings.admission.end_handshake(self.transport)
+        if self.call is not None:
+            self.call.ended()
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()

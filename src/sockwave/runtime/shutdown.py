@@ -101,7 +101,8 @@ class Shutdown:
 
     def _draw_close_times(self, jitter: float | str, drain: float | None) -> None:
         """Draw a random time at which each connection is closed."""
-        self._remaining = list(self._host.hub.connections)
+        host = self._host
+        self._remaining = [*host.hub.connections, *host.applications.connections]
         if isinstance(jitter, str):
             spread = min(SPREAD_S, len(self._remaining) * PAUSE_S)
         else:
@@ -130,10 +131,10 @@ class Shutdown:
                 self._engine.transport_count,
                 drain,
             )
-        elif self._host.hub.call_count:
+        elif self._host.call_count:
             logger.warning(
-                "%d calls of listeners had not ended after %g s, and are cancelled",
-                self._host.hub.call_count,
+                "%d calls of the application had not ended after %g s, and are cancelled",
+                self._host.call_count,
                 drain,
             )
         self.abort_rest()
@@ -142,14 +143,14 @@ class Shutdown:
         """Reset the remaining connections, and cancel the calls of listeners that still run."""
         host = self._host
         self._remaining, self._close_times = [], []
-        for connection in host.hub.connections:
+        for connection in (*host.hub.connections, *host.applications.connections):
             connection.abort()
         for http_connection in list(host.http.connections):
             http_connection.reset()
         for opening in list(host.openings.under_way):
             opening.transport.reset()
         self._engine.reset_waiting()
-        host.hub.cancel_calls()
+        host.cancel_calls()
         self._timers["grace"] = host.loop.call_later(GRACE_S, self._ignore_calls)
 
     def _ignore_calls(self) -> None:
@@ -162,10 +163,13 @@ class Shutdown:
         host = self._host
         if self._engine.transport_count:
             return
-        if host.hub.call_count and self._waits_for_calls:
-            host.hub.when_idle(lambda: host.loop.call_soon(self._finish_if_idle))
-        else:
+        if host.call_count and self._waits_for_calls:
+            host.when_idle(lambda: host.loop.call_soon(self._finish_if_idle))
+            return
+        if not host.applications.end_lifespans(self._finish):
             self._finish()
+        elif "drain" in self._timers:
+            self._timers["drain"].cancel()  # a shutdown has a time of its own: `finish_timeout`
 
     def _finish(self) -> None:
         """Stop the engine, and emit `close`."""
@@ -182,7 +186,7 @@ class Shutdown:
         host.calls = None
         self._engine.stop()
         unwatch_forks(host)
-        host.hub.when_idle(None)
+        host.when_idle(None)
         host.hub.begin_last_calls()
         try:
             self._engine.contexts.run(host.emit_close)

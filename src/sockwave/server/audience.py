@@ -120,7 +120,7 @@ class Audience(Announcer):
         It includes messages that still waited when a connection was aborted, or when its closing
         handshake took too long.
         """
-        return self._host.hub.dropped_count
+        return self._host.hub.dropped_count + self._host.applications.hub.dropped_count
 
     @property
     def limit_hits(self) -> LimitHits:

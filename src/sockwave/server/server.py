@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sockwave.asgi.application import ASGIApplication
 from sockwave.close import encode_close
 from sockwave.core.events.loop_thread import FORKED
 from sockwave.core.events.waiter import DONE
@@ -45,10 +46,32 @@ class Server(Audience):
         self._shutdown: Shutdown | None = None
         self._selector: CoreSelector | None = None
         self._is_closing = False
+        #: Done when connections are accepted, or the start has failed.
+        self._started: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         where = ", ".join(str(address) for address in self.addresses) or "nowhere"
         return f"<Server on {where}, {len(self.connections)} connected>"
+
+    # ---- what it serves
+
+    def mount(self, prefix: str, application: ASGIApplication) -> Self:
+        """Let an ASGI application take all requests and WebSockets below `prefix`, and at it.
+
+        "/api" takes /api and /api/x, not /apix; of several prefixes, the longest that fits counts.
+        The application gets the prefix as the end of `root_path`. What is mounted comes before
+        listeners of `request` and `connection`, and these before the application of the option
+        `asgi`.
+
+        Raises TypeError for what is no ASGI 3 application, TypeError or ValueError for a prefix
+        that is no path or is taken, SockwaveError if the server runs already.
+        """
+        self._check_thread("server.mount")
+        self._check_open()
+        if self._host.is_running:
+            raise SockwaveError("the server runs already: expected mount() before its start")
+        self._host.applications.mount(prefix, application)
+        return self
 
     # ---- where it listens
 
@@ -201,16 +224,30 @@ class Server(Audience):
         return self._host.loop
 
     async def start(self) -> None:
-        """Begin to accept connections; do nothing if the server runs already.
+        """Begin to accept connections, behind the startup of ASGI applications.
 
-        Raises SockwaveError when there is no address to listen on, or the server has been closed.
+        If the server runs already, this does nothing but wait until it accepts. Raises
+        SockwaveError when there is no address to listen on, or the server has been closed, and what
+        an application's startup fails with: the server has ended then.
         """
         self._check_thread("server.start")
         if self._host.is_running:
+            if self._started is not None:
+                await asyncio.shield(self._started)
             return
         self._check_open()
         if not self._listening.addresses:
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
+        self._started = asyncio.get_running_loop().create_future()
+        try:
+            await self._begin()
+        except BaseException as error:
+            self._started.set_exception(error)
+            self._started.exception()  # so that asyncio does not log it as never retrieved
+            raise
+        self._started.set_result(None)
+
+    async def _begin(self) -> None:
         host, loop = self._host, asyncio.get_running_loop()
         engine = create_engine(
             self.options, loop, self._selector, host.receiver_failed, host.limit_counters
@@ -220,9 +257,21 @@ class Server(Audience):
         host.when_abandoned = self._shutdown.abandon
         if self._is_closing:  # `close` came meanwhile, from another thread or a signal handler
             self._begin_shutdown(1001, "", 0, 0)
-        await self._accept_on(self._listening.take())
+        await self._start_applications(self._shutdown)
+        if not self._is_closing:
+            await self._accept_on(self._listening.take())
         # All other listeners see the context variables that listeners of `listening` have set.
         engine.contexts.renew()
+
+    async def _start_applications(self, shutdown: Shutdown) -> None:
+        """Run the startup of the ASGI applications; if one fails, end the server and raise."""
+        try:
+            await self._host.applications.start_lifespans()
+        except BaseException:
+            self._is_closing = True
+            self._begin_shutdown(1001, "", 0, 0)
+            await asyncio.shield(shutdown.done)
+            raise
 
     async def _accept_on(self, sockets: list[ListeningSocket]) -> None:
         engine = self._host.engine
@@ -293,7 +342,7 @@ class Server(Audience):
             self._begin_shutdown_soon(calls, (code, reason, drain, jitter), is_here=is_here)
         if is_here:
             # Shielded: a task that is cancelled while it waits does not cancel the end.
-            return ServerEnd.shielding(shutdown.done, self._host.hub.excuse)
+            return ServerEnd.shielding(shutdown.done, self._host.excuse)
         return calls.call(self._wait_closed, ())
 
     def _closed_already(self) -> "Awaitable[None] | ThreadFuture[None]":

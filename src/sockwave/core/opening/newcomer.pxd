@@ -36,6 +36,8 @@ cdef class Gate(Acceptor):
     # for each address.
     cdef bint needs_address
     cdef bint asks_no_hook      # no hook of the application is asked about a fast request
+    # An application takes the WebSockets that no listener of `connection` takes.
+    cdef bint has_fallback
     cdef bint has_origins       # not every origin may connect
 
     cdef bint has_room(self) except -1

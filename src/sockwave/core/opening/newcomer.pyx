@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from sockwave.core.session.connection cimport Connection
-from sockwave.core.events.emitter cimport HANDSHAKE, READY_STATE_CHANGE, STREAM
+from sockwave.core.events.emitter cimport CONNECTION, HANDSHAKE, READY_STATE_CHANGE, STREAM
 from sockwave.core.io.engine cimport Acceptor
 from sockwave.core.io.writer cimport Writer
 from sockwave.core.session.closing cimport HANDSHAKING
@@ -58,6 +58,7 @@ cdef class Gate(Acceptor):
         subprotocols,
         bint needs_address,
         bint asks_no_hook,
+        bint has_fallback=False,
     ):
         self.host = host
         self.hub = hub
@@ -70,6 +71,7 @@ cdef class Gate(Acceptor):
         self.subprotocols = subprotocols
         self.needs_address = needs_address
         self.asks_no_hook = asks_no_hook
+        self.has_fallback = has_fallback
         self.has_origins = origin_policy != "*"
         self.handshake_timeout = limits.handshake_timeout or 0
         self.max_connections = PY_SSIZE_T_MAX if max_connections is None else max_connections
@@ -139,6 +141,7 @@ cdef class Gate(Acceptor):
             and head.field_count <= self.field_count
             # A listener of `handshake` may refuse it, and one of `readystatechange` may close it.
             and not self.host.hears(HANDSHAKE) and not self.host.hears(READY_STATE_CHANGE)
+            and (not self.has_fallback or self.host.hears(CONNECTION))
         )
 
     cdef str choose_subprotocol(self, Transport transport, const Head* request):

@@ -1,0 +1,6 @@
+"""x."""
+
+
+def endpoint(handler: object) -> object:
+    """X."""
+    return handler

@@ -1,0 +1,6 @@
+"""x."""
+
+
+def wsgi(application: object) -> object:
+    """X."""
+    return application
