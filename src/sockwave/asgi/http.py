@@ -173,11 +173,11 @@ class HttpCall:
         come now, TypeError or ValueError for one that cannot be sent as it is.
         """
         kind = message["type"]
+        if self._is_detached and self._phase is not Phase.COMPLETE:
+            raise ClientDisconnected("the client has gone")
         take = _TAKERS.get((self._phase, kind))
         if take is None:
             raise refuse_message(kind, *(name for phase, name in _TAKERS if phase is self._phase))
-        if self._is_detached:
-            raise ClientDisconnected("the client has gone")
         await take(self, message)
 
     async def _take_start(self, message: Message) -> None:

@@ -206,11 +206,11 @@ class WebSocketCall:
         come now, TypeError or ValueError for one that cannot be sent as it is.
         """
         kind = message["type"]
+        if self._is_answered and self._phase in (Phase.DECIDING, Phase.DENYING):
+            raise ClientDisconnected("the client has gone")
         take = _TAKERS.get((self._phase, kind))
         if take is None:
             raise refuse_message(kind, *(name for phase, name in _TAKERS if phase is self._phase))
-        if self._is_answered and self._phase in (Phase.DECIDING, Phase.DENYING):
-            raise ClientDisconnected("the client has gone")
         await take(self, message)
 
     async def _take_accept(self, message: Message) -> None:
