@@ -251,7 +251,7 @@ async def test_client_is_not_read_while_the_application_reads_no_body(
         await answer(send, str(len(await read_body(receive))).encode())
 
     server = await start_server(asgi=app, lifespan="off")
-    size = 32 << 20
+    size = 12 << 20
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(post(b"x" * size))
         assert await settle(wire.writer.transport.get_write_buffer_size) > size // 2

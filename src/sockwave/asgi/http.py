@@ -52,6 +52,7 @@ class HttpCall:
     __slots__ = (
         "_application",
         "_exchange",
+        "_find_tls",
         "_has_trailers",
         "_is_body_given",
         "_is_detached",
@@ -64,12 +65,18 @@ class HttpCall:
     )
 
     def __init__(
-        self, application: Application, request: Request, response: Response, report: Report
+        self,
+        application: Application,
+        request: Request,
+        response: Response,
+        report: Report,
+        find_tls: Callable[[Transport], TLSInfo | None],
     ) -> None:
         self._application = application
         self._request = request
         self._response = response
         self._report = report
+        self._find_tls = find_tls
         self._phase = Phase.IDLE
         self._has_trailers = False
         # Whether all of the body has been given; whether the response can reach the client no
@@ -81,27 +88,28 @@ class HttpCall:
         self._exchange = exchange_of(response)
         self._exchange.watch(self)
 
-    async def run(self, tls: TLSInfo | None) -> None:
+    async def run(self) -> None:
         """Call the application, and see to it that the request is answered."""
-        request = self._request
+        request, transport = self._request, self._exchange.transport
         scope = make_http_scope(
             self._application,
             request,
             is_secure=request.is_secure,
             client=request.remote_address,
-            server=self._exchange.transport.local_address,
-            tls=tls,
+            server=transport.local_address,
+            tls=self._find_tls(transport),
             is_debugged=asyncio.get_running_loop().get_debug(),
         )
         try:
             await self._application.call(scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            self._give_up("its application was cancelled")
-            raise
         except (Exception, BaseExceptionGroup) as error:
             self._failed(error)
         else:
             self._give_up("its application returned without ending the response")
+
+    def cancelled(self) -> None:
+        """Answer for an application whose task was cancelled, before its first step even."""
+        self._give_up("its application was cancelled")
 
     def _give_up(self, reason: str) -> None:
         """Answer in place of an application that has ended, if it has not answered itself."""
@@ -121,11 +129,6 @@ class HttpCall:
     def _complete(self) -> None:
         self._phase = Phase.COMPLETE
         self._waiting.wake()
-
-    @property
-    def transport(self) -> Transport:
-        """The transport of the connection."""
-        return self._exchange.transport
 
     # ---- called by the HTTP side
 

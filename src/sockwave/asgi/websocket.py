@@ -120,13 +120,14 @@ class WebSocketCall:
         )
         try:
             await self._application.call(scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            self._give_up(SockwaveError("the application was cancelled"), is_reported=False)
-            raise
         except (Exception, BaseExceptionGroup) as error:
             self._failed(error)
         else:
             self._returned()
+
+    def cancelled(self) -> None:
+        """End a connection whose application's task was cancelled, before its first step even."""
+        self._give_up(SockwaveError("the application was cancelled"), is_reported=False)
 
     def ended(self) -> None:
         """Take note that the handshake is over: the client has gone, or the server has refused."""

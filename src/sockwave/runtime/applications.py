@@ -1,7 +1,8 @@
 """The ASGI applications of a server: which one takes what, and the tasks that run them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from sockwave.asgi.application import (
@@ -59,6 +60,16 @@ class Host(Protocol):
 
     def warn_unfinished(self, connection: Connection | None, is_crowded: bool) -> None:
         """Log that a call was cancelled, or messages dropped, behind the end of a connection."""
+
+
+class Call(Protocol):
+    """One call of an application."""
+
+    async def run(self) -> None:
+        """Call the application."""
+
+    def cancelled(self) -> None:
+        """Take note that the task was cancelled, before its first step even."""
 
 
 class SocketHost(Emitter):
@@ -152,8 +163,7 @@ class Applications:
 
     def answer(self, application: Application, request: Request, response: Response) -> None:
         """Call an application for a request."""
-        call = HttpCall(application, request, response, self._host.report)
-        self.begin(call.run(self._find_tls(call.transport)))
+        self.begin(HttpCall(application, request, response, self._host.report, self._find_tls))
 
     def _find_tls(self, transport: Transport) -> TLSInfo | None:
         """Return what is known of the client's TLS, as `Connection.tls` does."""
@@ -161,15 +171,17 @@ class Applications:
             return None
         return transport.tls_info or self._host.proxied_tls_info_of(transport)
 
-    def begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def begin(self, call: Call) -> None:
         """Run a call as a task, which the end of the server waits for."""
-        task = self._host.loop.create_task(coroutine)
+        task = self._host.loop.create_task(call.run())
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, call))
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
+    def _ended(self, call: Call, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            call.cancelled()
+        elif (error := task.exception()) is not None:
             self._host.report(error, None)  # an error of ours: a call raises none
         self._look()
 

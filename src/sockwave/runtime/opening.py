@@ -214,7 +214,7 @@ class Opening:
             self.openings.admission.await_application(self.transport)
             applications = self.openings.applications
             self.call = WebSocketCall(application, self, headers, self.openings.report)
-            self.connection._run(applications.begin, self.call.run())
+            self.connection._run(applications.begin, self.call)
 
     def accept(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Answer with 101."""
