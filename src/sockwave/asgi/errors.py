@@ -8,8 +8,17 @@ class ClientDisconnected(ConnectionError):  # noqa: N818  (says what happened)
     """
 
 
+def says_disconnected(error: BaseException) -> bool:
+    """Tell whether an error only says that the client has gone.
+
+    Frameworks turn ours into one of their own, and raise it for `websocket.disconnect` too:
+    ClientDisconnect and WebSocketDisconnect of Starlette, WebSocketDisconnect of Litestar.
+    """
+    return isinstance(error, ClientDisconnected) or "Disconnect" in type(error).__name__
+
+
 def without_disconnects(error: BaseException) -> BaseException | None:
-    """Return `error` without its parts that are ClientDisconnected; None if none is left."""
+    """Return `error` without what only says that the client has gone; None if none is left."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(ClientDisconnected)[1]
-    return None if isinstance(error, ClientDisconnected) else error
+        return error.split(says_disconnected)[1]
+    return None if says_disconnected(error) else error

@@ -20,7 +20,7 @@ from sockwave.asgi.messages import (
     refuse_message,
 )
 from sockwave.asgi.scope import make_http_scope
-from sockwave.asgi.waiting import Waiting
+from sockwave.asgi.waiting import TOLD_COUNT, Waiting
 from sockwave.core.io.transport import Transport
 from sockwave.errors import Refused
 from sockwave.http import Request, Response
@@ -56,11 +56,11 @@ class HttpCall:
         "_has_trailers",
         "_is_body_given",
         "_is_detached",
-        "_is_told",
         "_phase",
         "_report",
         "_request",
         "_response",
+        "_told_count",
         "_waiting",
     )
 
@@ -80,10 +80,10 @@ class HttpCall:
         self._phase = Phase.IDLE
         self._has_trailers = False
         # Whether all of the body has been given; whether the response can reach the client no
-        # longer; and whether the application has been told that it is over.
+        # longer; and how often the application has been told that it is over.
         self._is_body_given = False
         self._is_detached = False
-        self._is_told = False
+        self._told_count = 0
         self._waiting = Waiting()
         self._exchange = exchange_of(response)
         self._exchange.watch(self)
@@ -163,10 +163,9 @@ class HttpCall:
             await self._waiting.wait()
 
     async def _disconnect(self) -> Message:
-        if self._is_told:
-            # An application that asks again and again must not keep the loop from others.
+        self._told_count += 1
+        if self._told_count % TOLD_COUNT == 0:
             await asyncio.sleep(0)
-        self._is_told = True
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:

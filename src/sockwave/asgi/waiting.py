@@ -2,6 +2,11 @@
 
 import asyncio
 
+# An application that asks again and again although it is told that all is over must not keep the
+# loop from others: each time it has been told so often, it waits for the loop's next turn. Not each
+# time: one that polls, as Starlette's `is_disconnected` does, is told only what is there at once.
+TOLD_COUNT = 64
+
 
 class Waiting:
     """Any number of tasks that look again when they are woken."""

@@ -10,7 +10,7 @@ from sockwave.asgi.errors import ClientDisconnected
 from sockwave.asgi.errors import without_disconnects as without_our_disconnects
 from sockwave.asgi.messages import read_bytes, read_head, read_pairs, refuse_message
 from sockwave.asgi.scope import make_websocket_scope
-from sockwave.asgi.waiting import Waiting
+from sockwave.asgi.waiting import TOLD_COUNT, Waiting
 from sockwave.close import CloseCode
 from sockwave.core.session.connection import Connection
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError, without_disconnects
@@ -78,10 +78,10 @@ class WebSocketCall:
         "_is_answered",
         "_is_begun",
         "_is_chunked",
-        "_is_told",
         "_opening",
         "_phase",
         "_report",
+        "_told_count",
         "_waiting",
     )
 
@@ -95,10 +95,10 @@ class WebSocketCall:
         self._headers = headers
         self._report = report
         self._phase = Phase.DECIDING
-        # Whether `connect` has been given, whether the end has been told, and whether the handshake
-        # is over without the application: its client has gone, or the server has refused it.
+        # Whether `connect` has been given, how often the end has been told, and whether the
+        # handshake is over without the application: its client has gone, or the server has refused.
         self._is_begun = False
-        self._is_told = False
+        self._told_count = 0
         self._is_answered = False
         self._is_accepted = False
         # The head of a denial that waits for its first part, and whether its body is in chunks.
@@ -192,10 +192,9 @@ class WebSocketCall:
         return {"type": "websocket.receive", kind: message}
 
     async def _disconnect(self, code: int, reason: str) -> Message:
-        if self._is_told:
-            # An application that asks again and again must not keep the loop from others.
+        self._told_count += 1
+        if self._told_count % TOLD_COUNT == 0:
             await asyncio.sleep(0)
-        self._is_told = True
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
     # ---- what it sends
