@@ -12,7 +12,7 @@ import pytest
 from asgi_apps import Recorder, accept, answer, get, part, post, read_body, start
 from conftest import ErrorLog, StartServer
 from http_wire import receive_answer
-from wire import Wire, let_arrive, wait_until
+from wire import Wire, build_request, let_arrive, upgrade_headers, wait_until
 
 import sockwave
 
@@ -265,6 +265,24 @@ async def test_task_that_is_cancelled_is_answered_for(
         await wait_until(error_log.take)
         assert await wire.receive(10) == b"5\r\nbegun\r\n"
         await wire.receive_end()
+
+
+async def test_task_of_a_websocket_that_is_cancelled_ends_it(start_server: StartServer) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/accepts":
+            await accept(receive, send)
+        await asyncio.Event().wait()
+
+    app = Recorder(app)
+    server = await start_server(asgi=app)
+    wire = await Wire.connect(server.addresses[0], target="/accepts")
+    app.tasks.pop().cancel()
+    assert (await wire.receive_close())[0] == 1011
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(build_request(upgrade_headers()))
+        await wait_until(lambda: app.tasks)
+        app.tasks.pop().cancel()
+        assert (await receive_answer(wire)).status == 500
 
 
 async def test_task_that_is_cancelled_before_its_first_step_is_answered_for(

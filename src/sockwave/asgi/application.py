@@ -100,9 +100,6 @@ class Places:
     def __bool__(self) -> bool:
         return bool(self._mounted)
 
-    def __iter__(self) -> "Any":
-        return iter(self._mounted)
-
     def add(self, application: Application) -> None:
         """Mount an application; raises ValueError if another one has the same prefix."""
         prefix = application.prefix
