@@ -44,7 +44,7 @@ CORE_FLOORS = (
     ("core.io.epoll", "core.io.asyncio"),
     ("core.tls", "core.http"),
     ("core.session",),
-    ("core.opening",),
+    ("core.opening", "core.asgi"),
 )
 FLOORS = (
     *CORE_FLOORS,

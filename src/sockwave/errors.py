@@ -29,6 +29,14 @@ class ConnectionClosed(SockwaveError):  # noqa: N818  (says what happened)
         return f"the connection is closed, code {int(self.code)}{tail}"
 
 
+class ClientDisconnected(ConnectionError):  # noqa: N818  (says what happened)
+    """Raised by `send` of an ASGI application once the client has gone.
+
+    It is an OSError, as ASGI's spec_version 2.4 says. An application that does not catch it has
+    done nothing wrong: it is neither reported nor logged.
+    """
+
+
 def without_disconnects(error: BaseException) -> BaseException | None:
     """Return `error` without the parts that only say that the peer has gone; None if none is left.
 

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from sockwave.asgi.lifespan import Lifespan
+from sockwave.core.asgi.call import ApplicationTaker
+from sockwave.core.http.request_head import RequestHead
 from sockwave.functions import generates
-from sockwave.request_head import RequestHead
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -74,7 +75,7 @@ def decode_path(head: RequestHead) -> str:
 class Application:
     """An ASGI application, where it stands, and its lifespan."""
 
-    __slots__ = ("call", "lifespan", "prefix", "root_path")
+    __slots__ = ("call", "lifespan", "prefix", "root_path", "taker")
 
     def __init__(
         self, call: ASGIApplication, lifespan: Lifespan, *, root_path: str, prefix: str = ""
@@ -86,6 +87,8 @@ class Application:
         self.prefix = prefix
         #: What a proxy in front has taken away from each path: the option `root_path`.
         self.root_path = root_path
+        #: What calls it for requests, as long as the server runs.
+        self.taker: ApplicationTaker | None = None
 
 
 class Places:
@@ -107,6 +110,10 @@ class Places:
             raise ValueError(f"prefix: expected one that is free, given {prefix or '/'!r} again")
         self._mounted.append(application)
         self._mounted.sort(key=lambda one: -len(one.prefix))
+
+    def all(self) -> list[Application]:
+        """Return all applications that are mounted."""
+        return list(self._mounted)
 
     def find(self, head: RequestHead) -> Application | None:
         """Return the application that is mounted where a request's path leads; None if none is."""

@@ -9,10 +9,10 @@ from typing import Any, Self
 from sockwave.asgi.application import Message, Receive, Scope, Send
 from sockwave.asgi.waiting import Waiting
 from sockwave.close import CloseCode, encode_close
+from sockwave.core.http.request_head import RequestHead
 from sockwave.core.session.connection import Connection
 from sockwave.errors import ConnectionClosed
 from sockwave.limits import Limits
-from sockwave.request_head import RequestHead
 from sockwave.states import ReadyState
 from sockwave.timeouts import within
 

@@ -1,11 +1,6 @@
-"""What an application's `send` raises when nothing can reach the client any more."""
+"""What of an application's errors only says that its client has gone."""
 
-
-class ClientDisconnected(ConnectionError):  # noqa: N818  (says what happened)
-    """Raised by `send` once the client has gone; an OSError, as ASGI's spec_version 2.4 says.
-
-    An application that does not catch it has done nothing wrong: it is neither reported nor logged.
-    """
+from sockwave.errors import ClientDisconnected
 
 
 def says_disconnected(error: BaseException) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
-from sockwave.asgi.exchange import Pairs
 from sockwave.fields import is_token
+
+Pairs = list[tuple[str, str]]
 
 # RFC 9110, 5.5: field-vchar = VCHAR / obs-text, and SP and HTAB between them. So bytes above 0x7F
 # pass, which applications use for UTF-8; control characters do not.

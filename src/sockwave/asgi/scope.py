@@ -6,41 +6,38 @@ from urllib.parse import quote
 from sockwave.address import Address
 from sockwave.asgi.application import Application, Scope, decode_path
 from sockwave.asgi.tls import describe_tls
+from sockwave.core.asgi.scope import ScopeTemplate
+from sockwave.core.http.request_head import RequestHead
 from sockwave.handshake import read_subprotocols
-from sockwave.request_head import RequestHead
 from sockwave.tls_info import TLSInfo
 
 #: RFC 3986, 3.3: what may stand in a path besides unreserved characters.
 _PATH_CHARACTERS = "/!$&'()*+,;=:@"
 
 
-def make_http_scope(
-    application: Application,
-    head: RequestHead,
-    *,
-    is_secure: bool,
-    client: Address,
-    server: Address,
-    tls: TLSInfo | None,
-    is_debugged: bool,
-) -> Scope:
-    """Return the scope of a request that does not upgrade."""
-    scope = _make_scope(application, head, "http", client, server)
-    scope["scheme"] = "https" if is_secure else "http"
-    scope["method"] = head.method
-    extensions = scope["extensions"] = {
+def make_template(application: Application) -> ScopeTemplate:
+    """Return what the scopes of all requests to an application have in common."""
+    added = application.root_path
+    extensions: dict[str, Any] = {
         "http.response.pathsend": {},
         "http.response.zerocopysend": {},
     }
-    if head.http_version == "1.1":
-        # RFC 9110, 15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0 client", and without
-        # chunks there is no place for trailers.
-        extensions |= {"http.response.early_hint": {}, "http.response.trailers": {}}
-    if is_debugged:
-        extensions["http.response.debug"] = {}
-    if tls is not None:
-        extensions["tls"] = describe_tls(tls)
-    return scope
+    # RFC 9110, 15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0 client", and without
+    # chunks there is no place for trailers.
+    return ScopeTemplate(
+        {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "http",
+            "root_path": added + application.prefix,
+        },
+        {**extensions, "http.response.early_hint": {}, "http.response.trailers": {}},
+        extensions,
+        added,
+        quote(added, safe=_PATH_CHARACTERS).encode(),
+        application.lifespan.state,
+    )
 
 
 def make_websocket_scope(

@@ -12,6 +12,7 @@ from sockwave.asgi.messages import read_bytes, read_head, read_pairs, refuse_mes
 from sockwave.asgi.scope import make_websocket_scope
 from sockwave.asgi.waiting import TOLD_COUNT, Waiting
 from sockwave.close import CloseCode
+from sockwave.core.http.request_head import RequestHead
 from sockwave.core.session.connection import Connection
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError, without_disconnects
 from sockwave.handshake import check_chosen, read_subprotocols
@@ -19,7 +20,6 @@ from sockwave.handshake.hook import HOP_HEADERS
 from sockwave.http.dates import format_now
 from sockwave.http.serialize import BODILESS_STATUSES, serialize_head
 from sockwave.log import escape
-from sockwave.request_head import RequestHead
 
 #: Called with what the application has raised, and its connection.
 Report = Callable[[BaseException, Connection | None], None]

@@ -14,15 +14,17 @@ from sockwave.asgi.application import (
 )
 from sockwave.asgi.http import HttpCall
 from sockwave.asgi.lifespan import Lifespan
+from sockwave.asgi.scope import make_template
+from sockwave.asgi.tls import describe_tls
+from sockwave.core.asgi.call import ApplicationTaker
 from sockwave.core.events.emitter import Emitter
+from sockwave.core.http.request_head import RequestHead
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.connections import Connections
 from sockwave.core.session.hub import Hub
 from sockwave.errors import Refused
-from sockwave.http import Request, Response
 from sockwave.options import Options
-from sockwave.request_head import RequestHead
 from sockwave.runtime.engine import Engine
 from sockwave.tls_info import TLSInfo
 
@@ -160,16 +162,28 @@ class Applications:
     def attach(self) -> None:
         """Make what connections need: the server begins to run."""
         self._make_hub()
+        applications = self._places.all()
+        if self.fallback is not None:
+            applications.append(self.fallback)
+        for one in applications:
+            one.taker = ApplicationTaker(
+                one.call,
+                make_template(one),
+                self.hub,
+                HttpCall,
+                self._find_tls,
+                self._host.report,
+            )
 
-    def answer(self, application: Application, request: Request, response: Response) -> None:
-        """Call an application for a request."""
-        self.begin(HttpCall(application, request, response, self._host.report, self._find_tls))
+    @property
+    def fallback_taker(self) -> ApplicationTaker | None:
+        """What calls the application that takes what nothing else takes; None if there is none."""
+        return None if self.fallback is None else self.fallback.taker
 
-    def _find_tls(self, transport: Transport) -> TLSInfo | None:
-        """Return what is known of the client's TLS, as `Connection.tls` does."""
-        if not transport.is_secure:
-            return None
-        return transport.tls_info or self._host.proxied_tls_info_of(transport)
+    def _find_tls(self, transport: Transport) -> dict[str, Any] | None:
+        """Return what is known of the client's TLS, for the scope of a request."""
+        info = transport.tls_info or self._host.proxied_tls_info_of(transport)
+        return None if info is None else describe_tls(info)
 
     def begin(self, call: Call) -> None:
         """Run a call as a task, which the end of the server waits for."""

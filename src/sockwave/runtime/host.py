@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import Emitter
 from sockwave.core.http.request_head import RequestHead
-from sockwave.core.http.exchange import Taker
-from sockwave.core.http.settings import HttpSettings
+from sockwave.core.http.settings import HttpSettings, Taker
 from sockwave.core.io.transport import Transport
 from sockwave.core.limits.counters import LimitCounters
 from sockwave.core.opening.newcomer import PendingConnection
@@ -113,7 +112,7 @@ class Host(Emitter):
             asks_for_client=bool(self.options.trusted_proxies),
             fallback=self.applications.fallback_taker,
             has_mounts=self.applications.has_mounts,
-            limits_body=self.options.has_body_size,
+            limits_takers=self.options.has_body_size,
         )
         self.openings = Openings(
             self.options,

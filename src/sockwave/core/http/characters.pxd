@@ -13,6 +13,7 @@ cdef enum:
     BASE64 = 16
     # A field's value that the server sends, in Latin-1: no control characters but HTAB.
     SENDABLE = 32
+    OBSOLETE = 64               # the same with obs-text (RFC 9110, 5.5): all bytes above 0x7F
 
 cdef uint8_t kinds[256]
 cdef uint8_t lower[256]         # ASCII letters in lower case, all other bytes as they are

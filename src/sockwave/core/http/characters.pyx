@@ -14,10 +14,12 @@ cdef int fill_tables() except -1:
         if byte not in b"+/":
             kinds[byte] |= TOKEN | NAME
     for byte in range(0x20, 0x7F):
-        kinds[byte] |= VALUE | SENDABLE
+        kinds[byte] |= VALUE | SENDABLE | OBSOLETE
         if byte not in b" #":
             kinds[byte] |= TARGET
-    kinds[0x09] |= VALUE | SENDABLE
+    kinds[0x09] |= VALUE | SENDABLE | OBSOLETE
+    for byte in range(0x80, 0x100):
+        kinds[byte] |= OBSOLETE
     for byte in range(0xA0, 0x100):
         kinds[byte] |= SENDABLE
     for byte in range(0x100):

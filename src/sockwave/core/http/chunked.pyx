@@ -51,9 +51,11 @@ cdef int digit_of(uint8_t byte) noexcept nogil:
 cdef class ChunkedDecoder:
     """Reads one body in chunks, in whatever pieces it comes."""
 
-    def __cinit__(self, limits):
+    def __cinit__(self, limits, bint limits_body=True):
         self.limits = limits
-        self.most_size = UINT64_MAX if limits.body_size is None else limits.body_size
+        self.most_size = UINT64_MAX
+        if limits_body and limits.body_size is not None:
+            self.most_size = limits.body_size
 
     cdef bint next_piece(self, Span* given, Span* piece) except -1:
         """Find the next content in `given`, and take it, with what stands before it, from the front

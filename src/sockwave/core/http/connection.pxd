@@ -7,7 +7,7 @@ from sockwave.core.http.exchange cimport Carrier, Exchange
 from sockwave.core.http.head cimport BodyFraming, Head
 from sockwave.core.http.request_head cimport RequestHead
 from sockwave.core.http.scanner cimport HeadScan
-from sockwave.core.http.settings cimport HttpSettings
+from sockwave.core.http.settings cimport HttpSettings, Taker
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.input_buffer cimport Span
 
@@ -29,6 +29,8 @@ cdef class HttpConnection(Carrier):
     """The receiver of a transport from its first request on."""
     cdef object __weakref__
     cdef Exchange exchange      # the request that is being read or answered; None: none is
+    # The addresses of the client and of the server, once an application was told; None: not yet.
+    cdef object told_client, told_server
     cdef bytearray input        # what came and has not been read; None: nothing
     cdef size_t input_start     # where in `input` that begins
     cdef HeadScan scan          # of a head that came in pieces
@@ -65,7 +67,8 @@ cdef class HttpConnection(Carrier):
         self, RequestHead head, const BodyFraming* framing, bint keeps_alive,
         bint expects_continue, Span* given,
     ) except -1
-    cdef int ask_application(self, Exchange exchange, object request) except -1
+    cdef Taker find_taker(self, object request)
+    cdef int ask_application(self, Exchange exchange, object request, Taker taker) except -1
     cdef int end_handshake(self) except -1
     cdef int report(self, str sentence, object error) except -1
     cdef int upgrade(self, RequestHead head, Span* given) except -1
@@ -82,3 +85,5 @@ cdef class HttpConnection(Carrier):
     cdef int handle_deadline(self) except -1
     cdef bint has_stalled(self) except -1
     cdef size_t input_size(self) noexcept
+    cdef object client_address(self)
+    cdef object server_address(self)

@@ -28,6 +28,10 @@ from sockwave.limits import OverLimit
 from sockwave.log import peers
 
 
+cdef enum:
+    KNOWN_COUNT = 64            # addresses of the server that connections share as objects
+
+
 cdef bint is_head_request(const Span* given) noexcept:
     """Tell whether what has come, perhaps behind empty lines, is the beginning of a HEAD."""
     cdef const uint8_t* at = given.data
@@ -202,6 +206,29 @@ cdef class HttpConnection(Carrier):
         response.end("internal server error\n")
         return 0
 
+    # ---- called by an application
+
+    cdef object client_address(self):
+        """Return the client's (host, port), or the path of its socket."""
+        if self.told_client is None:
+            self.told_client = self.transport.remote_address
+        return self.told_client
+
+    cdef object server_address(self):
+        """Return the server's (host, port), or (path, None): the same object for all connections.
+        """
+        cdef dict known = self.settings.addresses
+        if self.told_server is None:
+            address = self.transport.local_address
+            if type(address) is not tuple:
+                address = address, None
+            self.told_server = known.get(address)
+            if self.told_server is None:
+                if len(known) < KNOWN_COUNT:    # a server may listen on all addresses
+                    known[address] = address
+                self.told_server = address
+        return self.told_server
+
     # ---- requests
 
     cdef size_t input_size(self) noexcept:
@@ -366,24 +393,35 @@ cdef class HttpConnection(Carrier):
         """Have the application answer one request; raises Refused."""
         cdef Request request = <Request>head
         cdef Exchange exchange = Exchange.__new__(Exchange)
+        cdef HttpSettings settings = self.settings
+        cdef Taker taker = None
         take_message(&self.transport.engine.budget)
         self.end_handshake()
         request.transport = self.transport
         self.exchange = exchange
-        exchange.begin(self, request, framing)
+        if settings.has_mounts or settings.fallback is not None:
+            taker = self.find_taker(request)
+        exchange.begin(self, request, framing, taker is None or settings.limits_takers)
         exchange.keeps_alive = keeps_alive
         if not exchange.is_received:
             # Whether the client waits for a 100 (Continue) before it sends its body.
             exchange.owes_continue = expects_continue
             request.exchange = exchange
-        if self.settings.asks_for_client:
-            request.client = self.settings.host.client_of(request, self.transport)
+        if settings.asks_for_client:
+            request.client = settings.host.client_of(request, self.transport)
         if not exchange.is_received:
             exchange.receive(given)
         self.has_rest = given.size > 0
-        return self.ask_application(exchange, request)
+        return self.ask_application(exchange, request, taker)
 
-    cdef int ask_application(self, Exchange exchange, object request) except -1:
+    cdef Taker find_taker(self, object request):
+        """Return what takes a request in place of the listeners; None: they do, or nothing."""
+        cdef HttpSettings settings = self.settings
+        if settings.has_mounts:
+            return settings.host.find_taker(request)
+        return None if settings.host.hears(REQUEST) else settings.fallback
+
+    cdef int ask_application(self, Exchange exchange, object request, Taker taker) except -1:
         cdef Response response = Response.__new__(Response)
         cdef HttpSettings settings = self.settings
         cdef Emitter host = settings.host
@@ -392,7 +430,9 @@ cdef class HttpConnection(Carrier):
         settings.engine.contexts.enter()
         before, host.exchange = host.exchange, exchange
         try:
-            if not host.emit(REQUEST, request, response):
+            if taker is not None:
+                taker.take(exchange, request, response)
+            elif not host.emit(REQUEST, request, response):
                 host.answer_unheard(request, response)
         except Exception as error:
             response._fail(error)

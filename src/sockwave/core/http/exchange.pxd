@@ -14,6 +14,13 @@ from sockwave.core.protocol.input_buffer cimport Span
 
 cdef class Exchange
 
+cdef class Watcher:
+    """What is told of an exchange: a call of an application that reads the body itself."""
+    cdef int body_arrived(self) except -1       # there is more of the body, or it is complete
+    # The response can reach the client no longer: the client has gone, or the server has answered
+    # in place of the application.
+    cdef int detached(self) except -1
+
 cdef class Carrier(Receiver):
     """The connection that carries exchanges, as an exchange calls it."""
     cdef readonly Transport transport
@@ -35,6 +42,7 @@ cdef class Exchange:
     cdef HttpSettings settings
     cdef RequestHead request    # None: the exchange is over
     cdef PyObject* response     # borrowed: it tells when it goes; NULL: there is none
+    cdef Watcher watcher        # None: nothing watches
     cdef object kept_response   # while listeners run that may not refer to it; None: none do
     # The body.
     cdef uint64_t left_size     # of a body whose size is known: bytes that have not come
@@ -44,6 +52,7 @@ cdef class Exchange:
     cdef object waiter          # the future of the task that reads; None: none does
     cdef list listener_tasks    # the tasks of its listeners; None: none has run
     cdef Py_ssize_t running_count, plain_count
+    cdef flag has_body_limit    # `body_size` holds for this request
     cdef flag is_received       # the body has come, or there is none
     cdef flag is_claimed        # the application reads the body, or has begun to
     cdef flag is_dropped        # the body is incomplete, and what comes of it is dropped
@@ -56,8 +65,9 @@ cdef class Exchange:
     cdef flag sends_file        # a file is being sent, after which the response ends by itself
 
     cdef int begin(
-        self, Carrier carrier, RequestHead request, const BodyFraming* framing
+        self, Carrier carrier, RequestHead request, const BodyFraming* framing, bint limits_body
     ) except -1
+    cdef int watch(self, Watcher watcher) except -1
     cdef bint is_over(self) noexcept
     cdef bint awaits_body(self) noexcept
     cdef bint awaits_answer(self) noexcept

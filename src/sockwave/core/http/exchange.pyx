@@ -13,6 +13,16 @@ from sockwave.refusals import refuse_body
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+cdef class Watcher:
+    """What is told of an exchange: a call of an application that reads the body itself."""
+
+    cdef int body_arrived(self) except -1:
+        return 0
+
+    cdef int detached(self) except -1:
+        return 0
+
+
 cdef class Carrier(Receiver):
     """The connection that carries exchanges, as an exchange calls it."""
 
@@ -53,17 +63,19 @@ cdef class Exchange:
     """
 
     cdef int begin(
-        self, Carrier carrier, RequestHead request, const BodyFraming* framing
+        self, Carrier carrier, RequestHead request, const BodyFraming* framing, bint limits_body
     ) except -1:
-        """Begin with the request's head; raises Refused for a body that is too big."""
+        """Begin with the request's head; raises Refused for a body that is too big, if `body_size`
+        holds for it."""
         self.carrier = carrier
         self.settings = carrier.settings
         self.request = request
         self.is_head = request.has_method("HEAD", 4)
         self.is_1_0 = request.is_1_0()
+        self.has_body_limit = limits_body and self.settings.has_body_limit
         if framing.is_chunked:
-            self.chunks = ChunkedDecoder(self.settings.limits)
-        elif framing.size > self.settings.body_size:
+            self.chunks = ChunkedDecoder(self.settings.limits, self.has_body_limit)
+        elif self.has_body_limit and framing.size > self.settings.body_size:
             raise refuse_body(self.settings.limits)
         else:
             self.left_size = framing.size
@@ -107,12 +119,12 @@ cdef class Exchange:
             self.add_content(&piece)
             if not self.left_size:
                 self.end_body()
-            return 0
-        while self.chunks.next_piece(given, &piece):
-            self.add_content(&piece)
-        if self.chunks.is_done:
-            self.end_body()
-        return 0
+        else:
+            while self.chunks.next_piece(given, &piece):
+                self.add_content(&piece)
+            if self.chunks.is_done:
+                self.end_body()
+        return 0 if self.watcher is None else self.watcher.body_arrived()
 
     cdef int add_content(self, const Span* piece) except -1:
         """Keep content until the application reads it."""
@@ -165,9 +177,24 @@ cdef class Exchange:
 
     cdef int detach(self) except -1:
         """Let the response go: what is written to it from now on is dropped."""
+        cdef Watcher watcher = self.watcher
+        self.watcher = None
         if self.response is not NULL:
             (<object>self.response)._detach()
+        return 0 if watcher is None else watcher.detached()
+
+    cdef int watch(self, Watcher watcher) except -1:
+        """Tell `watcher`, from now on, what happens to the exchange; it alone reads the body."""
+        self.watcher = watcher
+        self.is_claimed = True
         return 0
+
+    def inform(self, bytes head):
+        """Send an interim response (RFC 9110, section 15.2)."""
+        if self.carrier is not None:
+            self.carrier.write(
+                head, <const uint8_t*>PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head)
+            )
 
     # ---- called by the request
 
@@ -177,8 +204,9 @@ cdef class Exchange:
         return 0
 
     cdef int want_body(self) except -1:
-        """Send 100 (Continue) to a client that waits for it: RFC 9110, section 10.1.1."""
-        if self.owes_continue and self.carrier is not None:
+        """Send 100 (Continue) to a client that waits for it: RFC 9110, section 10.1.1. Not behind
+        the head of the answer, where the client would take it for a part of the body."""
+        if self.owes_continue and self.carrier is not None and not self.is_begun:
             self.owes_continue = False
             self.carrier.write(
                 CONTINUE, <const uint8_t*>PyBytes_AS_STRING(CONTINUE), PyBytes_GET_SIZE(CONTINUE)
@@ -199,7 +227,7 @@ cdef class Exchange:
 
     cdef bint must_close(self) except -1:
         """Tell whether the connection has to end with this response."""
-        if not self.is_received and (self.owes_continue or not self.settings.has_body_limit):
+        if not self.is_received and (self.owes_continue or not self.has_body_limit):
             # The client may never send the rest of the body, or the rest has no limit: do not wait
             # for it.
             return True
@@ -210,6 +238,7 @@ cdef class Exchange:
         cdef Carrier carrier = self.carrier
         self.is_answered = True
         self.response = NULL
+        self.watcher = None
         if not self.is_claimed:
             self.drop_body()
         return carrier.finished(close)

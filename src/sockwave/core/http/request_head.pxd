@@ -16,5 +16,6 @@ cdef class RequestHead:
     cdef int split_line(self) except -1
     cdef bint has_method(self, const char* method, size_t size) noexcept
     cdef bint is_1_0(self) noexcept
+    cdef str method_of(self)
     cdef str target_of(self)
     cdef Headers headers_of(self)

@@ -1,6 +1,6 @@
 """The head of one request, parsed from its raw bytes on access: RFC 9112, sections 3 and 5."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memchr, memcmp
 
@@ -56,6 +56,14 @@ cdef class RequestHead:
         cdef size_t at = self.method_size + 1 + self.target_size + 1 + PROTOCOL_SIZE - 1
         return PyBytes_AS_STRING(self.raw)[at] == c"0"
 
+    cdef str method_of(self):
+        cdef const char* data = PyBytes_AS_STRING(self.raw)
+        if self.has_method("GET", 3):
+            return "GET"
+        name = PyBytes_FromStringAndSize(data, self.method_size)
+        known = METHODS.get(name)
+        return name.decode("latin-1") if known is None else known
+
     cdef str target_of(self):
         cdef const char* data = PyBytes_AS_STRING(self.raw)
         if self.kept_target is None:
@@ -73,9 +81,7 @@ cdef class RequestHead:
     @property
     def method(self):
         """The method as it was sent, `"GET"`."""
-        name = self.raw[:self.method_size]
-        known = METHODS.get(name)
-        return name.decode("latin-1") if known is None else known
+        return self.method_of()
 
     @property
     def target(self):

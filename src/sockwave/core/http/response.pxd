@@ -19,6 +19,7 @@ cdef class Response:
     cdef HttpSettings settings
     cdef HeaderFields fields    # None: the application has given none
     cdef object reason          # the application's reason phrase; None: the usual one
+    cdef bytes trailers         # field lines; None: there are none
     cdef Py_ssize_t given_size  # bytes of the body that have been written
     cdef readonly int status
     cdef readonly bint headers_sent
@@ -30,11 +31,16 @@ cdef class Response:
     cdef flag closes            # the connection ends with this response
 
     cdef int begin(self, Exchange exchange) except -1
+    cpdef object write(self, data)
+    cpdef object end(self, data=*)
     cdef int check_open(self, str verb) except -1
     cdef int set_status(self, object status, object reason) except -1
     cdef bint may_have_body(self) noexcept
     cdef int count(self, size_t size, bint last) except -1
     cdef int send(self, object owner, const Payload* payload, bint last) except -1
+    cdef int send_trailers(
+        self, size_t used, object owner, const Payload* payload, char* tail, size_t tail_size
+    ) except -1
     cdef int send_body(
         self, size_t used, object owner, const Payload* payload, bint last
     ) except -1

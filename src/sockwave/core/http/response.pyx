@@ -108,7 +108,7 @@ cdef class Response:
         self.status = status
         return 0
 
-    def write(self, data):
+    cpdef object write(self, data):
         """Send a part of the body; awaiting it waits while the backlog is over the high-water mark.
 
         The first call sends the head; `write(b"")` sends it alone. For HEAD, and for 204 and 304,
@@ -125,7 +125,7 @@ cdef class Response:
         self.send(owner, &payload, False)
         return self.exchange.carrier.transport.drain_awaitable()
 
-    def end(self, data=b""):
+    cpdef object end(self, data=b""):
         """Send the last part of the body, and finish the response.
 
         Without a `write` before, the server adds a Content-Length. Raises RuntimeError when called
@@ -198,6 +198,12 @@ cdef class Response:
         """Close a file; fail the response if the file was not sent to its end."""
         file.close()
         self._fail(None)
+
+    # ---- called by an ASGI application's call
+
+    def _add_trailers(self, bytes lines):
+        """Send these field lines behind the last chunk; a body without chunks drops them."""
+        self.trailers = lines if self.trailers is None else self.trailers + lines
 
     # ---- called by the exchange
 
@@ -364,6 +370,17 @@ cdef class Response:
         self.headers_sent = exchange.is_begun = True
         return 0
 
+    cdef int send_trailers(
+        self, size_t used, object owner, const Payload* payload, char* tail, size_t tail_size
+    ) except -1:
+        """Send the end of a chunked body with trailers: RFC 9112, section 7.1.2."""
+        cdef bytes head = PyBytes_FromStringAndSize(<char*>self.settings.scratch, used)
+        cdef bytes end = tail[:tail_size] + self.trailers + b"\r\n"
+        whole = head + (<const char*>payload.data)[:payload.size] + end
+        return self.exchange.carrier.write(
+            whole, <const uint8_t*>PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole)
+        )
+
     cdef int send_body(
         self, size_t used, object owner, const Payload* payload, bint last
     ) except -1:
@@ -382,6 +399,8 @@ cdef class Response:
         if last and self.is_chunked:
             memcpy(tail + tail_size, b"0\r\n\r\n", 5)
             tail_size += 5
+            if self.trailers is not None:
+                return self.send_trailers(used, owner, payload, tail, tail_size - 2)
         if used + size + tail_size <= COPIED_SIZE:
             put(put(scratch + used, payload.data, size), tail, tail_size)
             return exchange.carrier.write(None, scratch, used + size + tail_size)

@@ -19,6 +19,11 @@ cdef class HeaderFields:
 
     cdef int add(self, object name, object value) except -1
     cdef int add_all(self, object headers) except -1
+    cdef int add_raw_pairs(self, object headers) except -1
+    cdef int add_raw(self, bytes name, bytes value) except -1
+    cdef int append(
+        self, const uint8_t* name, size_t name_size, const uint8_t* value, size_t value_size
+    ) except -1
     cdef int add_values(self, object name, object value) except -1
     cdef bint frames(self, const uint8_t* name, size_t size, str value) except -1
     cdef bint has(self, const uint8_t* name, size_t size) noexcept

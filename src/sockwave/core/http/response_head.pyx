@@ -5,13 +5,13 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy
 from libc.time cimport time, time_t
 
-from sockwave.core.http.characters cimport SENDABLE, TOKEN, are_equal, count_run, is_word
+from sockwave.core.http.characters cimport OBSOLETE, SENDABLE, TOKEN, are_equal, count_run, is_word
 
 from sockwave.fields import check_header, has_controls
 
@@ -85,6 +85,16 @@ cdef const uint8_t* latin_1(object text, size_t* size) noexcept:
     return <const uint8_t*>PyUnicode_DATA(text)
 
 
+cdef bint is_hop_name(const uint8_t* name, size_t size) noexcept nogil:
+    """Tell whether a field is the connection's own (RFC 9110, section 7.6.1): the server has these.
+    """
+    if size == 10:
+        return is_word(name, size, "connection") or is_word(name, size, "keep-alive")
+    if size == 16:
+        return is_word(name, size, "proxy-connection")
+    return size == 17 and is_word(name, size, "transfer-encoding")
+
+
 @cython.freelist(16)
 cdef class HeaderFields:
     """The header fields of a response as the application gives them. Those that frame the response
@@ -143,7 +153,6 @@ cdef class HeaderFields:
         cdef size_t value_size = 0
         cdef const uint8_t* name_data = latin_1(name, &name_size)
         cdef const uint8_t* value_data = latin_1(value, &value_size)
-        cdef uint8_t* to
         if (
             name_data is NULL or value_data is NULL or not name_size
             or count_run(name_data, name_data + name_size, TOKEN) != name_size
@@ -154,14 +163,67 @@ cdef class HeaderFields:
             return self.add(str.__str__(name), str.__str__(value))
         if self.frames(name_data, name_size, value):
             return 0
-        to = self.make_room(name_size + value_size + 4)
-        memcpy(to, name_data, name_size)
+        return self.append(name_data, name_size, value_data, value_size)
+
+    cdef int append(
+        self, const uint8_t* name, size_t name_size, const uint8_t* value, size_t value_size
+    ) except -1:
+        """Add the line of a checked field to the block."""
+        cdef uint8_t* to = self.make_room(name_size + value_size + 4)
+        memcpy(to, name, name_size)
         to += name_size
         memcpy(to, b": ", 2)
-        memcpy(to + 2, value_data, value_size)
+        memcpy(to + 2, value, value_size)
         memcpy(to + 2 + value_size, b"\r\n", 2)
         self.size += name_size + value_size + 4
         return 0
+
+    cdef int add_raw_pairs(self, object headers) except -1:
+        """Add pairs of bytes, as ASGI has them, without the connection's own fields. Of
+        `Connection`, the option `close` stays."""
+        if not isinstance(headers, Iterable):
+            raise TypeError(f"headers: expected pairs of bytes, given {type(headers).__name__}")
+        for pair in headers:
+            try:
+                name, value = pair
+            except (TypeError, ValueError):
+                raise TypeError(f"headers: expected pairs of bytes, given {pair!r}") from None
+            if type(name) is not bytes or type(value) is not bytes:
+                if not isinstance(name, (bytes, bytearray)) or (
+                    not isinstance(value, (bytes, bytearray))
+                ):
+                    raise TypeError(f"headers: expected pairs of bytes, given {pair!r}")
+                name, value = bytes(name), bytes(value)
+            self.add_raw(name, value)
+        return 0
+
+    cdef int add_raw(self, bytes name, bytes value) except -1:
+        cdef const uint8_t* name_data = <const uint8_t*>PyBytes_AS_STRING(name)
+        cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(value)
+        cdef const uint8_t* end = at + PyBytes_GET_SIZE(value)
+        cdef size_t size = PyBytes_GET_SIZE(name)
+        if not size or count_run(name_data, name_data + size, TOKEN) != size:
+            raise ValueError(f"header name: expected a token (RFC 9110, 5.6.2), given {name!r}")
+        # RFC 9110, 5.5: field-vchar = VCHAR / obs-text. So bytes above 0x7F pass, which
+        # applications use for UTF-8; control characters do not.
+        if count_run(at, end, OBSOLETE) != <size_t>(end - at):
+            raise ValueError(
+                f"header {name.decode()}: expected no control characters, given {value!r}"
+            )
+        while at < end and (at[0] == c" " or at[0] == c"\t"):
+            at += 1
+        while at < end and ((end - 1)[0] == c" " or (end - 1)[0] == c"\t"):
+            end -= 1
+        if is_hop_name(name_data, size):
+            if size == 10 and is_word(name_data, 10, "connection"):
+                if b"close" in [option.strip() for option in value.lower().split(b",")]:
+                    self.options = ["close"]
+            return 0
+        if (size == 4 or size == 7 or size == 12 or size == 14) and (
+            self.frames(name_data, size, value.decode("latin-1").strip(" \t"))
+        ):
+            return 0
+        return self.append(name_data, size, at, end - at)
 
     cdef bint frames(self, const uint8_t* name, size_t size, str value) except -1:
         """Note a field that matters for the framing or for the fields that the server adds; true:

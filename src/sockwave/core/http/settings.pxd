@@ -8,11 +8,16 @@ from sockwave.core.io.engine cimport Engine
 cdef enum:
     SCRATCH_SIZE = 16384        # room for the head of nearly every response, and a small body
 
+cdef class Taker:
+    """Takes requests in place of the listeners of `request`."""
+    cdef int take(self, object exchange, object request, object response) except -1
+
 cdef class HttpSettings:
     """What the HTTP connections of one server share: its limits, and whom they call."""
     cdef readonly object limits
     cdef readonly Engine engine
     cdef Emitter host           # emits `request`, and handles what is no ordinary request
+    cdef dict addresses         # of the server: address → the object that stands for it
     cdef readonly set connections       # all of them, until they end or become WebSockets
     cdef object parse_strictly  # head as bytes → RequestHead; raises Refused
     cdef object send_file       # sends a file as a response: `http.files`
@@ -23,6 +28,9 @@ cdef class HttpSettings:
     cdef int field_count
     cdef Py_ssize_t pipelined_count
     cdef uint32_t head_ticks, next_ticks, body_ticks, answer_ticks
+    cdef Taker fallback         # takes requests that no listener takes; None: nothing does
+    cdef bint has_mounts        # the host tells who takes a request
+    cdef bint limits_takers     # `body_size` holds for what a taker takes
     cdef bint asks_for_client   # trusted proxies tell who the client of a request is
     # Where a response is put together. It is used between two calls of the application's code, and
     # never across one: nothing in it has to be kept.

@@ -22,6 +22,8 @@ class Facts(Protocol):
     @property
     def expects_continue(self) -> bool: ...
 
+class Taker: ...
+
 class HttpSettings:
     limits: Limits
     engine: Engine
@@ -35,4 +37,7 @@ class HttpSettings:
         send_file: Callable[..., Any],
         *,
         asks_for_client: bool,
+        fallback: Taker | None = None,
+        has_mounts: bool = False,
+        limits_takers: bool = True,
     ) -> Self: ...

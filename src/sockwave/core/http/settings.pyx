@@ -10,12 +10,19 @@ cdef uint32_t deadline_ticks(object seconds) except? 0:
     return 0 if seconds is None else ticks_of(seconds) + STALE_TICKS
 
 
+cdef class Taker:
+    """Takes requests in place of the listeners of `request`."""
+
+    cdef int take(self, object exchange, object request, object response) except -1:
+        return 0
+
+
 cdef class HttpSettings:
     """What the HTTP connections of one server share: its limits, and whom they call."""
 
     def __cinit__(
         self, Emitter host, Engine engine, limits, parse_strictly, send_file, *,
-        bint asks_for_client,
+        bint asks_for_client, Taker fallback=None, bint has_mounts=False, bint limits_takers=True,
     ):
         self.host = host
         self.engine = engine
@@ -23,7 +30,11 @@ cdef class HttpSettings:
         self.parse_strictly = parse_strictly
         self.send_file = send_file
         self.asks_for_client = asks_for_client
+        self.fallback = fallback
+        self.has_mounts = has_mounts
+        self.limits_takers = limits_takers
         self.connections = set()
+        self.addresses = {}
         self.line_size = limits.request_line_size
         self.block_size = limits.header_block_size
         self.field_count = limits.header_count

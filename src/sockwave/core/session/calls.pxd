@@ -9,12 +9,15 @@ from sockwave.core.flag cimport flag
 from sockwave.core.session.session cimport Session
 from sockwave.core.limits.counters cimport Limit
 
-# The kind of listener that a call is of. OF_MESSAGE: a listener of `message`, whose calls count for
-# `max_tasks`; FREE: one whose call may go on when its connection has ended; OTHER: any other.
+# What a call is of. OF_MESSAGE: a listener of `message`, whose calls count for `max_tasks`; FREE: a
+# listener whose call may go on when its connection has ended; OF_REQUEST: an application that
+# answers a request, which belongs to no connection, and which the shutdown waits for; OTHER: any
+# other listener.
 cdef enum Kind:
     OTHER
     OF_MESSAGE
     FREE
+    OF_REQUEST
 
 cdef class Call
 

@@ -56,7 +56,7 @@ cdef class Calls:
         if connection is not None:
             call.is_own = call.is_message or connection.state < ENDING and kind != FREE
             connection.call_started(call.is_own, call.is_message)
-        if connection is not None or self.binds_all:
+        if connection is not None or self.binds_all or kind == OF_REQUEST:
             call.is_bound = True
             self.bind()
         try:

@@ -1,0 +1,1 @@
+"""Calls of ASGI applications for requests: the part of every request that is compiled."""

@@ -1,0 +1,308 @@
+"""One call of an ASGI application for a request: ASGI's HTTP Connection Format 2.4.
+
+What nearly every request does is here; the rest is in the subclass, `sockwave.asgi.http`.
+"""
+
+from asyncio import CancelledError, sleep
+from collections.abc import Coroutine
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+
+from sockwave.core.asgi.received cimport received
+from sockwave.core.events.emitter cimport raise_pending
+from sockwave.core.http.connection cimport HttpConnection
+from sockwave.core.http.response_head cimport HeaderFields
+from sockwave.core.session.calls cimport OF_REQUEST
+
+from sockwave.core.events.waiter import DONE
+from sockwave.errors import ClientDisconnected
+
+cdef extern from "Python.h":
+    int PYGEN_RETURN, PYGEN_NEXT
+    int send_to "PyIter_Send" (object coroutine, object value, PyObject** result) noexcept
+    object call_vector "PyObject_Vectorcall" (
+        object callable, PyObject* const* arguments, size_t count, PyObject* names
+    )
+
+cdef enum:
+    # An application that asks again and again although it is told that all is over must not keep
+    # the loop from others: each time it has been told so often, it waits for the loop's next turn.
+    # Not each time: one that polls, as Starlette's `is_disconnected` does, is told only what is
+    # there at once.
+    TOLD_COUNT = 64
+
+
+cdef class ApplicationTaker(Taker):
+    """Calls an application for each request that it takes."""
+
+    def __init__(self, application, ScopeTemplate template, Hub hub, call_type, find_tls, report):
+        self.application = application
+        self.template = template
+        self.hub = hub
+        self.call_type = call_type
+        self.find_tls = find_tls
+        self.report = report
+
+    cdef int take(self, object exchange, object request, object response) except -1:
+        """Call the application for a request, from the loop's next turn on."""
+        cdef ApplicationCall call = self.call_type.__new__(self.call_type)
+        call.taker = self
+        call.exchange = exchange
+        call.request = request
+        call.response = response
+        call.exchange.watch(call)
+        self.hub.calls.start(call, None, OF_REQUEST)
+        return 0
+
+
+cdef class ApplicationCall(Watcher):
+    """A request and its response, as an application sees them by `receive` and `send`.
+
+    Nothing cancels the application: that the client has gone is told by `http.disconnect`, and by
+    ClientDisconnected that `send` raises.
+    """
+
+    # ---- the coroutine of its task
+
+    cdef object begin(self):
+        """Call the application, and return its coroutine."""
+        cdef HttpConnection connection = <HttpConnection>self.exchange.carrier
+        cdef ApplicationTaker taker = self.taker
+        cdef dict scope
+        cdef PyObject* arguments[3]
+        client = self.request.remote_address if self.request.client is not None else (
+            connection.client_address()
+        )
+        scope = taker.template.make(
+            self.request, self.request.is_secure,
+            client if type(client) is tuple else None, connection.server_address(),
+            bool(connection.settings.engine.loop.get_debug()),
+        )
+        if self.request.transport.is_secure:
+            tls = taker.find_tls(self.request.transport)
+            if tls is not None:
+                scope["extensions"]["tls"] = tls
+        receive, send = self.receive, self.send_message
+        arguments[0] = <PyObject*>scope
+        arguments[1] = <PyObject*>receive
+        arguments[2] = <PyObject*>send
+        coroutine = call_vector(taker.application, arguments, 3, NULL)
+        return coroutine if isinstance(coroutine, Coroutine) else coroutine.__await__()
+
+    cdef object advance(self, object error):
+        """Take one step of the application: by an error that is raised where it waits, if one is
+        given. Returns what it waits for; raises StopIteration when it has ended."""
+        cdef PyObject* result = NULL
+        cdef int status
+        if self.has_begun and self.coroutine is None:
+            raise RuntimeError("expected a call that has not ended yet")
+        try:
+            if not self.has_begun:
+                self.has_begun = True
+                if error is not None:
+                    raise error
+                self.coroutine = self.begin()
+            if error is not None:
+                return self.coroutine.throw(error)
+            status = send_to(self.coroutine, None, &result)
+            if status < 0:
+                raise_pending()
+            given = <object>result
+            Py_DECREF(given)
+            if status == PYGEN_NEXT:
+                return given
+        except StopIteration:
+            pass
+        except (KeyboardInterrupt, SystemExit):
+            self.coroutine = None
+            raise
+        except CancelledError:
+            self.coroutine = None
+            self.cancelled()
+            raise
+        except BaseException as raised:
+            self.coroutine = None
+            self.failed(raised)
+            raise StopIteration
+        self.coroutine = None
+        if self.phase != COMPLETE:
+            self.returned()
+        raise StopIteration
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.advance(None)
+
+    def send(self, value):
+        """Take one step; a task sends nothing but None into its coroutine."""
+        return self.advance(None)
+
+    def throw(self, *error):
+        """Raise an error where the application waits."""
+        return self.advance(error[0] if isinstance(error[0], BaseException) else error[0]())
+
+    def close(self):
+        """End a call that will not go on; one that has not begun is answered for."""
+        if not self.has_begun:
+            self.has_begun = True
+            self.cancelled()
+        elif self.coroutine is not None:
+            self.coroutine.close()
+
+    def __getattr__(self, name):
+        """Look like the application's coroutine, where asyncio lists tasks and shows their stacks.
+        """
+        if self.coroutine is None:
+            if name == "__qualname__" or name == "__name__":
+                return type(self).__name__
+            raise AttributeError(name)
+        return getattr(self.coroutine, name)
+
+    # ---- called by the HTTP side
+
+    cdef int body_arrived(self) except -1:
+        return self.wake()
+
+    cdef int detached(self) except -1:
+        self.is_detached = True
+        return self.wake()
+
+    cdef int wake(self) except -1:
+        """Let `receive` look again."""
+        if self.waiters is not None:
+            waiters, self.waiters = self.waiters, None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        return 0
+
+    # ---- called by the application
+
+    cdef object next_message(self):
+        """Return the next part of the body, or `http.disconnect` once all is over; None: wait.
+
+        A body that has arrived whole is given even if its client has gone meanwhile.
+        """
+        cdef bint is_received = self.exchange.is_received
+        if self.phase == COMPLETE or (
+            self.is_detached and (self.is_body_given or not is_received)
+        ):
+            return {"type": "http.disconnect"}
+        if not self.is_body_given:
+            if self.exchange.content is not None or is_received:
+                body = b"" if self.exchange.content is None else self.exchange.take_content()
+                self.is_body_given = is_received
+                return {"type": "http.request", "body": body, "more_body": not is_received}
+            self.exchange.want_body()
+        return None
+
+    def receive(self):
+        """Return the next part of the body, or `http.disconnect` once all is over."""
+        cdef bint is_over = self.phase == COMPLETE or self.is_detached
+        message = self.next_message()
+        if message is None:
+            return self._receive_later()
+        if is_over and message["type"] == "http.disconnect":
+            self.told_count += 1
+            if self.told_count % TOLD_COUNT == 0:
+                return self._tell_later(message)
+        return received(message)
+
+    async def _receive_later(self):
+        while True:
+            waiter = self.exchange.settings.engine.loop.create_future()
+            if self.waiters is None:
+                self.waiters = []
+            self.waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if self.waiters is not None and waiter in self.waiters:
+                    self.waiters.remove(waiter)
+            message = self.next_message()
+            if message is not None:
+                return message
+
+    async def _tell_later(self, message):
+        await sleep(0)
+        return message
+
+    def send_message(self, message):
+        """Take a message of the application; awaiting it waits while the client is slow.
+
+        Raises ClientDisconnected if the client has gone, RuntimeError for a message that may not
+        come now, TypeError or ValueError for one that cannot be sent as it is.
+        """
+        kind = message["type"]
+        if self.is_detached and self.phase != COMPLETE:
+            raise ClientDisconnected("the client has gone")
+        if self.phase == BODY and kind == "http.response.body":
+            return self.take_body(message)
+        if self.phase == IDLE and kind == "http.response.start":
+            self.take_start(message)
+            return DONE
+        return self.take_other(self.phase, kind, message)
+
+    cdef int take_start(self, object message) except -1:
+        """Keep the head of the response: it leaves with the first part of the body."""
+        cdef HeaderFields fields = HeaderFields.__new__(HeaderFields)
+        headers = message.get("headers")
+        if headers is not None:
+            fields.add_raw_pairs(headers)
+        self.response.set_status(message.get("status"), None)
+        self.response.fields = fields
+        self.response.is_head_given = True
+        self.has_trailers = bool(message.get("trailers", False))
+        self.phase = BODY
+        return 0
+
+    cdef object take_body(self, object message):
+        body = message.get("body", b"")
+        if type(body) is not bytes:
+            if not isinstance(body, (bytes, bytearray, memoryview)):
+                raise TypeError(f"body: expected bytes, given {type(body).__name__}")
+            body = bytes(body)
+        if not message.get("more_body", False) and not self.has_trailers:
+            self._end(body)
+            return DONE
+        drained = self.response.write(body)
+        if not message.get("more_body", False):     # not `end`, which would frame it by its length
+            self.phase = TRAILERS
+        return drained if drained is DONE and not self.is_detached else self._wait(drained)
+
+    async def _wait(self, drained):
+        """Wait until the client has taken most of what was sent to it."""
+        await drained
+        if self.is_detached:
+            raise ClientDisconnected("the client has gone")
+
+    def _end(self, body=b""):
+        """End the response; the client need not have taken it."""
+        self.exchange.is_claimed = False        # the rest of the body is dropped as it arrives
+        self.response.end(body)
+        self.complete()
+
+    cdef int complete(self) except -1:
+        self.phase = COMPLETE
+        return self.wake()
+
+    # ---- for the subclass
+
+    @property
+    def is_complete(self):
+        """Whether the response is complete."""
+        return self.phase == COMPLETE
+
+    def _complete(self):
+        """Take nothing more, and tell the application so."""
+        self.complete()
+
+    def _enter_trailers(self):
+        """Note that the body is whole, and trailers follow."""
+        self.phase = TRAILERS

@@ -1,0 +1,16 @@
+"""What an ASGI application is told of a request: its scope."""
+
+from sockwave.core.http.request_head cimport RequestHead
+
+cdef class ScopeTemplate:
+    """What the scopes of all requests to one application have in common."""
+    cdef dict common
+    cdef dict extensions        # for HTTP/1.1
+    cdef dict old_extensions    # for HTTP/1.0
+    cdef str added_path         # what a proxy has taken away from each path
+    cdef bytes added_raw_path
+    cdef dict state             # of the application's lifespan: each scope has a copy
+
+    cdef dict make(
+        self, RequestHead head, bint is_secure, object client, object server, bint is_debugged
+    )
