@@ -3,8 +3,10 @@
 RFC 8446; RFC 5246 for renegotiation; RFC 6455, section 7.1.5 for 1006.
 """
 
+import _ssl
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -25,7 +27,7 @@ from certificates import (
     write_pem,
 )
 from conftest import ErrorLog, echo
-from reference import CLOSE, PING, PONG, Frame, close_payload, serialize
+from reference import BINARY, CLOSE, PING, PONG, Frame, close_payload, serialize
 from tls_wire import TlsWire
 from websockets.asyncio.client import connect
 from wire import (
@@ -520,6 +522,30 @@ async def test_a_record_that_was_tampered_with_ends_the_connection(start_tls: St
     with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
         await client.receive_some()
     await wait_until(lambda: codes == [1006])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds OpenSSL as Linux's loader does")
+@pytest.mark.parametrize("data_path", ["direct"], indirect=True)
+async def test_what_others_have_left_in_the_queue_of_errors_is_no_error_of_ours(
+    start_tls: StartTls, data_path: str
+) -> None:
+    openssl = ctypes.CDLL(_ssl.__file__)
+    openssl.ERR_peek_error.restype = ctypes.c_ulong
+
+    def leave_error() -> None:
+        openssl.BIO_new_file(b"/nowhere/at/all", b"r")
+        assert openssl.ERR_peek_error()
+
+    server = await start_tls()
+    server.on("connection", lambda conn: conn.on("message", leave_error))
+    client = await TlsWire.connect(server.addresses[0])
+    sealed = client.seal(serialize(Frame(BINARY, b"x" * 100)))
+    for part in (sealed[:3], sealed[3:50], sealed[50:]):
+        client.wire.write(part)
+        leave_error()
+        await let_arrive()
+    openssl.ERR_clear_error()  # the client is in the same thread
+    assert await client.receive_message() == b"x" * 100
 
 
 async def test_closing_the_server_closes_everybody_in_order(start_tls: StartTls) -> None:

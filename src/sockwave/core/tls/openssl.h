@@ -16,6 +16,7 @@
 
 enum { /* from openssl/ssl.h, bio.h and crypto.h */
     OPENSSL_WANT_READ = 2,
+    OPENSSL_READING = 3,
     OPENSSL_ZERO_RETURN = 6,
     BIO_FLAGS_READ_ = 0x01,
     BIO_FLAGS_ALL_ = 0x0f, /* READ, WRITE, IO_SPECIAL, SHOULD_RETRY */
@@ -32,13 +33,16 @@ typedef void extra_data_hook(void *parent, void *, void *, int, long, void *);
 #define OPENSSL_FUNCTIONS(X)                                                      \
     X(SSL_read, int, (void *ssl, void *data, int size))                           \
     X(SSL_write, int, (void *ssl, const void *data, int size))                    \
-    X(SSL_pending, int, (const void *ssl))                                        \
+    X(SSL_has_pending, int, (const void *ssl))                                    \
+    X(SSL_set_read_ahead, void, (void *ssl, int yes))                             \
+    X(SSL_want, int, (const void *ssl))                                           \
     X(SSL_get_error, int, (const void *ssl, int result))                          \
     X(SSL_get_ex_data, void *, (const void *ssl, int index))                      \
     X(SSL_is_server, int, (const void *ssl))                                      \
     X(SSL_set_bio, void, (void *ssl, void *in, void *out))                        \
     X(ERR_clear_error, void, (void))                                              \
     X(ERR_peek_error, unsigned long, (void))                                      \
+    X(ERR_peek_last_error, unsigned long, (void))                                 \
     X(ERR_reason_error_string, const char *, (unsigned long error))               \
     X(BIO_new, void *, (const void *method))                                      \
     X(BIO_get_new_index, int, (void))                                             \
@@ -142,15 +146,26 @@ static int openssl_load(const char *path, const char *version)
                                            NULL, NULL) < 0 ? -1 : 0;
 }
 
-/* Replaces the BIOs of an SSL by one of ours, for both directions. Returns it; NULL: no memory. */
+/* Replaces the BIOs of an SSL by one of ours, for both directions. Returns it; NULL: no memory. A
+ * record is read from it at once, where OpenSSL would read the header first: what is in memory can
+ * be had ahead of time. */
 static inline void *openssl_replace_bio(void *ssl)
 {
     void *bio = openssl.BIO_new(openssl.bio_method);
     if (bio != NULL) {
         openssl.BIO_set_init(bio, 1);
         openssl.SSL_set_bio(ssl, bio, bio);
+        openssl.SSL_set_read_ahead(ssl, 1);
     }
     return bio;
+}
+
+/* Empties the thread's queue of errors, which OpenSSL takes for those of the next operation. It is
+ * empty as a rule, and clearing each of its entries takes longer than looking. */
+static inline void openssl_clear_errors(void)
+{
+    if (openssl.ERR_peek_error() != 0)
+        openssl.ERR_clear_error();
 }
 
 static inline void openssl_attach(void *bio, Wire *wire) { openssl.BIO_set_data(bio, wire); }

@@ -15,18 +15,19 @@ from sockwave.core.io.transport cimport Transport
 from sockwave.core.tls.session cimport Wire
 
 cdef extern from "openssl.h" nogil:
-    enum: OPENSSL_WANT_READ, OPENSSL_ZERO_RETURN
+    enum: OPENSSL_WANT_READ, OPENSSL_ZERO_RETURN, OPENSSL_READING
     int openssl_load(const char* path, const char* version)
     void openssl_capture(void** place)
     void* openssl_replace_bio(void* session)
     void openssl_attach(void* bio, Wire* wire)
     int openssl_read(void* session, void* bio, Wire* wire, void* data, int size)
     int openssl_write(void* session, void* bio, Wire* wire, const void* data, int size)
-    void openssl_clear_error "openssl.ERR_clear_error" ()
-    unsigned long openssl_peek_error "openssl.ERR_peek_error" ()
+    void openssl_clear_errors()
+    unsigned long openssl_peek_error "openssl.ERR_peek_last_error" ()
     const char* openssl_reason "openssl.ERR_reason_error_string" (unsigned long error)
     int openssl_get_error "openssl.SSL_get_error" (const void* session, int result)
-    int openssl_pending "openssl.SSL_pending" (const void* session)
+    bint openssl_has_pending "openssl.SSL_has_pending" (const void* session)
+    int openssl_want "openssl.SSL_want" (const void* session)
     int openssl_is_server "openssl.SSL_is_server" (const void* session)
     void* openssl_owner "openssl.SSL_get_ex_data" (const void* session, int index)
 
@@ -83,7 +84,7 @@ cdef bint find_functions() except -1:
     wire.output = NULL
     wire.output_size = wire.output_capacity = 0
     place[0], place[1], place[2] = 22, 3, 1
-    openssl_clear_error()
+    openssl_clear_errors()
     result = openssl_read(found, bio, &wire, place, 16)
     return (
         result == -1 and openssl_get_error(found, result) == OPENSSL_WANT_READ
@@ -135,13 +136,13 @@ cdef class DirectTls(Tls):
     cdef bint may_have_more(self) except -1:
         if self.ssl is NULL:
             return Tls.may_have_more(self)
-        return self.records.wire.input_size or openssl_pending(self.ssl)
+        return self.records.wire.input_size or openssl_has_pending(self.ssl)
 
     cdef Py_ssize_t decrypt(self, uint8_t* place, size_t size) except -2:
         cdef int count
         if self.ssl is NULL:
             return Tls.decrypt(self, place, size)
-        openssl_clear_error()
+        openssl_clear_errors()
         count = openssl_read(
             self.ssl, self.bio, &self.records.wire, place, min(size, <size_t>MAX_READ_SIZE)
         )
@@ -158,22 +159,21 @@ cdef class DirectTls(Tls):
         cdef int count
         if self.ssl is NULL:
             return Tls.encrypt(self, data, size)
-        openssl_clear_error()
         count = openssl_write(
             self.ssl, self.bio, &self.records.wire, data, min(size, <size_t>MAX_READ_SIZE)
         )
         if count > 0:
             return count
-        count = openssl_get_error(self.ssl, count)
-        if count == OPENSSL_WANT_READ:
+        # SSL_get_error would look at the queue of errors first, where those of others may be.
+        if openssl_want(self.ssl) == OPENSSL_READING:
             self.awaits_peer = True
             return 0
-        return self.raise_error(count)
+        return self.raise_error(openssl_get_error(self.ssl, count))
 
     cdef int raise_error(self, int result) except -1:
         """Raise the SSLError that the ssl module would raise, with OpenSSL's reason."""
         cdef const char* reason = openssl_reason(openssl_peek_error())
-        openssl_clear_error()
+        openssl_clear_errors()
         raise ssl.SSLError(result, "no reason given" if reason is NULL else reason.decode())
 
     cdef int unwrap(self) except -1:
