@@ -41,7 +41,6 @@ typedef void extra_data_hook(void *parent, void *, void *, int, long, void *);
     X(SSL_is_server, int, (const void *ssl))                                      \
     X(SSL_set_bio, void, (void *ssl, void *in, void *out))                        \
     X(ERR_clear_error, void, (void))                                              \
-    X(ERR_peek_error, unsigned long, (void))                                      \
     X(ERR_peek_last_error, unsigned long, (void))                                 \
     X(ERR_reason_error_string, const char *, (unsigned long error))               \
     X(BIO_new, void *, (const void *method))                                      \
@@ -160,12 +159,20 @@ static inline void *openssl_replace_bio(void *ssl)
     return bio;
 }
 
-/* Empties the thread's queue of errors, which OpenSSL takes for those of the next operation. It is
- * empty as a rule, and clearing each of its entries takes longer than looking. */
-static inline void openssl_clear_errors(void)
+/* Why a read or a write has given nothing: WANT_READ, ZERO_RETURN (the peer has sent its
+ * close_notify), or another result, of which *error tells more.
+ *
+ * SSL_get_error looks at the thread's queue of errors first, where those may be that others have
+ * left. To clear the queue before each operation takes longer than all else that we do for it, so
+ * it is asked behind a failure only, without the queue; our own error is the last one in there. */
+static inline int openssl_explain(void *ssl, int result, unsigned long *error)
 {
-    if (openssl.ERR_peek_error() != 0)
-        openssl.ERR_clear_error();
+    *error = 0;
+    if (openssl.SSL_want(ssl) == OPENSSL_READING)
+        return OPENSSL_WANT_READ;
+    *error = openssl.ERR_peek_last_error();
+    openssl.ERR_clear_error();
+    return openssl.SSL_get_error(ssl, result);
 }
 
 static inline void openssl_attach(void *bio, Wire *wire) { openssl.BIO_set_data(bio, wire); }

@@ -10,4 +10,4 @@ cdef class DirectTls(Tls):
     cdef void* ssl              # the SSL of `ssl_object`; NULL: this one uses the portable path
     cdef void* bio              # reads and writes the wire
 
-    cdef int raise_error(self, int result) except -1
+    cdef int explain(self, int count) except -2

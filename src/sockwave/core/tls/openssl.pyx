@@ -15,19 +15,16 @@ from sockwave.core.io.transport cimport Transport
 from sockwave.core.tls.session cimport Wire
 
 cdef extern from "openssl.h" nogil:
-    enum: OPENSSL_WANT_READ, OPENSSL_ZERO_RETURN, OPENSSL_READING
+    enum: OPENSSL_WANT_READ, OPENSSL_ZERO_RETURN
     int openssl_load(const char* path, const char* version)
     void openssl_capture(void** place)
     void* openssl_replace_bio(void* session)
     void openssl_attach(void* bio, Wire* wire)
     int openssl_read(void* session, void* bio, Wire* wire, void* data, int size)
     int openssl_write(void* session, void* bio, Wire* wire, const void* data, int size)
-    void openssl_clear_errors()
-    unsigned long openssl_peek_error "openssl.ERR_peek_last_error" ()
+    int openssl_explain(void* session, int result, unsigned long* error)
     const char* openssl_reason "openssl.ERR_reason_error_string" (unsigned long error)
-    int openssl_get_error "openssl.SSL_get_error" (const void* session, int result)
     bint openssl_has_pending "openssl.SSL_has_pending" (const void* session)
-    int openssl_want "openssl.SSL_want" (const void* session)
     int openssl_is_server "openssl.SSL_is_server" (const void* session)
     void* openssl_owner "openssl.SSL_get_ex_data" (const void* session, int index)
 
@@ -59,6 +56,7 @@ cdef bint find_functions() except -1:
     cdef void* found
     cdef void* bio
     cdef uint8_t[16] place
+    cdef unsigned long error
     path = getattr(_ssl, "__file__", None)
     version = ssl.OPENSSL_VERSION.encode()
     if not version.startswith((b"OpenSSL 1.1.1", b"OpenSSL 3.")):
@@ -84,10 +82,9 @@ cdef bint find_functions() except -1:
     wire.output = NULL
     wire.output_size = wire.output_capacity = 0
     place[0], place[1], place[2] = 22, 3, 1
-    openssl_clear_errors()
     result = openssl_read(found, bio, &wire, place, 16)
     return (
-        result == -1 and openssl_get_error(found, result) == OPENSSL_WANT_READ
+        result == -1 and openssl_explain(found, result, &error) == OPENSSL_WANT_READ
         and wire.input_size == 0 and wire.output_size == 0
     )
 
@@ -142,18 +139,10 @@ cdef class DirectTls(Tls):
         cdef int count
         if self.ssl is NULL:
             return Tls.decrypt(self, place, size)
-        openssl_clear_errors()
         count = openssl_read(
             self.ssl, self.bio, &self.records.wire, place, min(size, <size_t>MAX_READ_SIZE)
         )
-        if count > 0:
-            return count
-        count = openssl_get_error(self.ssl, count)
-        if count == OPENSSL_ZERO_RETURN:
-            return -1
-        if count == OPENSSL_WANT_READ:
-            return 0
-        return self.raise_error(count)
+        return count if count > 0 else self.explain(count)
 
     cdef Py_ssize_t encrypt(self, const uint8_t* data, size_t size) except -2:
         cdef int count
@@ -164,16 +153,22 @@ cdef class DirectTls(Tls):
         )
         if count > 0:
             return count
-        # SSL_get_error would look at the queue of errors first, where those of others may be.
-        if openssl_want(self.ssl) == OPENSSL_READING:
-            self.awaits_peer = True
-            return 0
-        return self.raise_error(openssl_get_error(self.ssl, count))
+        if self.explain(count) < 0:
+            raise ssl.SSLZeroReturnError(OPENSSL_ZERO_RETURN, "the session has been shut down")
+        self.awaits_peer = True
+        return 0
 
-    cdef int raise_error(self, int result) except -1:
-        """Raise the SSLError that the ssl module would raise, with OpenSSL's reason."""
-        cdef const char* reason = openssl_reason(openssl_peek_error())
-        openssl_clear_errors()
+    cdef int explain(self, int count) except -2:
+        """Tell why a call of OpenSSL's has given nothing, as `decrypt` does, or raise the SSLError
+        that the ssl module would raise, with OpenSSL's reason."""
+        cdef const char* reason
+        cdef unsigned long error
+        cdef int result = openssl_explain(self.ssl, count, &error)
+        if result == OPENSSL_WANT_READ:
+            return 0
+        if result == OPENSSL_ZERO_RETURN:
+            return -1
+        reason = openssl_reason(error)
         raise ssl.SSLError(result, "no reason given" if reason is NULL else reason.decode())
 
     cdef int unwrap(self) except -1:
