@@ -21,6 +21,7 @@ from faults import (
     t16_cancel,
     t17_churn,
     t22_programs,
+    t23_requests,
 )
 from faults.ledger import Verdict
 
@@ -37,6 +38,7 @@ FAULTS: dict[str, tuple[Run, dict[str, Any], dict[str, Any]]] = {
     "t16": (t16_cancel.run, t16_cancel.LONG, t16_cancel.SHORT),
     "t17": (t17_churn.run, t17_churn.LONG, t17_churn.SHORT),
     "t22": (t22_programs.run, t22_programs.LONG, t22_programs.SHORT),
+    "t23": (t23_requests.run, t23_requests.LONG, t23_requests.SHORT),
 }
 
 

@@ -26,6 +26,8 @@ REST_S = 0.25
 #: In which it hears of its end, if that has come.
 LOOK_S = 1.0
 SEND_SIZE = 65536
+#: Requests of a flood that are written at once, and that may wait for their answers.
+BATCH_COUNT, AHEAD_COUNT = 100, 1000
 
 
 class Attack:
@@ -77,6 +79,7 @@ class Peer(asyncio.Protocol):
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.may_write = asyncio.Event()
         self.may_write.set()
+        self.received_size = 0
 
     async def connect(self, port: int, *, receive_size: int = 4096) -> None:
         """Connect from one of many addresses, with little room for what it does not read.
@@ -102,6 +105,7 @@ class Peer(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self.received_size += len(data)
         if not self.answered.done():
             self.answered.set_result(None)
 
@@ -200,6 +204,53 @@ async def send_empty_blocks(attack: Attack, peer: Peer) -> None:
     await peer.write(EMPTY_BLOCKS)
 
 
+def make_post(target: str, size: int) -> bytes:
+    """Give the head of a request with a body of so many bytes."""
+    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+    return head.encode()
+
+
+async def post_slowly(attack: Attack, peer: Peer) -> None:
+    """Send a body of which a byte comes now and then, and at last none."""
+    await peer.write(make_post("/upload", 100_000))
+    while not peer.ended.done() and not attack.is_over:
+        await peer.write(b"a")
+        await asyncio.sleep(0.5)
+
+
+async def flood_requests(attack: Attack, peer: Peer) -> None:
+    """Ask as fast as it goes, ahead of the answers, which are read.
+
+    Not further ahead than the server can work off when the attack is over.
+    """
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    await peer.write(request)
+    await peer.answered
+    answer_size = peer.received_size
+    sent_count = 1
+    while not peer.ended.done() and not attack.is_over:
+        if sent_count - peer.received_size // answer_size < AHEAD_COUNT:
+            await peer.write(request * BATCH_COUNT)
+            sent_count += BATCH_COUNT
+        else:
+            await asyncio.sleep(0.001)
+
+
+async def ignore_answers(attack: Attack, peer: Peer) -> None:
+    """Ask for much, and read none of it."""
+    peer.transport.pause_reading()
+    requests = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200
+    while not peer.ended.done() and not attack.is_over:
+        await peer.write(requests)
+
+
+async def post_unread(attack: Attack, peer: Peer) -> None:
+    """Send a body that the application never reads."""
+    await peer.write(make_post("/unread", 1_000_000))
+    for _ in range(10):
+        await peer.write(bytes(100_000))
+
+
 KINDS = {
     "slowloris": be_slow,
     "reader": read_nothing,
@@ -208,6 +259,10 @@ KINDS = {
     "handshakes": shake_badly,
     "bombs": throw_bomb,
     "blocks": send_empty_blocks,
+    "bodies": post_slowly,
+    "requests": flood_requests,
+    "deaf": ignore_answers,
+    "unread": post_unread,
 }
 
 

@@ -55,6 +55,21 @@ async def ping(conn: sockwave.Connection) -> None:
         await conn.send(message)
 
 
+LARGE = bytes(256 << 10)
+
+
+async def upload(request: sockwave.Request, response: sockwave.Response) -> None:
+    """Read the body, and answer."""
+    await request.body()
+    response.end("thanks")
+
+
+async def ignore(request: sockwave.Request, response: sockwave.Response) -> None:
+    """Neither read nor answer."""
+    await asyncio.get_running_loop().create_future()
+
+
+ANSWERS = {"/upload": upload, "/unread": ignore}
 TASKS: dict[str, Callable[[sockwave.Connection], Awaitable[None]]] = {
     "/receive": receive,
     "/iterate": iterate,
@@ -132,18 +147,21 @@ class Echo:
         self.failures.append(type(error).__name__)
         traceback.print_exception(error)
 
-    def asked(self, request: Any, response: Any) -> None:
-        """Tell how much the process holds."""
-        if request.path == "/":
+    def asked(self, request: Any, response: Any) -> Awaitable[None] | None:
+        """Answer as the path has it, or tell how much the process holds."""
+        if request.path in ANSWERS:
+            return ANSWERS[request.path](request, response)
+        if request.path in ("/", "/large"):
             response.write_head(200, {"Content-Type": "text/plain"})
-            response.end("hello")
-            return
+            response.end("hello" if request.path == "/" else LARGE)
+            return None
         if request.path == "/collect":
             gc.collect()
             # What glibc keeps of what has been freed is nobody's.
             ctypes.CDLL(None).malloc_trim(0)
         response.write_head(200, {"Content-Type": "application/json", "Connection": "close"})
         response.end(json.dumps(self.measure()))
+        return None
 
     def measure(self) -> dict[str, Any]:
         """Count everything that a connection may leave behind."""

@@ -18,7 +18,8 @@ import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from faults.client import BINARY, Client
 from faults.ledger import Stream, Verdict
@@ -66,6 +67,16 @@ SHORT = {
 }
 
 
+class Bystander(Protocol):
+    """A good client, which goes on until `is_over`, and notes in seconds how long it waits."""
+
+    latencies: list[float]
+    is_over: bool
+
+    async def talk(self, port: int, start: float) -> bool:
+        """Do what it does; True if the connection stood all the time."""
+
+
 class Good:
     """A client that echoes at its own pace, and notes how long each echo takes."""
 
@@ -101,7 +112,7 @@ class Good:
         return stood
 
 
-def take_percentile(good: list[Good]) -> float:
+def take_percentile(good: Sequence[Bystander]) -> float:
     """Give the 99th percentile of the latencies since the last look, in ms."""
     latencies = sorted(one for client in good for one in client.latencies)
     for client in good:
@@ -154,12 +165,14 @@ async def run(
     options: Mapping[str, object] | None = None,
     patience_s: float = PATIENCE_S,
     paced: bool = True,
+    fault: str = "T11",
+    make_good: Callable[[Verdict, int], Bystander] = Good,
 ) -> Verdict:
     """Measure the good clients for so many seconds, before and during each flood.
 
     `paced` judges what they measure, and gives each process its core for that.
     """
-    verdict = Verdict("T11", engine, seed)
+    verdict = Verdict(fault, engine, seed)
     server_core, client_core = choose_cores() if paced else (None, None)
     options = {"compression": True, **(options or {})}
     async with Served.start(engine, options=options, core=server_core) as served:
@@ -180,7 +193,7 @@ async def run(
         own_cores = os.sched_getaffinity(0)
         if client_core is not None:
             os.sched_setaffinity(0, {client_core})
-        good = [Good(verdict, sender) for sender in range(1, GOOD_COUNT + 1)]
+        good = [make_good(verdict, sender) for sender in range(1, GOOD_COUNT + 1)]
         talking = [
             asyncio.ensure_future(one.talk(served.port, INTERVAL_S * i / GOOD_COUNT))
             for i, one in enumerate(good)
