@@ -10,6 +10,7 @@ from sockwave.deflate import Deflate
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 from sockwave.handshake import Handshake
 from sockwave.http import Headers, Request, RequestHead, Response
+from sockwave.launch.service import run
 from sockwave.limits import Limits
 from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.server.server import Server
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "createServer",
     "create_server",
+    "run",
     "serve",
 ]
 

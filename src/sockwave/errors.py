@@ -14,6 +14,10 @@ class SockwaveError(Exception):
     """The base of every exception that sockwave defines."""
 
 
+class LaunchError(SockwaveError):
+    """Raised where a service cannot start for a reason that one sentence says."""
+
+
 class ConnectionClosed(SockwaveError):  # noqa: N818  (says what happened)
     """Raised by calls that need an open connection, once it is closed with `code` and `reason`."""
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import sockwave
+from sockwave.cli.serve import add_serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +29,14 @@ def outline() -> argparse.ArgumentParser:
     version = f"sockwave {sockwave.__version__}"
     parser.add_argument("--version", action="version", version=version, help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve_parser = commands.add_parser(
+        "serve",
+        help="serve an application: module:app, or module:server",
+        description="Serve an ASGI application, or a sockwave.Server. "
+        "Each flag can be given as a variable of the environment, such as SOCKWAVE_LOG_LEVEL.",
+    )
+    add_serve(serve_parser)
 
     chat = commands.add_parser("chat", help="serve a chat room and its page")
     add_address(chat, port=8000)

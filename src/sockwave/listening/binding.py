@@ -22,11 +22,13 @@ USER_TIMEOUT_RATIO = 1.5
 USER_TIMEOUT_SLACK_S = 2.0
 
 
-def bind_port(port: int, host: str | None, *, reuse_port: bool = False) -> list[socket.socket]:
+def bind_port(
+    port: int, host: str | None, *, reuse_port: bool = False, backlog: int = ACCEPT_QUEUE_COUNT
+) -> list[socket.socket]:
     """Listen on `port` of `host`, a name or an address; without one on all interfaces.
 
     Port 0 picks one, the same for all addresses. With `reuse_port`, other processes that use the
-    option too can bind the same port.
+    option too can bind the same port. `backlog` is how many connections the kernel queues.
 
     Raises OSError with the address in its message.
     """
@@ -41,7 +43,7 @@ def bind_port(port: int, host: str | None, *, reuse_port: bool = False) -> list[
         for family, (name, number, *rest) in dict.fromkeys((one[0], one[4]) for one in found):
             picked = sockets[0].getsockname()[1] if sockets else number
             try:
-                sockets.append(bind_address(family, (name, picked, *rest), reuse_port))
+                sockets.append(bind_address(family, (name, picked, *rest), reuse_port, backlog))
             except OSError as error:
                 # A system may list IPv6 addresses while IPv6 is off: one family is enough then.
                 if host or not sockets or error.errno != errno.EADDRNOTAVAIL:
@@ -53,20 +55,40 @@ def bind_port(port: int, host: str | None, *, reuse_port: bool = False) -> list[
     return sockets
 
 
-def bind_address(family: int, address: tuple[object, ...], reuse_port: bool) -> socket.socket:
+def bind_address(
+    family: int, address: tuple[object, ...], reuse_port: bool, backlog: int = ACCEPT_QUEUE_COUNT
+) -> socket.socket:
     """Listen on one Internet address."""
     with naming_address(f"{address[0]}:{address[1]}"), new_socket(family) as sock:
-        if sys.platform != "win32":  # pragma: no branch - the other one is Windows
-            # On Windows the option means something else: to take over an address that is in use.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             share_port(sock)
-        set_tcp_options(sock)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        sock.listen(ACCEPT_QUEUE_COUNT)
+        return _listen_on(sock, address, backlog)
+
+
+def _listen_on(sock: socket.socket, address: tuple[object, ...], backlog: int) -> socket.socket:
+    """Bind a new socket to an Internet address, and listen."""
+    if sys.platform != "win32":  # pragma: no branch - the other one is Windows
+        # On Windows the option means something else: to take over an address that is in use.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    set_tcp_options(sock)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(address)
+    sock.listen(backlog)
     return sock
+
+
+def open_sibling(sock: socket.socket, backlog: int = ACCEPT_QUEUE_COUNT) -> socket.socket:
+    """Listen once more on the address of a listening socket; both have SO_REUSEPORT then.
+
+    Raises OSError, with the address in its message.
+    """
+    address = sock.getsockname()
+    with naming_address(f"{address[0]}:{address[1]}"):
+        share_port(sock)
+        with new_socket(sock.family) as sibling:
+            share_port(sibling)
+            return _listen_on(sibling, address, backlog)
 
 
 def share_port(sock: socket.socket) -> None:
@@ -79,7 +101,9 @@ def share_port(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def bind_path(path: str | os.PathLike[str], mode: int | None) -> socket.socket:
+def bind_path(
+    path: str | os.PathLike[str], mode: int | None, *, backlog: int = ACCEPT_QUEUE_COUNT
+) -> socket.socket:
     """Listen on a Unix socket; a stale file of an earlier server is replaced, one in use is not.
 
     `mode` is the file's permissions; without it the process's umask decides.
@@ -98,7 +122,7 @@ def bind_path(path: str | os.PathLike[str], mode: int | None) -> socket.socket:
         sock.bind(path)
         if mode is not None:
             os.chmod(path, mode)  # early enough: no client can connect before `listen`
-        sock.listen(ACCEPT_QUEUE_COUNT)
+        sock.listen(backlog)
     return sock
 
 
@@ -118,8 +142,8 @@ def stop_listening(sock: socket.socket) -> None:
             sock.shutdown(socket.SHUT_RDWR)
 
 
-def adopt(sock: socket.socket) -> socket.socket:
-    """Listen on a socket that was made and bound elsewhere."""
+def adopt(sock: socket.socket, *, listens: bool = False) -> socket.socket:
+    """Listen on a socket that was made and bound elsewhere; `listens`: it does already."""
     if not isinstance(sock, socket.socket):
         raise TypeError(f"sock: expected a socket.socket, given {type(sock).__name__}")
     if sock.type != socket.SOCK_STREAM:
@@ -127,7 +151,8 @@ def adopt(sock: socket.socket) -> socket.socket:
     sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         set_tcp_options(sock)
-    sock.listen(ACCEPT_QUEUE_COUNT)
+    if not listens:
+        sock.listen(ACCEPT_QUEUE_COUNT)
     return sock
 
 

@@ -15,11 +15,17 @@ class Certificates:
 
     def __init__(self) -> None:
         self._contexts: list[ssl.SSLContext] = []
-        self._files: tuple[File, File | None] | None = None
+        # The certificates, the key, and its password.
+        self._files: tuple[File, File | None, str | None] | None = None
 
     def __bool__(self) -> bool:
         """Tell whether the server has a TLS context."""
         return bool(self._contexts)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether `load` can read the files of an earlier call."""
+        return self._files is not None
 
     def add(self, context: ssl.SSLContext) -> None:
         """Add a context, which `load` will load certificates into, and turn off renegotiation.
@@ -40,7 +46,7 @@ class Certificates:
         if context not in self._contexts:
             self._contexts.append(context)
 
-    def load(self, cert: File | None, key: File | None) -> None:
+    def load(self, cert: File | None, key: File | None, password: str | None = None) -> None:
         """Load a certificate into every context; without `cert`, from the files of the last call.
 
         Raises what `ssl.SSLContext.load_cert_chain` raises, and SockwaveError if there are no files
@@ -51,7 +57,9 @@ class Certificates:
                 check_path(name, file, takes_bytes=True)
         if not self._contexts:
             raise SockwaveError("there is no TLS here: expected a call of listen(ssl=...) before")
-        files = self._files if cert is None else (cert, key)
+        if password is not None and not isinstance(password, str):
+            raise TypeError(f"password: expected str or None, given {type(password).__name__}")
+        files = self._files if cert is None else (cert, key, password)
         if files is None:
             raise SockwaveError("there is no certificate yet: expected a call of reload_tls(cert)")
         # Into a new context first: a key that does not match would leave the old ones without any.

@@ -73,6 +73,26 @@ class Listening:
         self.addresses += [listening_address(one) for one in made]
         self._waiting += [(one, ssl) for one in made]
 
+    def adopt_listening(self, sockets: Sequence[socket.socket], ssl: "SSLContext | None") -> None:
+        """Listen on sockets that another process has made listen, and shares with this one."""
+        self._check_context(ssl)
+        self._add([binding.adopt(sock, listens=True) for sock in sockets], ssl)
+
+    @property
+    def waiting(self) -> list[socket.socket]:
+        """The sockets that no engine has yet."""
+        return [sock for sock, _ in self._waiting]
+
+    @property
+    def own(self) -> list[socket.socket]:
+        """Those that this process has bound, and shares with no other."""
+        return list(self._own)
+
+    def replace_waiting(self, sockets: Sequence[socket.socket]) -> None:
+        """In a worker, put its own sockets in place of those that no engine has yet."""
+        contexts = [context for _, context in self._waiting]
+        self._waiting = list(zip(sockets, contexts, strict=True))
+
     def take(self) -> list[ListeningSocket]:
         """Return the sockets that no engine has yet; the caller accepts on them or closes them."""
         self._is_taken = True

@@ -79,6 +79,8 @@ class Host(Emitter):
         self.applications = Applications(self, options)
         #: The calls from other threads; None while the server does not run.
         self.calls: ThreadCalls | None = None
+        #: Called for each request, and each opening handshake that was answered by 101; None: not.
+        self.when_served = None
         self._is_close_emitted = False
         #: True in a child that was forked while the server ran: it goes on in the parent only.
         self.is_abandoned = False

@@ -5,7 +5,8 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from sockwave.runtime.selector import CoreSelector
+    from sockwave.workers.link import Link
 
 logger = logging.getLogger("sockwave")
 
@@ -48,6 +50,11 @@ class Server(Audience):
         self._is_closing = False
         #: Done when connections are accepted, or the start has failed.
         self._started: asyncio.Future[None] | None = None
+        # How `run` runs it, and how a signal ends it; `sockwave serve` and `run` change these.
+        self._make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+        self._drain_s: float | None = DRAIN_S
+        #: Called when the application, or a signal, begins the end of the server.
+        self._when_closing: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         where = ", ".join(str(address) for address in self.addresses) or "nowhere"
@@ -145,20 +152,22 @@ class Server(Audience):
             self._host.hub.start_task(self._accept_on(self._listening.take()))
         return self
 
-    def reload_tls(self, cert: File | None = None, key: File | None = None) -> None:
+    def reload_tls(
+        self, cert: File | None = None, key: File | None = None, password: str | None = None
+    ) -> None:
         """Load a new certificate into every context that the server listens with.
 
-        `cert` and `key` are files, as `ssl.SSLContext.load_cert_chain` takes them, whose key has no
-        password; without them those of the last call are read again. New connections get the new
-        certificate; existing ones go on. Under `run`, SIGHUP reads the last call's files again. A
-        certificate replaces the one with the same kind of key; the application itself changes
+        `cert` and `key` are files, as `ssl.SSLContext.load_cert_chain` takes them, and `password`
+        that of the key; without them those of the last call are read again. New connections get the
+        new certificate; existing ones go on. Under `run`, SIGHUP reads the last call's files again.
+        A certificate replaces the one with the same kind of key; the application itself changes
         contexts that an SNI callback chooses.
 
         Raises OSError (ssl.SSLError is one) if the files cannot be loaded, SockwaveError if the
         server has no TLS or there are no files to read again; then the old certificate stays.
         """
         self._check_thread("server.reload_tls")
-        self._listening.certificates.load(cert, key)
+        self._listening.certificates.load(cert, key, password)
 
     @property
     def addresses(self) -> list[Any]:
@@ -167,16 +176,74 @@ class Server(Audience):
 
     # ---- running
 
-    def run(self) -> None:
+    def run(self, *, workers: int | None = None) -> None:
         """Run in a loop of its own until SIGINT or SIGTERM closes the server, or `close` does.
 
         A second signal drops the remaining connections. A service manager is notified of the start
         and of the end (NOTIFY_SOCKET, as for systemd's Type=notify).
 
-        Raises SockwaveError if a loop runs already: use `await serve_forever()` there.
+        With `workers`, this process becomes the supervisor of so many processes, forked from it,
+        that serve the same addresses, each in a loop of its own (not on Windows). It replaces a
+        worker that dies, and at SIGHUP all of them, new ones first; SIGTTIN and SIGTTOU add and
+        remove one. As they are copies of this process, SIGHUP brings no new code: it only reads the
+        files of the last `reload_tls` again; for new code there is `sockwave serve`. `close` in a
+        worker ends them all, and `run` returns in this process alone. A port that `listen` has
+        bound is bound once more for each worker.
+
+        Raises SockwaveError if a loop runs already: use `await serve_forever()` there; with
+        `workers` also if there is any loop or thread, which a fork would break, outside the main
+        thread, and when the workers could not start. ValueError for fewer than one.
         """
         self._check_thread("server.run")
-        run_in_own_loop(self._run, self.options)
+        if workers is None:
+            run_in_own_loop(self._run, self.options, self._make_loop)
+        else:
+            self._run_workers(workers)
+
+    def _run_workers(self, count: int) -> None:
+        """Fork workers, and supervise them until the end."""
+        from sockwave.server.working import check_can_fork, supervise_forks
+
+        check_can_fork(count)
+        self._check_ready()
+        try:
+            supervise_forks(self._listening, count, self._drain_s, self._run_as_worker)
+        finally:
+            self._is_closing = True
+            self._listening.close()
+
+    def _run_as_worker(self, link: "Link", *, max_requests: int | None = None) -> None:
+        """Run as one of several workers, until the supervisor or the application ends it."""
+        from sockwave.server.working import count_requests
+
+        if max_requests is not None:
+            count_requests(self._host, max_requests, link.tell_retiring)
+        work = partial(self._work, link)
+        run_in_own_loop(work, self.options, self._make_loop)
+
+    async def _work(self, link: "Link", selector: "CoreSelector | None") -> None:
+        from sockwave.server.working import Retirement
+        from sockwave.workers.link import Order
+
+        self._selector = selector
+        retirement = Retirement(self._host, self.close, self._listening.waiting)
+        order = Order(is_last=True, drain_s=self._drain_s)
+
+        def terminate() -> None:
+            """End as the supervisor would have it, which shall start another in this place."""
+            link.tell_retiring()
+            link.order_to_end(order)
+
+        self._when_closing = link.tell_closing
+        if self._listening.certificates.has_files:
+            self._reload_certificate()  # a fork has those that its parent has read
+        loop = asyncio.get_running_loop()
+        with signal_handlers({"SIGTERM": terminate}):
+            link.attend(loop, drain=retirement.begin, drop=self._drop, when_orphaned=order)
+            await self.start()
+            link.tell_ready()
+            await self.serve_forever()
+            link.leave()
 
     async def _run(self, selector: "CoreSelector | None") -> None:
         self._selector = selector
@@ -191,9 +258,16 @@ class Server(Audience):
     def _interrupt(self) -> None:
         """Close at the first signal, drop all connections at the second."""
         notify("STOPPING=1")
+        if self._is_closing:
+            self._drop()
+        else:
+            self.close(drain=self._drain_s)
+
+    def _drop(self) -> None:
+        """Close, without waiting for any connection."""
         if self._is_closing and self._shutdown is not None:
             self._shutdown.abort_rest()
-        self.close()
+        self.close(drain=0)
 
     def _reload_certificate(self) -> None:
         """Read the certificate again, on SIGHUP; log an error if that fails."""
@@ -235,9 +309,7 @@ class Server(Audience):
             if self._started is not None:
                 await asyncio.shield(self._started)
             return
-        self._check_open()
-        if not self._listening.addresses:
-            raise SockwaveError("there is nothing to serve: expected a call of listen() before")
+        self._check_ready()
         self._started = asyncio.get_running_loop().create_future()
         try:
             await self._begin()
@@ -272,6 +344,12 @@ class Server(Audience):
             self._begin_shutdown(1001, "", 0, 0)
             await asyncio.shield(shutdown.done)
             raise
+
+    def _check_ready(self) -> None:
+        """Raise SockwaveError unless the server can start."""
+        self._check_open()
+        if not self._listening.addresses:
+            raise SockwaveError("there is nothing to serve: expected a call of listen() before")
 
     async def _accept_on(self, sockets: list[ListeningSocket]) -> None:
         engine = self._host.engine
@@ -331,6 +409,8 @@ class Server(Audience):
             return self._closed_already()  # in a forked child, which has no part of the server
         is_first = not self._is_closing
         self._is_closing = True
+        if is_first and self._when_closing is not None:
+            self._when_closing()
         shutdown, calls = self._shutdown, self._host.calls
         if shutdown is None or calls is None:
             if shutdown is None and is_first:

@@ -92,6 +92,8 @@ cdef class Emitter:
     cdef uint8_t only_code
     # The exchange whose `request` is being emitted; None: none is.
     cdef public object exchange
+    # Called for each request, and each opening handshake that was answered by 101; None: nothing.
+    cdef public object when_served
 
     cdef bint hears(self, int event) noexcept
     cdef int emit(self, int event, object first, object second) except -1

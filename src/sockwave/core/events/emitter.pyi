@@ -8,6 +8,7 @@ class Adding:
 
 class Emitter:
     exchange: Any
+    when_served: Any
     def add_listener(
         self, event: str, listener: Callable[..., object], once: bool = False
     ) -> None: ...

@@ -425,6 +425,8 @@ cdef class HttpConnection(Carrier):
         cdef Response response = Response.__new__(Response)
         cdef HttpSettings settings = self.settings
         cdef Emitter host = settings.host
+        if host.when_served is not None:
+            host.when_served()
         response.begin(exchange)
         exchange.plain_count = count_heard(host.listener, host.only_code, REQUEST)
         settings.engine.contexts.enter()

@@ -1,0 +1,1 @@
+"""What `sockwave serve` and `sockwave.run` share: settings, targets, logging, and workers."""

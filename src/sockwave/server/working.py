@@ -1,0 +1,141 @@
+"""A server as one of several workers: how they are forked, and how one of them ends."""
+
+import asyncio
+import gc
+import logging
+import os
+import select
+import socket
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+
+from sockwave.errors import LaunchError, SockwaveError
+from sockwave.listening.listening import Listening
+from sockwave.runtime.host import Host
+from sockwave.workers.control import ControlChannel
+from sockwave.workers.link import Link, Order
+from sockwave.workers.processes import BOOT_FAILURE, ForkLauncher, Place
+from sockwave.workers.sockets import ServiceSockets
+from sockwave.workers.supervisor import Supervisor
+
+logger = logging.getLogger("sockwave")
+
+# For how long a worker that ends waits for the requests of those who have just connected: they are
+# on their way, unless the client only keeps a connection in store.
+_NEWCOMERS_S = 1.0
+_TICK_S = 0.01
+
+
+def check_can_fork(count: int) -> None:
+    """Raise ValueError or SockwaveError unless so many workers can be forked from this process."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"workers: expected 1 or more, given {count!r}")
+    if not hasattr(os, "fork"):
+        raise SockwaveError("workers: expected a system that can fork; this one cannot")
+    if threading.current_thread() is not threading.main_thread() or threading.active_count() > 1:
+        names = ", ".join(sorted(one.name for one in threading.enumerate()))
+        raise SockwaveError(
+            f"workers: expected the main thread and no other, as a fork breaks them; given {names}"
+        )
+    for one in gc.get_objects():
+        # Not `isinstance`, which a proxy object may answer by failing.
+        if issubclass(type(one), asyncio.AbstractEventLoop) and not one.is_closed():
+            raise SockwaveError(
+                f"workers: expected no loop before the workers are forked, which would share its "
+                f"descriptors; given {one!r}"
+            )
+
+
+def supervise_forks(
+    listening: Listening, count: int, drain_s: float | None, run: Callable[[Link], None]
+) -> None:
+    """Fork workers that `run`, and supervise them until the end.
+
+    Raises SockwaveError if they could not start.
+    """
+    sockets = ServiceSockets(listening.waiting, own=listening.own)
+
+    def work(place: Place, channel: ControlChannel, own: Sequence[socket.socket]) -> int:
+        listening.replace_waiting(own)
+        return run_worker(Link(channel, place), run)
+
+    if Supervisor(ForkLauncher(work), sockets, count, drain_s=drain_s).run():
+        raise SockwaveError("the workers could not start; what they failed of was logged")
+
+
+def run_worker(link: Link, run: Callable[[Link], None]) -> int:
+    """Run a worker to its end, and return the status of its process.
+
+    What keeps it from starting is told to the supervisor, which says it once for all workers.
+    """
+    try:
+        run(link)
+    except BaseException as error:
+        if link.is_ready:
+            raise
+        text = str(error) if isinstance(error, LaunchError) else traceback.format_exc()
+        link.tell_failed(text)
+        return BOOT_FAILURE
+    return 0
+
+
+def count_requests(host: Host, most: int, when_reached: Callable[[], object]) -> None:
+    """Call `when_reached` once the server has had so many requests and opening handshakes."""
+    count = 0
+
+    def served() -> None:
+        nonlocal count
+        count += 1
+        if count == most:
+            when_reached()
+
+    host.when_served = served
+    host.add_listener("connection", served)
+
+
+class Retirement:
+    """The end of a worker that another one follows: it loses no request."""
+
+    def __init__(
+        self,
+        host: Host,
+        close: Callable[..., Awaitable[None]],
+        sockets: Sequence[socket.socket],
+    ) -> None:
+        self._host = host
+        self._close = close
+        self._sockets = sockets
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, order: Order) -> None:
+        """Stop accepting, wait for requests that are on their way, and close the server."""
+        if not self._host.is_running:
+            self._close(drain=order.drain_s)
+            return
+        self._task = asyncio.get_running_loop().create_task(self._retire(order))
+
+    async def _retire(self, order: Order) -> None:
+        host = self._host
+        if order.is_last:
+            await _wait_until(self._is_queue_empty)
+        host.engine.stop_listening()
+        admission = host.admission
+        await _wait_until(lambda: not (admission.awaiting_client or admission.awaiting_application))
+        self._close(drain=order.drain_s)
+
+    def _is_queue_empty(self) -> bool:
+        """Tell whether no client waits to be accepted."""
+        poll = select.poll()
+        for sock in self._sockets:
+            if sock.fileno() >= 0:
+                poll.register(sock, select.POLLIN)
+        return not poll.poll(0)
+
+
+async def _wait_until(is_over: Callable[[], bool]) -> None:
+    """Wait until something is over, but not for long."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _NEWCOMERS_S
+    while not is_over() and loop.time() < end:  # noqa: ASYNC110 - the kernel's queue has no event
+        await asyncio.sleep(_TICK_S)

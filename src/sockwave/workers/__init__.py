@@ -1,0 +1,1 @@
+"""The supervisor and its workers: several processes that serve the same addresses."""
