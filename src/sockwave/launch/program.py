@@ -4,6 +4,7 @@ It is started as `python -m sockwave.launch.program DESCRIPTOR`, with its end of
 channel.
 """
 
+import contextlib
 import socket
 import sys
 from typing import Any
@@ -19,7 +20,12 @@ from sockwave.workers.processes import Place, ignore_signals
 def main(arguments: list[str]) -> int:
     """Run a worker to its end, and return the exit status."""
     ignore_signals()
-    channel = ControlChannel(socket.socket(fileno=int(arguments[0])))
+    with contextlib.closing(ControlChannel(socket.socket(fileno=int(arguments[0])))) as channel:
+        return serve(channel)
+
+
+def serve(channel: ControlChannel) -> int:
+    """Serve what the supervisor says, and return the exit status."""
     messages = channel.wait()
     if not messages or messages[0].kind is not Kind.BEGIN:
         return 0  # the supervisor has gone

@@ -151,6 +151,8 @@ def _run_alone(
     target: object, settings: Settings, sockets: Sequence[socket.socket], where: str
 ) -> int:
     """Serve in this process, until a signal or the application ends the server."""
+    from sockwave.server.working import describe_failure
+
     started = False
     try:
         server = prepare(target, settings)
@@ -163,13 +165,11 @@ def _run_alone(
 
         server.on("listening", listening)
         server.run()
-    except LaunchError as error:
-        logger.error("%s", error)
-        return BOOT_FAILURE
-    except Exception:
+    except Exception as error:
         if started:
             raise
-        logger.exception("the application could not start")
+        failure = describe_failure(error).rstrip()
+        logger.error("could not start:%s%s", "\n" if "\n" in failure else " ", failure)
         return BOOT_FAILURE
     return 0
 

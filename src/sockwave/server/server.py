@@ -14,7 +14,7 @@ from sockwave.asgi.application import ASGIApplication
 from sockwave.close import encode_close
 from sockwave.core.events.loop_thread import FORKED
 from sockwave.core.events.waiter import DONE
-from sockwave.errors import SockwaveError
+from sockwave.errors import LaunchError, SockwaveError
 from sockwave.listening.binding import set_user_timeout
 from sockwave.listening.certificates import File
 from sockwave.listening.listening import Listening, ListeningSocket
@@ -42,6 +42,9 @@ class Server(Audience):
     `create_server` and the class take the same options; see `sockwave.options`.
     """
 
+    #: Whether `sockwave serve` imports a module, whose servers it runs itself.
+    _is_importing = False
+
     def __init__(self, **options: Any) -> None:
         super().__init__(Options(**options))
         self._listening = Listening()
@@ -53,6 +56,8 @@ class Server(Audience):
         # How `run` runs it, and how a signal ends it; `sockwave serve` and `run` change these.
         self._make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
         self._drain_s: float | None = DRAIN_S
+        #: In a worker, what connects it with its supervisor; `place` tells which one it is.
+        self._link: Link | None = None
         #: Called when the application, or a signal, begins the end of the server.
         self._when_closing: Callable[[], object] | None = None
 
@@ -195,6 +200,11 @@ class Server(Audience):
         thread, and when the workers could not start. ValueError for fewer than one.
         """
         self._check_thread("server.run")
+        if Server._is_importing:
+            raise LaunchError(
+                "`sockwave serve` runs the server that it imports: expected server.run() under "
+                "`if __name__ == '__main__':`"
+            )
         if workers is None:
             run_in_own_loop(self._run, self.options, self._make_loop)
         else:
@@ -216,6 +226,7 @@ class Server(Audience):
         """Run as one of several workers, until the supervisor or the application ends it."""
         from sockwave.server.working import count_requests
 
+        self._link = link
         if max_requests is not None:
             count_requests(self._host, max_requests, link.tell_retiring)
         work = partial(self._work, link)

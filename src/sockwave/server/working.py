@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import select
@@ -25,6 +26,10 @@ logger = logging.getLogger("sockwave")
 # on their way, unless the client only keeps a connection in store.
 _NEWCOMERS_S = 1.0
 _TICK_S = 0.01
+
+# Whose frames lead to the application's, and tell nothing about it.
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_IMPORTLIB = os.path.dirname(importlib.__file__) + os.sep
 
 
 def check_can_fork(count: int) -> None:
@@ -74,10 +79,27 @@ def run_worker(link: Link, run: Callable[[Link], None]) -> int:
     except BaseException as error:
         if link.is_ready:
             raise
-        text = str(error) if isinstance(error, LaunchError) else traceback.format_exc()
-        link.tell_failed(text)
+        link.tell_failed(describe_failure(error))
         return BOOT_FAILURE
     return 0
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return what has kept a service from starting: a traceback that begins in the application.
+
+    Of a LaunchError, return the sentence.
+    """
+    if isinstance(error, LaunchError):
+        return str(error)
+    frames = error.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    error.__traceback__ = frames or error.__traceback__
+    return "".join(traceback.format_exception(error))
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith((_PACKAGE, "<frozen importlib", _IMPORTLIB))
 
 
 def count_requests(host: Host, most: int, when_reached: Callable[[], object]) -> None:

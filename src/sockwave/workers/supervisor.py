@@ -247,8 +247,8 @@ class Supervisor:
         """Say what a worker has died of, and see what follows from it."""
         end = describe_end(status)
         if self._is_ending or worker.state is State.DRAINING:
-            level = logging.INFO if status in (0, -signal.SIGTERM) else logging.WARNING
-            logger.log(level, "%s %s", worker, end)
+            is_expected = status in (0, BOOT_FAILURE, -signal.SIGTERM)
+            logger.log(logging.INFO if is_expected else logging.WARNING, "%s %s", worker, end)
             if worker.number > self._count:
                 self._shrink_sockets()
             return
@@ -274,7 +274,9 @@ class Supervisor:
         self._sockets.resize(max([self._count, *(one.number for one in self._workers)]))
 
     def _handle_boot_failure(self, worker: Worker, end: str) -> None:
-        reason = f":\n{worker.failure.rstrip()}" if worker.failure else ""
+        failure = worker.failure.rstrip()
+        separator = ":\n" if "\n" in failure else ": "
+        reason = f"{separator}{failure}" if failure else ""
         backoff = self._backoff(worker.number)
         delay = backoff.note_death(time.monotonic(), 0.0, was_ready=False)
         if self._changes is not None:
