@@ -107,6 +107,11 @@ class Service:
         """Give the processes that have been ready, in that order."""
         return [int(one[2]) for line in list(self.lines) if (one := _READY.search(line))]
 
+    def wait_gone(self, pids: Sequence[int]) -> None:
+        """Wait until workers have drained and ended."""
+        for pid in pids:
+            self.wait_for(rf"worker \d+ \(pid {pid}\) has ended with exit status 0")
+
     @property
     def port(self) -> int:
         return int(self.wait_for(r"running on https?://\S+:(\d+)")[1])

@@ -47,7 +47,7 @@ def parse_default(words: str) -> object:
     """Give the value that a cell of a table stands for."""
     number, _, unit = words.strip("`").partition(" ")
     if not re.fullmatch(r"[\d.]+", number):
-        return {"None": None, "()": (), "False": False}.get(number, number.strip('"'))
+        return {"None": None, "()": (), "False": False, "True": True}.get(number, number.strip('"'))
     return float(number) * UNITS.get(unit, 1)
 
 

@@ -520,3 +520,27 @@ async def test_connections_are_counted_for_the_client_and_not_for_the_proxy(
     assert (await wire.receive_head()).status == 429
     assert server.limit_hits["max_connections_per_address"] == 1
     assert len(server.connections) == 2
+
+
+async def test_all_but_two_headers_can_be_ignored(start_server: StartServer) -> None:
+    server = await start_server(trusted_proxies="127.0.0.1", forwarded_headers="x-forwarded")
+    found = []
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        found.append((req.remote_address, req.is_secure))
+        res.end("")
+
+    for headers in (
+        {"X-Forwarded-For": BEHIND, "X-Forwarded-Proto": "https", "Forwarded": "for=192.0.2.99"},
+        {"X-Forwarded-For": BEHIND, "Forwarded": "malformed", "X-Forwarded-Port": "no port"},
+        {"Forwarded": f"for={BEHIND};proto=https"},
+    ):
+        wire = await Wire.open(server.addresses[0])
+        wire.write(build_request({"Host": "a"} | headers))
+        assert (await wire.receive_head()).status == 200
+    (first, second, (third, is_secure)) = found
+    assert first == ((BEHIND, 0), True)
+    assert second == ((BEHIND, 0), False)
+    assert third[0] == "127.0.0.1"
+    assert not is_secure

@@ -56,7 +56,7 @@ FLOORS = (
     ("server",),
     ("launch",),
     ("sockwave",),
-    ("cli",),
+    ("cli", "gunicorn"),
     ("__main__",),
 )
 #: Room -> where it stands.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from sockwave import log
-from sockwave.log import LINE_COUNT, PERIOD_S, TEXT_SIZE, Detail, PeerLog, escape, quote
+from sockwave.log import LINE_COUNT, PERIOD_S, TEXT_SIZE, Detail, PeerLog, escape, log_access, quote
 
 
 class Lines(logging.Handler):
@@ -165,3 +165,12 @@ def test_line_tells_where_it_comes_from(caplog: pytest.LogCaptureFixture) -> Non
     assert [record.funcName for record in caplog.records] == [
         test_line_tells_where_it_comes_from.__name__
     ]
+
+
+def test_line_of_the_access_log_is_that_of_uvicorn(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sockwave.access")
+    log_access(("192.0.2.1", 4711), "GET", "/a?b=\x1b", "1.1", 200)
+    (record,) = caplog.records
+    assert record.getMessage() == r'192.0.2.1:4711 - "GET /a?b=\x1b HTTP/1.1" 200'
+    assert isinstance(record.args, tuple)
+    assert record.args[4] == 200

@@ -81,7 +81,8 @@ def test_an_unknown_option_raises_with_the_nearest_name(misspelt: str, meant: st
 
 def test_an_unknown_option_like_no_other_raises_with_all_the_names() -> None:
     with pytest.raises(
-        TypeError, match=r"unknown option 'zzzz'; the options are answer_timeout, .*version"
+        TypeError,
+        match=r"unknown option 'zzzz'; the options are access_log, answer_timeout, .*version",
     ):
         Options(zzzz=1)
 
@@ -427,3 +428,32 @@ def test_whether_a_forwarded_host_is_trusted_is_a_bool(value: Any) -> None:
     assert Options(trust_forwarded_host=True).trust_forwarded_host is True
     with pytest.raises(TypeError, match="trust_forwarded_host: expected bool, given"):
         Options(trust_forwarded_host=value)
+
+
+@pytest.mark.parametrize("name", ["access_log", "server_header", "date_header"])
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_what_answers_say_and_the_log_are_switches(name: str, value: Any) -> None:
+    assert getattr(Options(**{name: True}), name) is True
+    assert getattr(Options(**{name: False}), name) is False
+    with pytest.raises(TypeError, match=f"{name}: expected bool, given"):
+        Options(**{name: value})
+
+
+def test_headers_of_all_answers_are_checked() -> None:
+    assert Options(response_headers=[("X-A", "1")]).response_headers == (("X-A", "1"),)
+    for headers, error in (
+        ([("X-A", "1\r\nX-B: 2")], ValueError),
+        ([("Content-Length", "3")], ValueError),
+        ([("X-A", 1)], TypeError),
+    ):
+        with pytest.raises(error):
+            Options(response_headers=headers)
+
+
+def test_which_forwarded_headers_are_read_is_checked() -> None:
+    assert Options().forwarded_headers == "all"
+    assert Options(forwarded_headers="x-forwarded").forwarded_headers == "x-forwarded"
+    with pytest.raises(ValueError, match="forwarded_headers: expected 'all' or 'x-forwarded'"):
+        Options(forwarded_headers="some")
+    with pytest.raises(TypeError, match="forwarded_headers: expected str, given bool"):
+        Options(forwarded_headers=True)  # type: ignore[arg-type]

@@ -243,8 +243,7 @@ def test_rolling_restart_loses_no_request(start_service: StartService) -> None:
             service.send(signal.SIGHUP)
             service.wait_for("all workers have been replaced", roll)
         old, new = service.ready_pids()[:4], service.ready_pids()[4:]
-        for pid in old:
-            service.wait_for(rf"worker \d \(pid {pid}\) has ended with exit status 0")
+        service.wait_gone(old)
     assert len(new) == 2
     assert len(set(hammer.answers)) > 2
     assert service.pids(40) == set(new)
@@ -279,6 +278,7 @@ def test_sighup_brings_new_code(tmp_path: Path) -> None:
         (tmp_path / "main.py").write_text(application.replace("VERSION", "second"))
         service.send(signal.SIGHUP)
         service.wait_for("all workers have been replaced")
+        service.wait_gone(service.ready_pids()[:2])
         assert {service.get() for _ in range(12)} == {"second"}
 
 
@@ -294,6 +294,7 @@ def test_new_code_that_cannot_start_leaves_the_old_workers(tmp_path: Path) -> No
         (tmp_path / "main.py").write_text(APPLICATION + "# mended\n")
         service.send(signal.SIGHUP)
         service.wait_for("all workers have been replaced")
+        service.wait_gone(service.ready_pids()[:2])
         assert service.pids(40) == set(service.ready_pids()[2:])
 
 
@@ -312,6 +313,7 @@ def test_rolling_reads_certificates_anew(tmp_path: Path) -> None:
         write_pem(issue("localhost", "second.example"), tmp_path, "cert")
         service.send(signal.SIGHUP)
         service.wait_for("all workers have been replaced")
+        service.wait_gone(service.ready_pids()[:1])
         assert "second.example" in names()
 
 
@@ -329,8 +331,7 @@ def test_workers_are_added_and_removed_by_signals(start_service: StartService) -
         assert service.pids(60) == set(service.ready_pids())
         for number in (3, 2):
             service.send(signal.SIGTTOU)
-            pid = service.ready_pids()[number - 1]
-            service.wait_for(rf"worker {number} \(pid {pid}\) has ended with exit status 0")
+            service.wait_gone([service.ready_pids()[number - 1]])
         assert service.pids(4) == {service.ready_pids()[0]}
         service.send(signal.SIGTTOU)
         service.wait_for("there is one worker only, which stays")

@@ -7,7 +7,7 @@ from sockwave.fields import HeaderPairs, check_headers
 
 # `http.serialize` writes the headers that frame a response. If the application could add its own,
 # two readers could disagree on where the response ends (RFC 9112, section 6.3).
-_FRAMING_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
+FRAMING_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
 
 
 class SockwaveError(Exception):
@@ -79,7 +79,7 @@ class Refused(SockwaveError):  # noqa: N818  (an answer, not a failure)
             raise TypeError(f"body: expected str or bytes, given {type(body).__name__}")
         checked = check_headers(headers)
         for name, _ in checked:
-            if name.lower() in _FRAMING_HEADERS:
+            if name.lower() in FRAMING_HEADERS:
                 raise ValueError(f"headers: expected none that frames the response, given {name}")
         super().__init__(status, body, checked)
         self.status = int(status)

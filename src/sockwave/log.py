@@ -97,5 +97,17 @@ def _write(argument: object) -> object:
     return argument if isinstance(argument, (int, float)) else escape(argument)
 
 
+#: For each request that is answered, where the option `access_log` is set. The arguments of a line
+#: are those of uvicorn's, in its order, so that formatters made for it can be used.
+access = logging.getLogger("sockwave.access")
+ACCESS_LINE = '%s - "%s %s HTTP/%s" %d'
+
+
+def log_access(client: Address, method: str, target: str, http_version: str, status: int) -> None:
+    """Log a request that was answered; `target` is what its request line says."""
+    arguments = (format_address(client), escape(method), escape(target), http_version, status)
+    access.info(ACCESS_LINE, *arguments)
+
+
 #: For everything that a peer can cause; errors of the application are logged in full elsewhere.
 peers = PeerLog(logging.getLogger("sockwave.peers"))

@@ -13,7 +13,8 @@ from sockwave.asgi.application import (
 )
 from sockwave.core.http.request_head import RequestHead
 from sockwave.deflate import Deflate
-from sockwave.fields import is_token
+from sockwave.errors import FRAMING_HEADERS
+from sockwave.fields import HeaderPairs, check_headers, is_token
 from sockwave.functions import check_runs
 from sockwave.handshake.hook import Handshake
 from sockwave.handshake.origin import OriginOption, OriginPolicy, normalize_origin
@@ -30,16 +31,25 @@ Authorize: TypeAlias = Callable[[Handshake], bool | Awaitable[bool | None] | Non
 
 ENGINES = ("auto", "epoll", "asyncio")
 
+#: "all": Forwarded (RFC 7239), and X-Forwarded-For, -Proto and -Port; "x-forwarded": -For and
+#: -Proto alone, as most servers of Python applications do.
+FORWARDED_HEADERS = ("all", "x-forwarded")
+
 
 OPTION_NAMES = LIMIT_NAMES | {
+    "access_log",
     "asgi",
     "authorize",
     "compression",
+    "date_header",
     "engine",
+    "forwarded_headers",
     "lifespan",
     "origin",
     "proxy_protocol",
+    "response_headers",
     "root_path",
+    "server_header",
     "slow",
     "subprotocol",
     "trust_forwarded_host",
@@ -56,16 +66,21 @@ class Options:
     """
 
     __slots__ = (
+        "access_log",
         "asgi",
         "authorize",
         "compression",
+        "date_header",
         "engine",
+        "forwarded_headers",
         "has_body_size",
         "lifespan",
         "limits",
         "origin",
         "proxy_protocol",
+        "response_headers",
         "root_path",
+        "server_header",
         "slow",
         "subprotocol",
         "trust_forwarded_host",
@@ -86,6 +101,11 @@ class Options:
     asgi: ASGIApplication | None
     root_path: str
     lifespan: str
+    forwarded_headers: str
+    access_log: bool
+    response_headers: tuple[tuple[str, str], ...]
+    server_header: bool
+    date_header: bool
     limits: Limits
     #: Whether `body_size` was given: if not, it is no limit for requests to ASGI applications.
     has_body_size: bool
@@ -106,6 +126,11 @@ class Options:
         asgi: ASGIApplication | None = None,
         root_path: str = "",
         lifespan: str = "auto",
+        forwarded_headers: str = "all",
+        access_log: bool = False,
+        response_headers: HeaderPairs = (),
+        server_header: bool = False,
+        date_header: bool = True,
         **limits: Any,
     ) -> None:
         for name in limits:
@@ -120,11 +145,12 @@ class Options:
         self.slow = check_slow(slow)
         self.proxy_protocol = TrustedNetworks("proxy_protocol", proxy_protocol)
         self.trusted_proxies = TrustedNetworks("trusted_proxies", trusted_proxies)
-        if not isinstance(trust_forwarded_host, bool):
-            raise TypeError(
-                f"trust_forwarded_host: expected bool, given {type(trust_forwarded_host).__name__}"
-            )
-        self.trust_forwarded_host = trust_forwarded_host
+        self.trust_forwarded_host = check_bool("trust_forwarded_host", trust_forwarded_host)
+        self.forwarded_headers = check_forwarded_headers(forwarded_headers)
+        self.access_log = check_bool("access_log", access_log)
+        self.response_headers = check_response_headers(response_headers)
+        self.server_header = check_bool("server_header", server_header)
+        self.date_header = check_bool("date_header", date_header)
         self.asgi = None if asgi is None else check_application("asgi", asgi)
         self.root_path = check_root_path(root_path)
         self.lifespan = check_lifespan(lifespan)
@@ -141,6 +167,31 @@ def _describe_unknown(name: str) -> str:
     if nearest:
         return f"unknown option {name!r}; did you mean {nearest[0]!r}?"
     return f"unknown option {name!r}; the options are {', '.join(sorted(OPTION_NAMES))}"
+
+
+def check_bool(option: str, value: bool) -> bool:
+    """Return `value`; raise TypeError unless it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{option}: expected bool, given {type(value).__name__}")
+    return value
+
+
+def check_forwarded_headers(names: str) -> str:
+    """Return `names`; raise TypeError or ValueError unless it is one of FORWARDED_HEADERS."""
+    if not isinstance(names, str):
+        raise TypeError(f"forwarded_headers: expected str, given {type(names).__name__}")
+    if names not in FORWARDED_HEADERS:
+        raise ValueError(f"forwarded_headers: expected 'all' or 'x-forwarded', given {names!r}")
+    return names
+
+
+def check_response_headers(headers: HeaderPairs) -> tuple[tuple[str, str], ...]:
+    """Return the headers as pairs; raise TypeError or ValueError for what cannot be one."""
+    pairs = check_headers(headers)
+    for name, _ in pairs:
+        if name.lower() in FRAMING_HEADERS:
+            raise ValueError(f"response_headers: expected none that frames, given {name!r}")
+    return pairs
 
 
 def check_authorize(authorize: Authorize | None) -> Authorize | None:

@@ -126,9 +126,10 @@ def find_options(settings: Settings) -> dict[str, Any]:
     }
     options["max_size"] = settings.ws_max_size
     options["access_log"] = settings.access_log
+    options["server_header"] = settings.server_header
     options["trusted_proxies"] = find_proxies(settings)
     options["forwarded_headers"] = "x-forwarded"
-    if "headers" in options:
+    if "response_headers" in options:
         options["response_headers"] = split_headers(settings.headers)
     return options
 

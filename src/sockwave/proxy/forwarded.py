@@ -51,12 +51,18 @@ class _Hop:
 
 
 def find_client(
-    headers: Headers, peer: Client, trust: TrustedNetworks, *, trusts_host: bool = False
+    headers: Headers,
+    peer: Client,
+    trust: TrustedNetworks,
+    *,
+    trusts_host: bool = False,
+    reads_all: bool = True,
 ) -> Client:
     """Return the client behind `peer`, if `trust` covers `peer`; else `peer` itself.
 
     The host that the client has asked for is read only with `trusts_host`: many proxies pass that
     header on as the client has sent it. The port is read either way, and replaces the host's own.
+    Unless `reads_all`, X-Forwarded-For and -Proto alone are read.
 
     Each proxy appends the address that it got the request from at the right of the header. So the
     addresses are read from the right, as long as they are trusted: the first that is not trusted is
@@ -66,16 +72,15 @@ def find_client(
     """
     if not trust.covers(peer.address):
         return peer
-    found = [
-        _follow(hops, peer, trust, trusts_host)
-        for hops in (_read_forwarded(headers), _read_x_forwarded(headers, trusts_host))
-        if hops
-    ]
+    readings = [_read_x_forwarded(headers, trusts_host)]
+    if reads_all:
+        readings.insert(0, _read_forwarded(headers))
+    found = [_follow(hops, peer, trust, trusts_host) for hops in readings if hops]
     # A proxy sets one of the two; the other one may come from the client, who could forge it.
     if len(found) == 2 and found[0][0] != found[1][0]:
         raise Refused(400, "Forwarded and X-Forwarded-For tell different things\n")
     client, depth = found[-1] if found else (peer, 1)
-    ports = _read_list(headers, "x-forwarded-port")
+    ports = _read_list(headers, "x-forwarded-port") if reads_all else []
     return _add_port(client, headers, ports, depth) if ports else client
 
 

@@ -202,8 +202,13 @@ class Host(Emitter):
         proxies = self.options.trusted_proxies
         if not proxies:
             return peer
-        trusts_host = self.options.trust_forwarded_host
-        return find_client(head.headers, peer, proxies, trusts_host=trusts_host)
+        return find_client(
+            head.headers,
+            peer,
+            proxies,
+            trusts_host=self.options.trust_forwarded_host,
+            reads_all=self.options.forwarded_headers == "all",
+        )
 
     def proxied_tls_info_of(self, transport: Transport) -> TLSInfo | None:
         """Return what a proxy has told of the client's TLS; None if it has told nothing."""

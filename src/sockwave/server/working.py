@@ -131,7 +131,9 @@ class Retirement:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, order: Order) -> None:
-        """Stop accepting, wait for requests that are on their way, and close the server."""
+        """Stop accepting, wait for requests that are on their way, and close the server; once."""
+        if self._task is not None:
+            return
         if not self._host.is_running:
             self._close(drain=order.drain_s)
             return
