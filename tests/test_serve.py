@@ -251,7 +251,7 @@ def test_tls_flags_are_those_of_uvicorn(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(AUTHORITY.cert_pem.bytes())
     flags = ("--ssl-certfile", cert, "--ssl-keyfile", key, "--ssl-ca-certs", "ca.pem")
     with serving_application(
-        tmp_path, *flags, "--ssl-cert-reqs", "2", "--ssl-ciphers", "ECDHE-RSA-AES128-GCM-SHA256",
+        tmp_path, *flags, "--ssl-cert-reqs", "2", "--ssl-ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256",
     ) as service:  # fmt: skip
         service.wait_for(r"running on https://127.0.0.1:\d+")
         context = client_context(newest=ssl.TLSVersion.TLSv1_2)
@@ -262,7 +262,7 @@ def test_tls_flags_are_those_of_uvicorn(tmp_path: Path) -> None:
             ask(client)
             assert receive_answer(client)
             assert isinstance(client, ssl.SSLSocket)
-            assert client.cipher() == ("ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2", 128)
+            assert client.cipher() == ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLSv1.2", 128)
 
 
 def test_key_may_have_a_password(tmp_path: Path) -> None:
