@@ -605,7 +605,6 @@ def test_reload_starts_anew_when_a_file_changes(tmp_path: Path, reloading: Any) 
         # What cannot start waits for the next change, and clients wait with it.
         (tmp_path / "main.py").write_text("1 / 0")
         service.wait_for("ZeroDivisionError")
-        service.wait_for("waiting for a change of the files")
         with service.open() as waiting:
             ask(waiting)
             reloading("third one")

@@ -1,6 +1,6 @@
 """The program of a worker of `sockwave serve`: a fresh interpreter, which imports TARGET.
 
-It is started as `python -m sockwave.launch.program DESCRIPTOR`, with its end of the control
+It is started as `python -m sockwave.launch.program DESCRIPTOR TARGET`, with its end of the control
 channel.
 """
 

@@ -111,7 +111,7 @@ def _supervise(target: object, settings: Settings, listeners: Any, changes: Any)
     count = settings.worker_count
     if isinstance(target, str):
         details = {"target": target, "settings": settings.to_json(), "path": sys.path}
-        launcher: Any = FreshLauncher("sockwave.launch.program", details)
+        launcher: Any = FreshLauncher("sockwave.launch.program", target, details)
     else:
         launcher = _make_fork_launcher(target, settings)
     logger.info("Sockwave running on %s (Press CTRL+C to quit)", listeners.where)

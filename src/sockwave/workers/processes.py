@@ -58,20 +58,22 @@ class Launcher(Protocol):
 class FreshLauncher:
     """Starts fresh interpreters that run a module; it gets the descriptor of its control channel.
 
-    `settings` is what that module wants to know, as JSON has it.
+    `title` stands behind it, for those who list processes; `settings` is what the module wants to
+    know, as JSON has it.
     """
 
     abandon = None
 
-    def __init__(self, module: str, settings: dict[str, Any]) -> None:
+    def __init__(self, module: str, title: str, settings: dict[str, Any]) -> None:
         self._module = module
+        self._title = title
         self._settings = settings
 
     def launch(self, place: Place, pair: Pair, sockets: Sequence[socket.socket]) -> Child:
         """Start an interpreter with the flags of this one."""
         sock = pair[1]
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        command = [sys.executable, *flags, "-m", self._module, str(sock.fileno())]
+        command = [sys.executable, *flags, "-m", self._module, str(sock.fileno()), self._title]
         descriptors = [sock.fileno(), *(one.fileno() for one in sockets)]
         with _ignoring_interrupts():
             return subprocess.Popen(command, pass_fds=descriptors)  # noqa: S603 - our own program

@@ -80,10 +80,17 @@ class Worker:
 def start_worker(
     launcher: Launcher, place: Place, generation: int, sockets: Sequence[socket.socket]
 ) -> Worker:
-    """Start the process of a worker, and tell it what it is to know."""
+    """Start the process of a worker, and tell it what it is to know.
+
+    Raises OSError where the system has no more processes, memory or descriptors.
+    """
     ours, theirs = socket.socketpair()
-    with theirs:
-        child = launcher.launch(place, (ours, theirs), sockets)
+    try:
+        with theirs:
+            child = launcher.launch(place, (ours, theirs), sockets)
+    except OSError:
+        ours.close()
+        raise
     channel = ControlChannel(ours)
     fields = launcher.describe(place, sockets)
     if fields is not None:
