@@ -5,10 +5,12 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockwave.errors import LaunchError
-from sockwave.launch.settings import Settings
+
+if TYPE_CHECKING:
+    from sockwave.launch.settings import Settings
 
 #: The status of a service that cannot listen, or is given what it cannot take.
 FAILURE = 1
@@ -29,13 +31,15 @@ def run(target: object, **settings: Any) -> None:
     1 where it cannot listen and 3 where the application cannot start, TypeError for an unknown
     setting.
     """
+    from sockwave.launch.settings import Settings
+
     chosen = Settings.collect(settings)
     status = serve_target(target, chosen)
     if status:
         sys.exit(status)
 
 
-def serve_target(target: object, settings: Settings) -> int:
+def serve_target(target: object, settings: "Settings") -> int:
     """Serve a target, and return the exit status; what fails is logged."""
     from sockwave.launch.logs import configure_logging
 
@@ -51,7 +55,7 @@ def serve_target(target: object, settings: Settings) -> int:
         return FAILURE
 
 
-def _serve(target: object, settings: Settings) -> int:
+def _serve(target: object, settings: "Settings") -> int:
     from sockwave.launch.environment import read_file
     from sockwave.launch.flags import BY_NAME
     from sockwave.launch.listeners import listen, make_context
@@ -77,7 +81,7 @@ def _serve(target: object, settings: Settings) -> int:
         listeners.remove_path()
 
 
-def _needs_supervisor(settings: Settings, target: object) -> bool:
+def _needs_supervisor(settings: "Settings", target: object) -> bool:
     if settings.limit_max_requests is not None:
         return True
     if isinstance(target, str):
@@ -85,7 +89,7 @@ def _needs_supervisor(settings: Settings, target: object) -> bool:
     return settings.worker_count > 1
 
 
-def _watch(settings: Settings, target: object) -> Any:
+def _watch(settings: "Settings", target: object) -> Any:
     """Return the changes that start the workers anew; None where nothing is watched."""
     if not settings.reload:
         if settings.reload_dirs or settings.reload_includes or settings.reload_excludes:
@@ -100,7 +104,7 @@ def _watch(settings: Settings, target: object) -> Any:
     return FileChanges(settings)
 
 
-def _supervise(target: object, settings: Settings, listeners: Any, changes: Any) -> int:
+def _supervise(target: object, settings: "Settings", listeners: Any, changes: Any) -> int:
     """Run a supervisor and its workers until their end."""
     if not hasattr(os, "fork"):
         raise LaunchError("--workers and --reload: expected a system with Unix sockets and signals")
@@ -126,7 +130,7 @@ def _supervise(target: object, settings: Settings, listeners: Any, changes: Any)
     ).run()
 
 
-def _make_fork_launcher(target: object, settings: Settings) -> Any:
+def _make_fork_launcher(target: object, settings: "Settings") -> Any:
     """Return what forks workers that serve a target of this process."""
     from sockwave.launch.application import draw_max_requests
     from sockwave.server.working import check_can_fork, run_worker
@@ -148,7 +152,7 @@ def _make_fork_launcher(target: object, settings: Settings) -> Any:
 
 
 def _run_alone(
-    target: object, settings: Settings, sockets: Sequence[socket.socket], where: str
+    target: object, settings: "Settings", sockets: Sequence[socket.socket], where: str
 ) -> int:
     """Serve in this process, until a signal or the application ends the server."""
     from sockwave.server.working import describe_failure
@@ -174,7 +178,7 @@ def _run_alone(
     return 0
 
 
-def prepare(target: object, settings: Settings) -> Any:
+def prepare(target: object, settings: "Settings") -> Any:
     """Return the server of a target, which is imported if it is text."""
     from sockwave.launch.application import make_server
     from sockwave.launch.environment import load_file
@@ -185,7 +189,7 @@ def prepare(target: object, settings: Settings) -> Any:
     return make_server(found, settings)
 
 
-def adopt(server: Any, sockets: Sequence[socket.socket], settings: Settings) -> None:
+def adopt(server: Any, sockets: Sequence[socket.socket], settings: "Settings") -> None:
     """Have a server listen on the sockets of the service, with TLS where the settings say so."""
     from sockwave.launch.listeners import make_context
 
