@@ -367,6 +367,24 @@ def test_connections_spread_evenly(start_service: StartService) -> None:
     assert min(counts.values()) > 50, counts
 
 
+def test_port_that_other_services_share_is_left_to_them(tmp_path: Path) -> None:
+    # What is steered is the whole group of sockets, and so it must be ours alone.
+    program = tmp_path / "program.py"
+    forking = FORKING.replace('"127.0.0.1")', '"127.0.0.1", reuse_port=True)')
+    program.write_text(APPLICATION + forking)
+    with started_service(tmp_path, str(program), "2") as service:
+        service.wait_ready(2)
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            other.bind(("127.0.0.1", service.port))
+            other.listen()
+            other.settimeout(PATIENCE_S)
+            clients = [service.open() for _ in range(40)]
+            other.accept()[0].close()
+            for client in clients:
+                client.close()
+
+
 def test_clients_do_not_wait_for_a_worker_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "go").write_text("")
     wait = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n"

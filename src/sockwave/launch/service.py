@@ -179,14 +179,19 @@ def _run_alone(
 
 
 def prepare(target: object, settings: "Settings") -> Any:
-    """Return the server of a target, which is imported if it is text."""
+    """Return the server of a target, which is imported if it is text; nothing may run it yet."""
     from sockwave.launch.application import make_server
     from sockwave.launch.environment import load_file
     from sockwave.launch.target import load_target
+    from sockwave.server.server import Server
 
     load_file(settings.env_file)
-    found = load_target(target, settings.app_dir) if isinstance(target, str) else target
-    return make_server(found, settings)
+    Server._is_importing = True
+    try:
+        found = load_target(target, settings.app_dir) if isinstance(target, str) else target
+        return make_server(found, settings)
+    finally:
+        Server._is_importing = False
 
 
 def adopt(server: Any, sockets: Sequence[socket.socket], settings: "Settings") -> None:

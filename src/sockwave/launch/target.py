@@ -9,13 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 from sockwave.errors import LaunchError
-from sockwave.server.server import Server
 
 
 def load_target(target: str, app_dir: str) -> object:
     """Import `module:attribute`, with `app_dir` as the first place where modules are looked for.
-
-    A server that the module runs raises LaunchError.
 
     Raises LaunchError where there is no such module or attribute, and whatever the module raises.
     """
@@ -44,7 +41,6 @@ def load_target(target: str, app_dir: str) -> object:
 
 
 def _import(name: str, directory: str) -> ModuleType:
-    Server._is_importing = True
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -52,8 +48,6 @@ def _import(name: str, directory: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         missing = error.name
-    finally:
-        Server._is_importing = False
     parent, _, last = missing.rpartition(".")
     folder = Path(directory, *parent.split("."))
     hint = _suggest(last, _list_modules(folder))

@@ -23,7 +23,7 @@ class PortGroup:
     def __init__(self, first: socket.socket, backlog: int) -> None:
         self._backlog = backlog
         self._sockets = [first]
-        self._can_grow = hasattr(socket, "SO_REUSEPORT")
+        self._can_grow = True
 
     def resize(self, count: int) -> None:
         """Open or close sockets, so that there are `count`; at least one is left."""
@@ -80,6 +80,15 @@ class SharedSocket:
             self._socket.close()
 
 
+def can_be_first(sock: socket.socket) -> bool:
+    """Tell whether a socket can be the first of a group that is ours alone."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or not hasattr(socket, "SO_REUSEPORT"):
+        return False
+    # With the option, it may be in a group with sockets of other services, which are not to be
+    # steered.
+    return not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+
+
 class ServiceSockets:
     """All listening sockets of a service."""
 
@@ -93,8 +102,8 @@ class ServiceSockets:
         """Take over sockets that listen; `own` are those that this process has bound itself."""
         self._addresses: list[PortGroup | SharedSocket] = []
         for sock in sockets:
-            is_port = sock in own and sock.family in (socket.AF_INET, socket.AF_INET6)
-            self._addresses.append(PortGroup(sock, backlog) if is_port else SharedSocket(sock))
+            is_own = sock in own and can_be_first(sock)
+            self._addresses.append(PortGroup(sock, backlog) if is_own else SharedSocket(sock))
         self.is_closed = False
 
     def resize(self, count: int) -> None:
