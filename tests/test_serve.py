@@ -163,6 +163,21 @@ async def app(scope, receive, send):
         assert service.stop() == 0
 
 
+@pytest.mark.skipif("asgi" not in OPTION_NAMES, reason="there are no ASGI applications yet")
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")])
+def test_startup_that_fails_ends_all_with_its_traceback(
+    tmp_path: Path, flags: Sequence[str]
+) -> None:
+    application = """
+async def app(scope, receive, send):
+    await receive()
+    raise RuntimeError("no database")
+"""
+    (tmp_path / "main.py").write_text(application)
+    said = fails(tmp_path, "main:app", "--lifespan", "on", *flags)
+    assert said.count("RuntimeError: no database") == 1
+
+
 # ---- where it listens
 
 

@@ -29,7 +29,7 @@ _TICK_S = 0.01
 
 # Whose frames lead to the application's, and tell nothing about it.
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_IMPORTLIB = os.path.dirname(importlib.__file__) + os.sep
+_LIBRARIES = tuple(os.path.dirname(one.__file__) + os.sep for one in (importlib, asyncio))
 
 
 def check_can_fork(count: int) -> None:
@@ -99,7 +99,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith((_PACKAGE, "<frozen importlib", _IMPORTLIB))
+    return name.startswith((_PACKAGE, "<frozen importlib", *_LIBRARIES))
 
 
 def count_requests(host: Host, most: int, when_reached: Callable[[], object]) -> None:
