@@ -20,7 +20,7 @@ from services import (
     started_service,
 )
 
-pytestmark = needs_workers
+pytestmark = [needs_workers, pytest.mark.slow]
 
 _BOOTED = r"Booting worker with pid: (\d+)"
 

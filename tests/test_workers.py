@@ -185,6 +185,7 @@ def test_server_that_cannot_start_in_forks_raises(tmp_path: Path) -> None:
         assert "sockwave.errors.SockwaveError: the workers could not start" in service.log
 
 
+@pytest.mark.slow
 def test_address_in_use_is_said_once_with_status_1(tmp_path: Path) -> None:
     with serving_application(tmp_path, "--workers", "2") as service:
         service.wait_ready(2)
@@ -235,6 +236,7 @@ def test_number_of_workers_is_checked(count: object) -> None:
 # ---- rolling
 
 
+@pytest.mark.slow
 def test_rolling_restart_loses_no_request(start_service: StartService) -> None:
     service = start_service(2)
     service.wait_ready(2)
@@ -268,6 +270,7 @@ def test_old_workers_drain_when_the_new_ones_are_ready(
         assert receive_answer(waiting) == str(pid)
 
 
+@pytest.mark.slow
 def test_sighup_brings_new_code(tmp_path: Path) -> None:
     application = APPLICATION.replace("PID = os.getpid", "PID = lambda: 'VERSION'")
     with serving_application(
@@ -282,6 +285,7 @@ def test_sighup_brings_new_code(tmp_path: Path) -> None:
         assert {service.get() for _ in range(12)} == {"second"}
 
 
+@pytest.mark.slow
 def test_new_code_that_cannot_start_leaves_the_old_workers(tmp_path: Path) -> None:
     with serving_application(tmp_path, "--workers", "2") as service:
         service.wait_ready(2)
@@ -298,6 +302,7 @@ def test_new_code_that_cannot_start_leaves_the_old_workers(tmp_path: Path) -> No
         assert service.pids(40) == set(service.ready_pids()[2:])
 
 
+@pytest.mark.slow
 def test_rolling_reads_certificates_anew(tmp_path: Path) -> None:
     cert, key = write_pem(issue("localhost", "first.example"), tmp_path, "cert")
     flags = ("--ssl-certfile", cert, "--ssl-keyfile", key, "--workers", "1")
@@ -320,6 +325,7 @@ def test_rolling_reads_certificates_anew(tmp_path: Path) -> None:
 # ---- how many
 
 
+@pytest.mark.slow
 def test_workers_are_added_and_removed_by_signals(start_service: StartService) -> None:
     service = start_service(1)
     service.wait_ready(1)
@@ -341,6 +347,7 @@ def test_workers_are_added_and_removed_by_signals(start_service: StartService) -
     assert service.stop() == 0
 
 
+@pytest.mark.slow
 def test_workers_know_their_number_and_how_many_there_are(tmp_path: Path) -> None:
     place = "(lambda: f'{server._link.place.number}/{server._link.place.total}')"
     application = APPLICATION.replace("PID = os.getpid", f"PID = {place}")
@@ -352,6 +359,7 @@ def test_workers_know_their_number_and_how_many_there_are(tmp_path: Path) -> Non
         assert {service.get() for _ in range(60)} == {"1/3", "2/3", "3/3"}
 
 
+@pytest.mark.slow
 def test_connections_spread_evenly(start_service: StartService) -> None:
     service = start_service(4)
     service.wait_ready(4)
@@ -385,6 +393,7 @@ def test_port_that_other_services_share_is_left_to_them(tmp_path: Path) -> None:
                 client.close()
 
 
+@pytest.mark.slow
 def test_clients_do_not_wait_for_a_worker_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "go").write_text("")
     wait = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
@@ -400,6 +409,7 @@ def test_clients_do_not_wait_for_a_worker_that_is_not_there(tmp_path: Path) -> N
         assert service.pids(40) == {living, service.ready_pids()[2]}
 
 
+@pytest.mark.slow
 def test_worker_is_replaced_after_so_many_requests(tmp_path: Path) -> None:
     flags = ("--limit-max-requests", "5", "--limit-max-requests-jitter", "2")
     with serving_application(tmp_path, *flags) as service:
@@ -449,6 +459,7 @@ def test_third_signal_kills_a_worker_that_hears_nothing(
     service.wait_for("was killed by SIGKILL")
 
 
+@pytest.mark.slow
 def test_worker_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
     application = APPLICATION.replace("await asyncio.sleep", "__import__('time').sleep")
     flags = ("--workers", "1", "--timeout-graceful-shutdown", "0")
@@ -468,6 +479,7 @@ def test_service_ends_while_its_workers_start(tmp_path: Path) -> None:
         assert "Traceback" not in service.log
 
 
+@pytest.mark.slow
 def test_service_manager_is_told_of_start_roll_and_end(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(APPLICATION)
     path = str(tmp_path / "notify")

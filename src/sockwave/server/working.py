@@ -29,7 +29,7 @@ _TICK_S = 0.01
 
 # Whose frames lead to the application's, and tell nothing about it.
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_LIBRARIES = tuple(os.path.dirname(one.__file__) + os.sep for one in (importlib, asyncio))
+_LIBRARIES = tuple(os.path.join(one.__path__[0], "") for one in (importlib, asyncio))
 
 
 def check_can_fork(count: int) -> None:
