@@ -145,7 +145,6 @@ def test_app_dir_is_where_the_target_is_looked_for(tmp_path: Path) -> None:
     assert "--app-dir: there is no directory" in fails(tmp_path, "a:b", "--app-dir", "nowhere")
 
 
-@pytest.mark.skipif("asgi" not in OPTION_NAMES, reason="there are no ASGI applications yet")
 @pytest.mark.parametrize("flags", [(), ("--workers", "2")])
 def test_asgi_application_is_served(tmp_path: Path, flags: Sequence[str]) -> None:
     application = """
@@ -165,7 +164,6 @@ async def app(scope, receive, send):
         assert service.stop() == 0
 
 
-@pytest.mark.skipif("asgi" not in OPTION_NAMES, reason="there are no ASGI applications yet")
 @pytest.mark.parametrize("flags", [(), ("--workers", "2")])
 def test_startup_that_fails_ends_all_with_its_traceback(
     tmp_path: Path, flags: Sequence[str]

@@ -10,7 +10,6 @@ from sockwave.errors import LaunchError
 from sockwave.functions import is_async
 from sockwave.launch.flags import FLAGS
 from sockwave.launch.settings import Settings
-from sockwave.options import OPTION_NAMES
 from sockwave.server.server import Server
 
 logger = logging.getLogger("sockwave")
@@ -77,8 +76,6 @@ def _serve_application(target: object, settings: Settings) -> Server:
         raise LaunchError(
             f"TARGET: expected an application or a sockwave.Server, given {type(target).__name__}"
         )
-    if "asgi" not in OPTION_NAMES:
-        raise LaunchError("TARGET: expected a sockwave.Server; applications cannot be served yet")
     return Server(asgi=as_asgi(target, settings.interface), **find_options(settings))
 
 

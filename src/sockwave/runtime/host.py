@@ -26,7 +26,7 @@ from sockwave.http import Request, Response, serialize_response
 from sockwave.http.files import send_file
 from sockwave.http.semantics import has_known_method, parse_strictly
 from sockwave.limits import Limits, OverLimit
-from sockwave.log import escape, peers
+from sockwave.log import escape, log_access, peers
 from sockwave.options import Options
 from sockwave.proxy.forwarded import Client, find_client
 from sockwave.proxy.receiver import ProxyReceiver
@@ -115,6 +115,9 @@ class Host(Emitter):
             fallback=self.applications.fallback_taker,
             has_mounts=self.applications.has_mounts,
             limits_takers=self.options.has_body_size,
+            added_headers=self._added_headers(),
+            adds_date=self.options.date_header,
+            log_access=log_access if self.options.access_log else None,
         )
         self.openings = Openings(
             self.options,
@@ -124,6 +127,7 @@ class Host(Emitter):
             client_of=self.client_of,
             listeners=partial(self.takers, "handshake"),
             report=self.report,
+            served=self.count_served,
         )
         self.memory = MemoryWatch(
             self.hub, self.applications.hub, self.openings.connections, self.not_upgraded
@@ -221,12 +225,25 @@ class Host(Emitter):
         run = self.engine.contexts.run if connection is None else connection._run
         run(self.report, error, connection)
 
+    def _added_headers(self) -> list[tuple[str, str]]:
+        """Return the headers that each answer has unless the application gives them."""
+        added = list(self.options.response_headers)
+        if self.options.server_header and not any(name.lower() == "server" for name, _ in added):
+            added.append(("Server", "sockwave"))
+        return added
+
+    def count_served(self) -> None:
+        """Take note of an opening handshake that is answered by 101."""
+        if self.when_served is not None:
+            self.when_served()
+
     def serialize_refusal(self, refused: Refused, *, to_head: bool) -> bytes:
         """Return the answer to a request that is refused, as it goes on the wire.
 
         `to_head`: the method is HEAD.
         """
-        status, headers, body = refused.status, refused.headers, refused.body
+        status, body = refused.status, refused.body
+        headers = (*refused.headers, *self._added_headers())
         return serialize_response(status, headers, body, to_head=to_head)
 
     def find_taker(self, request: Request) -> Taker | None:

@@ -41,6 +41,7 @@ class Openings:
         client_of: Callable[[RequestHead, Transport], Client],
         listeners: Callable[[], list[Hook]],
         report: Callable[[BaseException, Connection | None], None],
+        served: Callable[[], None],
     ) -> None:
         self.options = options
         self.hub = hub
@@ -52,6 +53,8 @@ class Openings:
         self.listeners = listeners
         #: Reports an error of the application.
         self.report = report
+        #: Takes note of a handshake that is answered by 101.
+        self.served = served
         self.under_way: set[Opening] = set()
 
     def connections(self) -> Iterator[Connection]:
@@ -236,6 +239,7 @@ class Opening:
             extra_headers=headers,
         )
         self.openings.under_way.discard(self)
+        self.openings.served()
         self.connection._open(answer, self.subprotocol)
 
     def refuse(self, refused: Refused, hook: object = None) -> None:

@@ -113,7 +113,6 @@ def count_requests(host: Host, most: int, when_reached: Callable[[], object]) ->
             when_reached()
 
     host.when_served = served
-    host.add_listener("connection", served)
 
 
 class Retirement:

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t
 
 from sockwave.core.flag cimport flag
 from sockwave.core.http.exchange cimport Exchange
+from sockwave.core.http.request cimport Request
 from sockwave.core.http.response_head cimport HeaderFields
 from sockwave.core.http.settings cimport HttpSettings
 
@@ -44,6 +45,8 @@ cdef class Response:
     cdef int send_body(
         self, size_t used, object owner, const Payload* payload, bint last
     ) except -1
+    cdef bytes list_added(self)
+    cdef int log(self, Request request) except -1
     cdef bytes choose_framing(self, Py_ssize_t length)
     cdef bytes choose_connection(self, bint keeps_alive)
     cdef object cancelled(self)

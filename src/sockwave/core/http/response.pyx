@@ -6,6 +6,7 @@ from cpython.object cimport PyObject
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
+from sockwave.core.http.request cimport Request
 from sockwave.core.http.response_head cimport (
     DATE_LINE_SIZE, NOT_GIVEN, copy_of, date_line, status_line,
 )
@@ -144,9 +145,19 @@ cdef class Response:
         self.send(owner, &payload, True)
         transport = exchange.carrier.transport
         self.has_ended = True
+        if self.settings.log_access is not None:
+            self.log(exchange.request)
         self.exchange = None
         exchange.finish(self.closes)
         return transport.drain_awaitable()
+
+    cdef int log(self, Request request) except -1:
+        """Log that a request is answered."""
+        self.settings.log_access(
+            request.remote_address, request.method_of(), request.target_of(),
+            request.http_version, self.status,
+        )
+        return 0
 
     def send_file(self, path, headers=None):
         """Send one file as the whole response; awaiting it waits until all of it is queued.
@@ -332,12 +343,25 @@ cdef class Response:
             options.append("keep-alive")
         return f"Connection: {', '.join(options)}\r\n".encode("latin-1")
 
+    cdef bytes list_added(self):
+        """Return the lines of the server's own fields that the application has not given."""
+        cdef bytes lines = b""
+        cdef bytes name, line
+        for name, line in self.settings.added_fields:
+            if self.fields is None or not self.fields.has(
+                <const uint8_t*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)
+            ):
+                lines += line
+        return lines
+
     cdef int send(self, object owner, const Payload* payload, bint last) except -1:
         """Send the head, if it has not been sent, and a part of the body; `last`: the end of it."""
         cdef Exchange exchange = self.exchange
         cdef bytes line = None
         cdef bytes framing = None
         cdef bytes head = None
+        cdef bytes added
+        cdef bint has_date
         cdef size_t block_size = 0
         cdef size_t head_size = 0
         cdef uint8_t* out
@@ -345,8 +369,11 @@ cdef class Response:
             framing = self.choose_framing(<Py_ssize_t>payload.size if last else NOT_GIVEN)
             line = status_line(self.status, self.reason)
             block_size = 0 if self.fields is None else self.fields.size
+            added = self.list_added()
+            has_date = self.settings.adds_date and (self.fields is None or not self.fields.has_date)
             head_size = (
-                PyBytes_GET_SIZE(line) + block_size + DATE_LINE_SIZE + PyBytes_GET_SIZE(framing) + 2
+                PyBytes_GET_SIZE(line) + block_size + (DATE_LINE_SIZE if has_date else 0)
+                + PyBytes_GET_SIZE(added) + PyBytes_GET_SIZE(framing) + 2
             )
             if head_size > COPIED_SIZE:
                 head = PyBytes_FromStringAndSize(NULL, head_size)
@@ -356,14 +383,12 @@ cdef class Response:
             out = put_bytes(out, line)
             if block_size:
                 out = put(out, self.fields.block, block_size)
-            if self.fields is None or not self.fields.has_date:
+            if has_date:
                 out = put(out, date_line(), DATE_LINE_SIZE)
-            else:
-                head_size -= DATE_LINE_SIZE
+            out = put_bytes(out, added)
             out = put_bytes(out, framing)
             put(out, b"\r\n", 2)
         if head is not None:
-            head = head[:head_size]
             exchange.carrier.write(head, <const uint8_t*>PyBytes_AS_STRING(head), head_size)
             head_size = 0
         self.send_body(head_size, owner, payload, last)

@@ -31,6 +31,9 @@ cdef class HttpSettings:
     cdef Taker fallback         # takes requests that no listener takes; None: nothing does
     cdef bint has_mounts        # the host tells who takes a request
     cdef bint limits_takers     # `body_size` holds for what a taker takes
+    cdef list added_fields      # pairs: name, and the line that each response has without it
+    cdef bint adds_date         # each response says when it was sent
+    cdef object log_access      # called for each request that is answered; None: nothing is
     cdef bint asks_for_client   # trusted proxies tell who the client of a request is
     # Where a response is put together. It is used between two calls of the application's code, and
     # never across one: nothing in it has to be kept.

@@ -1,6 +1,7 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, Self, type_check_only
 
+from sockwave.address import Address
 from sockwave.core.events.emitter import Emitter
 from sockwave.core.http.connection import HttpConnection
 from sockwave.core.http.request_head import RequestHead
@@ -40,4 +41,7 @@ class HttpSettings:
         fallback: Taker | None = None,
         has_mounts: bool = False,
         limits_takers: bool = True,
+        added_headers: Iterable[tuple[str, str]] = (),
+        adds_date: bool = True,
+        log_access: Callable[[Address, str, str, str, int], None] | None = None,
     ) -> Self: ...

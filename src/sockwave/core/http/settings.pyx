@@ -23,6 +23,7 @@ cdef class HttpSettings:
     def __cinit__(
         self, Emitter host, Engine engine, limits, parse_strictly, send_file, *,
         bint asks_for_client, Taker fallback=None, bint has_mounts=False, bint limits_takers=True,
+        added_headers=(), bint adds_date=True, log_access=None,
     ):
         self.host = host
         self.engine = engine
@@ -33,6 +34,12 @@ cdef class HttpSettings:
         self.fallback = fallback
         self.has_mounts = has_mounts
         self.limits_takers = limits_takers
+        self.added_fields = [
+            (name.encode(), f"{name}: {value}\r\n".encode("latin-1"))
+            for name, value in added_headers
+        ]
+        self.adds_date = adds_date
+        self.log_access = log_access
         self.connections = set()
         self.addresses = {}
         self.line_size = limits.request_line_size

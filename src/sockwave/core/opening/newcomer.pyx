@@ -192,6 +192,8 @@ cdef class Gate(Acceptor):
                 fields += b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer.encode()
         del self.awaiting_client[transport]
         transport.receiver = connection
+        if self.host.when_served is not None:
+            self.host.when_served()
         connection.open(write_answer(key, fields), subprotocol)
         return True
 
