@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from sockwave.asgi.application import Application, Message
-from sockwave.asgi.errors import ClientDisconnected
 from sockwave.asgi.errors import without_disconnects as without_our_disconnects
 from sockwave.asgi.messages import read_bytes, read_head, read_pairs, refuse_message
 from sockwave.asgi.scope import make_websocket_scope
@@ -14,7 +13,13 @@ from sockwave.asgi.waiting import TOLD_COUNT, Waiting
 from sockwave.close import CloseCode
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.session.connection import Connection
-from sockwave.errors import ConnectionClosed, Refused, SockwaveError, without_disconnects
+from sockwave.errors import (
+    ClientDisconnected,
+    ConnectionClosed,
+    Refused,
+    SockwaveError,
+    without_disconnects,
+)
 from sockwave.handshake import check_chosen, read_subprotocols
 from sockwave.handshake.hook import HOP_HEADERS
 from sockwave.http.dates import format_now

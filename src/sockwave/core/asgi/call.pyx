@@ -21,9 +21,22 @@ from sockwave.errors import ClientDisconnected
 cdef extern from "Python.h":
     int PYGEN_RETURN, PYGEN_NEXT
     int send_to "PyIter_Send" (object coroutine, object value, PyObject** result) noexcept
+    bint is_coroutine "PyCoro_CheckExact" (object) noexcept
+    PyObject* find_item "PyDict_GetItem" (object mapping, object key)
+    ctypedef struct PyTypeObject:
+        pass
     object call_vector "PyObject_Vectorcall" (
         object callable, PyObject* const* arguments, size_t count, PyObject* names
     )
+
+cdef extern from *:
+    """
+    #define sockwave_new(type, arguments, words) (type)->tp_new(type, arguments, words)
+    """
+    object new_of "sockwave_new" (PyTypeObject* type, object arguments, PyObject* words)
+
+# What `advance` returns when the application has ended.
+cdef object ENDED = object()
 
 cdef enum:
     # An application that asks again and again although it is told that all is over must not keep
@@ -31,6 +44,15 @@ cdef enum:
     # Not each time: one that polls, as Starlette's `is_disconnected` does, is told only what is
     # there at once.
     TOLD_COUNT = 64
+
+
+cdef inline object item_of(object message, object key, object default):
+    """Return what a message has under a key; `default` where it has nothing."""
+    cdef PyObject* found
+    if type(message) is dict:
+        found = find_item(message, key)
+        return default if found is NULL else <object>found
+    return message.get(key, default)
 
 
 cdef class ApplicationTaker(Taker):
@@ -46,7 +68,7 @@ cdef class ApplicationTaker(Taker):
 
     cdef int take(self, object exchange, object request, object response) except -1:
         """Call the application for a request, from the loop's next turn on."""
-        cdef ApplicationCall call = self.call_type.__new__(self.call_type)
+        cdef ApplicationCall call = new_of(<PyTypeObject*>self.call_type, (), NULL)
         call.taker = self
         call.exchange = exchange
         call.request = request
@@ -71,13 +93,14 @@ cdef class ApplicationCall(Watcher):
         cdef ApplicationTaker taker = self.taker
         cdef dict scope
         cdef PyObject* arguments[3]
-        client = self.request.remote_address if self.request.client is not None else (
-            connection.client_address()
-        )
+        if self.request.client is None:
+            client = connection.client_address()
+        else:
+            client = self.request.client.address
         scope = taker.template.make(
-            self.request, self.request.is_secure,
+            self.request, self.request.is_over_tls(),
             client if type(client) is tuple else None, connection.server_address(),
-            bool(connection.settings.engine.loop.get_debug()),
+            connection.settings.get_debug(),
         )
         if self.request.transport.is_secure:
             tls = taker.find_tls(self.request.transport)
@@ -88,11 +111,13 @@ cdef class ApplicationCall(Watcher):
         arguments[1] = <PyObject*>receive
         arguments[2] = <PyObject*>send
         coroutine = call_vector(taker.application, arguments, 3, NULL)
-        return coroutine if isinstance(coroutine, Coroutine) else coroutine.__await__()
+        if is_coroutine(coroutine) or isinstance(coroutine, Coroutine):
+            return coroutine
+        return coroutine.__await__()
 
     cdef object advance(self, object error):
         """Take one step of the application: by an error that is raised where it waits, if one is
-        given. Returns what it waits for; raises StopIteration when it has ended."""
+        given. Returns what it waits for; ENDED when it has ended."""
         cdef PyObject* result = NULL
         cdef int status
         if self.has_begun and self.coroutine is None:
@@ -124,11 +149,11 @@ cdef class ApplicationCall(Watcher):
         except BaseException as raised:
             self.coroutine = None
             self.failed(raised)
-            raise StopIteration
+            return ENDED
         self.coroutine = None
         if self.phase != COMPLETE:
             self.returned()
-        raise StopIteration
+        return ENDED
 
     def __await__(self):
         return self
@@ -137,15 +162,21 @@ cdef class ApplicationCall(Watcher):
         return self
 
     def __next__(self):
-        return self.advance(None)
+        given = self.advance(None)
+        if given is ENDED:
+            raise StopIteration
+        return given
 
     def send(self, value):
         """Take one step; a task sends nothing but None into its coroutine."""
-        return self.advance(None)
+        return self.__next__()
 
     def throw(self, *error):
         """Raise an error where the application waits."""
-        return self.advance(error[0] if isinstance(error[0], BaseException) else error[0]())
+        given = self.advance(error[0] if isinstance(error[0], BaseException) else error[0]())
+        if given is ENDED:
+            raise StopIteration
+        return given
 
     def close(self):
         """End a call that will not go on; one that has not begun is answered for."""
@@ -252,27 +283,28 @@ cdef class ApplicationCall(Watcher):
     cdef int take_start(self, object message) except -1:
         """Keep the head of the response: it leaves with the first part of the body."""
         cdef HeaderFields fields = HeaderFields.__new__(HeaderFields)
-        headers = message.get("headers")
+        headers = item_of(message, "headers", None)
         if headers is not None:
             fields.add_raw_pairs(headers)
-        self.response.set_status(message.get("status"), None)
+        self.response.set_status(item_of(message, "status", None), None)
         self.response.fields = fields
         self.response.is_head_given = True
-        self.has_trailers = bool(message.get("trailers", False))
+        self.has_trailers = bool(item_of(message, "trailers", False))
         self.phase = BODY
         return 0
 
     cdef object take_body(self, object message):
-        body = message.get("body", b"")
+        cdef bint is_last = not item_of(message, "more_body", False)
+        body = item_of(message, "body", b"")
         if type(body) is not bytes:
             if not isinstance(body, (bytes, bytearray, memoryview)):
                 raise TypeError(f"body: expected bytes, given {type(body).__name__}")
             body = bytes(body)
-        if not message.get("more_body", False) and not self.has_trailers:
+        if is_last and not self.has_trailers:
             self._end(body)
             return DONE
         drained = self.response.write(body)
-        if not message.get("more_body", False):     # not `end`, which would frame it by its length
+        if is_last:     # not `end`, which would frame it by its length
             self.phase = TRAILERS
         return drained if drained is DONE and not self.is_detached else self._wait(drained)
 

@@ -15,5 +15,6 @@ cdef class Request(RequestHead):
     cdef bytes whole            # the whole body, once `body` has read it
     cdef flag is_claimed        # the application reads the body, or has begun to
 
+    cdef bint is_over_tls(self) except -1
     cdef int claim(self) except -1
     cdef int check_thread(self) except -1

@@ -43,9 +43,12 @@ cdef class Request(RequestHead):
     @property
     def is_secure(self):
         """Whether the client is connected by TLS, to this server or to a trusted proxy."""
+        return bool(self.is_over_tls())
+
+    cdef bint is_over_tls(self) except -1:
         if self.client is not None:
             return self.client.is_secure
-        return self.transport is not None and bool(self.transport.is_secure)
+        return self.transport is not None and self.transport.is_secure
 
     async def body(self):
         """Return the whole body; a second call returns the same body.

@@ -47,6 +47,6 @@ cdef class Response:
     ) except -1
     cdef bytes list_added(self)
     cdef int log(self, Request request) except -1
-    cdef bytes choose_framing(self, Py_ssize_t length)
-    cdef bytes choose_connection(self, bint keeps_alive)
+    cdef int choose_framing(self, Py_ssize_t length, char* line) except -1
+    cdef bytes choose_connection(self)
     cdef object cancelled(self)

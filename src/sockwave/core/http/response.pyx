@@ -22,6 +22,7 @@ cdef enum:
     # What is put together in the scratch buffer: at most as much as a writer copies.
     COPIED_SIZE = 8192
     CHUNK_LINE_SIZE = 18        # a size of 16 digits, and CRLF
+    FRAMING_SIZE = 48           # room for "Content-Length: ", 20 digits and CRLF
 
 
 cdef object as_payload(object data, Payload* payload):
@@ -291,12 +292,11 @@ cdef class Response:
 
     # ---- bytes out
 
-    cdef bytes choose_framing(self, Py_ssize_t length):
-        """Choose how the body is framed, and return the fields that say it; `length` is the body's,
-        NOT_GIVEN if it is not known."""
+    cdef int choose_framing(self, Py_ssize_t length, char* line) except -1:
+        """Choose how the body is framed, and write the field that says it to `line`; returns the
+        size of that. `length` is the body's, NOT_GIVEN if it is not known."""
         cdef Exchange exchange = self.exchange
-        cdef bint keeps_alive = True
-        cdef bytes framing = b""
+        cdef int size = 0
         self.skips_body = not self.may_have_body()
         if self.fields is not None and self.fields.length != NOT_GIVEN:
             length = self.fields.length
@@ -307,24 +307,24 @@ cdef class Response:
         if self.status == 204:
             pass
         elif length != NOT_GIVEN:
-            framing = b"Content-Length: %d\r\n" % length
+            size = snprintf(line, FRAMING_SIZE, b"Content-Length: %zd\r\n", length)
         elif self.status == 304:
             pass
         elif not exchange.is_1_0:
-            framing = b"Transfer-Encoding: chunked\r\n"
+            size = snprintf(line, FRAMING_SIZE, b"Transfer-Encoding: chunked\r\n")
             self.is_chunked = not self.skips_body
         else:
-            keeps_alive = self.skips_body
-        return framing + self.choose_connection(keeps_alive)
+            self.closes = self.closes or not self.skips_body
+        return size
 
-    cdef bytes choose_connection(self, bint keeps_alive):
+    cdef bytes choose_connection(self):
         """Decide whether the connection ends with this response, and return the field that says so;
         b"" where there is nothing to say."""
         cdef Exchange exchange = self.exchange
         cdef list options = None if self.fields is None else self.fields.options
         cdef bint has_upgrade = self.fields is not None and self.fields.has_upgrade
         cdef list lowered
-        self.closes = self.closes or not keeps_alive or exchange.must_close()
+        self.closes = self.closes or exchange.must_close()
         if options is None and not has_upgrade:
             if self.closes:
                 return b"Connection: close\r\n"
@@ -347,6 +347,8 @@ cdef class Response:
         """Return the lines of the server's own fields that the application has not given."""
         cdef bytes lines = b""
         cdef bytes name, line
+        if not self.settings.added_fields:
+            return lines
         for name, line in self.settings.added_fields:
             if self.fields is None or not self.fields.has(
                 <const uint8_t*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)
@@ -358,22 +360,27 @@ cdef class Response:
         """Send the head, if it has not been sent, and a part of the body; `last`: the end of it."""
         cdef Exchange exchange = self.exchange
         cdef bytes line = None
-        cdef bytes framing = None
+        cdef bytes connection
         cdef bytes head = None
+        cdef char framing[FRAMING_SIZE]
+        cdef int framing_size
         cdef bytes added
         cdef bint has_date
         cdef size_t block_size = 0
         cdef size_t head_size = 0
         cdef uint8_t* out
         if not self.headers_sent:
-            framing = self.choose_framing(<Py_ssize_t>payload.size if last else NOT_GIVEN)
+            framing_size = self.choose_framing(
+                <Py_ssize_t>payload.size if last else NOT_GIVEN, framing
+            )
+            connection = self.choose_connection()
             line = status_line(self.status, self.reason)
             block_size = 0 if self.fields is None else self.fields.size
             added = self.list_added()
             has_date = self.settings.adds_date and (self.fields is None or not self.fields.has_date)
             head_size = (
                 PyBytes_GET_SIZE(line) + block_size + (DATE_LINE_SIZE if has_date else 0)
-                + PyBytes_GET_SIZE(added) + PyBytes_GET_SIZE(framing) + 2
+                + PyBytes_GET_SIZE(added) + framing_size + PyBytes_GET_SIZE(connection) + 2
             )
             if head_size > COPIED_SIZE:
                 head = PyBytes_FromStringAndSize(NULL, head_size)
@@ -386,7 +393,8 @@ cdef class Response:
             if has_date:
                 out = put(out, date_line(), DATE_LINE_SIZE)
             out = put_bytes(out, added)
-            out = put_bytes(out, framing)
+            out = put(out, framing, framing_size)
+            out = put_bytes(out, connection)
             put(out, b"\r\n", 2)
         if head is not None:
             exchange.carrier.write(head, <const uint8_t*>PyBytes_AS_STRING(head), head_size)

@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy
@@ -28,13 +30,15 @@ REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     422: "Unprocessable Content",
 }
 
-cdef dict status_lines = {}
-
 cdef enum:
+    STATUS_COUNT = 600
     FIRST_CAPACITY = 256        # of a block: room for the fields of most responses
     # Real responses have a few hundred bytes of headers. This keeps a mistake of the application
     # from taking all memory.
     MOST_SIZE = 16777216
+
+# The status lines with the usual reason, by status; NULL: not made yet.
+cdef PyObject* status_lines[STATUS_COUNT]
 
 # The field line of the present second. Every response has it, and one second has many of them.
 cdef uint8_t date_bytes[DATE_LINE_SIZE]
@@ -59,10 +63,12 @@ cdef bytes status_line(int status, object reason):
     cdef bytes line
     if reason is not None:
         return f"HTTP/1.1 {status} {reason}\r\n".encode("latin-1")
-    line = status_lines.get(status)
-    if line is None:
-        line = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode("latin-1")
-        status_lines[status] = line
+    if 0 <= status < STATUS_COUNT and status_lines[status] is not NULL:
+        return <bytes>status_lines[status]
+    line = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n".encode("latin-1")
+    if 0 <= status < STATUS_COUNT:
+        Py_INCREF(line)
+        status_lines[status] = <PyObject*>line
     return line
 
 

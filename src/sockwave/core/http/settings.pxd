@@ -33,6 +33,7 @@ cdef class HttpSettings:
     cdef bint limits_takers     # `body_size` holds for what a taker takes
     cdef list added_fields      # pairs: name, and the line that each response has without it
     cdef bint adds_date         # each response says when it was sent
+    cdef object get_debug       # whether the loop is in debug mode
     cdef object log_access      # called for each request that is answered; None: nothing is
     cdef bint asks_for_client   # trusted proxies tell who the client of a request is
     # Where a response is put together. It is used between two calls of the application's code, and

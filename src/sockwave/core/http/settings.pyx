@@ -40,6 +40,7 @@ cdef class HttpSettings:
         ]
         self.adds_date = adds_date
         self.log_access = log_access
+        self.get_debug = engine.loop.get_debug
         self.connections = set()
         self.addresses = {}
         self.line_size = limits.request_line_size
