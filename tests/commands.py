@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -66,8 +67,7 @@ def running(program: str, *, status: int = 0) -> Iterator[str]:
 
     Ctrl-C ends it, with this status.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = find_port()
     with started("-c", program.replace("8000", str(port))) as process:
         for attempt in itertools.count():
             try:
@@ -85,6 +85,15 @@ def running(program: str, *, status: int = 0) -> Iterator[str]:
                     process.wait(0.05)
         yield f"127.0.0.1:{port}"
         assert stop(process, signal.SIGINT)[0] == status
+
+
+def find_port() -> int:
+    """Give a port that is free, and stays so until a program binds it: connections that others make
+    meanwhile take theirs from 32768 on (ip_local_port_range)."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            return port
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
