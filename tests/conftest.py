@@ -1,6 +1,7 @@
 """What the tests share: both engines, and servers that end with the test that started them."""
 
 import contextlib
+import gc
 import itertools
 import logging
 import os
@@ -40,12 +41,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     to run it."""
     if not metafunc.config.getoption("--sample"):
         return
+    if cases := getattr(metafunc.function, "cases", None):
+        del cases.all[1:]
     for mark in metafunc.definition.iter_markers("parametrize"):
         names, values, *rest = mark.args
         if names != "engine":
             object.__setattr__(mark, "args", (names, list(values)[:1], *rest))
             if isinstance(ids := mark.kwargs.get("ids"), Iterable):
                 mark.kwargs["ids"] = list(ids)[:1]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files without a test that runs alone, where only such are asked for: to make
+    thousands of tests takes longer than to run those few."""
+    if config.option.markexpr != "alone" or collection_path.suffix != ".py":
+        return None
+    return True if b"mark.alone" not in collection_path.read_bytes() else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Hide the tests from the collector of garbage: they stay to the end, and to look through
+    thousands of them takes longer than most tests that have garbage collected."""
+    gc.disable()
+    try:
+        result = yield
+    finally:
+        gc.enable()
+    gc.collect()
+    gc.freeze()
+    return result
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
