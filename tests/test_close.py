@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from together import together
 
 from sockwave.close import CloseCode, encode_close, is_sendable
 
@@ -35,6 +36,7 @@ def test_the_payload_is_the_code_in_network_order_and_the_reason_in_utf_8() -> N
     assert encode_close(4999, "x" * 123) == b"\x13\x87" + b"x" * 123
 
 
+@together
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65536, -1])
 def test_a_code_that_may_not_be_sent_is_refused(code: int) -> None:
     with pytest.raises(ValueError, match=rf"1000-1003, 1007-1014 or 3000-4999, given {code}$"):
@@ -59,6 +61,7 @@ def test_a_reason_of_more_than_123_bytes_is_refused(reason: str) -> None:
         encode_close(1000, reason)
 
 
+@together
 @pytest.mark.parametrize("control", ["\r", "\n", "\0", "\x0b", "\x0c", "\x1c", "\x1e", "\x85"])
 def test_a_reason_with_a_control_character_is_refused(control: str) -> None:
     with pytest.raises(ValueError, match="close reason: expected no control characters"):

@@ -10,6 +10,7 @@ import pytest
 from costs import Costs
 from hypothesis import given
 from hypothesis import strategies as st
+from together import together
 
 from sockwave import Deflate
 from sockwave.deflate import Agreement, negotiate
@@ -67,6 +68,7 @@ def test_settings_cannot_be_changed_later() -> None:
         settings.level = 9
 
 
+@together
 @pytest.mark.parametrize(
     ("name", "least", "most"),
     [
@@ -157,6 +159,7 @@ def test_client_that_forgoes_its_context_takeover_is_taken_at_its_word() -> None
     assert not found.client_context_takeover
 
 
+@together
 @pytest.mark.parametrize("bits", range(9, 16))
 def test_server_window_is_the_smaller_one(bits: int) -> None:
     for own in range(9, 16):
@@ -168,6 +171,7 @@ def test_server_window_is_the_smaller_one(bits: int) -> None:
         assert found.answer == f"permessage-deflate; server_max_window_bits={min(bits, own)}"
 
 
+@together
 @pytest.mark.parametrize("bits", range(8, 16))
 def test_client_window_is_never_larger_than_what_the_client_says(bits: int) -> None:
     for own in range(9, 16):
@@ -230,12 +234,14 @@ WRONG_VALUES = [
 ]
 
 
+@together
 @pytest.mark.parametrize("value", WRONG_VALUES)
 @pytest.mark.parametrize("name", ["server_max_window_bits", "client_max_window_bits"])
 def test_wrong_window_bits_are_declined(name: str, value: str) -> None:
     assert negotiate([f"permessage-deflate; {name}={value}"], FULL) is None
 
 
+@together
 @pytest.mark.parametrize(
     "offer",
     [
@@ -277,6 +283,7 @@ def test_no_field_is_no_offer() -> None:
     assert negotiate([], FULL) is None
 
 
+@together
 @pytest.mark.parametrize(
     "block",
     [

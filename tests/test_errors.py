@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from together import together
 
 from sockwave.errors import ConnectionClosed, Refused, SockwaveError
 
@@ -21,6 +22,7 @@ def test_connection_closed_tells_code_and_reason() -> None:
     assert str(ConnectionClosed(1006)) == "the connection is closed, code 1006"
 
 
+@together
 @pytest.mark.parametrize("reason", ["a\r\nb", "a\x1b[2J", "a\x85b", "a\u2028b", "a\u202eb", "a\0"])
 def test_connection_closed_is_one_harmless_line(reason: str) -> None:
     error = ConnectionClosed(1000, reason)
@@ -53,6 +55,7 @@ def test_refused_takes_text_bytes_and_repeated_headers() -> None:
     assert str(Refused(499, "gone")) == "refused with 499: gone"
 
 
+@together
 @pytest.mark.parametrize("status", [0, 99, 101, 200, 204, 299, 600, -403])
 def test_refused_takes_no_status_that_is_not_a_refusal(status: int) -> None:
     with pytest.raises(ValueError, match=f"status: expected 300 to 599, given {status}"):
@@ -73,6 +76,7 @@ def test_refused_takes_no_body_of_another_type() -> None:
         Refused(403, "\ud800")
 
 
+@together
 @pytest.mark.parametrize("name", ["", "a b", "a:", "é", "a\r\nb", "a\x00", "(a)"])
 def test_refused_takes_no_header_name_that_is_not_a_token(name: str) -> None:
     with pytest.raises(ValueError, match="header name: expected a token"):
@@ -80,6 +84,7 @@ def test_refused_takes_no_header_name_that_is_not_a_token(name: str) -> None:
 
 
 # Line ends for one reader or another: RFC 9110's and those of str.splitlines().
+@together
 @pytest.mark.parametrize(
     "control",
     ["\r", "\n", "\r\n", "\0", "\x0b", "\x0c", "\x1b", "\x1c", "\x1d", "\x1e", "\x7f", "\x85"],
@@ -100,6 +105,7 @@ def test_refused_takes_no_header_that_frames_the_response(name: str) -> None:
         Refused(403, "no", {name: "0"})
 
 
+@together
 @pytest.mark.parametrize("headers", ["X: y", b"X", 5, ["X"], [("X",)], [("X", 1)], [(b"X", "y")]])
 def test_refused_takes_no_headers_of_another_type(headers: Any) -> None:
     with pytest.raises(TypeError, match="expected"):

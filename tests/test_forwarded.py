@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from conftest import StartServer
+from together import together
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
@@ -65,6 +66,7 @@ CHAINS = {
 }
 
 
+@together
 @pytest.mark.parametrize("chain", CHAINS)
 def test_the_first_from_the_right_that_is_not_trusted_is_the_client(chain: str) -> None:
     assert x_forwarded(chain).address == (CHAINS[chain], 0)
@@ -79,6 +81,7 @@ def test_several_lines_are_one_list() -> None:
     assert find(*lines).address == (BEHIND, 0)
 
 
+@together
 @pytest.mark.parametrize(
     ("node", "address"),
     [
@@ -109,6 +112,7 @@ def test_behind_a_hidden_hop_nobody_is_believed() -> None:
 # ---- the grammar ---------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize(
     "value",
     [
@@ -126,6 +130,7 @@ def test_forwarded_is_read_as_its_grammar_says(value: str) -> None:
     assert forwarded(value) == Client((BEHIND, 0), True, "example.com")
 
 
+@together
 @pytest.mark.parametrize(
     "value",
     [
@@ -168,6 +173,7 @@ def test_what_forwarded_cannot_mean_is_refused(value: str) -> None:
     assert caught.value.status == 400
 
 
+@together
 @pytest.mark.parametrize(
     "pairs",
     [
@@ -199,6 +205,7 @@ def test_both_headers_may_tell_the_same() -> None:
     assert told.address == (BEHIND, 0)
 
 
+@together
 @pytest.mark.parametrize(
     ("nodes", "schemes", "is_secure"),
     [
@@ -249,6 +256,7 @@ def test_a_host_that_is_not_trusted_is_not_looked_at(pairs: list[tuple[str, str]
     assert find(("Host", "example.com"), *pairs, trusts_host=False).host is None
 
 
+@together
 @pytest.mark.parametrize(
     ("scheme", "host", "port", "found"),
     [
@@ -305,6 +313,7 @@ def test_the_port_goes_with_the_hop_that_is_the_client(nodes: str, ports: str, p
         assert find(("Host", "a"), *pairs).host == f"a:{port}"
 
 
+@together
 @pytest.mark.parametrize(
     "ports",
     [",", "0", "65536", "100000", "080", "+80", "-1", "8_0", "80a", "a", "80,", "80, a", "\xb2"],
@@ -320,6 +329,7 @@ def test_a_port_that_is_none_is_refused(ports: str) -> None:
 # ---- the options ---------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("option", ["trusted_proxies", "proxy_protocol"])
 @pytest.mark.parametrize(
     ("value", "error"),

@@ -2,6 +2,7 @@
 
 import pytest
 from opening import open_handshake, parse, refuse
+from together import together
 from wire import hixie_headers
 
 
@@ -32,6 +33,7 @@ def test_a_request_without_origin_is_answered_without_one() -> None:
     assert b"Origin" not in open_handshake(parse(headers))[2]
 
 
+@together
 @pytest.mark.parametrize("draft", [75, 76])
 @pytest.mark.parametrize("byte", [0x00, 0x0A, 0x0D, 0x7F, 0x80, 0x85, 0xE9, 0xFF])
 def test_what_would_be_echoed_is_refused_unless_it_is_ascii(draft: int, byte: int) -> None:

@@ -8,6 +8,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from opening import expect_linear, open_handshake, parse, refuse
+from together import together
 from wire import KEY1, KEY2, KEY3, hixie_headers
 
 from sockwave.errors import Refused
@@ -66,6 +67,7 @@ def test_an_answer_needs_the_third_key(key3: bytes | None) -> None:
 # ---- numbers -------------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize(
     ("key", "number"),
     [
@@ -99,6 +101,7 @@ REFUSED_KEYS = [
 ]
 
 
+@together
 @pytest.mark.parametrize("key", REFUSED_KEYS)
 def test_a_key_that_stands_for_no_number_is_refused(key: str) -> None:
     with pytest.raises(Refused) as caught:
@@ -106,6 +109,7 @@ def test_a_key_that_stands_for_no_number_is_refused(key: str) -> None:
     assert caught.value.status == 400
 
 
+@together
 @pytest.mark.parametrize("name", ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"])
 @pytest.mark.parametrize("key", REFUSED_KEYS)
 def test_a_request_with_such_a_key_is_refused(name: str, key: str) -> None:
@@ -168,6 +172,7 @@ def test_a_content_length_of_exactly_eight_is_accepted() -> None:
     assert response.endswith(b"8jKS'y:G*Co,Wxa-")
 
 
+@together
 @pytest.mark.parametrize("length", ["0", "7", "9", "16", "08", "8, 8", "-8", ""])
 def test_any_other_content_length_is_refused(length: str) -> None:
     assert refuse(hixie_headers(76) | {"Content-Length": length}).status == 400
@@ -178,6 +183,7 @@ def test_a_repeated_content_length_is_refused() -> None:
     assert refuse(pairs).status == 400
 
 
+@together
 @pytest.mark.parametrize(
     "header",
     ["Via", "FORWARDED", "X-Forwarded-For", "x-forwarded-proto", "X-Real-IP", "Proxy-Connection"],

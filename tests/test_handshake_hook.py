@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from opening import parse
+from together import together
 from wire import Headers, upgrade_headers
 
 from sockwave.errors import Refused
@@ -40,6 +41,7 @@ def test_headers_are_added_in_order() -> None:
     assert handshake.headers == (("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
 
 
+@together
 @pytest.mark.parametrize(
     "name",
     [
@@ -64,6 +66,7 @@ def test_a_header_of_the_handshake_itself_cannot_be_added(name: str) -> None:
     assert handshake.headers == ()
 
 
+@together
 @pytest.mark.parametrize(
     "control", ["\r", "\n", "\0", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x7f", "\x85"]
 )

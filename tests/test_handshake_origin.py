@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from opening import open_handshake, parse, refuse
+from together import together
 from wire import hixie_headers, upgrade_headers
 
 from sockwave.handshake import read_origin
@@ -58,12 +59,14 @@ def is_accepted(version: int, origin: str | None, policy: Any, **more: Any) -> b
     return not asked
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("origin", [None, "null", "http://evil.example", OWN])
 def test_everyone_may_connect_by_default(version: int, origin: str | None) -> None:
     assert open_handshake(parse(ask(version, origin)))[2]
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize(
     "policy", [OWN, [OWN, "http://other.example"], "same-origin", re.compile(re.escape(OWN))]
@@ -74,12 +77,14 @@ def test_a_stranger_is_refused_with_403(version: int, policy: Any, origin: str) 
     assert refused.status == 403
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("policy", [OWN, [OWN], "same-origin", re.compile(".*")])
 def test_a_missing_origin_is_refused_with_403(version: int, policy: Any) -> None:
     assert refuse(ask(version, None), origin=policy).status == 403
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize(
     "policy", [OWN, ["null", OWN], "same-origin", re.compile(r"http://ex.*\.com")]
@@ -91,6 +96,7 @@ def test_a_listed_origin_is_accepted_whatever_its_case(
     assert is_accepted(version, origin, policy)
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("name", ["null", "file://"])
 def test_an_origin_without_a_host_is_accepted_just_where_it_is_listed(
@@ -176,6 +182,7 @@ def test_an_exception_of_the_function_is_an_error_of_the_application() -> None:
 # ---- reading -------------------------------------------------------------------------------------
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("second", [OWN, "http://evil.example"])
 def test_two_origins_are_refused_with_400(version: int, second: str) -> None:
@@ -203,6 +210,7 @@ def test_no_other_version_may_call_it_by_the_earlier_name(version: int) -> None:
     assert refuse(headers, origin=OWN).status == 403
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("character", ["\x00", "\r", "\n", "\x1b", "\x7f", "\x85", "\xe9"])
 def test_an_origin_that_is_not_printable_ascii_is_refused_with_400(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opening import expect_linear, open_handshake, parse, refuse
+from together import together
 from wire import build_request, hixie_headers, upgrade_headers
 
 from sockwave.errors import Refused
@@ -28,12 +29,14 @@ VERSIONS = pytest.mark.parametrize(
 )
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "OPTIONS"])
 def test_any_method_but_get_is_refused(headers: dict[str, str], method: str) -> None:
     assert refuse(headers, method=method).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/0.9"])
 def test_any_http_version_but_1_1_is_refused(headers: dict[str, str], version: bytes) -> None:
@@ -43,6 +46,7 @@ def test_any_http_version_but_1_1_is_refused(headers: dict[str, str], version: b
     assert caught.value.status in (400, 505)
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize(
     "target", ["chat", "*", "http://example.com/chat", "ws://example.com/", "example.com:80", ""]
@@ -58,12 +62,14 @@ def test_a_missing_host_is_refused(headers: dict[str, str]) -> None:
     assert refuse({name: value for name, value in headers.items() if name != "Host"}).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("second", ["example.com", "evil.example"])
 def test_a_repeated_host_is_refused(headers: dict[str, str], second: str) -> None:
     assert refuse([*headers.items(), ("Host", second)]).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize(
     "host",
@@ -76,6 +82,7 @@ def test_a_malformed_host_is_refused(headers: dict[str, str], host: str) -> None
     assert refuse(headers | {"Host": host}).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("upgrade", ["WEBSOCKET", "h2c, WebSocket", "websocket,", "\twebsocket "])
 def test_upgrade_is_a_list_of_tokens_compared_without_case(
@@ -84,6 +91,7 @@ def test_upgrade_is_a_list_of_tokens_compared_without_case(
     assert b" 101 " in open_handshake(parse(headers | {"Upgrade": upgrade}))[2]
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize(
     "connection",
@@ -101,6 +109,7 @@ def test_connection_may_be_repeated(headers: dict[str, str]) -> None:
     assert b" 101 " in open_handshake(parse(pairs))[2]
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("name", ["Upgrade", "Connection"])
 @pytest.mark.parametrize("value", ["", "keep-alive", "upgrades", "web socket", "x-websocket", ","])
@@ -110,12 +119,14 @@ def test_a_missing_token_is_refused(headers: dict[str, str], name: str, value: s
     assert refuse(without).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("length", ["1", "9", "1000000", "08", "+8", "8_0", "0x8"])
 def test_a_body_is_refused(headers: dict[str, str], length: str) -> None:
     assert refuse(headers | {"Content-Length": length}).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("coding", ["chunked", "identity", "gzip, chunked"])
 def test_a_transfer_encoding_is_refused(headers: dict[str, str], coding: str) -> None:
@@ -128,6 +139,7 @@ def test_a_body_of_nothing_is_accepted(version: int) -> None:
     assert b" 101 " in open_handshake(head)[2]
 
 
+@together
 @pytest.mark.parametrize("filling", [" ", ",", '"', "\\", "a,", ", ", "upgrade ", "\t", ";="])
 @pytest.mark.parametrize("name", ["connection", "upgrade", "sec-websocket-protocol"])
 def test_a_long_list_costs_no_more_than_its_length(name: str, filling: str) -> None:
@@ -159,6 +171,7 @@ def check_raw(raw: bytes) -> None:
     check(head, identify(head), VERSION_NAMES, "*")
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize(
     ("sent", "instead"),
@@ -228,6 +241,7 @@ def expect_answer_or_refusal(raw: bytes) -> None:
         assert not set(line) & {0, 10, 13}
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_byte_in_every_header_is_answered_or_refused(

@@ -7,6 +7,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from opening import open_handshake, parse, refuse
+from together import together
 from wire import ACCEPT, KEY, upgrade_headers
 
 from sockwave.core.opening.fast_request import write_answer
@@ -62,6 +63,7 @@ def test_a_missing_key_is_refused(version: int) -> None:
     assert refuse(headers).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("second", [KEY, "AAAAAAAAAAAAAAAAAAAAAA=="])
 def test_a_repeated_key_is_refused(version: int, second: str) -> None:
@@ -69,6 +71,7 @@ def test_a_repeated_key_is_refused(version: int, second: str) -> None:
     assert refuse(pairs).status == 400
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize(
     "key",

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from opening import open_handshake, parse, refuse
+from together import together
 from wire import Headers, hixie_headers, upgrade_headers
 
 from sockwave.handshake import read_subprotocols
@@ -64,6 +65,7 @@ def test_the_name_of_draft_75_means_nothing_in_other_versions() -> None:
         assert choose(headers, "chat") is None
 
 
+@together
 @MODERN
 @pytest.mark.parametrize("name", ["a b", "a/b", "\xe9", "a\x85b", 'a"b"', "a;b=1", "{}", "a\xa0"])
 def test_an_offer_that_is_not_of_tokens_is_refused_with_400(version: int, name: str) -> None:
@@ -90,6 +92,7 @@ def test_a_function_chooses_from_the_offer_and_sees_the_request() -> None:
     assert seen == [(["a", "b"], "/"), ([], "/")]
 
 
+@together
 @pytest.mark.parametrize("chosen", ["c", "A", "", "a\r\nSet-Cookie: x=y", "a, b", "\x85"])
 def test_a_function_that_chooses_what_was_not_offered_is_an_error_of_the_application(
     chosen: str,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from opening import open_handshake, parse, refuse
+from together import together
 from wire import KEY, KEY1, KEY2, hixie_headers, upgrade_headers
 
 from sockwave.handshake import identify
@@ -54,6 +55,7 @@ def test_a_refused_version_is_told_nothing_where_only_drafts_are_spoken() -> Non
     assert dict(refused.headers) == {"Upgrade": "websocket"}
 
 
+@together
 @pytest.mark.parametrize("number", ["0", "1", "4", "6", "9", "12", "14", "255"])
 def test_an_unknown_version_number_is_answered_with_426_and_the_known_ones(number: str) -> None:
     refused = refuse(upgrade_headers() | {"Sec-WebSocket-Version": number})
@@ -67,6 +69,7 @@ def test_an_unknown_version_number_is_told_all_versions_when_no_options_are_know
     assert ("Sec-WebSocket-Version", "13, 8, 7") in caught.value.headers  # type: ignore[attr-defined]
 
 
+@together
 @pytest.mark.parametrize(
     "number",
     [

@@ -10,6 +10,7 @@ from conftest import StartServer
 from costly import BLOCKS, make_nothing
 from reference import BINARY, CONTINUATION, INVALID_DATA, PING, PONG, RSV1, TEXT, Frame
 from test_compression import EVERYTHING, FULL, MEBIBYTE, TAIL, Client, accept, library, some_json
+from together import together
 from wire import Wire, wait_until
 
 import sockwave
@@ -23,6 +24,7 @@ COSTLY = make_nothing("flat", MEBIBYTE - 100)
 FEW = 5
 
 
+@together
 @pytest.mark.parametrize("name", NAMES)
 def test_costly_messages_are_sound_and_make_what_they_say(name: str) -> None:
     for behind in (b"", b"hello"):

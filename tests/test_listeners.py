@@ -10,6 +10,7 @@ import pytest
 from compiled import compile_listeners
 from conftest import BothEnds, ErrorLog, StartServer
 from http_wire import receive_answer
+from together import together
 from wire import Wire, connect_both, wait_until
 
 import sockwave
@@ -297,6 +298,7 @@ async def test_decorator_without_an_event_is_refused(
             emitter.listeners(5)  # type: ignore[arg-type]
 
 
+@together
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("option", ["authorize", "origin", "subprotocol"])
 def test_option_that_would_not_run_is_refused(option: str, name: str) -> None:

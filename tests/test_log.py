@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from together import together
 
 from sockwave import log
 from sockwave.log import LINE_COUNT, PERIOD_S, TEXT_SIZE, Detail, PeerLog, escape, log_access, quote
@@ -37,6 +38,7 @@ def logged() -> Iterator[tuple[PeerLog, logging.Logger, list[str]]]:
     logger.removeHandler(handler)
 
 
+@together
 @pytest.mark.parametrize(
     ("text", "escaped"),
     [

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from together import together
 
 from sockwave.limits import COUNTED_LIMITS, LIMIT_NAMES, Limits
 from sockwave.options import ENGINES, Options
@@ -126,17 +127,20 @@ def test_limits_cannot_be_changed_later() -> None:
         limits.max_size = None
 
 
+@together
 @pytest.mark.parametrize("name", [*TIMES, *RATES, *UNLIMITED_SIZES])
 def test_none_means_unlimited_where_that_makes_sense(name: str) -> None:
     assert getattr(Options(**{name: None}).limits, name) is None
 
 
+@together
 @pytest.mark.parametrize("name", BOUNDED_SIZES)
 def test_none_is_refused_where_nothing_else_bounds_the_memory(name: str) -> None:
     with pytest.raises(TypeError, match=f"^{name}: expected int, given NoneType$"):
         Options(**{name: None})
 
 
+@together
 @pytest.mark.parametrize("name", [*BOUNDED_SIZES, *UNLIMITED_SIZES])
 @pytest.mark.parametrize("value", ["1", 1.0, True, b"1"])
 def test_a_size_of_another_type_is_refused(name: str, value: object) -> None:
@@ -145,6 +149,7 @@ def test_a_size_of_another_type_is_refused(name: str, value: object) -> None:
         Options(**{name: value})
 
 
+@together
 @pytest.mark.parametrize("name", [*BOUNDED_SIZES, *UNLIMITED_SIZES])
 @pytest.mark.parametrize("value", [-1, sys.maxsize + 1, 10**30])
 def test_a_size_out_of_range_is_refused(name: str, value: int) -> None:
@@ -152,6 +157,7 @@ def test_a_size_out_of_range_is_refused(name: str, value: int) -> None:
         Options(**{name: value})
 
 
+@together
 @pytest.mark.parametrize("name", [*BOUNDED_SIZES, *sorted(set(UNLIMITED_SIZES) - {"body_size"})])
 def test_a_size_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}: expected at least 1 .* given 0$"):
@@ -162,6 +168,7 @@ def test_bodies_can_be_refused_altogether() -> None:
     assert Options(body_size=0).limits.body_size == 0
 
 
+@together
 @pytest.mark.parametrize("name", TIMES)
 @pytest.mark.parametrize("value", [0, -1, 0.0, float("nan"), float("inf"), 1e12])
 def test_a_time_out_of_range_is_refused(name: str, value: float) -> None:
@@ -169,6 +176,7 @@ def test_a_time_out_of_range_is_refused(name: str, value: float) -> None:
         Options(**{name: value})
 
 
+@together
 @pytest.mark.parametrize("name", RATES)
 @pytest.mark.parametrize("value", [0, -1, 0.0, float("nan"), float("inf"), -float("inf"), 1e12])
 def test_a_rate_out_of_range_is_refused(name: str, value: float) -> None:
@@ -178,6 +186,7 @@ def test_a_rate_out_of_range_is_refused(name: str, value: float) -> None:
         Options(**{name: value})
 
 
+@together
 @pytest.mark.parametrize("name", RATES)
 @pytest.mark.parametrize("value", ["10", b"10", [], True])
 def test_a_rate_of_another_type_is_refused(name: str, value: object) -> None:
@@ -227,6 +236,7 @@ def test_water_marks_and_backlog_must_stand_in_order() -> None:
 # ---- version -------------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize(
     ("given", "accepted"),
     [
@@ -245,6 +255,7 @@ def test_versions_have_one_name_each_and_aliases(given: Any, accepted: set[str])
     assert Options(version=given).version == accepted
 
 
+@together
 @pytest.mark.parametrize("name", ["hybi-06", "hybi-18", "13", "RFC6455", "", "draft77"])
 def test_an_unknown_version_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"version: expected 'auto' or one of .*, given '{name}'"):
@@ -270,6 +281,7 @@ def test_origins_are_folded_as_browsers_write_them() -> None:
     assert options.origin == {"https://example.com", "http://[::1]:8000", "null"}
 
 
+@together
 @pytest.mark.parametrize(
     "origin",
     [
@@ -321,6 +333,7 @@ def test_subprotocols_stand_in_order_of_preference() -> None:
     assert Options(subprotocol=["v2.chat", "v1.chat"]).subprotocol == ("v2.chat", "v1.chat")
 
 
+@together
 @pytest.mark.parametrize("name", ["", "a b", "a,b", "a\r\nX: y", "é", "a\x00", "a/b", "\x85"])
 def test_a_subprotocol_that_is_not_a_token_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="subprotocol: expected tokens"):
@@ -364,6 +377,7 @@ def test_a_jitter_is_a_part_of_what_it_varies(value: float) -> None:
     assert Limits(lifetime_jitter=value).lifetime_jitter == value
 
 
+@together
 @pytest.mark.parametrize(
     ("value", "error"),
     [
@@ -383,6 +397,7 @@ def test_a_jitter_that_is_no_part_raises(value: Any, error: type[Exception]) -> 
 # ---- origins and proxies -------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize(
     ("origin", "accepted"),
     [
@@ -401,6 +416,7 @@ def test_origins_without_a_host_and_none_at_all_can_be_listed(
     assert Options(origin=origin).origin == frozenset(accepted)
 
 
+@together
 @pytest.mark.parametrize(
     ("origin", "error"),
     [

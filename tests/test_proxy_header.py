@@ -4,6 +4,7 @@ import socket
 import struct
 
 import pytest
+from together import together
 
 from sockwave.proxy.header import MAX_V1_SIZE, V2_SIGNATURE, ProxyHeader, parse_proxy_header
 
@@ -92,6 +93,7 @@ BAD = [
 ]
 
 
+@together
 @pytest.mark.parametrize("data", GOOD, ids=repr)
 def test_a_header_is_read_whole_and_nothing_behind_it(data: bytes) -> None:
     expected = ProxyHeader(len(data), GOOD[data])
@@ -102,6 +104,7 @@ def test_a_header_is_read_whole_and_nothing_behind_it(data: bytes) -> None:
     assert parse_proxy_header(data[:-1]) is None
 
 
+@together
 @pytest.mark.parametrize("data", BAD, ids=repr)
 def test_what_is_no_header_raises_however_much_of_it_has_come(data: bytes) -> None:
     assert raises(data + b"behind")

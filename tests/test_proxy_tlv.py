@@ -7,6 +7,7 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from test_proxy_header import BLOCK4, BLOCK6, TCP6, UNIX, UNSPEC, v2
+from together import together
 
 from sockwave.proxy.header import parse_proxy_header
 from sockwave.proxy.tlv import NO_FACTS, Facts, crc32c, read_facts
@@ -98,6 +99,7 @@ BAD = [
 ]
 
 
+@together
 @pytest.mark.parametrize("tlvs", GOOD, ids=repr)
 @pytest.mark.parametrize(
     ("block", "family"), [(BLOCK4, 0x11), (BLOCK6, TCP6), (bytes(216), UNIX)], ids=["4", "6", "un"]
@@ -116,6 +118,7 @@ def test_what_a_proxy_tells_is_read_behind_every_family(
         assert parse_proxy_header(data[:-1]) is None
 
 
+@together
 @pytest.mark.parametrize("tlvs", BAD, ids=repr)
 def test_what_is_malformed_makes_the_header_none(tlvs: bytes) -> None:
     with pytest.raises(ValueError, match="expected"):
@@ -123,6 +126,7 @@ def test_what_is_malformed_makes_the_header_none(tlvs: bytes) -> None:
     assert parse_proxy_header(v2(BLOCK4 + tlvs)[:-1]) is None
 
 
+@together
 @pytest.mark.parametrize("tlvs", [*GOOD, *BAD], ids=repr)
 def test_nothing_is_read_where_the_proxy_speaks_for_itself(tlvs: bytes) -> None:
     for data in (v2(BLOCK4 + tlvs, command=0x20), v2(tlvs, family=UNSPEC)):
@@ -138,6 +142,7 @@ def test_version_1_tells_nothing() -> None:
     assert header.facts == NO_FACTS
 
 
+@together
 @pytest.mark.parametrize("add", [1, -1, 1 << 31])
 @pytest.mark.parametrize("behind", [b"", tlv(NOOP, b"abc"), ssl_tlv()])
 def test_a_checksum_covers_the_whole_header(add: int, behind: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest
 from conftest import StartServer
 from http_wire import receive_answer, receive_refusal
 from stories import Stories, Story, Telling, count_hits
+from together import together
 from wire import Wire, build_request, connect_both, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
@@ -258,6 +259,7 @@ async def test_addresses_are_counted_apart(start_server: StartServer) -> None:
         sock.close()
 
 
+@together
 @pytest.mark.parametrize(
     ("address", "network"),
     [
