@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from conftest import BothEnds, StartServer
+from together import together
 from wire import (
     Wire,
     build_request,
@@ -50,6 +51,7 @@ async def test_unknown_option_raises_with_the_nearest_name() -> None:
         sockwave.create_server(maxsize=5)
 
 
+@together
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import StartServer
+from together import together
 from wire import (
     Wire,
     connect_both,
@@ -9,6 +10,7 @@ from wire import (
 )
 
 
+@together
 @pytest.mark.parametrize("message", ["", "text", "größer", b"bytes", "x" * 70_000])
 async def test_broadcast_reaches_everybody_and_counts_them(
     start_server: StartServer, message: str | bytes

@@ -8,6 +8,7 @@ import pytest
 import reference
 from conftest import BothEnds, StartServer
 from reference import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame
+from together import together
 from wire import Wire, connect_both, let_arrive, wait_until
 
 import sockwave
@@ -33,6 +34,7 @@ class Ends(list[tuple[int, str]]):
 # ---- the client closes ---------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("code", SENDABLE_CODES)
 async def test_code_of_the_client_is_echoed_and_told(start_server: StartServer, code: int) -> None:
     server = await start_server()
@@ -159,6 +161,7 @@ async def test_client_that_half_closes_is_gone(start_server: StartServer) -> Non
 # ---- the server closes ---------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("code", SENDABLE_CODES)
 async def test_server_may_close_with_every_sendable_code(
     start_server: StartServer, code: int

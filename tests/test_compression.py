@@ -34,6 +34,7 @@ from reference import (
     TOO_BIG,
     Frame,
 )
+from together import together
 from wire import Wire, settle, wait_until
 
 import sockwave
@@ -218,6 +219,7 @@ HELLO = {
 }
 
 
+@together
 @pytest.mark.parametrize("fragments", HELLO.values(), ids=HELLO)
 @pytest.mark.parametrize("compression", [EVERYTHING, FULL], ids=["forgets", "remembers"])
 async def test_hello_is_read_however_it_is_compressed(
@@ -473,6 +475,7 @@ async def test_application_decides_for_one_message(
     assert client.inflate(await client.receive_deflated()) == long.encode()
 
 
+@together
 @pytest.mark.parametrize("wrong", [1, 0, "yes", b""])
 async def test_compress_of_another_type_raises_and_sends_nothing(
     start_server: StartServer, wrong: Any
@@ -605,6 +608,7 @@ def bomb(size: int) -> bytes:
     return (compressor.compress(bytes(size)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
+@together
 @pytest.mark.parametrize("size", [10, 100, 32_767, 32_768, 32_769, 100_000, MEBIBYTE])
 async def test_inflated_message_at_the_limit_passes_and_one_byte_more_does_not(
     start_server: StartServer, library: Any, size: int
@@ -679,6 +683,7 @@ CORRUPT = {
 }
 
 
+@together
 @pytest.mark.parametrize("payload", CORRUPT.values(), ids=CORRUPT)
 @pytest.mark.parametrize("compression", [EVERYTHING, FULL], ids=["forgets", "remembers"])
 async def test_corrupt_message_fails_the_connection_and_no_other(
@@ -726,6 +731,7 @@ async def test_large_message_cut_off_anywhere_is_corrupt(
         await client.wire.close()
 
 
+@together
 @pytest.mark.parametrize("end", ["00", ""], ids=["padded as in 7.2.3.4", "as it is"])
 @pytest.mark.parametrize("compression", [EVERYTHING, FULL], ids=["forgets", "remembers"])
 async def test_message_behind_one_that_ends_the_stream_is_read(
@@ -748,6 +754,7 @@ async def test_context_outlives_the_end_of_a_stream(start_server: StartServer) -
         assert await client.receive() == "Hello"
 
 
+@together
 @pytest.mark.parametrize("data", [b"\xff", b"\xc3", "\ud800".encode("utf-8", "surrogatepass")])
 async def test_text_is_checked_when_it_has_been_inflated(
     start_server: StartServer, library: Any, data: bytes
@@ -786,6 +793,7 @@ async def test_compressed_bytes_need_not_be_utf8(start_server: StartServer) -> N
 # ---- reserved bits -------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("rsv", [RSV1, RSV2, RSV3, RSV1 | RSV2, RSV1 | RSV3])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG])
 @pytest.mark.parametrize("agreed", [False, True])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import BothEnds, ErrorLog, StartServer
+from together import together
 from wire import connect_both, wait_until
 
 import sockwave
@@ -94,6 +95,7 @@ async def test_who_has_been_woken_and_has_not_looked_still_waits(both_ends: Both
     conn.on("message", ignore)
 
 
+@together
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_handler_that_has_begun_to_take_messages_adds_no_listener(
     start_server: StartServer, error_log: ErrorLog, way: str

@@ -14,6 +14,7 @@ from certificates import server_context
 from conftest import BothEnds, ErrorLog, StartServer
 from reference import CLOSE, PING, TEXT, Frame, close_payload, serialize
 from tls_wire import TlsWire
+from together import together
 from wire import Wire, connect_both, wait_until
 
 import sockwave
@@ -75,6 +76,7 @@ class Handled:
 # ---- messages before the end ---------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("max_tasks", [16, 1, None])
 @pytest.mark.parametrize("end", ENDS)
 async def test_messages_before_the_end_are_handled_to_theirs(
@@ -198,6 +200,7 @@ async def test_messages_of_tls_before_the_end_are_handled(engine: str, error_log
         await wait_until(lambda: kept[0].events)
 
 
+@together
 @pytest.mark.parametrize("way", ["async for", "receive"])
 @pytest.mark.parametrize("vanishes", [False, True])
 async def test_a_handler_is_given_all_messages_that_came(
@@ -510,6 +513,7 @@ GROUPS: list[tuple[Callable[[sockwave.Connection], Any], ...]] = [
 ]
 
 
+@together
 @pytest.mark.parametrize("kind", ["handler", "connection", "message"])
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: "-".join(f.__name__ for f in group))
 async def test_a_group_of_tasks_ends_quietly_with_its_client(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from conftest import BothEnds, StartServer
 from reference import PING, TEXT, Frame, serialize
+from together import together
 from wire import connect_both, connect_receiving, let_arrive, settle, wait_until
 
 import sockwave
@@ -38,6 +39,7 @@ class Worker:
 # ---- tasks ---------------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("max_tasks", [1, 3, 16])
 @pytest.mark.parametrize("how", ["batch", "bytewise"])
 async def test_so_many_tasks_run_and_no_more(
@@ -231,6 +233,7 @@ def test_a_wrong_bound_raises(value: object, error: type[Exception]) -> None:
 # ---- the queue of `receive` ----------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize(
     ("options", "size", "expected"),
     [

@@ -412,6 +412,7 @@ async def test_a_handshake_with_a_malformed_header_gets_400(start_server: StartS
     assert not server.connections
 
 
+@together
 @pytest.mark.parametrize(
     ("origin", "status"),
     [
@@ -448,6 +449,7 @@ async def test_a_draft_75_client_is_told_the_location_that_it_knows(
     assert head.headers["websocket-location"] == "wss://example.com/chat"
 
 
+@together
 @pytest.mark.parametrize(
     ("origin", "status"),
     [

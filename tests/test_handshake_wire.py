@@ -7,6 +7,7 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import TEXT, Frame, serialize_hixie
+from together import together
 from wire import (
     KEY1,
     KEY2,
@@ -83,6 +84,7 @@ def record(server: sockwave.Server, *events: str) -> list[str]:
 # ---- answers -------------------------------------------------------------------------------------
 
 
+@together
 @VERSIONS
 async def test_every_version_opens_and_is_named(start_server: StartServer, version: int) -> None:
     server = await start_server()
@@ -98,6 +100,7 @@ async def test_every_version_opens_and_is_named(start_server: StartServer, versi
     await wire.close()
 
 
+@together
 @VERSIONS
 async def test_a_request_may_come_byte_by_byte(start_server: StartServer, version: int) -> None:
     server = await start_server()
@@ -109,6 +112,7 @@ async def test_a_request_may_come_byte_by_byte(start_server: StartServer, versio
     await wire.close()
 
 
+@together
 @VERSIONS
 async def test_frames_may_come_in_one_segment_with_the_request(
     start_server: StartServer, version: int
@@ -126,6 +130,7 @@ async def test_frames_may_come_in_one_segment_with_the_request(
     await wire.close()
 
 
+@together
 @VERSIONS
 async def test_a_request_may_be_the_second_on_its_connection(
     start_server: StartServer, version: int
@@ -214,6 +219,7 @@ WRONG: dict[str, tuple[bytes, int]] = {
 }
 
 
+@together
 @pytest.mark.parametrize(("request_", "status"), WRONG.values(), ids=list(WRONG))
 async def test_a_wrong_request_is_answered_once_and_nothing_behind_it_is_read(
     start_server: StartServer, request_: bytes, status: int
@@ -231,6 +237,7 @@ async def test_a_wrong_request_is_answered_once_and_nothing_behind_it_is_read(
     assert not len(server.connections)
 
 
+@together
 @VERSIONS
 async def test_a_version_that_is_switched_off_is_refused(
     start_server: StartServer, version: int
@@ -245,6 +252,7 @@ async def test_a_version_that_is_switched_off_is_refused(
         assert head.headers["sec-websocket-version"] == listed
 
 
+@together
 @VERSIONS
 @pytest.mark.parametrize("policy", ["same-origin", ["http://a.test", "http://b.test"]])
 async def test_a_stranger_gets_403_before_any_connection_event(
@@ -261,6 +269,7 @@ async def test_a_stranger_gets_403_before_any_connection_event(
     assert "handshake" not in heard
 
 
+@together
 @VERSIONS
 async def test_the_own_page_may_connect(start_server: StartServer, version: int) -> None:
     server = await start_server(origin="same-origin")
@@ -271,6 +280,7 @@ async def test_the_own_page_may_connect(start_server: StartServer, version: int)
     await wire.close()
 
 
+@together
 @VERSIONS
 async def test_the_chosen_subprotocol_stands_in_answer_and_connection(
     start_server: StartServer, version: int
@@ -313,6 +323,7 @@ STYLES = pytest.mark.parametrize(
 )
 
 
+@together
 @STYLES
 @VERSIONS
 async def test_a_hook_sees_the_request_and_leaves_data_headers_and_cookies(
@@ -342,6 +353,7 @@ async def test_a_hook_sees_the_request_and_leaves_data_headers_and_cookies(
     await wire.close()
 
 
+@together
 @STYLES
 @VERSIONS
 async def test_a_hook_may_refuse_and_the_bytes_behind_are_never_read(
@@ -362,6 +374,7 @@ async def test_a_hook_may_refuse_and_the_bytes_behind_are_never_read(
     assert not len(server.connections)
 
 
+@together
 @pytest.mark.parametrize(
     ("status", "body", "headers"),
     [
@@ -430,6 +443,7 @@ async def test_every_hook_is_asked_and_one_refusal_is_enough(start_server: Start
     await wire.close()
 
 
+@together
 @STYLES
 async def test_a_hook_may_choose_the_subprotocol(start_server: StartServer, style: str) -> None:
     def hook(handshake: Handshake) -> None:
@@ -527,6 +541,7 @@ async def test_authorize_that_never_answers_is_cancelled_at_the_deadline(
 # ---- errors of the application -------------------------------------------------------------------
 
 
+@together
 @STYLES
 async def test_a_hook_that_raises_is_an_error_event_and_500(
     start_server: StartServer, style: str
@@ -547,6 +562,7 @@ async def test_a_hook_that_raises_is_an_error_event_and_500(
     assert not heard
 
 
+@together
 @STYLES
 @pytest.mark.parametrize(
     "value", ["a\r\nSet-Cookie: x=y", "a\nb", "a\0b", "a\x0bb", "a\x1cb", "a\x85b"]
@@ -572,6 +588,7 @@ def raise_error(*_: object) -> Any:
     raise LookupError("no answer")
 
 
+@together
 @pytest.mark.parametrize(
     "options",
     [

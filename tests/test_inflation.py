@@ -272,6 +272,7 @@ async def test_corrupt_end_of_a_costly_message_fails_its_connection(
 # ---- its end ----------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("way", ["close", "abort", "vanish", "shed"])
 async def test_connection_may_end_in_the_middle_of_a_costly_message(
     start_server: StartServer, way: str

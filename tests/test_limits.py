@@ -11,6 +11,7 @@ import pytest
 import reference
 from conftest import BothEnds, StartServer
 from reference import BINARY, CONTINUATION, PING, POLICY, PONG, TEXT, TOO_BIG, Frame
+from together import together
 from wire import (
     Wire,
     build_request,
@@ -55,6 +56,7 @@ def fragments(payloads: Iterator[bytes] | list[bytes], opcode: int = BINARY) -> 
 # ---- sizes ---------------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("max_size", [1, 125, 126, 65535, 65536, 100_000, None])
 async def test_message_at_the_limit_passes_and_one_byte_more_does_not(
     start_server: StartServer, max_size: int | None

@@ -9,6 +9,7 @@ import pytest
 import reference
 from conftest import ErrorLog, StartServer
 from reference import INTERNAL_ERROR, PING, PONG, TEXT
+from together import together
 from wire import (
     Wire,
     assert_echoes,
@@ -73,6 +74,7 @@ async def drain_wire(wire: Wire) -> bytes:
     return b""
 
 
+@together
 @pytest.mark.parametrize("event", EVENTS)
 async def test_listener_that_raises_costs_its_connection_and_no_other(
     start_server: StartServer, event: str
@@ -103,6 +105,7 @@ async def test_listener_that_raises_costs_its_connection_and_no_other(
     await other.close()
 
 
+@together
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("action", ["close", "abort", "send and close", "close and abort"])
 async def test_listener_may_end_its_connection(

@@ -3,6 +3,7 @@
 import pytest
 from conftest import StartServer
 from test_fast_request import DATE, PLAIN
+from together import together
 from wire import Wire, build_request, upgrade_headers, wait_until
 
 from sockwave.core.opening.newcomer import PendingConnection
@@ -27,6 +28,7 @@ async def answer_to(wire: Wire) -> bytes:
     return DATE.sub(b"", (await wire.receive_head()).raw)
 
 
+@together
 @pytest.mark.parametrize("step", [1, 7, 100])
 @pytest.mark.parametrize(
     "raw", [PLAIN, SUBPROTOCOL, PAGE, POST, NO_HOST, fill(1200)], ids=lambda raw: str(len(raw))
@@ -44,6 +46,7 @@ async def test_request_in_pieces_is_answered_as_one_that_is_whole(
     assert answers[0] == answers[1]
 
 
+@together
 @pytest.mark.parametrize("size", [PARTIAL_HEAD_SIZE - 1, PARTIAL_HEAD_SIZE, PARTIAL_HEAD_SIZE + 1])
 @pytest.mark.parametrize("more", [1, 2, 300])
 async def test_long_beginning_opens_when_its_rest_has_come(
@@ -58,6 +61,7 @@ async def test_long_beginning_opens_when_its_rest_has_come(
         assert next(iter(server.connections)).request.raw == raw
 
 
+@together
 @pytest.mark.parametrize(
     ("begun", "behind"),
     [

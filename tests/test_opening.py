@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from conftest import ErrorLog, StartServer
 from http_wire import receive_answer
+from together import together
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
@@ -69,6 +70,7 @@ async def test_a_client_that_stays_after_its_refusal_is_dropped_with_the_server(
     assert undecided.cancelled_count == 1
 
 
+@together
 @pytest.mark.parametrize("verdict", [1, 0, "yes", {}])
 async def test_a_verdict_that_is_none_is_an_error_and_500(
     start_server: StartServer, error_log: ErrorLog, verdict: object

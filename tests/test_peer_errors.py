@@ -6,6 +6,7 @@ import pytest
 import reference
 from conftest import StartServer
 from reference import BINARY, TEXT, Frame
+from together import together
 from wire import (
     Wire,
     assert_echoes,
@@ -27,6 +28,7 @@ WRONG_BYTES = {
 }
 
 
+@together
 @pytest.mark.parametrize("wrong", WRONG_BYTES.values(), ids=list(WRONG_BYTES))
 async def test_wrong_of_a_peer_ends_that_connection_alone_and_raises_nowhere(
     start_server: StartServer, wrong: bytes

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import aiohttp
 import pytest
 from conftest import StartServer, echo
+from together import together
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from wire import wait_until
@@ -140,6 +141,7 @@ async def test_client_gets_its_messages_back(
         assert await peer.receive() == message
 
 
+@together
 @PEERS
 @pytest.mark.parametrize("history_size", [0, 1024, 32768])
 @pytest.mark.parametrize("bits", [9, 12, 15])

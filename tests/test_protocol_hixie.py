@@ -9,6 +9,7 @@ from conftest import StartServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import serialize_hixie
+from together import together
 from wire import KEY1, KEY2, KEY3, Wire, build_request, hixie_headers, wait_until
 
 import sockwave
@@ -138,6 +139,7 @@ async def test_draft_76_waits_for_its_eight_bytes(start_server: StartServer) -> 
     await wire.close()
 
 
+@together
 @pytest.mark.parametrize(
     "key3",
     [b"\r\n\r\n\r\n\r\n", b"\0" * 8, b"\xff" * 8, b"\xff\x00\xff\x00\x00\xff\x00\xff", b"GET / HT"],
@@ -193,6 +195,7 @@ async def test_text_is_framed_by_00_and_ff(start_server: StartServer, draft: int
     await wire.close()
 
 
+@together
 @DRAFTS
 @pytest.mark.parametrize("slow", [False, True], ids=["whole", "byte by byte"])
 async def test_frames_become_messages(start_server: StartServer, draft: int, slow: bool) -> None:
@@ -208,6 +211,7 @@ async def test_frames_become_messages(start_server: StartServer, draft: int, slo
     await wire.close()
 
 
+@together
 @DRAFTS
 @pytest.mark.parametrize("first", [0x80, 0x81, 0xFE, 0xFF])
 async def test_frames_with_a_length_are_skipped(
@@ -227,6 +231,7 @@ async def test_frames_with_a_length_are_skipped(
     await wire.close()
 
 
+@together
 @DRAFTS
 @pytest.mark.parametrize("first", [0x01, 0x42, 0x7F])
 async def test_frames_of_other_types_are_read_up_to_ff_and_discarded(
@@ -245,6 +250,7 @@ async def test_frames_of_other_types_are_read_up_to_ff_and_discarded(
     await wire.close()
 
 
+@together
 @DRAFTS
 @pytest.mark.parametrize("slow", [False, True], ids=["whole", "in pieces"])
 async def test_discarded_frame_may_be_longer_than_a_message(
@@ -273,6 +279,7 @@ async def test_endless_length_is_given_up_after_five_bytes(
     await wait_until(lambda: not server.connections)
 
 
+@together
 @DRAFTS
 @pytest.mark.parametrize("length", [b"\x87\x69", b"\xff\xff\xff\xff\x7f", b"\xff\x7f"], ids=repr)
 async def test_length_over_the_limit_is_refused_at_the_header(
@@ -322,6 +329,7 @@ async def test_text_without_an_end_is_cut_off_at_the_limit(
     await wait_until(lambda: not server.connections)
 
 
+@together
 @DRAFTS
 @pytest.mark.parametrize("bad", [b"\xc3\x28", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"])
 async def test_text_that_is_not_utf8_ends_the_connection(
@@ -457,6 +465,7 @@ async def test_draft_75_client_ends_with_the_tcp_stream(start_server: StartServe
 # ---- what the drafts cannot do -------------------------------------------------------------------
 
 
+@together
 @DRAFTS
 @pytest.mark.parametrize(
     "data",

@@ -10,6 +10,7 @@ from conftest import BothEnds, StartServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference import BINARY, CLOSE, PING, TEXT, Frame
+from together import together
 from wire import ACCEPT, KEY, Head, Wire, build_request, connect_both, upgrade_headers, wait_until
 
 import sockwave
@@ -174,6 +175,7 @@ BYTES_LIKE: dict[str, tuple[Callable[[], Any], bytes]] = {
 }
 
 
+@together
 @pytest.mark.parametrize("case", BYTES_LIKE.values(), ids=list(BYTES_LIKE))
 async def test_bytes_like_objects_are_sent_byte_for_byte(
     start_server: StartServer, case: tuple[Callable[[], Any], bytes]

@@ -11,6 +11,7 @@ from test_handshake_origin import ask
 from test_proxy_header import BLOCK4, BLOCK6, TCP6, UNIX, UNSPEC, v2
 from test_proxy_tlv import BY_TLS, CIPHER, VERSION, ssl_tlv, tlv, with_crc
 from tls_wire import TlsWire
+from together import together
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
@@ -55,6 +56,7 @@ async def expect_echo(wire: Wire) -> None:
     assert await wire.receive_message() == "hello"
 
 
+@together
 @pytest.mark.parametrize(
     ("header", "address"),
     [
@@ -95,6 +97,7 @@ async def test_a_proxy_that_speaks_for_itself_is_the_peer(
     assert accepted[0].remote_address == wire.writer.get_extra_info("sockname")
 
 
+@together
 @pytest.mark.parametrize("header", [V1, v2(BLOCK4)], ids=["v1", "v2"])
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_header_split_at_every_byte_is_put_together(
@@ -139,6 +142,7 @@ async def test_a_header_that_comes_byte_by_byte_is_put_together(
     assert (accepted[0].tls is not None) == tls
 
 
+@together
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize(
     "data",
@@ -162,8 +166,9 @@ async def test_what_is_no_header_ends_the_connection_at_once(
     data: bytes,
     tls: bool,
 ) -> None:
-    # Each test sees its own lines, however many there were before.
+    # Each case sees its own lines, however many there were before.
     monkeypatch.setattr(peers, "_periods", {})
+    caplog.clear()
     # No deadline: it is not waited for.
     server = await start_proxied(tls=tls, handshake_timeout=None)
     caplog.set_level(logging.INFO)
@@ -309,6 +314,7 @@ ABOUT_TLS = tlv(0x01, b"http/1.1") + tlv(0x02, b"chat.example")
 BY_TLS_V2 = with_crc(BLOCK4 + ABOUT_TLS + ssl_tlv(BY_TLS, VERSION, CIPHER))
 
 
+@together
 @pytest.mark.parametrize(
     ("header", "is_secure"),
     [

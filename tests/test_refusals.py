@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import ErrorLog, StartServer
 from test_handshake_origin import ask
+from together import together
 from wire import KEY3, Wire, build_request, hixie_headers, upgrade_headers, wait_until
 
 import sockwave
@@ -79,6 +80,7 @@ async def get_status(server: sockwave.Server, data: bytes) -> int:
 # ---- origins -------------------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize(("policy", "accepted"), POLICIES)
 @pytest.mark.parametrize("way", ["fast", "slow"])
 async def test_an_origin_counts_as_it_is_listed_for_every_version(
@@ -99,6 +101,7 @@ async def test_an_origin_counts_as_it_is_listed_for_every_version(
                 assert f"; origin {'none' if origin is None else repr(origin)}, expected " in line
 
 
+@together
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -214,6 +217,7 @@ REFUSALS: list[tuple[dict[str, Any], bytes, str]] = [
 ]
 
 
+@together
 @pytest.mark.parametrize(
     ("options", "data", "expected"), REFUSALS, ids=lambda value: repr(value)[:60]
 )
@@ -435,6 +439,7 @@ async def test_who_is_let_in_is_not_logged(start_server: StartServer, lines: Lin
 # ---- peers that mean ill -------------------------------------------------------------------------
 
 
+@together
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     "origin",

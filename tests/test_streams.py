@@ -12,6 +12,7 @@ import pytest
 import reference
 from conftest import BothEnds, StartServer
 from reference import BINARY, CONTINUATION, PING, PONG, RSV1, TEXT, Frame
+from together import together
 from wire import Wire, connect_both, let_arrive, measure_resident_size, settle, wait_until
 
 import sockwave
@@ -378,6 +379,7 @@ async def test_an_asynchronous_listener_hears_of_the_end_by_its_loop(
     assert ends == ["closed"]
 
 
+@together
 @pytest.mark.parametrize("leave", ["break", "raise", "cancel", "forget"])
 async def test_leaving_early_discards_the_rest_of_that_message_alone(
     start_server: StartServer, leave: str
@@ -525,6 +527,7 @@ async def test_a_draft_message_is_streamed_too(start_server: StartServer, piece:
     assert caught.value.code == TOO_BIG
 
 
+@together
 @pytest.mark.parametrize("seed", range(6))
 async def test_streamed_and_received_messages_come_whole_and_in_order(
     start_server: StartServer, seed: int
