@@ -602,6 +602,7 @@ async def test_broadcast_obeys_the_threshold_and_the_application(
 # ---- bombs ---------------------------------------------------------------------------------------
 
 
+@functools.cache
 def bomb(size: int) -> bytes:
     """Give a payload that inflates to so many zeros."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)

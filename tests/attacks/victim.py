@@ -64,6 +64,9 @@ class Witness:
 
     def begin(self) -> None:
         """Tell where the server listens, and answer questions from now on."""
+        # To collect garbage is asked for often: it need not look at what stays.
+        gc.collect()
+        gc.freeze()
         self.say({"addresses": self.server.addresses})
         loop: Any = asyncio.get_running_loop()
         loop.add_reader(self.control, self.answer)
