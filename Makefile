@@ -1,6 +1,6 @@
 # make chat    serve the chat and print its address
 # make check   see in a minute what a change has broken: style, types, a sample of the tests
-# make test    run all the tests, two at a time for each core
+# make test    run all the tests, three at a time for each core
 #              (ARGS="-k close" runs some of them, WORKERS=0 one after the other)
 # make lint    check style and types, those of the compiled core too
 # make coverage      measure what the tests reach, of the compiled core too
@@ -15,8 +15,8 @@
 
 PYTHON ?= python3
 VENV := .venv
-# Two for each core: half of the time a test waits, for a process to start or a deadline to pass.
-WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Three for each core: more than half of the time a test waits, for a process or a deadline.
+WORKERS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 DIST := --dist loadfile --no-loadscope-reorder
 BUILD := $(VENV)/build
 PYTEST := $(VENV)/bin/python -m pytest

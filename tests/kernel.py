@@ -1,4 +1,4 @@
-"""What the kernel knows of the sockets of this process (Linux alone)."""
+"""What the kernel knows of sockets, of this process and of others (Linux alone)."""
 
 import contextlib
 import fcntl
@@ -35,3 +35,14 @@ def measure_unsent(sock: socket.socket) -> int:
     """Give the bytes that the kernel has taken, and not sent."""
     answer = fcntl.ioctl(sock, SIOCOUTQNSD, bytes(4))
     return int(struct.unpack("i", answer)[0])
+
+
+def measure_unread(wire: Wire) -> int | None:
+    """Give the bytes that the server's end of a client's connection holds, and has not read; None
+    where there is no such end (proc_net_tcp(5))."""
+    port = wire.writer.get_extra_info("sockname")[1]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, remote, _, queues, *_ = line.split()
+        if remote == f"0100007F:{port:04X}":
+            return int(queues.partition(":")[2], 16)
+    return None

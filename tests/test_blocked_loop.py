@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -84,7 +85,7 @@ async def test_slow_listener_is_named(
     await wait_until(lambda: warnings.about(name))
     (line,) = warnings.about(name)
     assert line.startswith("Executing <listener of 'message': ")
-    assert f"{name}() at {place_of(place)}> took 0." in line
+    assert re.search(rf"{name}\(\) at {re.escape(place_of(place))}> took \d+\.\d+ seconds", line)
     error_log.take()
 
 
@@ -111,7 +112,7 @@ async def test_slow_listener_of_any_event_is_named(
     visitor.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     await receive_answer(visitor)
     await wait_until(lambda: warnings.about("hold_up"))
-    expected = f"Executing <listener of '{event}': hold_up() at {place_of(hold_up)}> took 0."
+    expected = f"Executing <listener of '{event}': hold_up() at {place_of(hold_up)}> took "
     assert warnings.about("hold_up")[0].startswith(expected)
 
 
@@ -217,4 +218,6 @@ def test_slow_listener_is_named_under_run_in_development_mode(engine: str) -> No
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "Executing <listener of 'request': slow_request() at <string>:7> took 0.3" in done.stderr
+    line = r"Executing <listener of 'request': slow_request\(\) at <string>:7> took (\S+) seconds"
+    (seconds,) = re.findall(line, done.stderr)
+    assert float(seconds) >= 0.3

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from costs import Costs
+from kernel import measure_unread
 from wire import Wire, wait_until
 
 from attacks.process import Victim
@@ -20,6 +21,8 @@ async def pour(victim: Victim, wire: Wire, batch: bytes, count: int) -> int:
         if not draining.done():
             # All of it leaves, or the server reads no more of it.
             await victim.settle(wire.writer.transport.get_write_buffer_size)
+        # Where it has read all that came, the rest is on its way.
+        await wait_until(lambda sent=draining: sent.done() or measure_unread(wire) != 0)
         if not draining.done():
             draining.cancel()
             await asyncio.wait([draining])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wire import PATIENCE_S, ROUNDS, Wire
+from wire import PATIENCE_S, ROUNDS, Wire, wait_until
 
 import sockwave
 
@@ -142,11 +142,13 @@ class Victim:
         """Wait until a number no longer changes, however often the process's loop turns.
 
         It reads little more than 64 KiB of each socket in a turn, and takes one for each answer.
+        While messages that it has read wait for their turn, it does not sleep.
         """
         last = None
         while last != (last := number()):
             for _ in range(ROUNDS):
                 await self.ask("turn")
+            await wait_until(self.is_asleep)
 
     async def turn_count(self) -> int:
         """Tell how often its loop has turned, on which no other process has an influence."""
