@@ -148,8 +148,7 @@ cdef class ApplicationCall(Watcher):
             raise
         except BaseException as raised:
             self.coroutine = None
-            self.failed(raised)
-            return ENDED
+            self.failed(raised)     # the response is complete after that
         self.coroutine = None
         if self.phase != COMPLETE:
             self.returned()
