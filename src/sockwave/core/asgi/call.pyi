@@ -2,12 +2,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Self
 
 from sockwave.core.asgi.scope import ScopeTemplate
+from sockwave.core.events.waiter import Done
 from sockwave.core.http.exchange import Exchange, Watcher
 from sockwave.core.http.request import Request
 from sockwave.core.http.response import Response
 from sockwave.core.http.settings import Taker
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.hub import Hub
+
+DONE: Done
 
 class ApplicationTaker(Taker):
     application: Callable[..., Awaitable[None]]
