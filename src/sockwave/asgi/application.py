@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from sockwave.asgi.lifespan import Lifespan
 from sockwave.core.asgi.call import ApplicationTaker
+from sockwave.core.asgi.scope import ScopeTemplate
 from sockwave.core.http.request_head import RequestHead
 from sockwave.functions import generates
 
@@ -75,7 +76,7 @@ def decode_path(head: RequestHead) -> str:
 class Application:
     """An ASGI application, where it stands, and its lifespan."""
 
-    __slots__ = ("call", "lifespan", "prefix", "root_path", "taker")
+    __slots__ = ("call", "lifespan", "prefix", "root_path", "taker", "websocket_template")
 
     def __init__(
         self, call: ASGIApplication, lifespan: Lifespan, *, root_path: str, prefix: str = ""
@@ -89,6 +90,8 @@ class Application:
         self.root_path = root_path
         #: What calls it for requests, as long as the server runs.
         self.taker: ApplicationTaker | None = None
+        #: What the scopes of its WebSockets have in common, as long as the server runs.
+        self.websocket_template: ScopeTemplate
 
 
 class Places:

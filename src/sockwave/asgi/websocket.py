@@ -231,6 +231,7 @@ class WebSocketCall:
         # Before the connection opens: messages may come with the handshake.
         self._connection._expect_handler()
         opening.accept((*self._headers, *headers))
+        del self._opening  # the connection keeps what is needed of the handshake
         self._waiting.wake()
         if self._connection._has_left():
             raise ClientDisconnected("the client has gone")

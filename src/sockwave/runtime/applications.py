@@ -14,7 +14,7 @@ from sockwave.asgi.application import (
 )
 from sockwave.asgi.http import HttpCall
 from sockwave.asgi.lifespan import Lifespan
-from sockwave.asgi.scope import make_template
+from sockwave.asgi.scope import make_http_template, make_websocket_template
 from sockwave.asgi.tls import describe_tls
 from sockwave.core.asgi.call import ApplicationTaker
 from sockwave.core.events.emitter import Emitter
@@ -166,9 +166,10 @@ class Applications:
         if self.fallback is not None:
             applications.append(self.fallback)
         for one in applications:
+            one.websocket_template = make_websocket_template(one)
             one.taker = ApplicationTaker(
                 one.call,
-                make_template(one),
+                make_http_template(one),
                 self.hub,
                 HttpCall,
                 self._find_tls,

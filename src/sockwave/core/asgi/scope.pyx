@@ -1,6 +1,6 @@
-"""What an ASGI application is told of a request: its scope.
+"""What an ASGI application is told of a request, or of an opening handshake: its scope.
 
-ASGI's HTTP Connection Format 2.4, of asgi.readthedocs.io.
+ASGI's HTTP and WebSocket formats 2.4, of asgi.readthedocs.io.
 """
 
 from urllib.parse import unquote_to_bytes
@@ -98,23 +98,24 @@ cdef list header_pairs(Headers headers):
 
 
 cdef class ScopeTemplate:
-    """What the scopes of all requests to one application have in common."""
+    """What the scopes of one kind for one application have in common."""
 
     def __init__(
-        self, dict common, dict extensions, dict old_extensions, str added_path,
+        self, dict common, str secure_scheme, dict extensions, dict old_extensions, str added_path,
         bytes added_raw_path, dict state,
     ):
         self.common = common
+        self.secure_scheme = secure_scheme
         self.extensions = extensions
         self.old_extensions = old_extensions
         self.added_path = added_path
         self.added_raw_path = added_raw_path
         self.state = state
 
-    cdef dict make(
+    cpdef dict make(
         self, RequestHead head, bint is_secure, object client, object server, bint is_debugged
     ):
-        """Return the scope of a request."""
+        """Return the scope of one request."""
         cdef dict scope = self.common.copy()
         cdef const char* target = PyBytes_AS_STRING(head.raw) + head.method_size + 1
         cdef const char* query = <const char*>memchr(target, c"?", head.target_size)
@@ -134,7 +135,8 @@ cdef class ScopeTemplate:
         if self.added_path:
             path = self.added_path + path
             raw_path = self.added_raw_path + raw_path
-        scope["method"] = head.method_of()
+        if "method" in scope:       # a handshake has none
+            scope["method"] = head.method_of()
         scope["path"] = path
         scope["raw_path"] = raw_path
         scope["headers"] = header_pairs(head.headers_of())
@@ -145,7 +147,7 @@ cdef class ScopeTemplate:
             scope["http_version"] = "1.0"
             extensions = self.old_extensions
         if is_secure:
-            scope["scheme"] = "https"
+            scope["scheme"] = self.secure_scheme
         extensions = extensions.copy()
         if is_debugged:
             extensions["http.response.debug"] = {}
