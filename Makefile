@@ -48,7 +48,7 @@ ifneq ($(shell uname -s),Linux)
 CORE := $(filter-out sockwave.core.io.epoll.% sockwave.core.tls.epoll_socket sockwave.loadgen.%,$(CORE))
 endif
 
-.PHONY: help chat check test lint coverage mutants fuzz sanitize faults autobahn bench bench-peers clean
+.PHONY: help chat check test lint coverage mutants fuzz sanitize faults test-peers autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -103,6 +103,11 @@ sanitize: ARGS ?= $(patsubst %,tests/test_%.py,reader writer protocol_rfc6455 pr
 sanitize: $(SANITIZED)/stamp $(VENV)/test.stamp
 	PYTHONPATH=$(SANITIZED):tests $(VENV)/bin/python -m fuzz suite $(ARGS)
 
+# Applications of other frameworks, under us and under uvicorn, which live in an environment of their own.
+test-peers: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)-peers/install.stamp
+	SOCKWAVE_PEERS_PYTHON=$(abspath $(VENV)-peers)/bin/python $(PYTEST) \
+		--numprocesses 2 --dist worksteal tests/asgi/peers $(ARGS)
+
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all
 
@@ -128,6 +133,27 @@ benchmarks/.peers/%/install.stamp: benchmarks/peers/requirements/%.txt $(VENV)/v
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< && \
 		touch $@ || { rm -rf $(@D); echo '$*: not installed' >&2; }
+
+# What cannot be installed is said; the tests of it are skipped, where that is allowed.
+$(VENV)-peers/requirements.stamp: tests/asgi/peers/requirements.txt $(VENV)/venv.stamp
+	@echo 'Installing the frameworks to test with ...'
+	@$(PYTHON) -m venv --clear $(@D)
+	@install() { $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--only-binary :all: "$$@"; }; \
+	install --requirement $< || install --requirement $< || \
+		grep -v '^#' $< | while read -r one; do \
+			install "$$one" || echo "$$one: not installed" >&2; \
+		done
+	@touch $@
+
+# The same build, in a wheel.
+$(VENV)-peers/install.stamp: $(VENV)-peers/requirements.stamp $(VENV)/install.stamp
+	@rm -rf $(VENV)/wheels
+	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation \
+		--no-deps --config-settings=build-dir=$(BUILD) --wheel-dir $(VENV)/wheels .
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--force-reinstall $(VENV)/wheels/*.whl
+	@touch $@
 
 $(VENV)/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

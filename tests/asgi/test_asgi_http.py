@@ -1,6 +1,7 @@
 """Requests to ASGI applications: scope, receive and send, and what an application does wrong."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -457,6 +458,27 @@ async def test_head_request_and_statuses_without_content_get_none(
             found = await receive_answer(wire, method=method)
             assert found.headers.get("content-length") == length, target
             assert (await receive_answer(wire)).body == b"something"
+
+
+@pytest.mark.parametrize("kind", ["http.response.body", "http.response.pathsend"])
+async def test_head_answer_without_a_body_claims_no_length(
+    start_server: StartServer, tmp_path: Path, kind: str
+) -> None:
+    """RFC 9110, 8.6: no Content-Length that is not that of the answer to GET."""
+    (tmp_path / "file").write_bytes(b"content")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        length = [(b"Content-Length", b"7")] if scope["query_string"] else []
+        await start(send, 200, *length)
+        await send({"type": kind, "path": str(tmp_path / "file")})
+
+    server = await start_server(asgi=app, lifespan="off")
+    async with await Wire.open(server.addresses[0]) as wire:
+        for target, length in (("/", None), ("/?length", "7"), ("/", None)):
+            wire.write(get(target, method="HEAD"))
+            found = await receive_answer(wire, method="HEAD")
+            assert found.headers.get("content-length") == length
+            assert "connection" not in found.headers
 
 
 async def test_client_of_http_1_0_gets_a_body_up_to_the_end(start_server: StartServer) -> None:

@@ -168,6 +168,22 @@ def test_what_is_no_application_is_refused(app: Any, sentence: str) -> None:
         sockwave.create_server().mount("/x", app)
 
 
+class CallInSlot:
+    """An application whose call is chosen when it is made, as that of Sentry's middleware is."""
+
+    __slots__ = ("__call__",)
+
+    def __init__(self, call: Any) -> None:
+        self.__call__ = call
+
+
+async def test_application_whose_call_lies_in_a_slot_is_one(start_server: StartServer) -> None:
+    server = await start_server(asgi=CallInSlot(named("slot")))
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get("/x"))
+        assert (await receive_answer(wire)).body == b"slot  /x"
+
+
 @pytest.mark.parametrize("prefix", ["", "api", "/a//b", "/a?b", "/a#b"])
 def test_what_is_no_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix: expected a path"):

@@ -29,15 +29,17 @@ def check_application(name: str, application: object) -> ASGIApplication:
     if kind:
         raise TypeError(f"{name}: expected an ASGI application, given {kind}: {application!r}")
     try:
-        inspect.signature(application).bind({}, None, None)
+        signature = inspect.signature(application)
+    except (TypeError, ValueError):
+        return application  # no signature: a built-in, or an instance with `__call__` in a slot
+    try:
+        signature.bind({}, None, None)
     except TypeError:
         raise TypeError(
             f"{name}: expected an ASGI 3 application, an async callable of scope, receive and "
             f"send, given {application!r}, which takes other arguments. Applications of ASGI 2 "
             "(scope alone) need asgiref.compatibility.guarantee_single_callable"
         ) from None
-    except ValueError:
-        pass  # a built-in without a signature
     return application
 
 

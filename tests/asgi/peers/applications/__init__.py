@@ -1,0 +1,1 @@
+"""Applications, one for each framework, written as its documentation writes them."""
