@@ -354,22 +354,63 @@ async def test_client_is_not_told_to_continue_in_the_middle_of_the_answer(
 # ---- the response
 
 
-async def test_head_leaves_with_the_first_part_of_the_body(start_server: StartServer) -> None:
+async def test_head_leaves_before_a_body_that_is_long_in_coming(start_server: StartServer) -> None:
     go_on = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await start(send, 201)
+        length = [(b"Content-Length", b"7")] if scope["query_string"] else []
+        await start(send, 201, *length)
         await go_on.wait()
-        await part(send, b"")
-        await receive()
-        await receive()
+        await send({"type": "http.response.body", "body": b"content"})
+
+    server = await start_server(asgi=app, lifespan="off")
+    async with await Wire.open(server.addresses[0]) as wire:
+        for target in ("/", "/?length"):
+            wire.write(get(target))
+            head = await wire.receive_head()
+            assert head.status == 201
+            await wire.receive_nothing()
+            go_on.set()
+            if target == "/":
+                assert head.headers["transfer-encoding"] == "chunked"
+                assert await receive_chunked(wire) == b"content"
+            else:
+                assert await wire.receive(7) == b"content"
+            go_on.clear()
+
+
+async def test_error_behind_a_head_that_has_left_drops_the_connection(
+    start_server: StartServer, error_log: ErrorLog
+) -> None:
+    go_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await start(send)
+        await go_on.wait()
+        raise ZeroDivisionError
 
     server = await start_server(asgi=app, lifespan="off")
     async with await Wire.open(server.addresses[0]) as wire:
         wire.write(get())
-        await wire.receive_nothing()
+        assert (await wire.receive_head()).status == 200
         go_on.set()
-        assert (await wire.receive_head()).status == 201
+        await wire.receive_end()
+    assert [type(error) for error in error_log.take()] == [ZeroDivisionError]
+
+
+async def test_head_waits_for_a_body_that_comes_at_once(start_server: StartServer) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await start(send)
+        if scope["path"] == "/fails":
+            raise sockwave.Refused(409, "refused\n")
+        await send({"type": "http.response.body", "body": b"content"})
+
+    server = await start_server(asgi=app, lifespan="off")
+    async with await Wire.open(server.addresses[0]) as wire:
+        wire.write(get())
+        assert (await receive_answer(wire)).headers["content-length"] == "7"
+        wire.write(get("/fails"))
+        assert (await receive_answer(wire)).status == 409
 
 
 async def test_parts_of_a_body_leave_as_they_are_sent(start_server: StartServer) -> None:

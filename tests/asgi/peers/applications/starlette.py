@@ -82,7 +82,8 @@ async def describe(request: Request) -> Response:
             "headers": sorted(
                 [name, value]
                 for name, value in request.headers.items()
-                if name not in ("user-agent", "accept", "accept-encoding", "connection", "content-type")
+                if name
+                not in ("user-agent", "accept", "accept-encoding", "connection", "content-type")
             ),
             "state": request.state.database,
         }
@@ -148,6 +149,22 @@ async def endless(request: Request) -> Response:
     return StreamingResponse(ticks())
 
 
+RELEASED = asyncio.Event()
+
+
+async def late(request: Request) -> Response:
+    async def parts() -> AsyncIterator[bytes]:
+        await RELEASED.wait()
+        yield b"at last"
+
+    return StreamingResponse(parts(), headers={"X-Late": "yes"})
+
+
+async def release(request: Request) -> Response:
+    RELEASED.set()
+    return PlainTextResponse("released")
+
+
 async def poll(request: Request) -> Response:
     end = request.query_params["end"]
     EVENTS.append(f"poll begun: {end}")
@@ -163,8 +180,9 @@ async def poll(request: Request) -> Response:
 
 async def upload_slowly(request: Request) -> Response:
     try:
-        async for _ in request.stream():
-            EVENTS.append("upload begun")
+        async for chunk in request.stream():
+            if chunk:
+                EVENTS.append(f"upload begun: {len(chunk)}")  # noqa: PERF401  (told at once)
     except ClientDisconnect:
         EVENTS.append("upload over")
     return PlainTextResponse("done")
@@ -246,12 +264,12 @@ async def teapot(request: Request) -> Response:
     raise HTTPException(418, "short and stout", headers={"X-Pot": "tea"})
 
 
-class Unready(Exception):
+class UnreadyError(Exception):
     pass
 
 
 async def unready(request: Request) -> Response:
-    raise Unready
+    raise UnreadyError
 
 
 async def handle_unready(request: Request, error: Exception) -> Response:
@@ -476,6 +494,8 @@ app = Starlette(
         Route("/stream", stream),
         Route("/stream-in-thread", stream_in_thread),
         Route("/endless", endless),
+        Route("/late", late),
+        Route("/release", release),
         Route("/poll", poll),
         Route("/upload-slowly", upload_slowly, methods=["POST"]),
         Route("/large", large),
@@ -520,5 +540,5 @@ app = Starlette(
         Middleware(SessionMiddleware, secret_key="a secret"),
         Middleware(AuthenticationMiddleware, backend=BasicAuth()),
     ],
-    exception_handlers={Unready: handle_unready},
+    exception_handlers={UnreadyError: handle_unready},
 )

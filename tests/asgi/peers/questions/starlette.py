@@ -27,12 +27,19 @@ async def leave_a_stream(base: str) -> Any:
 
 async def leave_a_stream_behind_middleware(base: str) -> Any:
     """Do so where BaseHTTPMiddleware stands between."""
-    async with connect(base) as client:
-        async with client.stream("GET", "/wrapped/endless") as response:
-            assert response.headers["x-wrapped"] == "yes"
-            async for _ in response.aiter_raw():
-                break
+    async with connect(base) as client, client.stream("GET", "/wrapped/endless") as response:
+        assert response.headers["x-wrapped"] == "yes"
+        async for _ in response.aiter_raw():
+            break
     return await wait_for_event(base, "endless stream over")
+
+
+async def wait_for_a_late_stream(base: str) -> Any:
+    """See that the head is there long before the first part of the body."""
+    async with connect(base) as client, client.stream("GET", "/late") as response:
+        head = [response.status_code, response.headers["x-late"]]
+        assert (await client.get("/release")).text == "released"
+        return [*head, (await response.aread()).decode()]
 
 
 async def leave_a_poll(base: str) -> Any:
@@ -65,7 +72,7 @@ async def leave_an_upload(base: str) -> Any:
     """Send a part of a body, and go."""
     _, writer = await open_connection(base)
     writer.write(b"POST /upload-slowly HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nhalf")
-    await wait_for_event(base, "upload begun")
+    await wait_for_event(base, "upload begun: 4")
     writer.close()
     return await wait_for_event(base, "upload over")
 
@@ -151,6 +158,7 @@ QUESTIONS: dict[str, Question] = {
     "a stream": get("/stream", "9\n"),
     "HEAD of a stream": ask("HEAD", "/stream"),
     "a stream from a thread": get("/stream-in-thread", "9\n"),
+    "a stream that is late": wait_for_a_late_stream,
     "a large answer": get("/large?times=20000", "5120000 bytes"),
     "an empty answer": get("/large?times=0"),
     "a file": get("/file", "1048576 bytes"),
