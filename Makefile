@@ -9,6 +9,7 @@
 # make sanitize      run tests of the core with sanitizers  (ARGS="tests/test_tls.py")
 # make faults        break what is around the server  (ARGS="t11 --engine epoll")
 # make autobahn, make bench, make clean
+# make test-peers    run applications of other frameworks under us and under uvicorn, and compare
 # make bench-peers   install the servers that the benchmarks compare with
 #
 # Everything is made in .venv; PYTHON chooses the interpreter that it is made from.

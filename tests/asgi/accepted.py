@@ -1,9 +1,9 @@
 """The differences from uvicorn that are accepted, each with its reason.
 
-`WHY` has an entry for each difference that a test in `peers/` may find: the reason, a pattern for the
-lines that tell the difference, and of which questions to which applications. A line that none
-explains fails the test, and so does an entry that explains nothing any more. What is not compared at
-all stands in `peers/transcript.py`.
+`WHY` has an entry for each difference that a test in `peers/` may find: the reason, a pattern for
+the lines that tell the difference, and of which questions to which applications. A line that none
+explains fails the test, and so does an entry that explains nothing any more. What is not compared
+at all stands in `peers/transcript.py`.
 """
 
 import re
@@ -36,8 +36,8 @@ SOMETIMES = False
 WHY = [
     # ---- HTTP
     Why(
-        "RFC 9110, 7.6.1: `Connection` is the server's. What an application says of it is left out, "
-        "but for `close`; HTTP/1.1 keeps the connection without it.",
+        "RFC 9110, 7.6.1: `Connection` is the server's. What an application says of it is left "
+        "out, but for `close`; HTTP/1.1 keeps the connection without it.",
         r"headers - 'connection: keep-alive'",
         {
             "litestar": ("server-sent events",),
@@ -83,7 +83,10 @@ WHY = [
         "The same, for a small body that a client sends behind its head: what has arrived in time "
         "is dropped, and the connection goes on.",
         r"headers [+] 'connection: close'",
-        {"strawberry": ("no query", "another content type"), "django": ("a body that is too large",)},
+        {
+            "strawberry": ("no query", "another content type"),
+            "django": ("a body that is too large",),
+        },
         SOMETIMES,
     ),
     Why(
@@ -92,8 +95,8 @@ WHY = [
         {"sentry": ("an error",)},
     ),
     Why(
-        "FIN says that the client sends no more, and not that it has gone: it may have closed its own "
-        "side alone. The application hears of it when something is sent, or by RST.",
+        "FIN says that the client sends no more, and not that it has gone: it may have closed its "
+        "own side alone. The application hears of it when something is sent, or by RST.",
         r"here '(poll given up: fin|wait over|silent given up)'",
         {
             "starlette": ("a client that leaves before the answer",),
@@ -126,14 +129,14 @@ WHY = [
         {"starlette": ("an error before the handshake",), "django": ("no consumer",)},
     ),
     Why(
-        "The application's own answer to a handshake goes out as it is sent, in chunks, if it comes "
-        "in parts; uvicorn keeps it back until it is whole.",
+        "The application's own answer to a handshake goes out as it is sent, in chunks, if it "
+        "comes in parts; uvicorn keeps it back until it is whole.",
         r"[+] 'transfer-encoding: chunked'|- 'content-length: \d+'",
         {"quart": ("a WebSocket that is refused", "a WebSocket that is aborted", "no WebSocket")},
     ),
     Why(
-        "RFC 6455, 7.4.1: 1011 is for \"an unexpected condition that prevented it from fulfilling the "
-        'request". uvicorn drops the connection of an application that raises.',
+        'RFC 6455, 7.4.1: 1011 is for "an unexpected condition that prevented it from fulfilling '
+        'the request". uvicorn drops the connection of an application that raises.',
         r"closed: (1011|1006) ",
         {
             "starlette": ("an error in a WebSocket",),
@@ -143,8 +146,8 @@ WHY = [
         },
     ),
     Why(
-        "An application that returns has ended its conversation: the close says 1000. uvicorn drops "
-        "the connection.",
+        "An application that returns has ended its conversation: the close says 1000. uvicorn "
+        "drops the connection.",
         r"closed: (1000|1006) ",
         {"starlette": ("an application that leaves",)},
     ),
@@ -155,8 +158,8 @@ WHY = [
         SOMETIMES,
     ),
     Why(
-        'RFC 6455, 5.5.1: the answer to a close "typically echos the status code"; its reason is told '
-        "to the application, and not echoed.",
+        'RFC 6455, 5.5.1: the answer to a close "typically echos the status code"; its reason is '
+        "told to the application, and not echoed.",
         r"closed: (4321|3000|4999) ",
         {
             "starlette": ("a code and a reason of the client",),

@@ -1,4 +1,4 @@
-"""How a question is put to a server: by each of several clients, with what they say of the answer."""
+"""How a question is put to a server: by each of several clients, who say what the answer is."""
 
 import asyncio
 import io

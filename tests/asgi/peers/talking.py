@@ -14,11 +14,11 @@ from transcript import keep_body, keep_headers, mask
 HANDSHAKE_HEADERS = ("sec-websocket-protocol", "set-cookie", "x-")
 
 
-class Ended(Exception):
+class EndedError(Exception):
     """The server has closed the WebSocket."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server has refused the handshake; its argument is what it answered."""
 
 
@@ -32,7 +32,7 @@ class Talker(Protocol):
         """Send a message."""
 
     async def receive(self) -> str | bytes:
-        """Receive a message; raises Ended."""
+        """Receive a message; raises EndedError."""
 
     async def close(self, code: int, reason: str) -> None:
         """Close."""
@@ -68,7 +68,7 @@ class Talk:
         url = base.replace("http", "ws", 1) + self.path
         try:
             talker = await connect(url, self.headers, self.subprotocols)
-        except Refused as refused:
+        except RefusedError as refused:
             return list(refused.args)
         kept = [pair for pair in talker.headers if pair[0].lower().startswith(HANDSHAKE_HEADERS)]
         lines = [f"open: {talker.subprotocol}", *keep_headers(kept)]
@@ -84,7 +84,7 @@ class Talk:
             else:
                 while True:
                     lines.append(f"< {show(await talker.receive())}")
-        except Ended:
+        except EndedError:
             pass
         code, reason = await talker.find_end()
         lines.append(f"closed: {code} {reason}")
@@ -126,7 +126,7 @@ class WebSocketsTalker:
             )
         except websockets.InvalidStatus as error:
             response = error.response
-            raise Refused(
+            raise RefusedError(
                 f"refused: {response.status_code}",
                 *keep_headers(response.headers.raw_items()),
                 f"body: {keep_body(response.body)}",
@@ -137,13 +137,13 @@ class WebSocketsTalker:
         try:
             await self.connection.send(message)
         except websockets.ConnectionClosed:
-            raise Ended from None
+            raise EndedError from None
 
     async def receive(self) -> str | bytes:
         try:
             return await self.connection.recv()
         except websockets.ConnectionClosed:
-            raise Ended from None
+            raise EndedError from None
 
     async def close(self, code: int, reason: str) -> None:
         await self.connection.close(code, reason)
@@ -172,7 +172,7 @@ class AiohttpTalker:
             socket = await session.ws_connect(url, headers=headers, protocols=subprotocols)
         except aiohttp.WSServerHandshakeError as error:
             await session.close()
-            raise Refused(f"refused: {error.status}") from None
+            raise RefusedError(f"refused: {error.status}") from None
         except BaseException:
             await session.close()
             raise
@@ -185,13 +185,13 @@ class AiohttpTalker:
             else:
                 await self.socket.send_bytes(message)
         except ConnectionError:
-            raise Ended from None
+            raise EndedError from None
 
     async def receive(self) -> str | bytes:
         message = await self.socket.receive()
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             self.reason = message.extra or ""
-            raise Ended
+            raise EndedError
         data: str | bytes = message.data
         return data
 
@@ -209,7 +209,7 @@ class AiohttpTalker:
         try:
             while True:
                 await self.receive()
-        except Ended:
+        except EndedError:
             pass
 
 

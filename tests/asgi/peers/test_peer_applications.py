@@ -30,7 +30,9 @@ APPLICATIONS = [
 ]
 
 #: The last line of a traceback.
-RAISED = re.compile(r"^\s*\|?\s*((?:\w+\.)*\w*(?:Error|Exception|Warning|Disconnect\w*|Closed\w*))\b")
+RAISED = re.compile(
+    r"^\s*\|?\s*((?:\w+\.)*\w*(?:Error|Exception|Warning|Disconnect\w*|Closed\w*))\b"
+)
 
 
 @pytest.mark.parametrize("peers", APPLICATIONS, indirect=True, ids=APPLICATIONS)

@@ -287,9 +287,7 @@ class Events(AsyncHttpConsumer):
 
 app = ProtocolTypeRouter(
     {
-        "http": URLRouter(
-            [path("sse/", Events.as_asgi()), re_path(r"", get_asgi_application())]
-        ),
+        "http": URLRouter([path("sse/", Events.as_asgi()), re_path(r"", get_asgi_application())]),
         "websocket": AllowedHostsOriginValidator(
             SessionMiddlewareStack(
                 URLRouter(

@@ -137,7 +137,12 @@ async def upload(
     file: UploadFile, note: Annotated[str, Form()] = "", small: Annotated[bytes, File()] = b""
 ) -> dict[str, Any]:
     content = await file.read()
-    return {"name": file.filename, "type": file.content_type, "size": len(content), "sum": sum(content)}
+    return {
+        "name": file.filename,
+        "type": file.content_type,
+        "size": len(content),
+        "sum": sum(content),
+    }
 
 
 # ---- dependencies and security
@@ -217,18 +222,18 @@ async def events() -> list[str]:
 # ---- errors
 
 
-class Unicorn(Exception):
+class UnicornError(Exception):
     pass
 
 
-@app.exception_handler(Unicorn)
-async def handle_unicorn(request: Request, error: Unicorn) -> JSONResponse:
+@app.exception_handler(UnicornError)
+async def handle_unicorn(request: Request, error: UnicornError) -> JSONResponse:
     return JSONResponse({"oops": "unicorn"}, status_code=418)
 
 
 @app.get("/unicorn")
 async def unicorn() -> None:
-    raise Unicorn
+    raise UnicornError
 
 
 @app.get("/fails")

@@ -182,7 +182,9 @@ async def echo() -> None:
 @app.websocket("/ws/accept")
 async def accept() -> None:
     await websocket.accept(headers={"X-Accepted": "yes"}, subprotocol="two")
-    await websocket.send_json({"a": websocket.args.get("a"), "wants": websocket.requested_subprotocols})
+    await websocket.send_json(
+        {"a": websocket.args.get("a"), "wants": websocket.requested_subprotocols}
+    )
     await websocket.close(4000, "that is all")
 
 

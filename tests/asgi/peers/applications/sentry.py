@@ -25,9 +25,7 @@ class KeepingTransport(Transport):
                     "method": request.get("method"),
                     "url": request.get("url", "").split("/", 3)[-1],
                     "query": request.get("query_string"),
-                    "errors": [
-                        one["type"] for one in event.get("exception", {}).get("values", [])
-                    ],
+                    "errors": [one["type"] for one in event.get("exception", {}).get("values", [])],
                     "status": event.get("contexts", {}).get("response", {}).get("status_code"),
                     "op": event.get("contexts", {}).get("trace", {}).get("op"),
                 }

@@ -130,7 +130,11 @@ const source = () => new Promise(resolve => {
 })
 const talk = () => new Promise(resolve => {
   const socket = new WebSocket("ws://" + location.host + "/ws", ["peers"])
-  socket.onopen = () => { finish("open " + socket.protocol); socket.send("hé"); socket.send("close") }
+  socket.onopen = () => {
+    finish("open " + socket.protocol)
+    socket.send("hé")
+    socket.send("close")
+  }
   socket.onmessage = event => finish("message " + event.data)
   socket.onclose = event => { finish(`closed ${event.code} ${event.reason}`); resolve() }
 })

@@ -83,9 +83,7 @@ QUESTIONS: dict[str, Question] = {
         headers={"Origin": "https://a.example", "Access-Control-Request-Method": "POST"},
     ),
     "CORS, simple": get("/page", headers={"Origin": "https://a.example"}),
-    "a WebSocket": talk(
-        "/ws/items/5?token=t&q=2", "a", "b", 2, (1000, ""), has="text 5 t 2 b"
-    ),
+    "a WebSocket": talk("/ws/items/5?token=t&q=2", "a", "b", 2, (1000, ""), has="text 5 t 2 b"),
     "a WebSocket without its token": talk("/ws/items/5", has="refused: 403"),
     "a WebSocket whose parameter is not valid": talk("/ws/items/x?token=t", has="refused: 403"),
     "JSON in a WebSocket": talk("/ws/json", '{"a": [1]}', 1, (3000, "bye"), has='"a":[1]'),

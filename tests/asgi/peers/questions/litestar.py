@@ -57,7 +57,9 @@ QUESTIONS: dict[str, Question] = {
     "an error": get("/fails", status=500),
     "an error with a handler": get("/teapot", "teapot", status=418),
     "a route of two methods": in_turn(
-        get("/any", "GET", status=201), post("/any", "POST", status=201), ask("PUT", "/any", status=405)
+        get("/any", "GET", status=201),
+        post("/any", "POST", status=201),
+        ask("PUT", "/any", status=405),
     ),
     "a session": in_turn(
         get("/session", "{}"), post("/session", status=201, json={"a": "b"}), get("/session", "b")
@@ -80,7 +82,9 @@ QUESTIONS: dict[str, Question] = {
     "a WebSocket listener that gets something else": talk("/ws/items", "{"),
     "a WebSocket": told(
         "gone: 4999",
-        talk("/ws/plain/ada", b"\x00", 1, (4999, "x"), subprotocols=("one", "two"), has="open: two"),
+        talk(
+            "/ws/plain/ada", b"\x00", 1, (4999, "x"), subprotocols=("one", "two"), has="open: two"
+        ),
     ),
     "a WebSocket behind a guard": talk("/ws/guarded", headers={"X-Token": "yes"}, has="4000"),
     "a WebSocket that a guard refuses": talk("/ws/guarded", has="refused"),

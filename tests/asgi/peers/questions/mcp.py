@@ -96,7 +96,9 @@ QUESTIONS: dict[str, Question] = {
         "/mcp", status=406, json=INITIALIZE, headers={"Accept": "text/html"}
     ),
     "GET without a session": get("/mcp", status=400, headers=ACCEPT),
-    "no JSON": post("/mcp", status=400, content=b"{", headers=ACCEPT | {"Content-Type": "application/json"}),
+    "no JSON": post(
+        "/mcp", status=400, content=b"{", headers=ACCEPT | {"Content-Type": "application/json"}
+    ),
     "another content type": post("/mcp", status=400, content=b"x", headers=ACCEPT),
     "PUT": ask("PUT", "/mcp", status=405, headers=ACCEPT),
     "a host that is not this one": post(

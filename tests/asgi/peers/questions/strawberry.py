@@ -28,7 +28,9 @@ QUESTIONS: dict[str, Question] = {
     "a query that is none": post("/graphql/", "Syntax Error", json={"query": "{"}),
     "no query": post("/graphql/", status=400, content=b"{"),
     "another content type": post("/graphql/", status=400, form={"query": "{ user { name } }"}),
-    "a mutation": post("/graphql/", "ADA", json={"query": 'mutation { rename(name: "ada") { name } }'}),
+    "a mutation": post(
+        "/graphql/", "ADA", json={"query": 'mutation { rename(name: "ada") { name } }'}
+    ),
     "an upload": post(
         "/graphql/",
         form={
