@@ -156,7 +156,7 @@ async def endless(request: HttpRequest) -> StreamingHttpResponse:
 async def wait(request: HttpRequest) -> HttpResponse:
     EVENTS.append("wait begun")
     try:
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
     except asyncio.CancelledError:
         EVENTS.append("wait cancelled")
         raise

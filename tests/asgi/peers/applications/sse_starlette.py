@@ -63,7 +63,7 @@ async def silent(request: Request) -> Response:
     async def nothing() -> AsyncIterator[dict[str, Any]]:
         yield {"data": "the only one"}
         try:
-            await asyncio.sleep(1)
+            await asyncio.sleep(2)
             EVENTS.append("silent given up")
         except asyncio.CancelledError:
             EVENTS.append("silent cancelled")

@@ -168,7 +168,7 @@ async def release(request: Request) -> Response:
 async def poll(request: Request) -> Response:
     end = request.query_params["end"]
     EVENTS.append(f"poll begun: {end}")
-    for _ in range(100):
+    for _ in range(200):
         if await request.is_disconnected():
             EVENTS.append(f"poll over: {end}")
             break
