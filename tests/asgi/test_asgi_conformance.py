@@ -122,6 +122,8 @@ TAKEN: dict[str, tuple[bytes, bytes]] = {  # with the body that comes back
     "Connection with other words": (head(b"Connection: x, keep-alive, y"), b"-"),
     "an upgrade to something else": (head(b"Connection: Upgrade", b"Upgrade: h2c"), b"-"),
     "methods of WebDAV": (head(line=b"PROPFIND / HTTP/1.1"), b"-"),
+    "spaces in the extensions of a chunk": (CHUNKED + b"1 ; a = b\r\na\r\n0\r\n\r\n", b"a"),
+    "a method of the application's own": (head(line=b"BREW / HTTP/1.1"), b"-"),
 }
 
 REFUSED: dict[str, tuple[bytes, set[int]]] = {
@@ -218,22 +220,11 @@ REFUSED: dict[str, tuple[bytes, set[int]]] = {
     "a field that is long": (head(b"X: " + b"a" * 70_000), {431}),
     "fields without end": (head(*[b"X: a"] * 2000), {431}),
     "CONNECT": (head(line=b"CONNECT a:80 HTTP/1.1"), {400, 405, 501}),
-}
-
-#: The same, by rules that the server does not have yet.
-REFUSED_LATER: dict[str, tuple[bytes, set[int]]] = {
     "Host with two ports": (head(host=b"a:b:c"), {400}),
     "Host with half an address": (head(host=b"[::1"), {400}),
     "Host with a port that is too large": (head(host=b"a:99999999"), {400}),
     "Host with no name and a port": (head(host=b":80"), {400}),
     "another coding before chunked": (post(b"Transfer-Encoding: gzip, chunked"), {501}),
-}
-
-#: What is right by rules that the server does not have yet.
-TAKEN_LATER: dict[str, tuple[bytes, bytes]] = {
-    "spaces in the extensions of a chunk": (CHUNKED + b"1 ; a = b\r\na\r\n0\r\n\r\n", b"a"),
-    "a space behind the size of a chunk": (CHUNKED + b"1 \r\na\r\n0\r\n\r\n", b"a"),
-    "a method of the application's own": (head(line=b"BREW / HTTP/1.1"), b"-"),
 }
 
 #: What is wrong in a body of chunks, behind one that is right: RFC 9112, 7.1.
@@ -259,6 +250,7 @@ WRONG_CHUNKS: dict[str, bytes] = {
     "a trailer that is folded": b"0\r\nX: a\r\n b\r\n\r\n",
     "a NUL in a trailer": b"0\r\nX: \0\r\n\r\n",
     "LF alone behind the last chunk": b"0\n\n",
+    "a space behind the size": b"1 \r\na\r\n",
 }
 
 
@@ -288,16 +280,6 @@ async def test_what_is_right_is_taken(place: Place, manner: str) -> None:
                     assert (await receive_final(wire)).body == body
 
 
-@pytest.mark.xfail(reason="a rule to come", strict=True)
-@pytest.mark.parametrize("name", TAKEN_LATER)
-async def test_what_is_right_will_be_taken(place: Place, name: str) -> None:
-    request, body = TAKEN_LATER[name]
-    async with await Wire.open(place.address) as wire:
-        wire.write(request)
-        found = await receive_answer(wire)
-        assert (found.status, found.body) == (200, body)
-
-
 async def receive_final(wire: Wire) -> Answer:
     """Read an answer behind the interim ones."""
     while (found := await receive_answer(wire)).status < 200:
@@ -314,12 +296,6 @@ async def test_what_is_wrong_is_refused_and_nothing_behind_it_is_read(
             continue
         with case(name):
             await expect_refusal(place, request, statuses, manner)
-
-
-@pytest.mark.xfail(reason="a rule to come", strict=True)
-@pytest.mark.parametrize("name", REFUSED_LATER)
-async def test_what_is_wrong_will_be_refused(place: Place, name: str) -> None:
-    await expect_refusal(place, *REFUSED_LATER[name], "whole")
 
 
 async def expect_refusal(place: Place, request: bytes, statuses: set[int], manner: str) -> None:
@@ -396,7 +372,6 @@ async def test_answer_to_head_has_no_content(place: Place) -> None:
         assert (await receive_answer(wire)).body == b"-"
 
 
-@pytest.mark.xfail(reason="a rule to come", strict=True)
 async def test_refusal_of_head_has_no_content(place: Place) -> None:
     async with await Wire.open(place.address) as wire:
         wire.write(head(b"Host: b", line=b"HEAD / HTTP/1.1"))

@@ -14,7 +14,7 @@ from sockwave.core.session.hub cimport Hub
 # How far the response is.
 cdef enum ResponsePhase:
     IDLE                        # its head is not known
-    BODY                        # its head is known, and leaves with the first part of the body
+    BODY                        # its head is known, and leaves with the first of the body, or soon
     TRAILERS                    # its body is whole
     COMPLETE                    # nothing more is taken
 
@@ -42,6 +42,7 @@ cdef class ApplicationCall(Watcher):
     cdef uint8_t phase          # a ResponsePhase
     cdef flag has_begun
     cdef flag has_trailers
+    cdef flag awaits_body       # a call of the loop is going to send the head, if nothing comes
     cdef flag is_body_given     # all of the body has been given
     cdef readonly bint is_detached      # the response can reach the client no longer
 
@@ -52,3 +53,4 @@ cdef class ApplicationCall(Watcher):
     cdef int take_start(self, object message) except -1
     cdef object take_body(self, object message)
     cdef int complete(self) except -1
+    cdef int expect_body(self) except -1

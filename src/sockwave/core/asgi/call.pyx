@@ -12,7 +12,7 @@ from cpython.ref cimport Py_DECREF
 from sockwave.core.asgi.received cimport received
 from sockwave.core.events.emitter cimport raise_pending
 from sockwave.core.http.connection cimport HttpConnection
-from sockwave.core.http.response_head cimport HeaderFields
+from sockwave.core.http.response_head cimport NOT_GIVEN, HeaderFields
 from sockwave.core.session.calls cimport OF_REQUEST
 
 from sockwave.core.events.waiter import DONE
@@ -34,6 +34,10 @@ cdef extern from *:
     #define sockwave_new(type, arguments, words) (type)->tp_new(type, arguments, words)
     """
     object new_of "sockwave_new" (PyTypeObject* type, object arguments, PyObject* words)
+
+# A head waits so many seconds for the first part of the body, to leave with it. Then it leaves alone:
+# the client of an event stream waits for it, and the first event may be a long time off.
+cdef double HEAD_S = 0.01
 
 # What `advance` returns when the application has ended.
 cdef object ENDED = object()
@@ -136,6 +140,8 @@ cdef class ApplicationCall(Watcher):
             given = <object>result
             Py_DECREF(given)
             if status == PYGEN_NEXT:
+                if self.phase == BODY and not self.awaits_body and not self.response.headers_sent:
+                    self.expect_body()
                 return given
         except StopIteration:
             pass
@@ -292,6 +298,18 @@ cdef class ApplicationCall(Watcher):
         self.phase = BODY
         return 0
 
+    cdef int expect_body(self) except -1:
+        """Have the head sent in a while, as the application waits and has sent nothing behind it.
+        """
+        self.awaits_body = True
+        self.exchange.settings.engine.loop.call_later(HEAD_S, self._send_head)
+        return 0
+
+    def _send_head(self):
+        """Send the head alone, if it still waits."""
+        if self.phase == BODY and not self.is_detached and not self.response.headers_sent:
+            self.response.write(b"")
+
     cdef object take_body(self, object message):
         cdef bint is_last = not item_of(message, "more_body", False)
         body = item_of(message, "body", b"")
@@ -316,6 +334,10 @@ cdef class ApplicationCall(Watcher):
     def _end(self, body=b""):
         """End the response; the client need not have taken it."""
         self.exchange.is_claimed = False        # the rest of the body is dropped as it arrives
+        if self.exchange.is_head and not body and self.response.fields.length == NOT_GIVEN:
+            # RFC 9110, 8.6: no Content-Length in the answer to HEAD "unless its field value equals"
+            # that of the answer to GET, which an application that leaves out the body has not told.
+            self.response.write(b"")
         self.response.end(body)
         self.complete()
 

@@ -10,6 +10,11 @@ from libc.string cimport memcpy
 from sockwave.errors import Refused
 from sockwave.refusals import refuse_body
 
+cdef enum:
+    # Of a body without a limit: so much is read and dropped where the application leaves it, so
+    # that the connection can go on.
+    UNREAD_SIZE = 1048576
+
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -227,9 +232,12 @@ cdef class Exchange:
 
     cdef bint must_close(self) except -1:
         """Tell whether the connection has to end with this response."""
-        if not self.is_received and (self.owes_continue or not self.has_body_limit):
-            # The client may never send the rest of the body, or the rest has no limit: do not wait
-            # for it.
+        if not self.is_received and (
+            self.owes_continue
+            or not self.has_body_limit and (self.chunks is not None or self.left_size > UNREAD_SIZE)
+        ):
+            # The client may never send the rest of the body, or the rest has no limit, or is too
+            # long to be read for nothing: do not wait for it.
             return True
         return not self.keeps_alive or self.carrier.is_last()
 
