@@ -187,13 +187,21 @@ def test_length_of_a_body_is_its_content_length(fields: str, size: int) -> None:
     assert find_ordinary(raw) == (len(raw), size)
 
 
-def test_content_length_at_the_limit_is_accepted_and_one_more_is_413() -> None:
-    raw = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n"
-    assert parse_strictly(raw, Limits(body_size=11)).body_size == 11
-    assert parse_strictly(raw, Limits(body_size=None)).body_size == 11
-    with pytest.raises(Refused) as caught:
-        parse_strictly(raw, Limits(body_size=10))
-    assert caught.value.status == 413
+async def test_content_length_at_the_limit_is_accepted_and_one_more_is_413(
+    start_server: StartServer,
+) -> None:
+    server = await start_server(body_size=10)
+
+    @server.on("request")
+    async def request(req: Request, res: Response) -> None:
+        res.end(await req.body())
+
+    for fields in (b"", b"Expect: 100-continue\r\n"):
+        for size, status in ((10, 200), (11, 413)):
+            async with await Wire.open(server.addresses[0]) as wire:
+                head = b"POST / HTTP/1.1\r\nHost: a\r\n" + fields
+                wire.write(head + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
+                assert (await receive_answer(wire)).status == status
 
 
 # ---- against another implementation ----

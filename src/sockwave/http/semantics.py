@@ -7,7 +7,6 @@ from sockwave.core.http.request_head import RequestHead
 from sockwave.errors import Refused
 from sockwave.http.check import parse_head
 from sockwave.limits import Limits
-from sockwave.refusals import refuse_body
 
 # No body is longer, whatever a head says.
 _LARGEST = 2**63 - 1
@@ -71,8 +70,6 @@ def parse_strictly(raw: bytes, limits: Limits) -> Facts:
     # body length is zero".
     is_chunked = "transfer-encoding" in head.headers
     length = 0 if is_chunked else int(head.headers.get("content-length", "0"))
-    if limits.body_size is not None and length > limits.body_size:
-        raise refuse_body(limits)
     return Facts(
         head, False, is_chunked, min(length, _LARGEST), keeps_alive(head), expects_continue(head)
     )

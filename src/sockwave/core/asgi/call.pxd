@@ -41,6 +41,7 @@ cdef class ApplicationCall(Watcher):
     cdef uint32_t told_count    # how often the application has been told that all is over
     cdef uint8_t phase          # a ResponsePhase
     cdef flag has_begun
+    cdef flag is_stepping       # the application's coroutine takes a step now
     cdef flag has_trailers
     cdef flag awaits_body       # a call of the loop is going to send the head, if nothing comes
     cdef flag is_body_given     # all of the body has been given

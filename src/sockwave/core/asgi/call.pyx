@@ -35,8 +35,8 @@ cdef extern from *:
     """
     object new_of "sockwave_new" (PyTypeObject* type, object arguments, PyObject* words)
 
-# A head waits so many seconds for the first part of the body, to leave with it. Then it leaves alone:
-# the client of an event stream waits for it, and the first event may be a long time off.
+# A head waits so many seconds for the first part of the body, to leave with it. Then it leaves
+# alone: the client of an event stream waits for it, and the first event may be a long time off.
 cdef double HEAD_S = 0.01
 
 # What `advance` returns when the application has ended.
@@ -132,6 +132,7 @@ cdef class ApplicationCall(Watcher):
                 if error is not None:
                     raise error
                 self.coroutine = self.begin()
+            self.is_stepping = True
             if error is not None:
                 return self.coroutine.throw(error)
             status = send_to(self.coroutine, None, &result)
@@ -155,6 +156,8 @@ cdef class ApplicationCall(Watcher):
         except BaseException as raised:
             self.coroutine = None
             self.failed(raised)     # the response is complete after that
+        finally:
+            self.is_stepping = False
         self.coroutine = None
         if self.phase != COMPLETE:
             self.returned()
@@ -296,7 +299,9 @@ cdef class ApplicationCall(Watcher):
         self.response.is_head_given = True
         self.has_trailers = bool(item_of(message, "trailers", False))
         self.phase = BODY
-        return 0
+        # In a step of the application, its end tells whether the body is long in coming. Here it is
+        # another task of the application's that answers.
+        return 0 if self.is_stepping else self.expect_body()
 
     cdef int expect_body(self) except -1:
         """Have the head sent in a while, as the application waits and has sent nothing behind it.
