@@ -67,7 +67,6 @@ class Attack:
             abort_transport(peer.transport)
             await asyncio.sleep(REST_S)
 
-
     async def outlast(self, peer: "Peer") -> None:
         """Wait for a peer's end. Behind the attack the server has until its deadlines for that.
 
