@@ -657,6 +657,40 @@ async def _wait_for_disconnect(scope: Any, receive: Any, send: Any) -> None:
             await send(message)
 
 
+async def test_client_that_goes_before_its_application_begins_is_told_of(
+    start_server: StartServer,
+) -> None:
+    scopes: list[Any] = []
+    seen: list[str] = []
+    streams: list[Any] = []
+    ended = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        seen.extend([(await receive())["type"], (await receive())["type"]])
+        with pytest.raises(ClientDisconnected):
+            await start(send)
+        ended.set()
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        if type(coroutine).__name__ == "HttpCall":
+            streams[0].close()  # the task takes its first step in a later turn
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    server = await start_server(asgi=app, lifespan="off")
+    server.on("stream", streams.append)
+    asyncio.get_running_loop().set_task_factory(factory)
+    try:
+        async with await Wire.open(server.addresses[0]) as wire:
+            address = wire.writer.get_extra_info("sockname")
+            wire.write(get("/gone"))
+            await ended.wait()
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+    assert [scope["client"] for scope in scopes] == [tuple(address)]
+    assert seen == ["http.request", "http.disconnect"]
+
+
 async def test_half_closed_client_is_still_there(start_server: StartServer) -> None:
     go_on = asyncio.Event()
 

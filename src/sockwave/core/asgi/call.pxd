@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.asgi.scope cimport ScopeTemplate
 from sockwave.core.flag cimport flag
+from sockwave.core.http.connection cimport HttpConnection
 from sockwave.core.http.exchange cimport Exchange, Watcher
 from sockwave.core.http.request cimport Request
 from sockwave.core.http.response cimport Response
@@ -34,6 +35,7 @@ cdef class ApplicationCall(Watcher):
     """
     cdef readonly ApplicationTaker taker
     cdef readonly Exchange exchange
+    cdef HttpConnection connection      # until the application is called
     cdef readonly Request request
     cdef readonly Response response
     cdef object coroutine       # the application's; None: it has not begun, or has ended

@@ -11,7 +11,6 @@ from cpython.ref cimport Py_DECREF
 
 from sockwave.core.asgi.received cimport received
 from sockwave.core.events.emitter cimport raise_pending
-from sockwave.core.http.connection cimport HttpConnection
 from sockwave.core.http.response_head cimport NOT_GIVEN, HeaderFields
 from sockwave.core.session.calls cimport OF_REQUEST
 
@@ -77,6 +76,7 @@ cdef class ApplicationTaker(Taker):
         call.exchange = exchange
         call.request = request
         call.response = response
+        call.connection = <HttpConnection>call.exchange.carrier
         call.exchange.watch(call)
         self.hub.calls.start(call, None, OF_REQUEST)
         return 0
@@ -93,7 +93,8 @@ cdef class ApplicationCall(Watcher):
 
     cdef object begin(self):
         """Call the application, and return its coroutine."""
-        cdef HttpConnection connection = <HttpConnection>self.exchange.carrier
+        # The exchange may have lost it by now: its client may have gone since the request came.
+        cdef HttpConnection connection = self.connection
         cdef ApplicationTaker taker = self.taker
         cdef dict scope
         cdef PyObject* arguments[3]
@@ -110,6 +111,7 @@ cdef class ApplicationCall(Watcher):
             tls = taker.find_tls(self.request.transport)
             if tls is not None:
                 scope["extensions"]["tls"] = tls
+        self.connection = None
         receive, send = self.receive, self.send_message
         arguments[0] = <PyObject*>scope
         arguments[1] = <PyObject*>receive
