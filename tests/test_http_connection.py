@@ -235,6 +235,19 @@ async def test_client_that_ends_without_a_request_is_let_go(start_server: Any) -
             await wire.receive_end()
 
 
+async def test_connection_is_unused_behind_as_many_requests_as_a_turn_has(
+    start_server: Any,
+) -> None:
+    server = await start_server(pipelined_count=4, keep_alive_timeout=0.2)
+    server.on("request", lambda req, res: res.end(req.target))
+    for count in (3, 4, 5, 8):
+        async with await Wire.open(server.addresses[0]) as wire:
+            wire.write(b"".join(get(f"/{i}") for i in range(count)))
+            for i in range(count):
+                assert (await receive_answer(wire)).body == b"/%d" % i
+            await wire.receive_end()
+
+
 # ---- refusals ----
 
 

@@ -23,7 +23,7 @@ SHORT = {
     "counts": SMALL,
     "seconds": 2.0,
     "rounds": 1,
-    "patience_s": 30.0,
+    "patience_s": 90.0,  # of which a quiet machine needs three; a loud one stops clocks
     "paced": False,
     "options": {
         "keep_alive_timeout": 2.0,

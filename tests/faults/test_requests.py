@@ -1,9 +1,12 @@
 """HTTP under load."""
 
+import pytest
+
 from faults.short import MARKS, check
 
 pytestmark = MARKS
 
 
+@pytest.mark.timeout(300)  # on a loud machine
 async def test_floods_of_requests_leave_good_clients_alone(engine: str) -> None:
     await check("t23", engine)

@@ -279,6 +279,8 @@ cdef class HttpConnection(Carrier):
                 if not left or not has_messages(&self.transport.engine.budget):
                     if given.size:
                         self.postpone()
+                    elif self.exchange is not None and self.exchange.is_over():
+                        self.step_over()
                     break
         except Refused as refused:
             self.refuse(refused)
