@@ -1,27 +1,17 @@
 """The chat's page in a real browser: two tabs talk, the server goes and comes back."""
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from browser import start_browser
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.slow
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_S = 20
 PHONE = {"width": 360, "height": 640}
 
@@ -62,14 +52,7 @@ class ChatServer:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    names = ["chromium", "chromium-browser", "google-chrome"]
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip(f"the page is tested in a browser, and there is none of {', '.join(names)}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    yield from start_browser()
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """A page in a real browser: it fetches, reads a stream, hears events, and talks by WebSocket."""
 
-import shutil
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from browser import start_browser
+from playwright.sync_api import Browser
 from servers import Peers
 
 pytestmark = pytest.mark.slow
 
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 PATIENCE_S = 60
 
 #: What the page of `applications/sse_starlette.py` tells of what it did.
@@ -32,14 +31,7 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    names = ["chromium", "chromium-browser", "google-chrome"]
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip(f"the page is tested in a browser, and there is none of {', '.join(names)}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    yield from start_browser()
 
 
 @pytest.mark.parametrize("peers", ["sse_starlette"], indirect=True)
