@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sockwave.asgi.wsgi import wsgi
 from sockwave.errors import LaunchError
 from sockwave.functions import is_async
 from sockwave.launch.flags import FLAGS
@@ -83,11 +84,9 @@ def as_asgi(target: Callable[..., Any], interface: str) -> Callable[..., Any]:
     """Return an ASGI 3 application; raises LaunchError for what is none."""
     if interface == "wsgi":
         try:
-            from a2wsgi import WSGIMiddleware
+            return wsgi(target)
         except ImportError:
             raise LaunchError("--interface wsgi needs: pip install 'sockwave[wsgi]'") from None
-        made: Callable[..., Any] = WSGIMiddleware(target)
-        return made
     if interface == "auto" and not is_async(target):
         count = _count_parameters(target)
         if count == 2:
