@@ -6,11 +6,10 @@ The specification is "ASGI 3.0" with its HTTP and WebSocket format 2.4, of asgi.
 import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 from sockwave.asgi.lifespan import Lifespan
 from sockwave.core.asgi.call import ApplicationTaker
-from sockwave.core.asgi.scope import ScopeTemplate
+from sockwave.core.asgi.scope import ScopeTemplate, decode_path
 from sockwave.core.http.request_head import RequestHead
 from sockwave.functions import generates
 
@@ -70,11 +69,6 @@ def check_lifespan(lifespan: object) -> str:
     return lifespan
 
 
-def decode_path(head: RequestHead) -> str:
-    """Return the path of a request, percent-decoded as UTF-8; what is no UTF-8 becomes U+FFFD."""
-    return unquote_to_bytes(head.path.encode("latin-1")).decode("utf-8", "replace")
-
-
 class Application:
     """An ASGI application, where it stands, and its lifespan."""
 
@@ -124,7 +118,7 @@ class Places:
         """Return the application that is mounted where a request's path leads; None if none is."""
         if not self._mounted:
             return None
-        path = decode_path(head)
+        path = decode_path(head.path.encode("latin-1"))
         for one in self._mounted:
             if path.startswith(one.prefix) and path[len(one.prefix) :][:1] in ("", "/"):
                 return one

@@ -7,8 +7,8 @@ from collections.abc import Awaitable
 from typing import Any, Self
 
 from sockwave.asgi.application import Message, Receive, Scope, Send
-from sockwave.asgi.waiting import Waiting
 from sockwave.close import CloseCode, encode_close
+from sockwave.core.asgi.waiting import Waiting
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.session.connection import Connection
 from sockwave.errors import ConnectionClosed

@@ -3,11 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
-# As large as a piece of `Response.send_file`: enough to keep the disk busy, and small enough for
-# many responses at once.
-_PIECE_SIZE = 256 * 1024
+from sockwave.http.files import read_pieces
 
 
 def descriptor_of(message: Any) -> tuple[int, int | None, int | None]:
@@ -38,16 +37,8 @@ async def read_descriptor(
     Without an offset they are read from the file's position on, without a count to its end. Raises
     OSError if there are fewer.
     """
-    loop = asyncio.get_running_loop()
     if offset is not None:
-        await loop.run_in_executor(None, os.lseek, descriptor, offset, os.SEEK_SET)
-    while count is None or count > 0:
-        size = _PIECE_SIZE if count is None else min(_PIECE_SIZE, count)
-        piece = await loop.run_in_executor(None, os.read, descriptor, size)
-        if not piece:
-            if count:
-                raise OSError(f"the file is {count} bytes shorter than the count that was given")
-            return
-        if count is not None:
-            count -= len(piece)
+        seek = partial(os.lseek, descriptor, offset, os.SEEK_SET)
+        await asyncio.get_running_loop().run_in_executor(None, seek)
+    async for piece in read_pieces(partial(os.read, descriptor), count):
         yield piece

@@ -76,7 +76,7 @@ class HttpCall(ApplicationCall):
         if not isinstance(path, str):
             raise TypeError(f"path: expected str, given {type(path).__name__}")
         with open_file(path) as file:
-            await self._write_all(read_pieces(file, os.fstat(file.fileno()).st_size))
+            await self._write_all(read_pieces(file.read, os.fstat(file.fileno()).st_size))
         self._end()
 
     async def take_file(self, message: Message) -> None:

@@ -9,9 +9,10 @@ from sockwave.asgi.application import Application, Message
 from sockwave.asgi.errors import without_disconnects as without_our_disconnects
 from sockwave.asgi.messages import read_bytes, read_head, read_pairs, refuse_message
 from sockwave.asgi.scope import make_websocket_scope
-from sockwave.asgi.waiting import TOLD_COUNT, Waiting
 from sockwave.close import CloseCode
+from sockwave.core.asgi.waiting import Waiting
 from sockwave.core.http.request_head import RequestHead
+from sockwave.core.http.response_head import format_now
 from sockwave.core.session.connection import Connection
 from sockwave.errors import (
     ClientDisconnected,
@@ -22,7 +23,6 @@ from sockwave.errors import (
 )
 from sockwave.handshake import check_chosen, read_subprotocols
 from sockwave.handshake.hook import HOP_HEADERS
-from sockwave.http.dates import format_now
 from sockwave.http.serialize import BODILESS_STATUSES, serialize_head
 from sockwave.log import escape
 
@@ -86,7 +86,6 @@ class WebSocketCall:
         "_opening",
         "_phase",
         "_report",
-        "_told_count",
         "_waiting",
     )
 
@@ -100,10 +99,9 @@ class WebSocketCall:
         self._headers = headers
         self._report = report
         self._phase = Phase.DECIDING
-        # Whether `connect` has been given, how often the end has been told, and whether the
-        # handshake is over without the application: its client has gone, or the server has refused.
+        # Whether `connect` has been given, and whether the handshake is over without the
+        # application: its client has gone, or the server has refused.
         self._is_begun = False
-        self._told_count = 0
         self._is_answered = False
         self._is_accepted = False
         # The head of a denial that waits for its first part, and whether its body is in chunks.
@@ -197,8 +195,7 @@ class WebSocketCall:
         return {"type": "websocket.receive", kind: message}
 
     async def _disconnect(self, code: int, reason: str) -> Message:
-        self._told_count += 1
-        if self._told_count % TOLD_COUNT == 0:
+        if self._waiting.is_pressed():
             await asyncio.sleep(0)
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 

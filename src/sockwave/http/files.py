@@ -5,7 +5,7 @@ import contextlib
 import mimetypes
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO
@@ -144,17 +144,24 @@ def parse_range(text: str, size: int) -> tuple[int, int] | None:
     return None
 
 
-async def read_pieces(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    """Yield `size` bytes from the file's position on, in pieces that are read in threads.
+async def read_pieces(
+    read: Callable[[int], bytes], size: int | None = None
+) -> AsyncIterator[bytes]:
+    """Yield `size` bytes of a file, None: all up to its end, in pieces that are read in threads.
 
-    Raises OSError if the file becomes shorter meanwhile.
+    `read` reads at most so many bytes from the file's position on. Raises OSError if there are
+    fewer bytes than `size`.
     """
     loop = asyncio.get_running_loop()
-    while size:
-        piece = await loop.run_in_executor(None, file.read, min(size, _PIECE_SIZE))
+    while size is None or size > 0:
+        most = _PIECE_SIZE if size is None else min(size, _PIECE_SIZE)
+        piece = await loop.run_in_executor(None, read, most)
         if not piece:
-            raise OSError(f"the file has become {size} bytes shorter while it was sent")
-        size -= len(piece)
+            if size is not None:
+                raise OSError(f"the file is {size} bytes shorter than what was to be sent of it")
+            return
+        if size is not None:
+            size -= len(piece)
         yield piece
 
 
@@ -180,6 +187,6 @@ def send_file(
 
 async def _stream(response: Response, file: BinaryIO, size: int) -> None:
     """Send so many bytes of a file as fast as the client receives them, and end."""
-    async for piece in read_pieces(file, size):
+    async for piece in read_pieces(file.read, size):
         await response.write(piece)
     response.end()

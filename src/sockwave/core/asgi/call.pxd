@@ -1,9 +1,10 @@
 """One call of an ASGI application for a request: ASGI's HTTP Connection Format 2.4."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 from sockwave.core.asgi.scope cimport ScopeTemplate
+from sockwave.core.asgi.waiting cimport Waiting
 from sockwave.core.flag cimport flag
 from sockwave.core.http.connection cimport HttpConnection
 from sockwave.core.http.exchange cimport Exchange, Watcher
@@ -39,8 +40,7 @@ cdef class ApplicationCall(Watcher):
     cdef readonly Request request
     cdef readonly Response response
     cdef object coroutine       # the application's; None: it has not begun, or has ended
-    cdef list waiters           # futures of the tasks that wait in `receive`; None: none do
-    cdef uint32_t told_count    # how often the application has been told that all is over
+    cdef Waiting waiting        # the tasks that wait in `receive`; None: none has
     cdef uint8_t phase          # a ResponsePhase
     cdef flag has_begun
     cdef flag is_stepping       # the application's coroutine takes a step now
@@ -53,6 +53,7 @@ cdef class ApplicationCall(Watcher):
     cdef object advance(self, object error)
     cdef object next_message(self)
     cdef int wake(self) except -1
+    cdef Waiting waiting_here(self)
     cdef int take_start(self, object message) except -1
     cdef object take_body(self, object message)
     cdef int complete(self) except -1

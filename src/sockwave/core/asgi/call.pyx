@@ -41,13 +41,6 @@ cdef double HEAD_S = 0.01
 # What `advance` returns when the application has ended.
 cdef object ENDED = object()
 
-cdef enum:
-    # An application that asks again and again although it is told that all is over must not keep
-    # the loop from others: each time it has been told so often, it waits for the loop's next turn.
-    # Not each time: one that polls, as Starlette's `is_disconnected` does, is told only what is
-    # there at once.
-    TOLD_COUNT = 64
-
 
 cdef inline object item_of(object message, object key, object default):
     """Return what a message has under a key; `default` where it has nothing."""
@@ -216,12 +209,15 @@ cdef class ApplicationCall(Watcher):
 
     cdef int wake(self) except -1:
         """Let `receive` look again."""
-        if self.waiters is not None:
-            waiters, self.waiters = self.waiters, None
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        if self.waiting is not None:
+            self.waiting.wake()
         return 0
+
+    cdef Waiting waiting_here(self):
+        """Return the tasks that wait: most calls never have any."""
+        if self.waiting is None:
+            self.waiting = Waiting()
+        return self.waiting
 
     # ---- called by the application
 
@@ -249,26 +245,16 @@ cdef class ApplicationCall(Watcher):
         message = self.next_message()
         if message is None:
             return self._receive_later()
-        if is_over and message["type"] == "http.disconnect":
-            self.told_count += 1
-            if self.told_count % TOLD_COUNT == 0:
-                return self._tell_later(message)
+        if is_over and message["type"] == "http.disconnect" and self.waiting_here().is_pressed():
+            return self._tell_later(message)
         return received(message)
 
     async def _receive_later(self):
-        while True:
-            waiter = self.exchange.settings.engine.loop.create_future()
-            if self.waiters is None:
-                self.waiters = []
-            self.waiters.append(waiter)
-            try:
-                await waiter
-            finally:
-                if self.waiters is not None and waiter in self.waiters:
-                    self.waiters.remove(waiter)
+        message = None
+        while message is None:
+            await self.waiting_here().wait()
             message = self.next_message()
-            if message is not None:
-                return message
+        return message
 
     async def _tell_later(self, message):
         await sleep(0)
@@ -362,7 +348,3 @@ cdef class ApplicationCall(Watcher):
     def _complete(self):
         """Take nothing more, and tell the application so."""
         self.complete()
-
-    def _enter_trailers(self):
-        """Note that the body is whole, and trailers follow."""
-        self.phase = TRAILERS

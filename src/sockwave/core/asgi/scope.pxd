@@ -2,6 +2,8 @@
 
 from sockwave.core.http.request_head cimport RequestHead
 
+cpdef str decode_path(bytes raw_path)
+
 cdef class ScopeTemplate:
     """What the scopes of one kind for one application have in common."""
     cdef dict common

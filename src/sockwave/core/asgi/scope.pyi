@@ -4,6 +4,8 @@ from sockwave.core.http.request_head import RequestHead
 
 COMMON_NAMES: tuple[bytes, ...]
 
+def decode_path(raw_path: bytes) -> str: ...
+
 class ScopeTemplate:
     def __init__(
         self,

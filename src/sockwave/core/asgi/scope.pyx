@@ -155,7 +155,7 @@ cdef class ScopeTemplate:
         return scope
 
 
-cdef str decode_path(bytes raw_path):
+cpdef str decode_path(bytes raw_path):
     """Return a path, percent-decoded as UTF-8; what is no UTF-8 becomes U+FFFD."""
     cdef const char* data = PyBytes_AS_STRING(raw_path)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(raw_path)
