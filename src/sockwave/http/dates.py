@@ -1,24 +1,12 @@
 """Dates as they stand in header fields: RFC 9110, section 5.6.7."""
 
 import calendar
-import time
 from email.utils import formatdate, parsedate_tz
-
-_now = (-1, "")
 
 
 def format_date(seconds: float) -> str:
     """Return a time in seconds since the epoch as an IMF-fixdate."""
     return formatdate(int(seconds), usegmt=True)
-
-
-def format_now() -> str:
-    """Return the present time as an IMF-fixdate, formatted at most once per second."""
-    global _now  # noqa: PLW0603 - one cached value for the process, replaced whole
-    second = int(time.time())
-    if _now[0] != second:
-        _now = (second, format_date(second))
-    return _now[1]
 
 
 def parse_date(text: str) -> float | None:

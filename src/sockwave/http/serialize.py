@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from sockwave.core.http.response_head import REASONS, check_reason
+from sockwave.core.http.response_head import REASONS, check_reason, format_now
 from sockwave.fields import HeaderPairs, check_headers
-from sockwave.http.dates import format_now
 
 # RFC 9110, 6.4.1: "All 1xx (Informational), 204 (No Content), and 304 (Not Modified) responses do
 # not include content."

@@ -232,11 +232,6 @@ class Host(Emitter):
             added.append(("Server", "sockwave"))
         return added
 
-    def count_served(self) -> None:
-        """Take note of an opening handshake that is answered by 101."""
-        if self.when_served is not None:
-            self.when_served()
-
     def serialize_refusal(self, refused: Refused, *, to_head: bool) -> bytes:
         """Return the answer to a request that is refused, as it goes on the wire.
 

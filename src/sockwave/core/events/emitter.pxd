@@ -95,5 +95,6 @@ cdef class Emitter:
     # Called for each request, and each opening handshake that was answered by 101; None: nothing.
     cdef public object when_served
 
+    cdef int served(self) except -1
     cdef bint hears(self, int event) noexcept
     cdef int emit(self, int event, object first, object second) except -1

@@ -9,6 +9,7 @@ class Adding:
 class Emitter:
     exchange: Any
     when_served: Any
+    def count_served(self) -> None: ...
     def add_listener(
         self, event: str, listener: Callable[..., object], once: bool = False
     ) -> None: ...

@@ -375,6 +375,16 @@ cdef class Emitter:
     """Emits the events of a server: the compiled base class of a class written in Python, which has
     the methods `listener_failed` and `listener_started`."""
 
+    cdef int served(self) except -1:
+        """Take note of a request, or of an opening handshake that is answered by 101."""
+        if self.when_served is not None:
+            self.when_served()
+        return 0
+
+    def count_served(self):
+        """Take note of an opening handshake that is answered by 101."""
+        self.served()
+
     cdef bint hears(self, int event) noexcept:
         return is_heard(self.listener, self.only_code, event)
 

@@ -61,7 +61,7 @@ cdef class HttpConnection(Carrier):
     cdef int step_over(self) except -1
     cdef bint begin_next(self, Span* given) except -1
     cdef bint is_ordinary(self, const Head* head) noexcept
-    cdef int begin_ordinary(self, Span* given, const Head* head, BodyFraming* framing) except -1
+    cdef bint has_begun_ordinary(self, Span* given, size_t size) except -1
     cdef int begin_strictly(self, bytes raw, Span* given) except -1
     cdef int begin(
         self, RequestHead head, const BodyFraming* framing, bint keeps_alive,

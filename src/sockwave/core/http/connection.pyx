@@ -315,23 +315,17 @@ cdef class HttpConnection(Carrier):
 
     cdef bint begin_next(self, Span* given) except -1:
         """Begin the next request; false while its head is not whole. Raises Refused."""
-        cdef Head head
-        cdef BodyFraming framing
         cdef size_t size
         self.asks_head = is_head_request(given)
         if not self.scan.scanned_size and not self.scan.empty_count:
             # Most heads come whole.
-            if parse_head(given.data, given.size, &head) == ORDINARY and self.is_ordinary(&head):
-                if find_framing(&head, &framing):
-                    self.begin_ordinary(given, &head, &framing)
-                    return True
+            if self.has_begun_ordinary(given, given.size):
+                return True
         size = scan_head(&self.scan, given, self.settings.limits)
         if not size:
             return False
-        if parse_head(given.data, size, &head) == ORDINARY and self.is_ordinary(&head):
-            if find_framing(&head, &framing):
-                self.begin_ordinary(given, &head, &framing)
-                return True
+        if self.has_begun_ordinary(given, size):
+            return True
         raw = PyBytes_FromStringAndSize(<const char*>given.data, size)
         given.data += size
         given.size -= size
@@ -354,18 +348,27 @@ cdef class HttpConnection(Carrier):
             )
         )
 
-    cdef int begin_ordinary(self, Span* given, const Head* head, BodyFraming* framing) except -1:
-        """Begin a request with an ordinary head."""
-        cdef Request request = Request.__new__(Request)
-        cdef bint keeps_alive = not head.counts[CONNECTION_OPTIONS] or not is_value(
+    cdef bint has_begun_ordinary(self, Span* given, size_t size) except -1:
+        """Begin a request with an ordinary head, if the first `size` bytes of `given` hold one."""
+        cdef Head head
+        cdef BodyFraming framing
+        cdef Request request
+        cdef bint keeps_alive
+        if parse_head(given.data, size, &head) != ORDINARY or not self.is_ordinary(&head) or (
+            not find_framing(&head, &framing)
+        ):
+            return False
+        keeps_alive = not head.counts[CONNECTION_OPTIONS] or not is_value(
             &head.values[CONNECTION_OPTIONS], "close", 5
         )
+        request = Request.__new__(Request)
         request.raw = PyBytes_FromStringAndSize(<const char*>given.data, head.size)
         request.method_size = head.method_size
         request.target_size = head.target_size
         given.data += head.size
         given.size -= head.size
-        return self.begin(request, framing, keeps_alive, False, given)
+        self.begin(request, &framing, keeps_alive, False, given)
+        return True
 
     cdef int begin_strictly(self, bytes raw, Span* given) except -1:
         """Begin a request with a head that is not ordinary; raises Refused."""
@@ -427,17 +430,17 @@ cdef class HttpConnection(Carrier):
         cdef Response response = Response.__new__(Response)
         cdef HttpSettings settings = self.settings
         cdef Emitter host = settings.host
-        if host.when_served is not None:
-            host.when_served()
+        host.served()
         response.begin(exchange)
-        exchange.plain_count = count_heard(host.listener, host.only_code, REQUEST)
         settings.engine.contexts.enter()
         before, host.exchange = host.exchange, exchange
         try:
             if taker is not None:
                 taker.take(exchange, request, response)
-            elif not host.emit(REQUEST, request, response):
-                host.answer_unheard(request, response)
+            else:
+                exchange.plain_count = count_heard(host.listener, host.only_code, REQUEST)
+                if not host.emit(REQUEST, request, response):
+                    host.answer_unheard(request, response)
         except Exception as error:
             response._fail(error)
             self.report("a request was not handled", error)
@@ -487,8 +490,8 @@ cdef class HttpConnection(Carrier):
         if is_owed:
             answer = self.settings.host.serialize_refusal(refused, to_head=self.asks_head)
             self.write(answer, <const uint8_t*>PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer))
-        self.drains = True
         # Else the body is refused after the answer was complete, and cannot be answered again.
+        self.drains = True
         self.end()
         # Logged, as the request may have been an opening handshake: its head was not parsed.
         if exchange is None and peers.is_on(logging.INFO):

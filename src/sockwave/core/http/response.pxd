@@ -40,7 +40,7 @@ cdef class Response:
     cdef int count(self, size_t size, bint last) except -1
     cdef int send(self, object owner, const Payload* payload, bint last) except -1
     cdef int send_trailers(
-        self, size_t used, object owner, const Payload* payload, char* tail, size_t tail_size
+        self, size_t used, const Payload* payload, char* tail, size_t tail_size
     ) except -1
     cdef int send_body(
         self, size_t used, object owner, const Payload* payload, bint last

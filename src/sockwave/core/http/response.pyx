@@ -404,7 +404,7 @@ cdef class Response:
         return 0
 
     cdef int send_trailers(
-        self, size_t used, object owner, const Payload* payload, char* tail, size_t tail_size
+        self, size_t used, const Payload* payload, char* tail, size_t tail_size
     ) except -1:
         """Send the end of a chunked body with trailers: RFC 9112, section 7.1.2."""
         cdef bytes head = PyBytes_FromStringAndSize(<char*>self.settings.scratch, used)
@@ -433,7 +433,7 @@ cdef class Response:
             memcpy(tail + tail_size, b"0\r\n\r\n", 5)
             tail_size += 5
             if self.trailers is not None:
-                return self.send_trailers(used, owner, payload, tail, tail_size - 2)
+                return self.send_trailers(used, payload, tail, tail_size - 2)
         if used + size + tail_size <= COPIED_SIZE:
             put(put(scratch + used, payload.data, size), tail, tail_size)
             return exchange.carrier.write(None, scratch, used + size + tail_size)

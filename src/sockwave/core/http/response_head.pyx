@@ -58,6 +58,11 @@ cdef const uint8_t* date_line() except NULL:
     return date_bytes
 
 
+def format_now():
+    """Return the present time as an IMF-fixdate."""
+    return (<const char*>date_line() + 6)[:DATE_LINE_SIZE - 8].decode("ascii")
+
+
 cdef bytes status_line(int status, object reason):
     """Return the line with the reason phrase of the application, None: with the usual one."""
     cdef bytes line

@@ -192,8 +192,7 @@ cdef class Gate(Acceptor):
                 fields += b"Sec-WebSocket-Extensions: %b\r\n" % agreement.answer.encode()
         del self.awaiting_client[transport]
         transport.receiver = connection
-        if self.host.when_served is not None:
-            self.host.when_served()
+        self.host.served()
         connection.open(write_answer(key, fields), subprotocol)
         return True
 
