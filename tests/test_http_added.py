@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from http_wire import Answer, receive_answer
-from wire import Wire
+from wire import Wire, build_request, upgrade_headers
 
 import sockwave
 
@@ -37,6 +37,28 @@ async def test_headers_of_the_option_are_in_each_answer(start_server: StartServe
         assert headers.startswith(b"http/1.1 %d" % status)
         assert headers.count(b"x-frame-options: deny\r\n") == 1
         assert headers.count(b"server: ") == headers.count(b"server: mine\r\n") == 1
+
+
+async def test_headers_of_the_option_are_in_refusals_of_every_kind(
+    start_server: StartServer,
+) -> None:
+    added = [("X-Frame-Options", "DENY")]
+    server = await start_server(response_headers=added, origin="https://a.example")
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        raise sockwave.Refused(403, "no\n", {"X-Frame-Options": "its own"})
+
+    head = (await ask(server)).head.raw.lower()
+    assert head.count(b"x-frame-options: ") == head.count(b"x-frame-options: its own\r\n") == 1
+    stranger = build_request({**upgrade_headers(), "Origin": "https://b.example"})
+    refused = await ask(server, stranger)
+    assert (refused.status, refused.headers["x-frame-options"]) == (403, "DENY")
+
+    full = await start_server(response_headers=added, max_connections=1)
+    async with await Wire.open(full.addresses[0]):
+        rejected = await ask(full)
+        assert (rejected.status, rejected.headers["x-frame-options"]) == (503, "DENY")
 
 
 async def test_headers_that_the_application_gives_come_first(start_server: StartServer) -> None:

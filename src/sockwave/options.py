@@ -67,6 +67,7 @@ class Options:
 
     __slots__ = (
         "access_log",
+        "added_headers",
         "asgi",
         "authorize",
         "compression",
@@ -106,6 +107,8 @@ class Options:
     response_headers: tuple[tuple[str, str], ...]
     server_header: bool
     date_header: bool
+    #: What each answer has unless it sets them itself: `response_headers`, and Server.
+    added_headers: tuple[tuple[str, str], ...]
     limits: Limits
     #: Whether `body_size` was given: if not, it is no limit for requests to ASGI applications.
     has_body_size: bool
@@ -151,6 +154,7 @@ class Options:
         self.response_headers = check_response_headers(response_headers)
         self.server_header = check_bool("server_header", server_header)
         self.date_header = check_bool("date_header", date_header)
+        self.added_headers = list_added(self.response_headers, self.server_header)
         self.asgi = None if asgi is None else check_application("asgi", asgi)
         self.root_path = check_root_path(root_path)
         self.lifespan = check_lifespan(lifespan)
@@ -159,6 +163,15 @@ class Options:
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)
         self.limits = Limits(**limits)
+
+
+def list_added(
+    response_headers: tuple[tuple[str, str], ...], server_header: bool
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers that each answer has unless it sets them itself."""
+    if server_header and not any(name.lower() == "server" for name, _ in response_headers):
+        return (*response_headers, ("Server", "sockwave"))
+    return response_headers
 
 
 def _describe_unknown(name: str) -> str:

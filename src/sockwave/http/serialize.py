@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from sockwave.core.http.response_head import REASONS, check_reason, format_now
+from sockwave.errors import Refused
 from sockwave.fields import HeaderPairs, check_headers
 
 # RFC 9110, 6.4.1: "All 1xx (Informational), 204 (No Content), and 304 (Not Modified) responses do
@@ -53,3 +54,15 @@ def serialize_response(
     head = serialize_head(status, None if reason is None else check_reason(reason), pairs)
     # RFC 9110, 9.3.2: "the server MUST NOT send content in the response" to HEAD.
     return head if to_head else head + body
+
+
+def serialize_refusal(
+    refused: Refused, added: Iterable[tuple[str, str]], *, to_head: bool = False
+) -> bytes:
+    """Return the answer to what is refused, with the server's own headers that it does not have.
+
+    `to_head`: the method is HEAD.
+    """
+    names = {name.lower() for name, _ in refused.headers}
+    headers = [*refused.headers, *(pair for pair in added if pair[0].lower() not in names)]
+    return serialize_response(refused.status, headers, refused.body, to_head=to_head)

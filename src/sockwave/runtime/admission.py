@@ -14,7 +14,7 @@ from sockwave.core.io.transport import Transport
 from sockwave.core.opening.newcomer import Gate, PendingConnection
 from sockwave.core.session.hub import Hub
 from sockwave.handshake import check_origin_and_subprotocol
-from sockwave.http.serialize import serialize_response
+from sockwave.http.serialize import serialize_refusal
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import peers
 from sockwave.options import Options
@@ -90,6 +90,7 @@ class Admission(Gate):
     ) -> None:
         self._engine = engine = hub.engine
         self._limits = limits = options.limits
+        self._added_headers = options.added_headers
         self._hub = hub
         self._max_connections = resolve_max_connections(limits)
         trusts_proxies = bool(options.proxy_protocol or options.trusted_proxies)
@@ -197,8 +198,7 @@ class Admission(Gate):
             transport.close()
             return
         transport.receiver = RejectedConnection(self._rejected)
-        status, headers, body = refused.status, refused.headers, refused.body
-        transport.write(serialize_response(status, headers, body, to_head=to_head))
+        transport.write(serialize_refusal(refused, self._added_headers, to_head=to_head))
         transport.shutdown()
 
     # ---- handshakes under way

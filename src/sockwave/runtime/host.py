@@ -22,9 +22,10 @@ from sockwave.errors import Refused, SockwaveError, without_disconnects
 from sockwave.forking import detach_loop, watch_forks
 from sockwave.functions import describe_in_sentence, generates
 from sockwave.handshake.refusal import Refusal
-from sockwave.http import Request, Response, serialize_response
+from sockwave.http import Request, Response
 from sockwave.http.files import send_file
 from sockwave.http.semantics import has_known_method, parse_strictly
+from sockwave.http.serialize import serialize_refusal
 from sockwave.limits import Limits, OverLimit
 from sockwave.log import escape, log_access, peers
 from sockwave.options import Options
@@ -115,7 +116,7 @@ class Host(Emitter):
             fallback=self.applications.fallback_taker,
             has_mounts=self.applications.has_mounts,
             limits_takers=self.options.has_body_size,
-            added_headers=self._added_headers(),
+            added_headers=self.options.added_headers,
             adds_date=self.options.date_header,
             log_access=log_access if self.options.access_log else None,
         )
@@ -225,21 +226,12 @@ class Host(Emitter):
         run = self.engine.contexts.run if connection is None else connection._run
         run(self.report, error, connection)
 
-    def _added_headers(self) -> list[tuple[str, str]]:
-        """Return the headers that each answer has unless the application gives them."""
-        added = list(self.options.response_headers)
-        if self.options.server_header and not any(name.lower() == "server" for name, _ in added):
-            added.append(("Server", "sockwave"))
-        return added
-
     def serialize_refusal(self, refused: Refused, *, to_head: bool) -> bytes:
         """Return the answer to a request that is refused, as it goes on the wire.
 
         `to_head`: the method is HEAD.
         """
-        status, body = refused.status, refused.body
-        headers = (*refused.headers, *self._added_headers())
-        return serialize_response(status, headers, body, to_head=to_head)
+        return serialize_refusal(refused, self.options.added_headers, to_head=to_head)
 
     def find_taker(self, request: Request) -> Taker | None:
         """Return the ASGI application that takes a request; None if the listeners do, or nothing.

@@ -15,7 +15,7 @@ from sockwave.core.session.connection import Connection
 from sockwave.core.session.hub import Hub
 from sockwave.errors import Refused
 from sockwave.handshake.refusal import Refusal
-from sockwave.http import serialize_response
+from sockwave.http.serialize import serialize_refusal
 from sockwave.limits import OverLimit
 from sockwave.log import peers
 from sockwave.options import Options
@@ -253,9 +253,9 @@ class Opening:
         self.openings.admission.end_handshake(self.transport)
         if isinstance(refused, OverLimit):
             self.openings.hub.engine.limit_counters.count_by_name(refused.limit)
-        status, headers, body = refused.status, refused.headers, refused.body
         to_head = self.head.method == "HEAD"
-        self.transport.write(serialize_response(status, headers, body, to_head=to_head))
+        added = self.openings.options.added_headers
+        self.transport.write(serialize_refusal(refused, added, to_head=to_head))
         self.transport.shutdown()
         if is_answered and peers.is_on(logging.INFO):
             self.log(refused, hook)
