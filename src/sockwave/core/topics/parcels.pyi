@@ -1,0 +1,1 @@
+from sockwave.messages import SLOW_POLICIES as SLOW_POLICIES

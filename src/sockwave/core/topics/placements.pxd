@@ -1,0 +1,37 @@
+"""Messages to which the broker is to give their places."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from sockwave.core.topics.links cimport Link
+from sockwave.core.topics.ordered_topic cimport OrderedTopic
+from sockwave.core.topics.records cimport Head
+from sockwave.core.topics.registry cimport Registry
+from sockwave.core.topics.shared_log cimport SharedLog
+
+# A message that was handed to the broker, or will be.
+cdef class Submission:
+    cdef Link link
+    cdef bytes name, parcel, id
+    cdef Head head              # as it came
+    cdef uint64_t epoch, offset     # 0: the broker has not answered yet
+    cdef tuple bounds           # of the topic's history
+
+cdef tuple bounds_of(OrderedTopic topic)
+
+cdef class Placements:
+    cdef Registry registry
+    cdef object note            # called when there is something for the broker's client
+    cdef dict submissions       # (incarnation, sequence) → Submission, in order
+    cdef list unsent            # the keys of those that have not been sent in this session
+    cdef uint64_t last_number   # of those that have no sequence
+    cdef size_t queue_size
+    cdef readonly size_t queued_size
+
+    cdef int submit(
+        self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size
+    ) except -1
+    cdef Submission find(self, OrderedTopic topic, tuple key)
+    cdef int remove(self, tuple key) except -1
+    cdef int finish(self, tuple key) except -1
+    cdef int settle(self, OrderedTopic topic, SharedLog log, bint is_left) except -1
+    cdef int lose(self) except -1

@@ -1,0 +1,191 @@
+"""Messages to which the broker is to give their places: they are kept until they have them.
+
+A message keeps the number that it has with its worker: by that the broker knows it when it is sent
+again, by us or by the sequencer that follows us. So none is published twice.
+"""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+from sockwave.core.topics.ordered_topic cimport is_wanted_by_name
+from sockwave.core.topics.parcels cimport describe
+from sockwave.core.topics.records cimport (
+    DELTA, ID, MAX_RECORD_SIZE, META, Parts, TEXT, split_payload,
+)
+from sockwave.core.topics.relay cimport acknowledge, refuse
+
+cdef enum:
+    MESSAGE_COST = 320          # what a submission takes besides its own bytes
+    # Of a topic without a history, so much is kept that hosts can fill gaps.
+    GAP_COUNT = 100
+    GAP_SIZE = 4 << 20
+    GAP_TTL_S = 60
+
+
+cdef class Submission:
+    """A message that was handed to the broker, or will be."""
+
+
+cdef tuple bounds_of(OrderedTopic topic):
+    """Return what the broker is to keep of a topic: messages, bytes, seconds (0: for ever)."""
+    if topic.has_history:
+        return topic.history.max_count, topic.history.max_size, topic.history.ttl_s
+    return GAP_COUNT, GAP_SIZE, float(GAP_TTL_S)
+
+
+cdef class Placements:
+    """The messages that wait for their places. `note` is called when there is something for the
+    broker's client; `queue_size` bounds what waits for the broker."""
+
+    def __cinit__(self, note, queue_size):
+        self.note = note
+        self.queue_size = queue_size
+        self.submissions = {}
+        self.unsent = []
+
+    cdef int submit(
+        self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size
+    ) except -1:
+        """Take a message for the broker, which gives it its place. The publisher is answered when
+        its message comes, or when the broker has answered, where it does not come to this host."""
+        cdef Submission submission
+        cdef Parts parts
+        cdef bytes begin, meta
+        cdef tuple key = (link.incarnation, head.sequence)
+        if head.sequence and key in self.submissions:
+            (<Submission>self.submissions[key]).link = link     # its old link has broken
+            return 0
+        if head.flags & DELTA:
+            return refuse(
+                link, head, topic,
+                b"the topic has a history or presence: expected a message, given a delta"
+            )
+        if self.submissions and self.queued_size + size > self.queue_size + MAX_RECORD_SIZE:
+            return refuse(
+                link, head, topic,
+                b"the broker does not take what waits for it: expected to be published later",
+            )
+        split_payload(payload, size, head.flags, &parts)
+        begin = b"1t " if head.flags & TEXT else b"1b "
+        if head.sequence:
+            begin += b"%016x.%d" % (link.incarnation, head.sequence)
+        else:
+            begin += b"-"
+            self.last_number += 1
+            key = (0, self.last_number)
+        if head.flags & (META | ID):
+            meta = describe(payload, head.flags, &parts)
+            if meta is None:
+                return refuse(link, head, topic, b"expected what other hosts know of a message")
+            begin += b" " + meta
+        submission = Submission.__new__(Submission)
+        submission.link, submission.name, submission.head = link, topic.name, head[0]
+        submission.parcel = begin + b"\n" + (<const char*>parts.message)[:parts.message_size]
+        submission.id = (<const char*>parts.id)[:parts.id_size] if parts.id_size else b""
+        submission.bounds = bounds_of(topic)
+        self.submissions[key] = submission
+        self.unsent.append(key)
+        self.queued_size += PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
+        self.note()
+        return 0
+
+    def take_submissions(self):
+        """Return the messages that leave now, as tuples: key, name, parcel, id, and the bounds of
+        the history: messages, bytes, seconds (0: none).
+
+        Those of topics that come to this host wait until these come: none is missed that is ours.
+        """
+        cdef Submission submission
+        cdef OrderedTopic topic
+        cdef list taken = []
+        cdef list left = []
+        for key in self.unsent:
+            submission = self.submissions.get(key)
+            if submission is None:
+                continue
+            topic = self.registry.names.get(submission.name)
+            if (
+                topic is not None and topic.shared is not None and is_wanted_by_name(topic)
+                and not (<SharedLog>topic.shared).is_live
+                and not (<SharedLog>topic.shared).is_refused
+            ):
+                left.append(key)
+                continue
+            taken.append((
+                key, submission.name, submission.parcel, submission.id, submission.bounds,
+            ))
+        self.unsent = left
+        return taken
+
+    def answered(self, tuple key, uint64_t epoch, uint64_t offset):
+        """Note the place that the broker has given to a message."""
+        cdef Submission submission = self.submissions.get(key)
+        cdef OrderedTopic topic
+        cdef SharedLog log
+        if submission is None:
+            return                          # it has come meanwhile
+        submission.epoch, submission.offset = epoch, offset
+        topic = self.registry.names.get(submission.name)
+        if topic is not None and topic.shared is not None and offset:
+            log = topic.shared
+            if not log.is_refused and (
+                log.is_live or log.is_reading or is_wanted_by_name(topic)
+            ) and not (
+                topic.epoch == epoch and offset <= topic.top
+            ):
+                log.unheard.append(key)
+                return
+        self.finish(key)
+
+    def refused(self, tuple key, str error):
+        """Note that the broker has not taken a message, and why."""
+        cdef Submission submission = self.submissions.get(key)
+        if submission is None:
+            return
+        self.remove(key)
+        refuse(
+            submission.link, &submission.head, self.registry.names.get(submission.name),
+            b"the broker: " + error.encode(),
+        )
+
+    cdef Submission find(self, OrderedTopic topic, tuple key):
+        """Return the message of a topic that has a key; None: it is none of ours, or has its place.
+        """
+        cdef Submission submission = self.submissions.get(key)
+        return submission if submission is not None and submission.name == topic.name else None
+
+    cdef int remove(self, tuple key) except -1:
+        cdef Submission submission = self.submissions.pop(key)
+        self.queued_size -= PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
+        return 0
+
+    cdef int finish(self, tuple key) except -1:
+        """Tell the publisher where its message stands."""
+        cdef Submission submission = self.submissions[key]
+        cdef OrderedTopic topic = self.registry.names.get(submission.name)
+        self.remove(key)
+        return acknowledge(
+            submission.link, 1 if topic is None else topic.number, submission.epoch,
+            submission.offset, submission.head.sequence, 0,
+        )
+
+    cdef int settle(self, OrderedTopic topic, SharedLog log, bint is_left) except -1:
+        """Answer publishers whose messages have come, or will not come to this host any more."""
+        cdef Submission submission
+        unheard, log.unheard = log.unheard, []
+        for key in unheard:
+            submission = self.submissions.get(key)
+            if submission is None:
+                continue
+            if is_left or submission.epoch != topic.epoch or submission.offset <= topic.top:
+                self.finish(key)
+            else:
+                log.unheard.append(key)
+        return 0
+
+    cdef int lose(self) except -1:
+        """The broker has gone: all is sent again that has no place."""
+        cdef Submission submission
+        self.unsent = [
+            key for key, submission in self.submissions.items() if not submission.offset
+        ]
+        return 0

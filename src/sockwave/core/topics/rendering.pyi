@@ -1,0 +1,4 @@
+KINDS: tuple[str, ...]
+
+class Rendering:
+    topic: str

@@ -1,0 +1,29 @@
+from collections.abc import Callable
+from typing import Self
+
+from sockwave.core.topics.links import Link, Switch
+from sockwave.core.topics.outside import Outside
+
+def refuse_constant(constant: str) -> object: ...
+
+class Sequencer(Switch):
+    def __new__(
+        cls,
+        *,
+        topic_count: int = 100_000,
+        history_budget: int = ...,
+        append_size: int = ...,
+        link_cap: int = ...,
+        clock: Callable[[], float] = ...,
+        log: int | None = None,
+    ) -> Self: ...
+    broker: dict[str, object] | None
+    def attach(self, bridge: Outside) -> None: ...
+    def connect(self) -> Link: ...
+    def take_dirty(self) -> list[Link]: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def stats(self) -> dict[str, int]: ...
+    def tick(self) -> None: ...
+    def next_due(self) -> float | None: ...

@@ -1,0 +1,185 @@
+"""Streams: topics whose messages are pieces of one whole, which can be joined late."""
+
+from libc.string cimport memset
+
+from sockwave.core.topics.history cimport evict
+from sockwave.core.topics.records cimport (
+    ABORTED, DELTA, LAST, MSG, REPLAY, TEXT, UNWATCHED, append_bytes, free_buffer,
+)
+from sockwave.core.topics.registry cimport STREAM_DUE, UNWATCHED_DUE, want_current
+from sockwave.core.topics.relay cimport refuse, relay, relay_to_all, tell_name, write_answer
+
+cdef double UNWATCHED_S = 10.0
+cdef double KEPT_S = 60.0       # a stream that has ended, for those who come late
+
+
+cdef class Stream:
+    """The deltas of one topic, from its first to its last."""
+
+    def __dealloc__(self):
+        free_buffer(&self.data)
+        free_buffer(&self.ends)
+
+    cdef uint32_t end_of(self, uint64_t offset) noexcept:
+        """Return where in `data` the delta with this offset ends; 0 for what was before all."""
+        return (<uint32_t*>self.ends.data)[offset - 1] if offset else 0
+
+
+cdef bytes find_objection(
+    Registry registry, OrderedTopic topic, const Head* cause, const Parts* parts
+):
+    """Return why a message cannot be appended; None if it can."""
+    cdef Stream stream = topic.stream
+    cdef size_t size = 0 if stream is None else stream.data.size
+    if not cause.flags & DELTA:
+        return b"the topic is a stream: expected a delta, given a message"
+    if stream is None and topic.has_messages:
+        return b"the topic has messages: expected a message, given a delta"
+    if stream is not None and stream.is_ended:
+        return b"the stream has ended: expected another topic"
+    if (
+        stream is not None and stream.has_kind and parts.message_size
+        and stream.is_text != (cause.flags & TEXT != 0)
+    ):
+        return b"the stream has both: expected deltas that are all text, or all binary"
+    if parts.message_size > registry.append_size - size:
+        return b"the stream is too long: expected at most %d B in all (append_size)" % (
+            registry.append_size
+        )
+    if registry.stream_size + parts.message_size + DELTA_COST_SIZE > registry.store.budget_size:
+        return b"there is no room for more streams (history_budget)"
+    return None
+
+
+cdef int append_delta(
+    Registry registry, Link link, OrderedTopic topic, const Head* cause, Head* message,
+    const uint8_t* payload, size_t size, const Parts* parts,
+) except -1:
+    """Append a message to a stream, which begins with its first one; return 1 if that is refused,
+    2 if the publisher's link has got it, else 0. `message` is what is sent."""
+    cdef Stream stream
+    reason = find_objection(registry, topic, cause, parts)
+    if reason is not None:
+        refuse(link, cause, topic, reason)
+        return 1
+    stream = topic.stream
+    if stream is None:
+        stream = topic.stream = Stream()
+        stream.producer = link
+        link.streams.add(topic)
+        topic.unwanted_since_s = registry.now_s
+        if not topic.want_count:
+            registry.arm(topic, UNWATCHED_DUE, registry.now_s + UNWATCHED_S)
+    if parts.message_size and not stream.has_kind:
+        stream.has_kind = True
+        stream.is_text = cause.flags & TEXT != 0
+    add_piece(registry, topic, stream, parts.message, parts.message_size)
+    message.epoch = topic.epoch
+    message.offset = topic.top
+    if cause.flags & LAST:
+        end_stream(registry, topic, stream)
+    return 2 if relay_to_all(topic, message, payload, size, link) else 0
+
+
+cdef int add_piece(
+    Registry registry, OrderedTopic topic, Stream stream, const uint8_t* data, size_t size
+) except -1:
+    cdef uint32_t end = <uint32_t>(stream.data.size + size)
+    append_bytes(&stream.ends, <const uint8_t*>&end, sizeof(end))
+    append_bytes(&stream.data, data, size)
+    topic.top += 1
+    registry.stream_size += size + DELTA_COST_SIZE
+    registry.store.size += size + DELTA_COST_SIZE
+    return evict(&registry.store)
+
+
+cdef int end_stream(Registry registry, OrderedTopic topic, Stream stream) except -1:
+    stream.is_ended = True
+    stream.producer.streams.discard(topic)
+    stream.producer = None
+    stream.ended_s = registry.now_s
+    return registry.arm(topic, STREAM_DUE, registry.now_s + KEPT_S)
+
+
+cdef int abort_stream(Registry registry, OrderedTopic topic) except -1:
+    """End a stream whose producer has gone."""
+    cdef Stream stream = topic.stream
+    cdef Head message
+    memset(&message, 0, sizeof(message))
+    message.type = MSG
+    message.flags = DELTA | LAST | ABORTED | (TEXT if stream.is_text else 0)
+    message.worker = stream.producer.id
+    message.topic = topic.number
+    stream.is_aborted = True
+    add_piece(registry, topic, stream, NULL, 0)
+    end_stream(registry, topic, stream)
+    message.epoch = topic.epoch
+    message.offset = topic.top
+    want_current(registry, topic)
+    return relay(topic, &message, NULL, 0, None)
+
+
+cdef int write_stream(
+    OrderedTopic topic, Link link, uint32_t request, uint64_t since
+) except -1:
+    """Write what a stream has behind `since`: one message with all deltas, and its end."""
+    cdef Stream stream = topic.stream
+    cdef uint64_t last = topic.top - stream.is_ended
+    cdef uint32_t begin
+    cdef Head message
+    memset(&message, 0, sizeof(message))
+    message.type = MSG
+    message.flags = REPLAY | DELTA | (TEXT if stream.is_text else 0)
+    message.topic = topic.number
+    message.request = request
+    message.epoch = topic.epoch
+    if since < last:
+        begin = stream.end_of(since)
+        message.offset = last
+        write_answer(
+            link, &message, stream.data.data + stream.data.begin + begin,
+            stream.end_of(last) - begin,
+        )
+    if stream.is_ended and since < topic.top:
+        message.flags |= LAST | (ABORTED if stream.is_aborted else 0)
+        message.offset = topic.top
+        begin = stream.end_of(last)
+        write_answer(
+            link, &message, stream.data.data + stream.data.begin + begin,
+            stream.end_of(topic.top) - begin,
+        )
+    return 0
+
+
+cdef int check_watched(Registry registry, OrderedTopic topic) except -1:
+    """Tell the producer of a stream that no link has wanted it for a while, once for each while."""
+    cdef Stream stream = topic.stream
+    cdef Head head
+    if stream is None or stream.is_ended:
+        return 0
+    want_current(registry, topic)
+    if topic.want_count:
+        return 0
+    if registry.now_s < topic.unwanted_since_s + UNWATCHED_S:
+        return registry.arm(topic, UNWATCHED_DUE, topic.unwanted_since_s + UNWATCHED_S)
+    memset(&head, 0, sizeof(head))
+    head.type = UNWATCHED
+    head.topic = topic.number
+    if topic.find(stream.producer) is NULL or not topic.find(stream.producer).is_known:
+        tell_name(stream.producer, topic, 0)
+    return write_answer(stream.producer, &head, NULL, 0)
+
+
+cdef int forget_stream(Registry registry, OrderedTopic topic) except -1:
+    """Forget a stream that has ended some time ago; another may begin in its topic."""
+    cdef Stream stream = topic.stream
+    cdef size_t size
+    if stream is None or not stream.is_ended:
+        return 0
+    size = stream.data.size + stream.ends.size
+    registry.stream_size -= size
+    registry.store.size -= size
+    topic.stream = None
+    topic.has_messages = False
+    registry.begin_log(topic)
+    return registry.forget_if_unused(topic)

@@ -1,0 +1,24 @@
+from typing import Any, Self
+
+from sockwave.core.session.session import Session
+from sockwave.core.topics.output import LinkOutput
+from sockwave.core.topics.publication import Publication
+from sockwave.core.topics.subscribers import Subscribers
+from sockwave.messages import Message
+
+class Submissions:
+    dropped_count: int
+    def __new__(cls, output: LinkOutput) -> Self: ...
+    def submit(
+        self,
+        topic: Subscribers,
+        message: Message | None,
+        id: str | None = None,
+        meta: dict[str, Any] | None = None,
+        besides: Session | None = None,
+        *,
+        is_delta: bool = False,
+        is_last: bool = False,
+    ) -> Publication: ...
+    def relay(self, topic: Subscribers, message: Message, meta: dict[str, Any]) -> None: ...
+    def broadcast(self, message: Message, meta: dict[str, Any]) -> None: ...

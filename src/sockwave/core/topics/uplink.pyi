@@ -1,0 +1,3 @@
+class Uplink:
+    is_remote: bool
+    is_refusing: bool

@@ -1,0 +1,6 @@
+from sockwave.core.topics.output import LinkOutput
+from sockwave.core.topics.subscribers import Subscribers
+from sockwave.deliveries import Subscribed
+
+def ask_for(output: LinkOutput, topic: Subscribers) -> bool: ...
+def subscribed_at(topic: Subscribers) -> Subscribed: ...
