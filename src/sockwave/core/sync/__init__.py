@@ -1,0 +1,1 @@
+"""Connections of threads without asyncio, on the same core."""
