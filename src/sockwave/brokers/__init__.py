@@ -1,0 +1,1 @@
+"""What connects the hosts of a service: a broker, of which each host is one client."""

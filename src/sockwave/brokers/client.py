@@ -1,0 +1,453 @@
+"""Keeps one host connected to its broker, and finds out when it hears nothing although it should.
+
+Silence of a subscription says nothing: perhaps nobody speaks. So a canary goes through the broker,
+about once a second: what we publish to ourselves has to come back.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sockwave.brokers.interface import Loop, Session, Timer, Wanted
+from sockwave.brokers.urls import hide_password, make_opener
+from sockwave.core.topics.bridge import Bridge
+from sockwave.core.topics.parts import PART_SIZE, split_message
+from sockwave.waits import FullJitter
+
+logger = logging.getLogger("sockwave")
+
+# Deafness is found at the second tick behind the last canary that was heard: within two seconds.
+_TICK_S = 0.8
+
+# The longest wait is so short that each host is back within a second of the broker's return.
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 0.8
+
+# A topic that nobody wants here any more is left so much later: a page that is reloaded does not
+# have the host leave its topics, and subscribe to them anew.
+_LEAVE_S = 5.0
+
+# Ticks without any answer, after which the broker counts as gone; and ticks without the canary of a
+# subscription that is not silent, but behind.
+_UNANSWERED_COUNT = 3
+_BEHIND_COUNT = 12
+
+# So much of large messages is on its way at a time.
+_WINDOW_SIZE = 2 << 20
+
+# Of one cause, refusals are logged so often at most.
+_REFUSED_LOG_S = 60.0
+
+
+class BrokerClient:
+    """The one client of the broker that a host has."""
+
+    def __init__(
+        self,
+        url: str,
+        loop: Loop,
+        *,
+        came: Callable[[], object] = lambda: None,
+        keeps: bool = True,
+    ) -> None:
+        """Note what there is; `start` connects.
+
+        `came` is called when messages have come, and are with the sequencer's links. Without
+        `keeps`, what is published while the broker is away stays on this host.
+        """
+        #: What the sequencer is to be attached to.
+        self.bridge = Bridge(self._schedule)
+        self._name = hide_password(url)
+        self._opener = make_opener(url, self.bridge.host)
+        self._loop = loop
+        self._came = came
+        self._keeps = keeps
+        self._session: Session | None = None
+        self._is_closed = False
+        self._waits = FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+        self._timer: Timer | None = None
+        self._ticking: Timer | None = None
+        #: What the broker has been asked for, and what of it has not been confirmed yet.
+        self._subscribed: set[Wanted] = set()
+        self._unconfirmed: set[Wanted] = set()
+        #: What nobody wants any more → when it is left.
+        self._leaving: dict[Wanted, float] = {}
+        self._state = "connecting"
+        self._told: dict[str, Any] = {}
+        #: The messages that leave next, and the parts of the large one that leaves before them.
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._parts: Iterator[tuple[bytes, bytes]] | None = None
+        self._window = _WINDOW_SIZE
+        self._serial = 0
+        self._reset_probe()
+        self._confirmed_count = 0
+        self._counted_confirmed = 0
+        self._deaf_count = 0
+        self._lost_count = 0
+        self._refused_count = 0
+        self._dropped_count = 0
+        self._unknown_count = 0
+        self._refusal_logged_s = -_REFUSED_LOG_S
+
+    def start(self) -> None:
+        """Connect, and go on until `close`."""
+        self._tell()
+        self._connect()
+        self._ticking = self._loop.call_later(_TICK_S, self._tick)
+
+    def close(self) -> None:
+        """Leave the broker for good; what waits is sent as far as that is possible at once."""
+        self._flush()
+        if self._session is not None and self.bridge.presence.is_used:
+            self._session.tell_hosts([self.bridge.presence.farewell()])
+        self._is_closed = True
+        for timer in (self._timer, self._ticking):
+            if timer is not None:
+                timer.cancel()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+        self.bridge.lose()
+
+    def abandon(self) -> None:
+        """In a forked child, let go of what is the parent's."""
+        self._is_closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            session.abandon()
+
+    @property
+    def state(self) -> str:
+        """`connecting`, `up`, `down` or `deaf`."""
+        return self._state
+
+    # ---- coming and going
+
+    def _connect(self) -> None:
+        """Have a thread connect, as names are looked up, and TLS and passwords take turns."""
+        self._timer = None
+        threading.Thread(target=self._reach, name="sockwave-broker", daemon=True).start()
+
+    def _reach(self) -> None:
+        """In the thread: connect, and hand over what came of it."""
+        outcome: object
+        try:
+            outcome = self._opener.connect()
+        except Exception as error:  # of whatever kind the broker's client raises
+            outcome = error
+        try:
+            self._loop.call_soon_threadsafe(self._reached, outcome)
+        except RuntimeError:  # the loop has ended
+            if not isinstance(outcome, Exception):
+                self._opener.discard(outcome)
+
+    def _reached(self, outcome: object) -> None:
+        if self._is_closed:
+            if not isinstance(outcome, Exception):
+                self._opener.discard(outcome)
+            return
+        if isinstance(outcome, Exception):
+            self._note_down(outcome)
+            return
+        session = self._opener.open(outcome, self._loop, self.bridge)
+        self._session = session
+        self._reset_probe()
+        session.begin(self)
+        self.bridge.expect()
+        self.bridge.take_changes()
+        self._leaving.clear()
+        self._subscribed = set(self.bridge.wanted())
+        self._unconfirmed = set(self._subscribed)
+        session.subscribe(self._subscribed)
+        self._flush()
+
+    def _note_down(self, error: Exception) -> None:
+        """Note that the broker is not reached, and try again."""
+        if self._state in ("up", "connecting"):
+            logger.warning("the broker %s is away: %s", self._name, error)
+        if self._state != "deaf":
+            self._set_state("down")
+        self.bridge.lose()
+        if not self._keeps:
+            self._dropped_count += len(self._waiting)
+            self._waiting.clear()
+            self.bridge.drop_waiting()
+        self._came()
+        self._timer = self._loop.call_later(self._waits.take(), self._connect)
+
+    def lost(self, error: Exception) -> None:
+        """Begin another session: this one is over."""
+        session, self._session = self._session, None
+        if session is None or self._is_closed:
+            return
+        session.close()
+        if self._parts is not None:
+            self._parts = None  # half a message is none
+            self._unknown_count += 1
+        self._lost_count += 1
+        self._unknown_count += session.unanswered_count
+        self._note_down(error)
+
+    def _set_state(self, state: str) -> None:
+        if state == "up":
+            if self._state != "connecting":
+                logger.info("the broker %s is back, and heard", self._name)
+            self._waits.reset()
+        self._state = state
+        self._tell()
+
+    # ---- the canary
+
+    def _reset_probe(self) -> None:
+        self._is_probing = False
+        self._missed_count = 0
+        self._is_answered = False
+        self._is_ready = False
+        self._counted = (0, 0)
+        self._probed_s = 0.0
+        self._heard_before = 0
+        self._window = _WINDOW_SIZE
+        self._has_unconfirmed = False
+
+    def ready(self) -> None:
+        """Note that the canary can be heard from now on."""
+        self._is_ready = True
+        self.bridge.presence.connected()
+        self._loop.call_soon(self._flush)
+        if self._session is not None and not self._is_probing:
+            self._probe(self._session)
+
+    def _probe(self, session: Session) -> None:
+        self._is_probing = True
+        self._is_answered = False
+        self._missed_count = 0
+        self._probed_s = time.monotonic()
+        self._heard_before = session.heard_count
+        session.probe()
+
+    def _tick(self) -> None:
+        self._ticking = self._loop.call_later(_TICK_S, self._tick)
+        if self._session is not None:
+            self._leave()
+            if self._is_ready and self.bridge.presence.is_used:
+                self._session.tell_hosts([self.bridge.presence.beat()])
+                self._came()
+            self._check(self._session)
+        self._tell()
+
+    def _check(self, session: Session) -> None:
+        """See whether the canary has come back, and send the next one."""
+        counted, self._counted = self._counted, (session.heard_count, session.answer_count)
+        is_silent, is_unanswered = (
+            before == now for before, now in zip(counted, self._counted, strict=True)
+        )
+        if self._is_probing or not self._is_ready:
+            self._missed_count += 1
+            if self._is_answered and self._has_waited(session):
+                self._be_deaf("it takes what we publish, and sends us nothing")
+            elif self._missed_count >= _BEHIND_COUNT:
+                self._be_deaf("what we publish does not come back")
+            elif is_unanswered and is_silent and self._missed_count >= _UNANSWERED_COUNT:
+                self.lost(TimeoutError("it does not answer"))
+            return
+        # Those of the last tick: what was asked for a moment ago cannot be confirmed yet.
+        has_waited, self._has_unconfirmed = self._has_unconfirmed, bool(self._unconfirmed)
+        if has_waited and self._unconfirmed and self._confirmed_count == self._counted_confirmed:
+            self._be_deaf(f"{len(self._unconfirmed)} subscriptions are not confirmed")
+            return
+        self._counted_confirmed = self._confirmed_count
+        self._probe(session)
+
+    def _has_waited(self, session: Session) -> bool:
+        """Tell whether nothing has come for about a tick since the canary was sent."""
+        waited_s = time.monotonic() - self._probed_s
+        return session.heard_count == self._heard_before and waited_s >= 0.9 * _TICK_S
+
+    def probe_heard(self) -> None:
+        """Note that the canary has come round."""
+        self._is_probing = False
+        self._window = _WINDOW_SIZE
+        if self._parts is not None:
+            self._loop.call_soon(self._flush)
+        if self._state != "up" and not self._unconfirmed:
+            self._set_state("up")
+
+    def probe_answered(self, receiver_count: int) -> None:
+        """Note that the broker has taken the canary, and passed it on to so many."""
+        self._is_answered = True
+        if not receiver_count and self._state == "up":
+            self._be_deaf("it knows nothing of our subscriptions")
+
+    def unheard(self) -> None:
+        """Note that a message of a topic that comes to us was passed on to nobody."""
+        self._be_deaf("it passes on to nobody what we subscribe to")
+
+    def _be_deaf(self, reason: str) -> None:
+        """We hear nothing, although the broker is there: subscribe anew, by other connections."""
+        if self._session is None:
+            return
+        self._deaf_count += 1
+        if self._state != "deaf":
+            logger.warning("the broker %s is not heard: %s", self._name, reason)
+        self._set_state("deaf")
+        self._loop.call_soon(self.lost, ConnectionError(reason))
+
+    def refused(self, error: str) -> None:
+        """Note that the broker has refused a message, or a subscription."""
+        self._refused_count += 1
+        now = time.monotonic()
+        if now - self._refusal_logged_s >= _REFUSED_LOG_S:
+            self._refusal_logged_s = now
+            logger.warning("the broker %s refuses what it is asked for: %s", self._name, error)
+
+    # ---- which topics come
+
+    def confirmed(self, name: Wanted) -> None:
+        """Note that messages of a topic, or of a pattern, come from here on."""
+        self._confirmed_count += 1
+        self._unconfirmed.discard(name)
+        self.bridge.confirm(name)
+        self._came()
+
+    def _take_changes(self, session: Session) -> None:
+        """Subscribe to what is wanted now; what is wanted no more is left later."""
+        added = []
+        for name, is_wanted in self.bridge.take_changes().items():
+            if not is_wanted:
+                if name in self._subscribed:
+                    self._leaving[name] = time.monotonic() + _LEAVE_S
+                continue
+            self._leaving.pop(name, None)
+            if name not in self._subscribed:
+                self._subscribed.add(name)
+                added.append(name)
+        if added:
+            self._unconfirmed.update(added)
+            session.subscribe(added)
+
+    def _leave(self) -> None:
+        """Leave the topics that nobody has wanted for a while."""
+        assert self._session is not None
+        now = time.monotonic()
+        left = []
+        for name, due in self._leaving.items():
+            if due > now:
+                break  # those behind were noted later
+            left.append(name)
+        for name in left:
+            del self._leaving[name]
+            self.bridge.unconfirm(name)
+        self._subscribed.difference_update(left)
+        self._unconfirmed.difference_update(left)
+        self._session.unsubscribe(left)
+
+    # ---- messages
+
+    def _schedule(self) -> None:
+        self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Hand over what is new: topics first, so that none of their messages is missed."""
+        session = self._session
+        if session is None:
+            if not self._is_closed:
+                self.bridge.take_changes()  # all that is wanted is asked for when we connect
+            if self._state == "down" and not self._keeps:
+                self.bridge.drop_waiting()
+            self._tell_full()
+            return
+        self._take_changes(session)
+        if told := self.bridge.presence.take_messages():
+            session.tell_hosts(told)
+        for read in self.bridge.logs.take_reads():
+            session.read_log(*read)
+        if not session.is_full and (submissions := self.bridge.placements.take_submissions()):
+            session.submit(submissions)
+        while self._has_more(session) and self._send(session):
+            pass
+        self._tell_full()
+
+    def _has_more(self, session: Session) -> bool:
+        """Tell whether there is something to publish; what has come meanwhile is taken then."""
+        if self._parts is None and not self._waiting and not session.is_full:
+            self._waiting.extend(self.bridge.take_messages())
+        return bool(self._waiting) or self._parts is not None
+
+    def _send(self, session: Session) -> bool:
+        """Publish what comes next: parts of a large message, or all up to one."""
+        if self._parts is not None:
+            return self._send_parts(session)
+        small = []
+        while self._waiting and len(self._waiting[0][1]) <= PART_SIZE:
+            small.append(self._waiting.popleft())
+        if small:
+            session.publish(small)
+        if self._waiting:
+            name, message = self._waiting.popleft()
+            self._serial += 1
+            parts = split_message(message, self.bridge.host, self._serial)
+            self._parts = ((name, part) for part in parts)
+        return True
+
+    def _send_parts(self, session: Session) -> bool:
+        """Publish parts, and wait for the canary behind some of them; False: it has to wait.
+
+        So the broker never keeps much of it for those who are no slower than we are.
+        """
+        assert self._parts is not None
+        if self._window <= 0:
+            if self._is_ready and not self._is_probing:
+                self._probe(session)
+            return False
+        if session.is_full:
+            return False
+        part = next(self._parts, None)
+        if part is None:
+            self._parts = None
+        else:
+            self._window -= len(part[1])
+            session.publish([part])
+        return True
+
+    def drained(self) -> None:
+        """Note that there is room for more to be published."""
+        self._flush()
+
+    def messages_came(self) -> None:
+        """Note that messages have come, and are with the bridge."""
+        self._came()
+
+    # ---- health
+
+    def _describe(self) -> dict[str, Any]:
+        bridge = self.bridge
+        return {
+            "state": self._state,
+            "is_full": bridge.queued_size >= _QUEUE_SIZE,
+            "deaf_count": self._deaf_count,
+            "lost_count": self._lost_count,
+            "bad_count": bridge.bad_count + bridge.logs.bad_count + bridge.presence.bad_count,
+            "dropped_count": bridge.dropped_count + self._refused_count + self._dropped_count,
+            "unknown_count": self._unknown_count,
+        }
+
+    def _tell(self) -> None:
+        """Tell the workers how the broker is, unless they know."""
+        found = self._describe()
+        if found != self._told:
+            self._told = found
+            self.bridge.tell(json.dumps(found).encode())
+            self._came()
+
+    def _tell_full(self) -> None:
+        """Tell the workers at once where publishing has to raise, or may go on."""
+        if self._told.get("is_full", False) != (self.bridge.queued_size >= _QUEUE_SIZE):
+            self._tell()
+
+
+# From here on workers are told that what they publish is dropped: a little below where it is.
+_QUEUE_SIZE = 7 << 20

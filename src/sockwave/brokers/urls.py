@@ -1,0 +1,94 @@
+"""The URL of a broker: which client it takes, and how it is told to others."""
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from sockwave.names import check_choice
+
+if TYPE_CHECKING:
+    from sockwave.brokers.interface import Loop, PublishingLink, Session
+    from sockwave.core.topics.bridge import Bridge
+
+_SERVERS = ("valkey", "valkeys", "redis", "rediss")
+
+SCHEMES = (*_SERVERS, *(f"{one}+sentinel" for one in _SERVERS), "nats", "tls")
+
+_WITHOUT_LOGS = ("nats", "tls")
+
+#: What publishing does while the broker is away; see `broker_down`.
+DOWN_POLICIES = ("queue", "raise", "local")
+
+
+class Opener(Protocol):
+    """Reaches a broker."""
+
+    def connect(self) -> object:
+        """Connect, in a thread of its own: it may block, for some seconds at most.
+
+        Raises an Exception that says why it cannot be reached.
+        """
+
+    def open(self, connected: object, loop: "Loop", bridge: "Bridge") -> "Session":
+        """Make a session of what `connect` has returned."""
+
+    def discard(self, connected: object) -> None:
+        """Close what `connect` has returned, and nobody takes."""
+
+    def connect_publishing(self, within_s: float) -> "PublishingLink":
+        """Connect to publish only, and block meanwhile, for about so long.
+
+        Raises an Exception as `connect` does, SockwaveError where it will not be otherwise later.
+        """
+
+
+def check_broker(url: str | None) -> str | None:
+    """Return the URL of a broker; None: there is none.
+
+    Raises TypeError or ValueError for what is none, and ImportError, which names the extra, where
+    its client is not installed.
+    """
+    if url is None:
+        return None
+    if not isinstance(url, str):
+        raise TypeError(f"broker: expected str or None, given {type(url).__name__}")
+    make_opener(url, "")
+    return url
+
+
+def keeps_logs(url: str) -> bool:
+    """Tell whether a broker can keep what topics with a history are to keep."""
+    return url.partition(":")[0].lower() not in _WITHOUT_LOGS
+
+
+def check_broker_down(policy: str) -> str:
+    """Return what publishing does while the broker is away. Raises TypeError or ValueError."""
+    return check_choice("broker_down", policy, DOWN_POLICIES)
+
+
+def make_opener(url: str, host: str) -> Opener:
+    """Return what reaches a broker, for a host of this name."""
+    scheme = url.partition(":")[0].lower()
+    if scheme not in SCHEMES:
+        names = ", ".join(f"{one}://" for one in SCHEMES if "+" not in one)
+        raise ValueError(f"broker: expected a URL with {names}, given {hide_password(url)!r}")
+    if scheme in _WITHOUT_LOGS:
+        from sockwave.brokers.nats import NatsOpener
+
+        return NatsOpener(url, host)
+    from sockwave.brokers.valkey_opening import ValkeyOpener  # the client is installed by an extra
+
+    return ValkeyOpener(url, host)
+
+
+def hide_password(url: str) -> str:
+    """Return a URL that can be logged: without its user, its password and its settings.
+
+    It may be none, and its password may have been written as it is: "/", "?" and "@" in it.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "a text without ://" if "@" in url else url
+    login, _, place = rest.rpartition("@")
+    if "?" in login:
+        return f"{scheme}://…"  # the last "@" may be one of its settings
+    return f"{scheme}://{re.split('[?#]', place)[0]}"

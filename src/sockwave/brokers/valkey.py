@@ -1,0 +1,336 @@
+"""Valkey, and Redis 7: publish/subscribe.
+
+`valkey_opening` connects, by the package `valkey`. From then on the two sockets are ours, one to
+publish and one that hears; so no timeout of the package's ends a subscription that is silent, and
+what comes is read by the compiled core.
+"""
+
+import contextlib
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeAlias
+
+from sockwave.brokers.interface import Bounds, Key, Listener, Loop, Submitted, Wanted
+from sockwave.brokers.sockets import BrokerSocket
+from sockwave.brokers.valkey_logs import (
+    PASSING_ERRORS,
+    ValkeyLogs,
+    read_page,
+    read_position,
+)
+from sockwave.brokers.valkey_publishing import pack_publish, take_socket
+from sockwave.core.topics.bridge import Bridge
+from sockwave.core.topics.resp import RespError, RespReader, pack_command
+from sockwave.errors import SockwaveError
+
+# Topics of one command: so none is long, and answers come between them.
+_BATCH_COUNT = 500
+
+# Nothing more is published while so much waits to be sent; it waits, counted, with the bridge.
+_FULL_SIZE = 1 << 20
+
+# What takes the answer to a command.
+Expected: TypeAlias = Callable[[Any], None]
+
+
+class ValkeySession:
+    """Two connections to one server: one that publishes, and one that hears."""
+
+    def __init__(self, loop: Loop, bridge: Bridge, connections: list[Any], prefix: str) -> None:
+        self._loop = loop
+        self._bridge = bridge
+        self._connections = connections  # each closes its socket when it goes
+        begin = prefix.encode()
+        self._topics = begin + b":t:"
+        self._broadcasts = begin + b":b"
+        self._members = begin + b":h"
+        self._canary = begin + b":c:" + bridge.host.encode()
+        #: Of what is subscribed to by patterns: glob → those who want it, and how it matches.
+        self._globs: dict[bytes, set[str]] = {}
+        self._confirmed_globs: dict[bytes, re.Pattern[bytes]] = {}
+        #: For each message that the server has not answered: whether it must reach ourselves; None:
+        #: it is the canary. Or else what takes the answer.
+        self._unanswered: deque[bool | Expected | None] = deque()
+        self._logs = ValkeyLogs(begin)
+        #: The topics that are subscribed to at this place of what the server sends; and those of
+        #: them that we have not left: each message of theirs that we publish has to reach us.
+        self._subscribed: set[bytes] = set()
+        self._coming: set[bytes] = set()
+        self._replies = RespReader()
+        self._pushes = RespReader(bridge, self._topics, self._take_push)
+        self._has_scripts = False
+        self._generation: bytes | None = None
+        self.heard_count = 0
+        self.answer_count = 0
+
+    def begin(self, listener: Listener) -> None:
+        """Start to read, and subscribe to broadcasts and to the canary."""
+        self._listener = listener
+        publisher, subscriber = (take_socket(one) for one in self._connections)
+        self._publisher = BrokerSocket(
+            self._loop, publisher, took=self._take_replies, lost=self._lose, drained=self._drain
+        )
+        self._subscriber = BrokerSocket(
+            self._loop, subscriber, took=self._take_pushes, lost=self._lose
+        )
+        self._subscriber.write(
+            pack_command(b"SUBSCRIBE", self._members, self._broadcasts, self._canary)
+        )
+
+    def abandon(self) -> None:
+        """In a forked child, let go of what is the parent's."""
+        self._publisher.abandon()
+        self._subscriber.abandon()
+
+    def close(self) -> None:
+        """End the session."""
+        self._publisher.close()
+        self._subscriber.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.disconnect()
+
+    def _lose(self, error: Exception) -> None:
+        self.close()
+        self._listener.lost(error)
+
+    # ---- publishing
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent that nothing should be added."""
+        return self._publisher.waiting_size >= _FULL_SIZE
+
+    @property
+    def unanswered_count(self) -> int:
+        """How many messages the server has not answered."""
+        return sum(isinstance(one, bool) for one in self._unanswered)
+
+    def publish(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
+        """Publish messages, in one write."""
+        commands = []
+        for name, message in messages:
+            channel = self._topics + name if name else self._broadcasts
+            commands.append(pack_publish(channel, message))
+            self._unanswered.append(not name or name in self._coming)
+        self._publisher.write(b"".join(commands))
+
+    def submit(self, messages: Iterable[Submitted]) -> None:
+        """Publish messages on topics that have a history: the bridge is told of their places."""
+        self._load_scripts()
+        for message in messages:
+            self._unanswered.append(partial(self._take_place, message[0]))
+            self._publisher.write(self._logs.publish(message))
+
+    def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
+        """Read a log behind a position: the bridge gets a page, as that of this number."""
+        self._load_scripts()
+        self._unanswered.append(partial(self._take_page, name, number))
+        self._publisher.write(self._logs.read(name, epoch, offset, bounds))
+
+    def _load_scripts(self) -> None:
+        if not self._has_scripts:
+            self._has_scripts = True
+            self._unanswered.extend((check_reply, check_reply))
+            self._publisher.write(self._logs.load())
+
+    def _take_place(self, key: Key, reply: Any) -> None:
+        if isinstance(reply, RespError) and not is_passing(reply):
+            self._listener.refused(str(reply))
+            self._bridge.placements.refused(key, str(reply))
+        else:
+            check_reply(reply)
+            self._bridge.placements.answered(key, *read_position(reply))
+        self._listener.messages_came()
+
+    def _take_page(self, name: bytes, number: int, reply: Any) -> None:
+        if isinstance(reply, RespError) and not is_passing(reply):
+            self._listener.refused(str(reply))
+            self._bridge.logs.unread(name, number)
+        else:
+            check_reply(reply)
+            self._bridge.logs.read(name, number, *read_page(reply))
+        self._listener.messages_came()
+
+    def tell_hosts(self, messages: Iterable[bytes]) -> None:
+        """Tell all hosts of members: the bridge of each hears that."""
+        for message in messages:
+            self._unanswered.append(self._take_told)
+            self._publisher.write(pack_command(b"PUBLISH", self._members, message))
+
+    def _take_told(self, reply: Any) -> None:
+        if isinstance(reply, RespError):
+            self._listener.refused(str(reply))
+
+    def _take_generation(self, reply: Any) -> None:
+        """Read all logs anew where what the server keeps is not what it kept before."""
+        known, self._generation = self._generation, reply
+        if known is not None and known != reply:
+            self._bridge.logs.read_all()
+
+    def probe(self) -> None:
+        """Send the canary."""
+        self._unanswered.append(None)
+        self._publisher.write(pack_command(b"PUBLISH", self._canary, b"1b\n"))
+        if self._has_scripts:
+            self._unanswered.extend((check_reply, self._take_generation))
+            self._publisher.write(self._logs.ask_generation())
+
+    def _take_replies(self, data: bytes) -> None:
+        self.answer_count += 1
+        for reply in self._replies.take(data):
+            if not self._unanswered:
+                raise SockwaveError(f"Valkey: expected no answer, given {reply!r}")
+            reaches_us = self._unanswered.popleft()
+            if callable(reaches_us):
+                reaches_us(reply)
+            elif isinstance(reply, RespError):
+                self._listener.refused(str(reply))
+            elif reaches_us is None:
+                self._listener.probe_answered(reply if isinstance(reply, int) else 0)
+            elif reaches_us and not reply:
+                self._listener.unheard()
+
+    def _drain(self) -> None:
+        self._listener.drained()
+
+    # ---- subscribing
+
+    def subscribe(self, names: Iterable[Wanted]) -> None:
+        """Ask for topics and patterns; each is confirmed."""
+        channels: list[bytes] = []
+        globs: list[bytes] = []
+        for name in names:
+            if isinstance(name, bytes):
+                channels.append(self._topics + name)
+                continue
+            glob = self._find_glob(name)
+            takers = self._globs.setdefault(glob, set())
+            takers.add(name)
+            if glob in self._confirmed_globs:
+                self._listener.confirmed(name)
+            elif len(takers) == 1:
+                globs.append(glob)
+        self._command(b"SUBSCRIBE", channels)
+        self._command(b"PSUBSCRIBE", globs)
+
+    def unsubscribe(self, names: Iterable[Wanted]) -> None:
+        """Ask for them no more."""
+        channels: list[bytes] = []
+        globs: list[bytes] = []
+        for name in names:
+            if isinstance(name, bytes):
+                channels.append(self._topics + name)
+                self._coming.discard(name)
+                continue
+            glob = self._find_glob(name)
+            takers = self._globs[glob]
+            takers.discard(name)
+            if not takers:
+                del self._globs[glob]
+                globs.append(glob)
+        self._command(b"UNSUBSCRIBE", channels)
+        self._command(b"PUNSUBSCRIBE", globs)
+
+    def _find_glob(self, pattern: str) -> bytes:
+        return _SPECIAL.sub(rb"\\\1", self._topics) + glob_of(pattern)
+
+    def _command(self, command: bytes, words: list[bytes]) -> None:
+        for place in range(0, len(words), _BATCH_COUNT):
+            self._subscriber.write(pack_command(command, *words[place : place + _BATCH_COUNT]))
+
+    # ---- what comes
+
+    def _take_pushes(self, data: bytes) -> None:
+        self.heard_count += 1
+        count = self._pushes.message_count
+        self._pushes.take(data)
+        if self._pushes.message_count != count:
+            self._listener.messages_came()
+
+    def _take_push(self, push: Any) -> None:
+        """Take what is no message of a topic that comes by its name."""
+        if isinstance(push, RespError):
+            self._listener.refused(str(push))  # what it was about is never confirmed
+            return
+        if not isinstance(push, list) or len(push) < 3:
+            raise SockwaveError("Valkey: expected a message or a confirmation")
+        kind, channel, *rest = push
+        if kind == b"pmessage" and len(rest) == 2:
+            self._take_by_glob(channel, rest[0], rest[1])
+        elif kind == b"message" and channel == self._canary:
+            self._listener.probe_heard()
+        elif kind == b"message" and channel == self._broadcasts:
+            self._bridge.broadcast(rest[0])
+            self._listener.messages_came()
+        elif kind == b"message" and channel == self._members:
+            self._bridge.presence.hear(rest[0])
+            self._listener.messages_came()
+        elif kind in (b"subscribe", b"unsubscribe"):
+            if channel == self._canary:
+                self._listener.ready()
+            elif channel is not None and channel.startswith(self._topics):
+                self._take_confirmation(channel.removeprefix(self._topics), kind == b"subscribe")
+        elif kind == b"psubscribe":
+            self._confirmed_globs[channel] = compile_glob(channel)
+            for name in self._globs.get(channel, ()):
+                self._listener.confirmed(name)
+        elif kind == b"punsubscribe":
+            self._confirmed_globs.pop(channel, None)
+
+    def _take_confirmation(self, name: bytes, is_new: bool) -> None:
+        if is_new:
+            self._subscribed.add(name)
+            self._coming.add(name)
+            self._listener.confirmed(name)
+        else:
+            self._subscribed.discard(name)
+
+    def _take_by_glob(self, glob: bytes, channel: bytes, message: bytes) -> None:
+        """Take a message that comes for a glob, unless it comes in another way, too.
+
+        The server sends it once for the channel, and once for each glob. What it has confirmed up
+        to this place of the stream is just what was subscribed to when it sent the message.
+        """
+        name = channel.removeprefix(self._topics)
+        if name in self._subscribed:
+            return
+        for other, matching in self._confirmed_globs.items():
+            if other == glob:
+                break
+            if matching.fullmatch(channel):
+                return
+        if self._bridge.take(name, message):
+            self._listener.messages_came()
+
+
+def is_passing(error: RespError) -> bool:
+    """Tell whether what a server refuses now it, or another one, will take later."""
+    return str(error).startswith(PASSING_ERRORS)
+
+
+def check_reply(reply: Any) -> None:
+    """Raise SockwaveError where the session cannot go on with an answer."""
+    if isinstance(reply, RespError):
+        raise SockwaveError(f"Valkey: {reply}")
+
+
+# What means something in a glob, and stands for itself in a pattern.
+_SPECIAL = re.compile(rb"([\\?\[\]^])")
+
+
+def glob_of(pattern: str) -> bytes:
+    """Return the glob that matches what a pattern of topics does.
+
+    It matches more, where a star is to be one level: what comes is matched again.
+    """
+    return _SPECIAL.sub(rb"\\\1", pattern.encode().replace(b"**", b"*"))
+
+
+def compile_glob(glob: bytes) -> re.Pattern[bytes]:
+    """Return what matches as the server matches one of our globs."""
+    parts = re.findall(rb"\\.|[^\\]", glob, re.DOTALL)
+    found = [b".*" if one == b"*" else re.escape(one[-1:]) for one in parts]
+    return re.compile(b"".join(found), re.DOTALL)
