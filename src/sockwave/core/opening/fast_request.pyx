@@ -14,6 +14,7 @@ from sockwave.core.http.head cimport (
     SUBPROTOCOLS, TRANSFER_ENCODING, UPGRADE, VERSION, FieldValue, is_common_host, is_value,
     parse_head,
 )
+from sockwave.core.opening.extension_list cimport is_extension_list
 
 cdef extern from "accept.h" nogil:
     enum: ACCEPT_SIZE
@@ -35,6 +36,7 @@ cdef bint check_fast_request(const Head* found, size_t size) noexcept nogil:
     cdef const FieldValue* version = &found.values[VERSION]
     cdef const FieldValue* options = &found.values[CONNECTION_OPTIONS]
     cdef const FieldValue* origin = &found.values[ORIGIN]
+    cdef const FieldValue* extensions = &found.values[EXTENSIONS]
     if (
         found.size != size or found.method_size != 3 or found.counts[OTHER_HANDSHAKE]
         or found.counts[CONTENT_LENGTH] or found.counts[TRANSFER_ENCODING]
@@ -56,6 +58,9 @@ cdef bint check_fast_request(const Head* found, size_t size) noexcept nogil:
     if not is_value(options, "upgrade", 7) and not is_value(options, "keep-alive, upgrade", 19):
         return False
     if version.size != 2 or memcmp(version.data, b"13", 2) != 0:
+        return False
+    # 9.1: a malformed list fails the connection, which is left to `handshake`.
+    if found.counts[EXTENSIONS] and not is_extension_list(extensions.data, extensions.size):
         return False
     # A tab is allowed in a value, but not in an origin.
     if found.counts[ORIGIN] and has_tab(origin):

@@ -8,6 +8,8 @@ from sockwave.core.io.engine cimport Acceptor
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.http.connection cimport HttpConnection
 from sockwave.core.http.head cimport Head
+from sockwave.core.http.request_head cimport RequestHead
+from sockwave.core.http.route_table cimport RouteTable
 from sockwave.core.http.settings cimport HttpSettings
 from sockwave.core.io.receiver cimport Receiver
 
@@ -38,10 +40,12 @@ cdef class Gate(Acceptor):
     cdef bint asks_no_hook      # no hook of the application is asked about a fast request
     # An application takes the WebSockets that no listener of `connection` takes.
     cdef bint has_fallback
+    cdef RouteTable routes      # of WebSockets; those that are added later are seen at once
     cdef bint has_origins       # not every origin may connect
 
     cdef bint has_room(self) except -1
     cdef bint is_fast_request(self, const Head* head, size_t size) noexcept
+    cdef object find_route(self, RequestHead head)
     cdef str choose_subprotocol(self, Transport transport, const Head* request)
     cdef object negotiate_deflate(self, const Head* request)
     cdef bint open(

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Protocol, type_check_only
 
+from sockwave.core.http.route_table import RouteTable
 from sockwave.core.http.settings import HttpSettings
 from sockwave.core.io.engine import Acceptor
 from sockwave.core.io.receiver import Receiver
@@ -36,6 +37,7 @@ class Gate(Acceptor):
         subprotocols: object,
         needs_address: bool,
         asks_no_hook: bool,
+        routes: RouteTable,
         has_fallback: bool = False,
     ) -> None: ...
     def await_client(self, transport: Transport, newcomer: Newcomer) -> None: ...

@@ -58,6 +58,7 @@ cdef class Gate(Acceptor):
         subprotocols,
         bint needs_address,
         bint asks_no_hook,
+        RouteTable routes not None,
         bint has_fallback=False,
     ):
         self.host = host
@@ -71,6 +72,7 @@ cdef class Gate(Acceptor):
         self.subprotocols = subprotocols
         self.needs_address = needs_address
         self.asks_no_hook = asks_no_hook
+        self.routes = routes
         self.has_fallback = has_fallback
         self.has_origins = origin_policy != "*"
         self.handshake_timeout = limits.handshake_timeout or 0
@@ -144,6 +146,13 @@ cdef class Gate(Acceptor):
             and (not self.has_fallback or self.host.hears(CONNECTION))
         )
 
+    cdef object find_route(self, RequestHead head):
+        """Return what takes a WebSocket: its route, or the host; None: that has to be found out."""
+        route = self.routes.find(head, "")
+        if route is None and self.host.hears(CONNECTION):
+            return self.host
+        return route
+
     cdef str choose_subprotocol(self, Transport transport, const Head* request):
         """Return the subprotocol; raises Refused where the origin may not connect, or the client's
         list of subprotocols is malformed."""
@@ -173,6 +182,13 @@ cdef class Gate(Acceptor):
         cdef bytes fields = b""
         cdef str subprotocol = None
         cdef bint is_refused = False
+        cdef RequestHead routed = None
+        cdef Emitter route = self.host
+        if self.routes.count:
+            routed = RequestHead(head)
+            route = self.find_route(routed)
+            if route is None:
+                return False
         if self.has_origins or request.counts[SUBPROTOCOLS]:
             try:
                 subprotocol = self.choose_subprotocol(transport, request)
@@ -184,6 +200,8 @@ cdef class Gate(Acceptor):
                 fields = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
         key = PyBytes_FromStringAndSize(<const char*>request.values[KEY].data, KEY_SIZE)
         connection.set_up(self.hub, transport, RFC6455, head)
+        if routed is not None and routed.kept_path_params is not None:
+            connection.head = routed
         connection.state = HANDSHAKING
         if self.compression is not None and request.counts[EXTENSIONS]:
             agreement = self.negotiate_deflate(request)
@@ -193,7 +211,7 @@ cdef class Gate(Acceptor):
         del self.awaiting_client[transport]
         transport.receiver = connection
         self.host.served()
-        connection.open(write_answer(key, fields), subprotocol)
+        connection.open(write_answer(key, fields), subprotocol, route)
         return True
 
 

@@ -23,14 +23,18 @@ cdef enum:
     FIN = 0x80
     RSV1 = 0x40                 # RFC 7692: this message is compressed
     MASKED = 0x80               # a bit of the second byte
+    # In place of a length of 7 bits: one of 16 or of 64 bits follows.
+    LENGTH_16 = 126
+    LENGTH_64 = 127
 
-# What a client can do wrong. Only `violation_code`, `violation_reason` and `violation_limit` say
+# What a peer can do wrong. Only `violation_code`, `violation_reason` and `violation_limit` say
 # what follows from it: the close code, the reason, and the limit that is counted.
 cdef enum Violation:
     NO_VIOLATION
     RESERVED_BITS
     UNKNOWN_OPCODE
     UNMASKED_FRAME
+    MASKED_FRAME                # of a server
     LONG_CONTROL_FRAME
     FRAGMENTED_CONTROL_FRAME
     LENGTH_NOT_MINIMAL
@@ -67,6 +71,7 @@ cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcep
 cdef Violation check_header(
     const Header* header, uint8_t allowed_reserved, bint in_message
 ) noexcept nogil
+cdef Violation check_length(const Header* header) noexcept nogil
 cdef Violation check_close_payload(const uint8_t* payload, size_t size) noexcept nogil
 cdef size_t write_header(uint8_t* out, uint8_t first_byte, uint64_t length) noexcept nogil
 cdef size_t header_size(uint64_t length) noexcept nogil

@@ -10,8 +10,6 @@ from sockwave.core.protocol.utf8 cimport UTF8_COMPLETE, utf8_check
 
 cdef enum:
     RESERVED = 0x70
-    LENGTH_16 = 126
-    LENGTH_64 = 127
 
 
 cdef bint is_control(uint8_t opcode) noexcept nogil:
@@ -56,6 +54,20 @@ cdef bint parse_header(const uint8_t* data, size_t size, Header* header) noexcep
     return True
 
 
+cdef inline Violation judge_length(const Header* header) noexcept nogil:
+    if header.complete:
+        # 5.2: "the minimal number of bytes MUST be used to encode the length"
+        if header.short_length == LENGTH_16 and header.length < LENGTH_16:
+            return LENGTH_NOT_MINIMAL
+        if header.short_length == LENGTH_64:
+            # 5.2: "the most significant bit MUST be 0"
+            if header.length >> 63:
+                return LENGTH_TOP_BIT
+            if header.length < 1 << 16:
+                return LENGTH_NOT_MINIMAL
+    return NO_VIOLATION
+
+
 cdef Violation check_header(
     const Header* header, uint8_t allowed_reserved, bint in_message
 ) noexcept nogil:
@@ -93,17 +105,12 @@ cdef Violation check_header(
     # 5.1: "The server MUST close the connection upon receiving a frame that is not masked."
     if not header.masked:
         return UNMASKED_FRAME
-    if header.complete:
-        # 5.2: "the minimal number of bytes MUST be used to encode the length"
-        if header.short_length == LENGTH_16 and header.length < LENGTH_16:
-            return LENGTH_NOT_MINIMAL
-        if header.short_length == LENGTH_64:
-            # 5.2: "the most significant bit MUST be 0"
-            if header.length >> 63:
-                return LENGTH_TOP_BIT
-            if header.length < 1 << 16:
-                return LENGTH_NOT_MINIMAL
-    return NO_VIOLATION
+    return judge_length(header)
+
+
+cdef Violation check_length(const Header* header) noexcept nogil:
+    """Return the rule that the length of a complete header breaks, or NO_VIOLATION."""
+    return judge_length(header)
 
 
 cdef Violation check_close_payload(const uint8_t* payload, size_t size) noexcept nogil:
@@ -156,6 +163,7 @@ CONSEQUENCES = {
     RESERVED_BITS: (1002, "reserved bits are set", NO_LIMIT),
     UNKNOWN_OPCODE: (1002, "unknown opcode", NO_LIMIT),
     UNMASKED_FRAME: (1002, "frame is not masked", NO_LIMIT),
+    MASKED_FRAME: (1002, "frame is masked", NO_LIMIT),
     LONG_CONTROL_FRAME: (1002, "control frame is longer than 125 bytes", NO_LIMIT),
     FRAGMENTED_CONTROL_FRAME: (1002, "control frame is fragmented", NO_LIMIT),
     LENGTH_NOT_MINIMAL: (1002, "length is not in its shortest form", NO_LIMIT),
@@ -170,7 +178,7 @@ CONSEQUENCES = {
     CLOSE_CODE: (1002, "close code is not allowed in a frame", NO_LIMIT),
     CLOSE_REASON: (1007, "close reason is not UTF-8", NO_LIMIT),
     DRAFT_LENGTH: (1009, "draft frame length is too long", MAX_SIZE),
-    TOO_SLOW: (1013, "peer reads too slowly", MAX_BACKLOG),
+    TOO_SLOW: (1013, "peer reads too slowly; retry=1", MAX_BACKLOG),
     NO_PONG: (1011, "peer did not answer a ping in time", PING_TIMEOUT),
     TOO_MANY_MESSAGES: (1008, "too many messages", MESSAGE_RATE),
     TOO_MANY_BYTES: (1008, "too many bytes", BYTE_RATE),

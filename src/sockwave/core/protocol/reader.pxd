@@ -48,6 +48,7 @@ cdef class Reader(InputBuffer):
     cdef bint frame_fin         # the current data frame is the last of its message
 
     cdef int next(self, Span* given, Found* found) except? -3
+    cdef bint allows(self, Header* header, Found* found) noexcept
     cdef int find_whole(
         self, Span* given, const Header* header, Found* found, bint unmasked
     ) noexcept

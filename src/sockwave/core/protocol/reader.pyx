@@ -87,19 +87,19 @@ cdef class Reader(InputBuffer):
             found.violation = check_header(
                 &header, self.allowed_reserved, self.message_opcode != 0
             )
-            if found.violation != NO_VIOLATION:
+            if found.violation != NO_VIOLATION and not self.allows(&header, found):
                 return VIOLATED
             if not header.complete:
                 return NEEDS_MORE
             if is_control(header.opcode):
                 if given.size < header.size + header.length:
                     return NEEDS_MORE
-                self.find_whole(given, &header, found, True)
-                if header.opcode == CLOSE:
+                event = self.find_whole(given, &header, found, True)
+                if event == CLOSE:
                     found.violation = check_close_payload(found.data, found.size)
                     if found.violation != NO_VIOLATION:
                         return VIOLATED
-                return header.opcode
+                return event
             # Compared so that no sum can overflow. The message is refused at the header,
             # before any of its bytes is read.
             if not self.message_opcode:
@@ -112,18 +112,22 @@ cdef class Reader(InputBuffer):
                 not self.message_opcode and header.fin and header.length <= given.size - header.size
                 and (not self.gives_pieces() or header.length <= self.piece_size)
             ):
-                self.find_whole(given, &header, found, self.is_deflated)
-                return header.opcode
+                return self.find_whole(given, &header, found, self.is_deflated)
             given.data += header.size
             given.size -= header.size
             event = self.begin_frame(&header, found)
             if event != CONTINUATION:
                 return event
 
+    cdef bint allows(self, Header* header, Found* found) noexcept:
+        """Tell whether the violation that was found in a header is none for the peer's role."""
+        return False
+
     cdef int find_whole(
         self, Span* given, const Header* header, Found* found, bint unmasked
     ) noexcept:
-        """Find a payload that is whole in the input, and leave it there; `unmasked`: unmask it."""
+        """Find a payload that is whole in the input, and leave it there; `unmasked`: unmask it.
+        Returns its opcode."""
         found.data = given.data + header.size
         found.size = <size_t>header.length
         found.mask = header.mask
@@ -133,7 +137,7 @@ cdef class Reader(InputBuffer):
             unmask(given.data + header.size, found.data, found.size, header.mask)
         given.data += header.size + found.size
         given.size -= header.size + found.size
-        return 0
+        return header.opcode
 
     cdef int begin_frame(self, const Header* header, Found* found) except? -3:
         """Begin a data frame whose payload is assembled; CONTINUATION: `next` goes on."""

@@ -6,7 +6,6 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 
 from sockwave.core.io.engine cimport READ_SIZE
-from sockwave.core.io.epoll.system cimport recv
 from sockwave.core.io.transport cimport Lingering
 from sockwave.core.io.writer cimport Vector
 
@@ -20,7 +19,7 @@ cdef class TlsSocket(EpollSocket):
 
     cdef int readable(self) except -1:
         cdef uint8_t* place = self.tls.records.received
-        cdef ssize_t count = recv(self.fd, place, READ_SIZE, 0)
+        cdef ssize_t count = self.take(place, READ_SIZE)
         if count > 0:
             self.tls.receive(self, place, count)
         elif count == 0:

@@ -40,6 +40,8 @@ typedef void extra_data_hook(void *parent, void *, void *, int, long, void *);
     X(SSL_get_ex_data, void *, (const void *ssl, int index))                      \
     X(SSL_is_server, int, (const void *ssl))                                      \
     X(SSL_set_bio, void, (void *ssl, void *in, void *out))                        \
+    X(SSL_get_certificate, void *, (const void *ssl))                             \
+    X(i2d_X509, int, (const void *certificate, unsigned char **place))            \
     X(ERR_clear_error, void, (void))                                              \
     X(ERR_peek_last_error, unsigned long, (void))                                 \
     X(ERR_reason_error_string, const char *, (unsigned long error))               \
@@ -173,6 +175,17 @@ static inline int openssl_explain(void *ssl, int result, unsigned long *error)
     *error = openssl.ERR_peek_last_error();
     openssl.ERR_clear_error();
     return openssl.SSL_get_error(ssl, result);
+}
+
+/* Writes the certificate that this end has shown, in DER, to `place`; where that is NULL, nothing.
+ * Returns its size; 0: it has shown none. */
+static inline int openssl_own_certificate(const void *ssl, unsigned char *place)
+{
+    void *certificate = openssl.SSL_get_certificate(ssl);
+    int size = 0;
+    if (certificate != NULL)
+        size = openssl.i2d_X509(certificate, place == NULL ? NULL : &place);
+    return size < 0 ? 0 : size;
 }
 
 static inline void openssl_attach(void *bio, Wire *wire) { openssl.BIO_set_data(bio, wire); }

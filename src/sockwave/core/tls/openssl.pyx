@@ -8,6 +8,7 @@ Where anything is not as expected, the portable path (`session`) is used.
 import _ssl
 import ssl
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t
 
@@ -19,6 +20,7 @@ cdef extern from "openssl.h" nogil:
     int openssl_load(const char* path, const char* version)
     void openssl_capture(void** place)
     void* openssl_replace_bio(void* session)
+    int openssl_own_certificate(const void* session, uint8_t* place)
     void openssl_attach(void* bio, Wire* wire)
     int openssl_read(void* session, void* bio, Wire* wire, void* data, int size)
     int openssl_write(void* session, void* bio, Wire* wire, const void* data, int size)
@@ -33,14 +35,19 @@ cdef enum:
 
 
 cdef void* ssl_of(
-    object context, object incoming, object outgoing, bint is_server_side, list made
+    object context, object incoming, object outgoing, bint is_server_side, object server_name,
+    list made,
 ) except? NULL:
     """Let the ssl module make an SSLObject, which is appended to `made`. Returns the SSL in it, or
     NULL if it is not certain which that is."""
     cdef void* captured = NULL
     openssl_capture(&captured)
     try:
-        made.append(context.wrap_bio(incoming, outgoing, server_side=is_server_side))
+        made.append(
+            context.wrap_bio(
+                incoming, outgoing, server_side=is_server_side, server_hostname=server_name
+            )
+        )
     finally:
         openssl_capture(NULL)
     # The ssl module keeps a pointer to its own object as the application data of each SSL.
@@ -68,7 +75,8 @@ cdef bint find_functions() except -1:
         return False
     made = []
     found = ssl_of(
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO(), True, made
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO(), True, None,
+        made,
     )
     if found is NULL:
         return False
@@ -104,7 +112,10 @@ cdef class DirectTls(Tls):
         cdef list made = []
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self.ssl = ssl_of(self.context, self.incoming, self.outgoing, self.is_server_side(), made)
+        self.ssl = ssl_of(
+            self.context, self.incoming, self.outgoing, self.is_server_side(), self.server_name(),
+            made,
+        )
         self.ssl_object = made[0]
         if self.ssl is not NULL:
             self.bio = openssl_replace_bio(self.ssl)
@@ -193,6 +204,15 @@ cdef class DirectTls(Tls):
             wire.output_size = mark
             self.send(transport, wire.output + mark, size)
         return 0
+
+    cdef bytes own_certificate(self):
+        cdef bytes made
+        cdef int size = 0 if self.ssl is NULL else openssl_own_certificate(self.ssl, NULL)
+        if not size:
+            return None
+        made = PyBytes_FromStringAndSize(NULL, size)
+        openssl_own_certificate(self.ssl, <uint8_t*>PyBytes_AS_STRING(made))
+        return made
 
     cdef int release(self) except -1:
         Tls.release(self)

@@ -35,7 +35,9 @@ cdef class TlsSession:
     cdef bint sent_close_notify
     cdef bint awaits_peer       # nothing can be encrypted before more has been received
 
-    cdef bint is_server_side(self) noexcept     # true; a client's session overrides it
+    # True, and None; a client's session overrides both.
+    cdef bint is_server_side(self) noexcept
+    cdef object server_name(self)       # what a client calls the server
 
     # What the portable path and the direct path do in different ways:
     cdef int begin(self) except -1
@@ -47,6 +49,7 @@ cdef class TlsSession:
     cdef Py_ssize_t decrypt(self, uint8_t* place, size_t size) except -2
     cdef Py_ssize_t encrypt(self, const uint8_t* data, size_t size) except -2   # 0: awaits_peer
     cdef int unwrap(self) except -1             # make our close_notify
+    cdef bytes own_certificate(self)    # that the peer was shown, in DER; None: it is not known
 
     # What `Tls` and the load generator call:
     cdef Py_ssize_t read_into(self, uint8_t* place, size_t size, size_t* filled) except -2

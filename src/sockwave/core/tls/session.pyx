@@ -41,12 +41,15 @@ cdef class TlsSession:
     cdef bint is_server_side(self) noexcept:
         return True
 
+    cdef object server_name(self):
+        return None
+
     @property
     def tls_info(self):
         """The TLSInfo of the session, once it is established; None until then."""
         if self.info is None and self.is_established and self.ssl_object is not None:
             try:
-                self.info = read_session(self.ssl_object)
+                self.info = read_session(self.ssl_object, self.own_certificate())
             except ValueError:
                 pass        # OpenSSL no longer answers for a session that has failed
         return self.info
@@ -55,7 +58,8 @@ cdef class TlsSession:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.ssl_object = self.context.wrap_bio(
-            self.incoming, self.outgoing, server_side=self.is_server_side()
+            self.incoming, self.outgoing, server_side=self.is_server_side(),
+            server_hostname=self.server_name(),
         )
         return 0
 
@@ -107,6 +111,9 @@ cdef class TlsSession:
             # the session has failed, and OpenSSL can send nothing more.
             pass
         return 0
+
+    cdef bytes own_certificate(self):
+        return None     # the ssl module does not tell
 
     cdef Py_ssize_t read_into(self, uint8_t* place, size_t size, size_t* filled) except -2:
         """Decrypt as many records as there are and fit, and set `filled`. Returns more than 0 when

@@ -1,0 +1,1 @@
+"""The client: `sockwave.connect`, on the same core as the server."""

@@ -1,0 +1,100 @@
+"""`sockwave.connect`: connections that are opened by us."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Generator
+from types import TracebackType
+from typing import Any
+
+from sockwave.client.attempt import Attempt, Route
+from sockwave.client.backoff import Backoff
+from sockwave.client.host import find_host
+from sockwave.client.options import ClientOptions
+from sockwave.client.proxies import ProxyOption, check_proxy
+from sockwave.client.reconnecting import reconnect
+from sockwave.client.uri import parse_uri
+from sockwave.core.session.client_connection import ClientConnection
+from sockwave.errors import code_at_exit
+
+
+def connect(
+    uri: str,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    sock: socket.socket | None = None,
+    proxy: ProxyOption = True,
+    proxy_ssl: ssl.SSLContext | None = None,
+    backoff: Backoff | None = None,
+    **options: Any,
+) -> "Connector":
+    """Connect to a WebSocket server.
+
+    `async with sockwave.connect(uri) as conn` closes the connection at the end of the block;
+    `conn = await sockwave.connect(uri)` leaves that to the caller;
+    `async for conn in sockwave.connect(uri)` connects again whenever the loop's body is done with
+    the connection, after waits that `backoff` describes.
+
+    The options are those of `sockwave.client.options.ClientOptions`. `path` is a Unix socket to
+    connect to in place of the URI's host and port, `sock` a socket that is connected already.
+    `proxy` is the URL of a proxy, http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT; True:
+    the one that the environment names (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`), but
+    none for localhost and its addresses; False: none. `proxy_ssl` is the SSLContext for a proxy
+    with https.
+
+    Raises TypeError or ValueError at once for a wrong argument. What cannot be connected raises
+    OSError (`ssl.SSLError` is one), TimeoutError after `open_timeout`, HandshakeRefused where the
+    server answers with an error, and HandshakeError where it does not speak the protocol.
+    """
+    route = Route(parse_uri(uri), path, sock, check_proxy(proxy), proxy_ssl)
+    return Connector(route, ClientOptions(**options), backoff or Backoff())
+
+
+class Connector:
+    """A connection to be opened, or one after the other: what `connect` returns."""
+
+    def __init__(self, route: Route, options: ClientOptions, backoff: Backoff) -> None:
+        route.check_context(options.ssl)
+        if not isinstance(backoff, Backoff):
+            given = type(backoff).__name__
+            raise TypeError(f"backoff: expected sockwave.Backoff or None, given {given}")
+        self._route = route
+        self._options = options
+        self._backoff = backoff
+        self._connection: ClientConnection | None = None
+
+    def __await__(self) -> Generator[Any, None, ClientConnection]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> ClientConnection:
+        self._connection = await self._open()
+        return self._connection
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection._leave(code_at_exit(error))
+
+    def __aiter__(self) -> AsyncIterator[ClientConnection]:
+        if self._route.sock is not None:
+            raise TypeError("sock: expected None, to connect more than once")
+        return reconnect(self._open, self._backoff, str(self._route.uri))
+
+    async def _open(self) -> ClientConnection:
+        """Open a connection within `open_timeout`."""
+        options = self._options
+        attempt = Attempt(self._route, options)
+        try:
+            async with asyncio.timeout(options.open_timeout) as timer:
+                with find_host(options) as host:
+                    return await attempt.run(host)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            raise attempt.late_error() from None

@@ -1,0 +1,3 @@
+from sockwave.core.protocol.reader import Reader
+
+class ServerFrameReader(Reader): ...
