@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NoReturn
 
 from sockwave.core.http.request_head import RequestHead
+from sockwave.documented import describe_fields
 from sockwave.errors import Refused
 from sockwave.fields import HeaderPairs, check_header
 from sockwave.handshake.subprotocol import check_chosen, read_subprotocols
@@ -82,3 +83,11 @@ class Handshake:
     ) -> NoReturn:
         """Raise `Refused`, which answers the request with `status` and closes its connection."""
         raise Refused(status, body, headers)
+
+
+describe_fields(
+    Handshake,
+    connection="The connection: not open yet, but its `data` may be set.",
+    request="The opening request.",
+    version='The version of the protocol, such as "rfc6455".',
+)

@@ -4,14 +4,16 @@ from binascii import Error, a2b_base64
 from collections.abc import Sequence
 
 from sockwave.core.http.request_head import RequestHead
+from sockwave.core.opening.extension_list import is_well_formed
 from sockwave.core.opening.fast_request import write_answer
 from sockwave.errors import Refused
 from sockwave.handshake.request import check_no_body
 
 
 def check(head: RequestHead) -> None:
-    """Refuse a body, and a key that is missing, repeated or malformed."""
+    """Refuse a body, a key that is missing, repeated or malformed, and malformed extensions."""
     check_no_body(head)
+    check_extensions(head)
     keys = head.headers.get_all("sec-websocket-key")
     # 4.2.1: "A |Sec-WebSocket-Key| header field with a base64-encoded value that, when decoded, is
     # 16 bytes in length." Its length comes first, so that nothing long is decoded.
@@ -22,6 +24,16 @@ def check(head: RequestHead) -> None:
         except (Error, ValueError):  # ValueError: not ASCII
             pass
     raise Refused(400, "expected exactly one Sec-WebSocket-Key: 16 bytes in base64\n")
+
+
+def check_extensions(head: RequestHead) -> None:
+    """Refuse a malformed list of extensions, whether or not the server knows any of them."""
+    # 9.1: "If a value is received by either the client or the server during negotiation that does
+    # not conform to the ABNF below, the recipient of such malformed data MUST immediately _Fail the
+    # WebSocket Connection_." Several fields are one list.
+    fields = head.headers.get_all("sec-websocket-extensions")
+    if fields and not is_well_formed(", ".join(fields)):
+        raise Refused(400, "expected Sec-WebSocket-Extensions: a list of extensions (RFC 6455)\n")
 
 
 def answer(

@@ -1,7 +1,8 @@
-"""One file as a response, or a range of it: RFC 9110, sections 8.8, 13 and 14."""
+"""One file as a response, or a part of it: RFC 9110, sections 8, 13 and 14."""
 
 import asyncio
 import contextlib
+import errno
 import mimetypes
 import os
 import stat
@@ -13,7 +14,9 @@ from typing import BinaryIO
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.http.response import Response
 from sockwave.core.http.response_head import HeaderFields
-from sockwave.http.dates import format_date, parse_date
+from sockwave.errors import Refused
+from sockwave.http.conditional import Validators, allows_range, evaluate
+from sockwave.http.ranges import find_range
 
 # A file up to this size is read as a whole: a backlog may hold more than that anyway.
 INLINE_SIZE = 64 * 1024
@@ -30,16 +33,41 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _TYPES = mimetypes.MimeTypes()
 for _suffix, _type in {
     ".avif": "image/avif",
+    ".flac": "audio/flac",
     ".js": "text/javascript",
+    ".m4a": "audio/mp4",
+    ".map": "application/json",
     ".md": "text/markdown",
     ".mjs": "text/javascript",
+    ".opus": "audio/opus",
+    ".otf": "font/otf",
+    ".ttf": "font/ttf",
     ".wasm": "application/wasm",
     ".webmanifest": "application/manifest+json",
     ".webp": "image/webp",
     ".woff": "font/woff",
     ".woff2": "font/woff2",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
 }.items():
     _TYPES.add_type(_type, _suffix)
+
+
+# What opening a path fails with where no file can be: for a client, it does not exist.
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+
+
+class FileMissing(Refused, FileNotFoundError):  # noqa: N818  (an answer, not a failure)
+    """Raised where there is no such file; a 404 where nothing catches it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(404, "there is no such file\n")
+        self.errno = errno.ENOENT
+        self.strerror = os.strerror(errno.ENOENT)
+        self.filename = os.fspath(path)
+
+    def __str__(self) -> str:
+        return f"[Errno {self.errno}] {self.strerror}: {self.filename!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +78,18 @@ class FilePart:
     headers: list[tuple[str, str]]
     start: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """An open file as it answers a request: the file, and what is said of it."""
+
+    file: BinaryIO
+    #: Its media type and its content coding, "" for none.
+    media_type: str
+    coding: str = ""
+    #: Further fields that go with the file, and with a 304 in its place.
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def guess_type(name: str) -> str:
@@ -74,28 +114,42 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return file
 
 
-def choose_part(request: RequestHead, status: int, file: BinaryIO, name: str) -> FilePart:
-    """Decide what part of the file to send: all, a range, or nothing (304 or 416).
+def choose_part(request: RequestHead, status: int, found: Representation) -> FilePart:
+    """Decide what part of the file to send: all, a range, or nothing (304, 412 or 416).
 
     Conditions and ranges are considered only if `status` is 200.
     """
-    found = os.fstat(file.fileno())
-    size, modified = found.st_size, format_date(found.st_mtime)
-    headers = [("Content-Type", guess_type(name)), ("Last-Modified", modified)]
-    if status != 200 or request.method not in ("GET", "HEAD"):
-        return _part(status, headers, 0, size)
-    if _is_known(request, int(found.st_mtime)):
-        return FilePart(304, headers[1:], 0, 0)
-    headers.append(("Accept-Ranges", "bytes"))
+    state = os.fstat(found.file.fileno())
+    size = state.st_size
+    described = [("Content-Type", found.media_type), *found.headers]
+    if found.coding:
+        described.append(("Content-Encoding", found.coding))
+    if request.method not in ("GET", "HEAD"):
+        # RFC 9110, 8.8: validators would be those of what the request has made.
+        return _part(status, described, 0, size)
+    validators = Validators.of(state, found.coding)
+    described += validators.fields()
+    # RFC 9110, 13.2.1: "A server MUST ignore all received preconditions if its response to the same
+    # request without those conditions [...] would have been a status code other than a 2xx".
+    if status != 200:
+        return _part(status, described, 0, size)
+    outcome = evaluate(request.headers, validators)
+    if outcome == 304:
+        return FilePart(304, [*found.headers, *validators.fields()], 0, 0)
+    if outcome != 200:
+        return _part(outcome, [], 0, 0)
+    return _choose_range(request, validators, [*described, ("Accept-Ranges", "bytes")], size)
+
+
+def _choose_range(
+    request: RequestHead, validators: Validators, headers: list[tuple[str, str]], size: int
+) -> FilePart:
+    """Decide whether to send all of a file or the range that the request asks for."""
     # RFC 9110, 14.2: "A server MUST ignore a Range header field received with a request method that
     # is unrecognized or for which range handling is not defined", which is all but GET.
-    wanted = request.headers.get("range")
-    if wanted is None or request.method != "GET":
-        return _part(200, headers, 0, size)
-    # RFC 9110, 13.1.5: without an exact match the condition is false, and the whole file is sent.
-    if request.headers.get("if-range", modified) != modified:
-        return _part(200, headers, 0, size)
-    chosen = parse_range(wanted, size)
+    chosen = None
+    if request.method == "GET" and allows_range(request.headers, validators):
+        chosen = find_range(request.headers, size)
     if chosen is None:
         return _part(200, headers, 0, size)
     start, end = chosen
@@ -108,40 +162,6 @@ def choose_part(request: RequestHead, status: int, file: BinaryIO, name: str) ->
 def _part(status: int, headers: list[tuple[str, str]], start: int, size: int) -> FilePart:
     """Return a part with a Content-Length."""
     return FilePart(status, [*headers, ("Content-Length", str(size))], start, size)
-
-
-def _is_known(request: RequestHead, modified: int) -> bool:
-    """Tell whether the client already has this version of the file."""
-    # RFC 9110, 13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an
-    # If-None-Match header field"; we send no tags, so that never matches.
-    headers = request.headers
-    since = headers.get("if-modified-since")
-    if since is None or "if-none-match" in headers:
-        return False
-    date = parse_date(since)
-    return date is not None and modified <= date
-
-
-def parse_range(text: str, size: int) -> tuple[int, int] | None:
-    """Return start and end of the one range requested, None to send the whole file.
-
-    An empty range cannot be satisfied. Several ranges, other units and malformed fields are ignored
-    (RFC 9110, 14.2).
-    """
-    unit, separator, value = text.partition("=")
-    first, dash, last = (part.strip(" \t") for part in value.partition("-"))
-    if unit.strip(" \t").lower() != "bytes" or not separator or not dash:
-        return None
-    for digits in (first, last):
-        # No file's size has more digits; longer numbers cost time to parse.
-        if digits and not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
-            return None
-    if first:
-        start, end = int(first), int(last) + 1 if last else size
-        return None if last and end <= start else (start, min(end, size))
-    if last:
-        return max(size - int(last), 0), size
-    return None
 
 
 async def read_pieces(
@@ -172,9 +192,25 @@ def send_file(
 
     `fields` are the headers that the application has given.
     """
+    name = os.fspath(path)
+    try:
+        if "\0" in name:
+            raise FileMissing(path)
+        file = open_file(name)
+    except OSError as error:
+        if error.errno in _MISSING:
+            raise FileMissing(path) from None
+        raise
+    return send_open_file(response, request, Representation(file, guess_type(name)), fields)
+
+
+def send_open_file(
+    response: Response, request: RequestHead, found: Representation, fields: HeaderFields
+) -> Awaitable[None]:
+    """Answer a request with an open file, as `send_file` does, and close the file."""
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open_file(path))
-        part = choose_part(request, response.status, file, os.fspath(path))
+        file = stack.enter_context(found.file)
+        part = choose_part(request, response.status, found)
         response._set_file_head(part.status, fields, part.headers)
         if request.method == "HEAD" or part.size == 0:
             return response.end()

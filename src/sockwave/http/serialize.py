@@ -2,56 +2,40 @@
 
 from collections.abc import Iterable
 
-from sockwave.core.http.response_head import REASONS, check_reason, format_now
+from sockwave.core.http.response_head import REASONS, format_now, has_content
 from sockwave.errors import Refused
 from sockwave.fields import HeaderPairs, check_headers
 
-# RFC 9110, 6.4.1: "All 1xx (Informational), 204 (No Content), and 304 (Not Modified) responses do
-# not include content."
-BODILESS_STATUSES = frozenset({204, 304})
 
-
-def serialize_head(status: int, reason: str | None, pairs: Iterable[tuple[str, str]]) -> bytes:
+def serialize_head(status: int, pairs: Iterable[tuple[str, str]]) -> bytes:
     """Return status line and header block; the caller has checked all arguments."""
-    if reason is None:
-        reason = REASONS.get(status, "")
-    lines = [f"HTTP/1.1 {status} {reason}\r\n"]
+    lines = [f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in pairs]
     lines.append("\r\n")
     return "".join(lines).encode("latin-1")
 
 
 def serialize_response(
-    status: int,
-    headers: HeaderPairs = (),
-    body: bytes = b"",
-    *,
-    close: bool = True,
-    reason: str | None = None,
-    to_head: bool = False,
+    status: int, headers: HeaderPairs = (), body: bytes = b"", *, to_head: bool = False
 ) -> bytes:
-    """Return one whole response, with Date, Content-Length and Connection.
+    """Return one whole response, the connection's last, with Date, Content-Length and Connection.
 
-    A body without a Content-Type is sent as plain text. `close`: it is the connection's last.
-    `to_head`: it answers HEAD, and has the fields of the body without the body.
+    A body without a Content-Type is sent as plain text. `to_head`: it answers HEAD, and has the
+    fields of the body without the body.
     """
     pairs = list(check_headers(headers))
     names = {name.lower() for name, _ in pairs}
     if "date" not in names:
         pairs.append(("Date", format_now()))
-    if status in BODILESS_STATUSES:
+    if not has_content(status):
         body = b""
     else:
         if body and "content-type" not in names:
             pairs.append(("Content-Type", "text/plain; charset=utf-8"))
         pairs.append(("Content-Length", str(len(body))))
     # RFC 9110, 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
-    options = ["Upgrade"] if "upgrade" in names else []
-    if close:
-        options.append("close")
-    if options:
-        pairs.append(("Connection", ", ".join(options)))
-    head = serialize_head(status, None if reason is None else check_reason(reason), pairs)
+    pairs.append(("Connection", "Upgrade, close" if "upgrade" in names else "close"))
+    head = serialize_head(status, pairs)
     # RFC 9110, 9.3.2: "the server MUST NOT send content in the response" to HEAD.
     return head if to_head else head + body
 

@@ -56,5 +56,6 @@ cdef class ApplicationCall(Watcher):
     cdef Waiting waiting_here(self)
     cdef int take_start(self, object message) except -1
     cdef object take_body(self, object message)
+    cdef int end_response(self, bytes body) except -1
     cdef int complete(self) except -1
     cdef int expect_body(self) except -1

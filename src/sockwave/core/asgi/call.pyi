@@ -14,7 +14,7 @@ DONE: Done
 
 class ApplicationTaker(Taker):
     application: Callable[..., Awaitable[None]]
-    report: Callable[[BaseException, None], None]
+    report: Callable[..., None]
     def __init__(
         self,
         application: Callable[..., Awaitable[None]],
@@ -22,7 +22,7 @@ class ApplicationTaker(Taker):
         hub: Hub,
         call_type: type[ApplicationCall],
         find_tls: Callable[[Transport], dict[str, Any] | None],
-        report: Callable[[BaseException, None], None],
+        report: Callable[..., None],
     ) -> None: ...
 
 class ApplicationCall(Watcher):
@@ -42,5 +42,5 @@ class ApplicationCall(Watcher):
     def close(self) -> None: ...
     def receive(self) -> Awaitable[MutableMapping[str, Any]]: ...
     def send_message(self, message: MutableMapping[str, Any]) -> Awaitable[None]: ...
-    def _end(self, body: bytes = b"") -> None: ...
+    def _end(self) -> None: ...
     def _complete(self) -> None: ...

@@ -32,6 +32,8 @@ cdef extern from *:
     """
     #define sockwave_new(type, arguments, words) (type)->tp_new(type, arguments, words)
     """
+    # Returns a bound method, without a look into the class: that would ask `__getattr__`'s slot.
+    object bind "PyMethod_New" (object function, object owner)
     object new_of "sockwave_new" (PyTypeObject* type, object arguments, PyObject* words)
 
 # A head waits so many seconds for the first part of the body, to leave with it. Then it leaves
@@ -105,7 +107,8 @@ cdef class ApplicationCall(Watcher):
             if tls is not None:
                 scope["extensions"]["tls"] = tls
         self.connection = None
-        receive, send = self.receive, self.send_message
+        receive = bind(plain_receive, self)
+        send = bind(plain_send, self)
         arguments[0] = <PyObject*>scope
         arguments[1] = <PyObject*>receive
         arguments[2] = <PyObject*>send
@@ -311,7 +314,7 @@ cdef class ApplicationCall(Watcher):
                 raise TypeError(f"body: expected bytes, given {type(body).__name__}")
             body = bytes(body)
         if is_last and not self.has_trailers:
-            self._end(body)
+            self.end_response(body)
             return DONE
         drained = self.response.write(body)
         if is_last:     # not `end`, which would frame it by its length
@@ -324,7 +327,7 @@ cdef class ApplicationCall(Watcher):
         if self.is_detached:
             raise ClientDisconnected("the client has gone")
 
-    def _end(self, body=b""):
+    cdef int end_response(self, bytes body) except -1:
         """End the response; the client need not have taken it."""
         self.exchange.is_claimed = False        # the rest of the body is dropped as it arrives
         if self.exchange.is_head and not body and self.response.fields.length == NOT_GIVEN:
@@ -332,7 +335,7 @@ cdef class ApplicationCall(Watcher):
             # that of the answer to GET, which an application that leaves out the body has not told.
             self.response.write(b"")
         self.response.end(body)
-        self.complete()
+        return self.complete()
 
     cdef int complete(self) except -1:
         self.phase = COMPLETE
@@ -345,6 +348,15 @@ cdef class ApplicationCall(Watcher):
         """Whether the response is complete."""
         return self.phase == COMPLETE
 
+    def _end(self):
+        """End the response, whose body is whole."""
+        self.end_response(b"")
+
     def _complete(self):
         """Take nothing more, and tell the application so."""
         self.complete()
+
+
+# What applications call.
+cdef object plain_receive = ApplicationCall.receive
+cdef object plain_send = ApplicationCall.send_message

@@ -97,6 +97,12 @@ cdef list header_pairs(Headers headers):
     return pairs
 
 
+# What differs from scope to scope, beside what the template may have already.
+cdef tuple variable_keys = (
+    "path", "raw_path", "query_string", "headers", "client", "server", "state", "extensions",
+)
+
+
 cdef class ScopeTemplate:
     """What the scopes of one kind for one application have in common."""
 
@@ -104,7 +110,8 @@ cdef class ScopeTemplate:
         self, dict common, str secure_scheme, dict extensions, dict old_extensions, str added_path,
         bytes added_raw_path, dict state,
     ):
-        self.common = common
+        # The keys that `make` sets are there from the beginning: the copies need not grow.
+        self.common = common | dict.fromkeys(variable_keys)
         self.secure_scheme = secure_scheme
         self.extensions = extensions
         self.old_extensions = old_extensions

@@ -24,8 +24,12 @@ cdef enum Event:
     PINGED
     PONGED
     DRAIN
+    SUBSCRIBE
+    PUBLISH
+    JSON                        # a message of a connection, read as JSON
+    CLOSING                     # of a server: it begins to close
 
-# The bits of a listener's code: 4 for the event, 2 for the argument count, 1 for "once". All codes
+# The bits of a listener's code: 5 for the event, 2 for the argument count, 1 for "once". All codes
 # are small integers, for which CPython has ready-made objects.
 cdef enum:
     ONCE = 1

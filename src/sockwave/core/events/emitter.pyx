@@ -4,7 +4,6 @@ A listener is called with as many of its event's arguments as it takes; how many
 when it is added.
 """
 
-import difflib
 import logging
 from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, Coroutine, Generator
@@ -19,7 +18,8 @@ from sockwave.core.events.arity cimport count_taken
 from sockwave.core.events.waiter cimport Done
 
 from sockwave.functions import describe
-from sockwave.timeouts import ServerEnd, outcome_of
+from sockwave.guesses import describe_unknown_event
+from sockwave.timeouts import ENDS, outcome_of
 
 # The logger to which asyncio itself reports what has held up the loop.
 slow_log = logging.getLogger("asyncio")
@@ -48,13 +48,17 @@ SERVER_EVENTS = {
     "connection": (CONNECTION, 1),
     "request": (REQUEST, 2),
     "stream": (STREAM, 1),
+    "closing": (CLOSING, 0),
     "close": (CLOSED, 1),
     "error": (ERROR, 2),
     "readyStateChange": (READY_STATE_CHANGE, 2),
     "handshake": (HANDSHAKE, 1),
+    "subscribe": (SUBSCRIBE, 2),
+    "publish": (PUBLISH, 2),
 }
 CONNECTION_EVENTS = {
     "message": (MESSAGE, 1),
+    "json": (JSON, 1),
     "close": (CLOSED, 2),
     "readyStateChange": (READY_STATE_CHANGE, 1),
     "ping": (PINGED, 1),
@@ -166,7 +170,7 @@ cdef int returned(object emitter, const Hooks* hooks, object listener, object re
     if hooks.is_settled is not NULL and hooks.is_settled(emitter, result):
         return 0
     if has_await(result) or has_next(result) and isawaitable(result):
-        if type(result) is not ServerEnd:
+        if type(result) not in ENDS:
             hooks.started(emitter, coroutine_of(listener, result))
     elif has_next(result) and isinstance(result, (AsyncGenerator, Generator)):
         hooks.failed(emitter, TypeError(
@@ -228,10 +232,8 @@ cdef tuple find_event(dict table, object event):
         )
     found = table.get(event)
     if found is None:
-        nearest = difflib.get_close_matches(str(event), table, 1)
-        raise ValueError(f"unknown event {event!r}; " + (
-            f"did you mean {nearest[0]!r}?" if nearest
-            else f"the events here are {', '.join(sorted(table))}"
+        raise ValueError(describe_unknown_event(
+            str(event), table, SERVER_EVENTS, CONNECTION_EVENTS
         ))
     return found
 
@@ -427,6 +429,10 @@ cdef class Emitter:
                 if row[i + 1] & ONCE:
                     server_drop_once(self, row[i], row[i + 1])
         return found
+
+    def call_listener(self, listener, long code):
+        """Call one listener, without arguments, as those of the server are called."""
+        call_one(self, &server_hooks, listener, code, None, None)
 
     def emit_event(self, event, first=None, second=None):
         """Call the listeners of `event` with its arguments, and return whether there was one."""

@@ -3,6 +3,8 @@
 import threading
 from asyncio import _get_running_loop
 
+from cpython.ref cimport Py_INCREF
+
 from sockwave.errors import SockwaveError
 
 # What another thread has to use instead, where that is not `server.call_threadsafe(call, ...)`.
@@ -25,6 +27,11 @@ HARMLESS = frozenset({"conn.close", "conn.abort", "stream.close"})
 
 cdef enum:
     FOREIGN_ID = 1      # not 0, and not the id of any thread
+
+
+def keep_for_ever(one):
+    """Keep an object until the process is gone: not even the end of the interpreter frees it."""
+    Py_INCREF(one)
 
 
 cdef class LoopThread:

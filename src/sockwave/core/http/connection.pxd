@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sockwave.core.flag cimport flag
 from sockwave.core.http.exchange cimport Carrier, Exchange
 from sockwave.core.http.head cimport BodyFraming, Head
+from sockwave.core.http.request cimport Request
 from sockwave.core.http.request_head cimport RequestHead
 from sockwave.core.http.scanner cimport HeadScan
 from sockwave.core.http.settings cimport HttpSettings, Taker
@@ -33,6 +34,7 @@ cdef class HttpConnection(Carrier):
     cdef object told_client, told_server
     cdef bytearray input        # what came and has not been read; None: nothing
     cdef size_t input_start     # where in `input` that begins
+    cdef flag has_few           # requests in `input`: reading does not pause for their number
     cdef HeadScan scan          # of a head that came in pieces
     cdef uint64_t written_size  # bytes written to the transport
     cdef uint64_t moved_size    # how many of them the client had taken at the last deadline
@@ -67,7 +69,7 @@ cdef class HttpConnection(Carrier):
         self, RequestHead head, const BodyFraming* framing, bint keeps_alive,
         bint expects_continue, Span* given,
     ) except -1
-    cdef Taker find_taker(self, object request)
+    cdef Taker find_taker(self, Request request)
     cdef int ask_application(self, Exchange exchange, object request, Taker taker) except -1
     cdef int end_handshake(self) except -1
     cdef int report(self, str sentence, object error) except -1

@@ -102,6 +102,9 @@ cdef class HttpConnection(Carrier):
             self.has_ended = True
             if self.exchange is not None and not self.exchange.is_received:
                 self.refuse(Refused(400, "the body ended early\n"))
+            elif self.exchange is not None and self.exchange.has_events:
+                # A page that was left: what is written to its stream would only tell that later.
+                self.drop()
             else:
                 self.update_flow()
         return 0
@@ -132,10 +135,12 @@ cdef class HttpConnection(Carrier):
     # ---- called by the server
 
     def close(self):
-        """End the connection: at once, or after the present answer."""
+        """End the connection: at once, or after the present answer. An event stream ends now."""
         self.is_closing = True
         if self.phase == OPEN and self.exchange is None:
             self.end()
+        elif self.exchange is not None and self.exchange.has_events:
+            self.exchange.end_events()
 
     def abort(self):
         """Drop the connection."""
@@ -242,6 +247,7 @@ cdef class HttpConnection(Carrier):
         elif self.input_start:
             del self.input[:self.input_start]
         self.input_start = 0
+        self.has_few = False
         kept_size = PyByteArray_GET_SIZE(self.input)
         PyByteArray_Resize(self.input, kept_size + size)
         memcpy(PyByteArray_AS_STRING(self.input) + kept_size, data, size)
@@ -404,9 +410,12 @@ cdef class HttpConnection(Carrier):
         self.end_handshake()
         request.transport = self.transport
         self.exchange = exchange
-        if settings.has_mounts or settings.fallback is not None:
+        if settings.has_mounts or settings.fallback is not None or settings.routes.count:
             taker = self.find_taker(request)
-        exchange.begin(self, request, framing, taker is None or settings.limits_takers)
+        exchange.begin(
+            self, request, framing,
+            taker is None or taker.limits_body or settings.limits_takers,
+        )
         exchange.keeps_alive = keeps_alive
         if not exchange.is_received:
             # Whether the client waits for a 100 (Continue) before it sends its body.
@@ -419,9 +428,13 @@ cdef class HttpConnection(Carrier):
         self.has_rest = given.size > 0
         return self.ask_application(exchange, request, taker)
 
-    cdef Taker find_taker(self, object request):
+    cdef Taker find_taker(self, Request request):
         """Return what takes a request in place of the listeners; None: they do, or nothing."""
         cdef HttpSettings settings = self.settings
+        if settings.routes.count:
+            taker = settings.routes.find(request, request.method_of())
+            if taker is not None:
+                return <Taker?>taker
         if settings.has_mounts:
             return settings.host.find_taker(request)
         return None if settings.host.hears(REQUEST) else settings.fallback
@@ -587,7 +600,12 @@ cdef class HttpConnection(Carrier):
             return False
         if self.input_size() >= self.settings.block_size:
             return True
-        return self.input.count(b"\r\n\r\n", self.input_start) >= self.settings.pipelined_count
+        if not self.has_few:
+            # Each answer makes them fewer: they are counted again when more has come.
+            self.has_few = (
+                self.input.count(b"\r\n\r\n", self.input_start) < self.settings.pipelined_count
+            )
+        return not self.has_few
 
     cdef int change_wait(self, Wait wait) except -1:
         """Start waiting for something else; if that is waited for already, keep the deadline."""

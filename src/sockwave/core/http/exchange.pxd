@@ -63,6 +63,9 @@ cdef class Exchange:
     cdef flag is_begun          # the head of the response has been written
     cdef flag is_answered       # the response is complete, or never will be
     cdef flag sends_file        # a file is being sent, after which the response ends by itself
+    cdef flag is_detached       # the client has gone, or the server has answered in its place
+    cdef flag takes_result      # what its listener returns is the answer
+    cdef flag has_events        # the response is an event stream
 
     cdef int begin(
         self, Carrier carrier, RequestHead request, const BodyFraming* framing, bint limits_body
@@ -88,3 +91,5 @@ cdef class Exchange:
     cdef int give_up(self, str reason) except -1
     cdef int add_task(self, object task) except -1
     cdef int fail_response(self, object error, str reason) except -1
+    cdef int answer(self, object result) except -1
+    cdef int end_events(self) except -1

@@ -7,7 +7,9 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyBy
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
-from sockwave.errors import Refused
+from sockwave.core.events.waiter cimport Done
+
+from sockwave.errors import ClientDisconnected, Refused
 from sockwave.refusals import refuse_body
 
 cdef enum:
@@ -16,6 +18,13 @@ cdef enum:
     UNREAD_SIZE = 1048576
 
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+cdef bint is_answer(object result) except -1:
+    """Tell whether a route's function has returned an answer, and has not used the response."""
+    if isinstance(result, (str, bytes, dict, list, tuple)):
+        return True
+    return result is not None and type(result) is not Done and not hasattr(result, "_answer")
 
 
 cdef class Watcher:
@@ -184,6 +193,7 @@ cdef class Exchange:
         """Let the response go: what is written to it from now on is dropped."""
         cdef Watcher watcher = self.watcher
         self.watcher = None
+        self.is_detached = True
         if self.response is not NULL:
             (<object>self.response)._detach()
         return 0 if watcher is None else watcher.detached()
@@ -324,8 +334,13 @@ cdef class Exchange:
                 self.fail_response(None, "a listener of it was cancelled")
             elif task.exception() is not None:
                 self.listener_failed(task.exception())
-            elif not self.running_count and self.plain_count <= 0 and not self.sends_file:
-                self.fail_response(None, "its listener returned without ending the response")
+            else:
+                if self.takes_result:
+                    self.answer(task.result())
+                if not self.running_count and self.plain_count <= 0 and not self.sends_file:
+                    if self.has_events:
+                        self.end_events()
+                    self.fail_response(None, "its listener returned without ending the response")
         finally:
             if not self.running_count:
                 self.kept_response = None
@@ -335,9 +350,12 @@ cdef class Exchange:
         if isinstance(error, CancelledError):
             self.fail_response(None, "a listener of it raised CancelledError")
             return
+        if isinstance(error, ClientDisconnected) and self.response is NULL:
+            return              # it has written to a client that has gone, which is no mistake
+        request = self.request          # which the answer lets go of
         self.fail_response(error, None)
         if not isinstance(error, Refused):
-            self.settings.host.report(error, None)
+            self.settings.host.report(error, None, request)
 
     cdef int fail_response(self, object error, str reason) except -1:
         """End the response for its listeners: with the answer to an error, or with 500 and a reason
@@ -349,4 +367,27 @@ cdef class Exchange:
             response._fail(error)
         else:
             response._give_up(reason)
+        return 0
+
+    cdef int answer(self, object result) except -1:
+        """Answer with what a route's function has returned."""
+        if not is_answer(result) or self.response is NULL and (
+            self.is_detached or hasattr(result, "__await__")
+        ):
+            return 0            # or the client has gone, or it is what `end` has returned
+        try:
+            if self.response is NULL:
+                raise RuntimeError(
+                    f"expected an answer that is returned, or a response that was ended, given "
+                    f"both: {type(result).__name__} is returned"
+                )
+            (<object>self.response)._answer(result)
+        except Exception as error:
+            self.listener_failed(error)
+        return 0
+
+    cdef int end_events(self) except -1:
+        """End the event stream: its listener has returned, or the server closes."""
+        if self.response is not NULL:
+            (<object>self.response).end()
         return 0

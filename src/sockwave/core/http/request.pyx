@@ -2,6 +2,10 @@
 
 from asyncio import CancelledError
 
+from sockwave.address import NO_ADDRESS, as_pair
+from sockwave.form_bodies import find_parser
+from sockwave.json_codec import decode_body
+
 
 async def read(Exchange exchange):
     """Return the bytes of a body that have come, waiting for some; b"" at its end. None: there is
@@ -35,10 +39,11 @@ cdef class Request(RequestHead):
 
     @property
     def remote_address(self):
-        """`(host, port)`, or the path of a Unix socket; `""` where it is not known."""
+        """The client: (host, port); ("", 0) on a Unix socket, and where a trusted proxy hides it.
+        """
         if self.client is not None:
-            return self.client.address
-        return None if self.transport is None else self.transport.remote_address
+            return as_pair(self.client.address)
+        return NO_ADDRESS if self.transport is None else as_pair(self.transport.remote_address)
 
     @property
     def is_secure(self):
@@ -67,6 +72,37 @@ cdef class Request(RequestHead):
                 pieces.append(piece)
             self.whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return self.whole
+
+    async def json(self):
+        """Return what the body says as JSON (RFC 8259).
+
+        For a body that is none it raises `Refused`, which is a ValueError too: unless the listener
+        catches it, the client is answered with 400. Raises what `body` raises.
+        """
+        return decode_body(await self.body())
+
+    async def form(self, *, field_count=1000):
+        """Return the fields of the body's form: a `Form`, a mapping like `params`.
+
+        It takes what HTML forms send by POST: `application/x-www-form-urlencoded`, and with
+        python-multipart (`pip install sockwave[forms]`) `multipart/form-data`, whose files are in
+        `form.files`. The whole body is kept in memory: at most `body_size` bytes.
+
+        Raises `Refused`, which answers the client unless the listener catches it: 415 for another
+        type of content, 400 for a form that is malformed, 413 for more than `field_count` fields
+        and files. Raises ImportError without python-multipart where it is needed.
+        """
+        parse = find_parser(self.headers_of().get("content-type", ""), field_count)
+        return parse(await self.body())
+
+    @property
+    def last_event_id(self):
+        """The `id` of the last server-sent event that a page had before it connected again; None:
+        it has had none (HTML, section 9.2)."""
+        cdef str found = self.headers_of().get("last-event-id")
+        if not found:
+            return None
+        return found.encode("latin-1").decode(errors="replace")
 
     def __aiter__(self):
         """Iterate over the body in pieces as they arrive; the client waits while none is read."""

@@ -12,10 +12,12 @@ cdef class RequestHead:
     cdef str kept_target
     cdef Headers kept_headers
     cdef object kept_params, kept_cookies
+    cdef dict kept_path_params  # what stands in the `{name}` segments of its route; None: nothing
 
     cdef int split_line(self) except -1
     cdef bint has_method(self, const char* method, size_t size) noexcept
     cdef bint is_1_0(self) noexcept
     cdef str method_of(self)
     cdef str target_of(self)
+    cdef str path_of(self)
     cdef Headers headers_of(self)

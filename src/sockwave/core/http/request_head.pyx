@@ -4,6 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memchr, memcmp
 
+from sockwave.core.events.member_docs cimport describe_member
 from sockwave.core.http.headers cimport headers_in
 
 from sockwave.cookies import parse_cookies
@@ -72,6 +73,12 @@ cdef class RequestHead:
             )
         return self.kept_target
 
+    cdef str path_of(self):
+        cdef str target = self.target_of()
+        if target[0] == "/" and "?" not in target:
+            return target
+        return self._origin_form().partition("?")[0]
+
     cdef Headers headers_of(self):
         cdef size_t line_size = self.method_size + 1 + self.target_size + 1 + PROTOCOL_SIZE + 2
         if self.kept_headers is None:
@@ -96,7 +103,15 @@ cdef class RequestHead:
     @property
     def path(self):
         """The target up to the query, not percent-decoded; `"*"` for OPTIONS of the server."""
-        return self._origin_form().partition("?")[0]
+        return self.path_of()
+
+    @property
+    def path_params(self):
+        """What stands in the `{name}` segments of the route that takes the request, decoded: a dict
+        by name. Empty where none does, or where it has no such segments."""
+        if self.kept_path_params is None:
+            self.kept_path_params = {}
+        return self.kept_path_params
 
     @property
     def query(self):
@@ -140,3 +155,8 @@ cdef class RequestHead:
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.method} {self.target!r}>"
+
+
+describe_member(
+    RequestHead, "raw", "The request line and the header block, with the empty line that ends them."
+)

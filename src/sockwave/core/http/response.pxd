@@ -21,6 +21,9 @@ cdef class Response:
     cdef HeaderFields fields    # None: the application has given none
     cdef object reason          # the application's reason phrase; None: the usual one
     cdef bytes trailers         # field lines; None: there are none
+    cdef dict cookies           # name, domain and path → Set-Cookie line; None: there are none
+    # What is called at its end: pairs of a listener's code and the listener; None: nothing.
+    cdef list close_listeners
     cdef Py_ssize_t given_size  # bytes of the body that have been written
     cdef readonly int status
     cdef readonly bint headers_sent
@@ -34,7 +37,11 @@ cdef class Response:
     cdef int begin(self, Exchange exchange) except -1
     cpdef object write(self, data)
     cpdef object end(self, data=*)
+    cdef object end_with(self, object status, str kind, object data)
+    cdef int keep_cookie(self, object name, object value, dict attributes) except -1
+    cdef int tell_closed(self) except -1
     cdef int check_open(self, str verb) except -1
+    cdef int check_unsent(self, str verb) except -1
     cdef int set_status(self, object status, object reason) except -1
     cdef bint may_have_body(self) noexcept
     cdef int count(self, size_t size, bint last) except -1

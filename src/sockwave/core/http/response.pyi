@@ -1,13 +1,19 @@
 import asyncio
 import os
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, Self, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, BinaryIO, Self, TypeAlias, TypeVar, overload
 
+from sockwave.core.http.event_stream import EventStream
 from sockwave.core.http.response_head import HeaderFields
 
+_L = TypeVar("_L", bound=Callable[..., object])
 _HeaderValue: TypeAlias = str | int | Sequence[str]
 _ResponseHeaders: TypeAlias = Mapping[str, _HeaderValue] | Iterable[tuple[str, _HeaderValue]]
 _Data: TypeAlias = str | bytes | bytearray | memoryview
+
+RESPONSE_EVENTS: dict[str, tuple[int, int]]
+EVENT_STREAM_FIELDS: tuple[tuple[str, str], ...]
 
 class Response:
     @property
@@ -22,11 +28,48 @@ class Response:
     def send_file(
         self, path: str | os.PathLike[str], headers: _ResponseHeaders | None = None
     ) -> Awaitable[None]: ...
+    def json(self, value: object, status: int | None = None) -> Awaitable[None]: ...
+    def redirect(self, location: str, status: int = 303) -> Awaitable[None]: ...
+    def set_cookie(
+        self,
+        name: str,
+        value: str = "",
+        *,
+        max_age: int | None = None,
+        expires: datetime | float | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: str | None = "lax",
+    ) -> Self: ...
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool | None = None,
+        httponly: bool = True,
+        samesite: str | None = "lax",
+    ) -> Self: ...
+    def event_stream(self, *, keepalive: float | None = 15.0) -> EventStream: ...
+    @overload
+    def on(self, event: str) -> Callable[[_L], _L]: ...
+    @overload
+    def on(self, event: str, listener: Callable[[], object]) -> Self: ...
+    def _add_listener(self, event: str, listener: _L) -> _L: ...
+    def _answer(self, value: object) -> None: ...
+    def _send_event(self, data: bytes) -> Awaitable[None]: ...
+    def _is_behind(self) -> bool: ...
+    @property
+    def _has_closed(self) -> bool: ...
     def _fail(self, error: BaseException | None) -> None: ...
     def _give_up(self, reason: str) -> None: ...
     def _add_trailers(self, lines: bytes) -> None: ...
+    def _file_fields(self, headers: _ResponseHeaders | None) -> HeaderFields: ...
     def _set_file_head(
-        self, status: int, fields: HeaderFields, pairs: list[tuple[str, str]]
+        self, status: int, fields: HeaderFields, pairs: Iterable[tuple[str, str]]
     ) -> None: ...
     def _stream_file(
         self, coroutine: Coroutine[Any, Any, None], file: BinaryIO

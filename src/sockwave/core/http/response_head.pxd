@@ -25,10 +25,13 @@ cdef class HeaderFields:
         self, const uint8_t* name, size_t name_size, const uint8_t* value, size_t value_size
     ) except -1
     cdef int add_values(self, object name, object value) except -1
+    cdef bint has_taken_length(self, const uint8_t* at, const uint8_t* end) noexcept
     cdef bint frames(self, const uint8_t* name, size_t size, str value) except -1
     cdef bint has(self, const uint8_t* name, size_t size) noexcept
     cdef uint8_t* make_room(self, size_t size) except NULL
 
+cpdef int check_status(object status) except -1
+cpdef bint has_content(int status) noexcept
 cdef HeaderFields copy_of(HeaderFields fields)
 cdef bytes status_line(int status, object reason)
 cdef const uint8_t* date_line() except NULL

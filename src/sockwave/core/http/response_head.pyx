@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy
 from libc.time cimport time, time_t
@@ -86,6 +87,21 @@ def check_reason(reason):
     return reason
 
 
+cpdef int check_status(object status) except -1:
+    """Return the status of a final response; raise TypeError or ValueError if it is none."""
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise TypeError(f"status: expected int, given {type(status).__name__}")
+    if not 200 <= status <= 599:
+        raise ValueError(f"status: expected 200 to 599, given {int(status)}")
+    return status
+
+
+cpdef bint has_content(int status) noexcept:
+    """Tell whether a final response may have content. RFC 9110, 6.4.1: "All 1xx (Informational),
+    204 (No Content), and 304 (Not Modified) responses do not include content.\""""
+    return status != 204 and status != 304
+
+
 cdef const uint8_t* latin_1(object text, size_t* size) noexcept:
     """Return the characters of a str that has one byte for each; NULL for any other object."""
     if type(text) is not str or not PyUnicode_IS_COMPACT(text):
@@ -104,6 +120,73 @@ cdef bint is_hop_name(const uint8_t* name, size_t size) noexcept nogil:
     if size == 16:
         return is_word(name, size, "proxy-connection")
     return size == 17 and is_word(name, size, "transfer-encoding")
+
+
+def is_hop(str name):
+    """Tell whether the field with this name, a token, is the connection's own: see `is_hop_name`.
+    """
+    cdef size_t size = 0
+    cdef const uint8_t* data = latin_1(name, &size)
+    return data is not NULL and is_hop_name(data, size)
+
+
+cdef inline tuple raw_pair(object pair):
+    """Return a field as ASGI has it, a pair of bytes; raise TypeError or ValueError if it may not
+    be sent."""
+    cdef tuple found
+    cdef const uint8_t* name
+    cdef const uint8_t* value
+    cdef size_t name_size, value_size
+    if type(pair) is tuple and len(<tuple>pair) == 2 and (
+        type((<tuple>pair)[0]) is bytes and type((<tuple>pair)[1]) is bytes
+    ):
+        found = <tuple>pair
+    else:
+        found = copied_pair(pair)
+    name = <const uint8_t*>PyBytes_AS_STRING(found[0])
+    name_size = PyBytes_GET_SIZE(found[0])
+    value = <const uint8_t*>PyBytes_AS_STRING(found[1])
+    value_size = PyBytes_GET_SIZE(found[1])
+    if not name_size or count_run(name, name + name_size, TOKEN) != name_size:
+        raise ValueError(f"header name: expected a token (RFC 9110, 5.6.2), given {found[0]!r}")
+    # RFC 9110, 5.5: field-vchar = VCHAR / obs-text. So bytes above 0x7F pass, which applications
+    # use for UTF-8; control characters do not.
+    if count_run(value, value + value_size, OBSOLETE) != value_size:
+        raise ValueError(
+            f"header {found[0].decode()}: expected no control characters, given {found[1]!r}"
+        )
+    return found
+
+
+cdef tuple copied_pair(object pair):
+    """Return a pair of bytes for anything else that can be one; raise TypeError if it cannot."""
+    try:
+        name, value = pair
+    except (TypeError, ValueError):
+        raise TypeError(f"headers: expected pairs of bytes, given {pair!r}") from None
+    if not isinstance(name, (bytes, bytearray)) or not isinstance(value, (bytes, bytearray)):
+        raise TypeError(f"headers: expected pairs of bytes, given {pair!r}")
+    return bytes(name), bytes(value)
+
+
+cdef int check_pairs(object headers) except -1:
+    # The test of an abstract class costs more than to read several fields.
+    if type(headers) is not list and type(headers) is not tuple and (
+        not isinstance(headers, Iterable)
+    ):
+        raise TypeError(f"headers: expected pairs of bytes, given {type(headers).__name__}")
+    return 0
+
+
+def read_raw_pairs(headers):
+    """Return fields as ASGI has them, pairs of bytes, as str; raise TypeError or ValueError for
+    those that may not be sent."""
+    cdef list pairs = []
+    check_pairs(headers)
+    for pair in headers:
+        name, value = raw_pair(pair)
+        pairs.append((name.decode("latin-1"), value.decode("latin-1").strip(" \t")))
+    return pairs
 
 
 @cython.freelist(16)
@@ -192,35 +275,19 @@ cdef class HeaderFields:
     cdef int add_raw_pairs(self, object headers) except -1:
         """Add pairs of bytes, as ASGI has them, without the connection's own fields. Of
         `Connection`, the option `close` stays."""
-        if not isinstance(headers, Iterable):
-            raise TypeError(f"headers: expected pairs of bytes, given {type(headers).__name__}")
+        cdef tuple found
+        check_pairs(headers)
         for pair in headers:
-            try:
-                name, value = pair
-            except (TypeError, ValueError):
-                raise TypeError(f"headers: expected pairs of bytes, given {pair!r}") from None
-            if type(name) is not bytes or type(value) is not bytes:
-                if not isinstance(name, (bytes, bytearray)) or (
-                    not isinstance(value, (bytes, bytearray))
-                ):
-                    raise TypeError(f"headers: expected pairs of bytes, given {pair!r}")
-                name, value = bytes(name), bytes(value)
-            self.add_raw(name, value)
+            found = raw_pair(pair)
+            self.add_raw(<bytes>found[0], <bytes>found[1])
         return 0
 
     cdef int add_raw(self, bytes name, bytes value) except -1:
+        """Add a checked pair."""
         cdef const uint8_t* name_data = <const uint8_t*>PyBytes_AS_STRING(name)
         cdef const uint8_t* at = <const uint8_t*>PyBytes_AS_STRING(value)
         cdef const uint8_t* end = at + PyBytes_GET_SIZE(value)
         cdef size_t size = PyBytes_GET_SIZE(name)
-        if not size or count_run(name_data, name_data + size, TOKEN) != size:
-            raise ValueError(f"header name: expected a token (RFC 9110, 5.6.2), given {name!r}")
-        # RFC 9110, 5.5: field-vchar = VCHAR / obs-text. So bytes above 0x7F pass, which
-        # applications use for UTF-8; control characters do not.
-        if count_run(at, end, OBSOLETE) != <size_t>(end - at):
-            raise ValueError(
-                f"header {name.decode()}: expected no control characters, given {value!r}"
-            )
         while at < end and (at[0] == c" " or at[0] == c"\t"):
             at += 1
         while at < end and ((end - 1)[0] == c" " or (end - 1)[0] == c"\t"):
@@ -230,11 +297,28 @@ cdef class HeaderFields:
                 if b"close" in [option.strip() for option in value.lower().split(b",")]:
                     self.options = ["close"]
             return 0
-        if (size == 4 or size == 7 or size == 12 or size == 14) and (
-            self.frames(name_data, size, value.decode("latin-1").strip(" \t"))
-        ):
+        if size == 4 or size == 7 or size == 12:
+            self.frames(name_data, size, "")            # it is not the value that matters
+        elif size == 14 and is_word(name_data, size, "content-length"):
+            if not self.has_taken_length(at, end):
+                self.frames(name_data, size, value.decode("latin-1").strip(" \t"))     # raises
             return 0
         return self.append(name_data, size, at, end - at)
+
+    cdef bint has_taken_length(self, const uint8_t* at, const uint8_t* end) noexcept:
+        """Note the Content-Length whose digits stand between `at` and `end`; false if it is none.
+        """
+        cdef int64_t length = 0
+        # More digits than any length has would be a mistake.
+        if self.length != NOT_GIVEN or not 0 < end - at <= 18:
+            return False
+        while at < end:
+            if not c"0" <= at[0] <= c"9":
+                return False
+            length = length * 10 + (at[0] - c"0")
+            at += 1
+        self.length = length
+        return True
 
     cdef bint frames(self, const uint8_t* name, size_t size, str value) except -1:
         """Note a field that matters for the framing or for the fields that the server adds; true:

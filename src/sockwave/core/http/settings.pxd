@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.core.events.emitter cimport Emitter
+from sockwave.core.http.route_table cimport RouteTable
 from sockwave.core.io.engine cimport Engine
 
 cdef enum:
@@ -10,6 +11,7 @@ cdef enum:
 
 cdef class Taker:
     """Takes requests in place of the listeners of `request`."""
+    cdef bint limits_body       # `body_size` holds for what it takes, whether it was given or not
     cdef int take(self, object exchange, object request, object response) except -1
 
 cdef class HttpSettings:
@@ -21,6 +23,7 @@ cdef class HttpSettings:
     cdef readonly set connections       # all of them, until they end or become WebSockets
     cdef object parse_strictly  # head as bytes → RequestHead; raises Refused
     cdef object send_file       # sends a file as a response: `http.files`
+    cdef object open_event_stream       # response, seconds → EventStream: `http.event_stream`
     # The limits as the compiled code needs them; 0 ticks: no limit of time.
     cdef size_t line_size, block_size, high_water
     cdef uint64_t body_size
@@ -29,6 +32,7 @@ cdef class HttpSettings:
     cdef Py_ssize_t pipelined_count
     cdef uint32_t head_ticks, next_ticks, body_ticks, answer_ticks
     cdef Taker fallback         # takes requests that no listener takes; None: nothing does
+    cdef RouteTable routes      # of requests; those that are added later are seen at once
     cdef bint has_mounts        # the host tells who takes a request
     cdef bint limits_takers     # `body_size` holds for what a taker takes
     cdef list added_fields      # pairs: name, and the line that each response has without it

@@ -5,6 +5,7 @@ from sockwave.address import Address
 from sockwave.core.events.emitter import Emitter
 from sockwave.core.http.connection import HttpConnection
 from sockwave.core.http.request_head import RequestHead
+from sockwave.core.http.route_table import RouteTable
 from sockwave.core.io.engine import Engine
 from sockwave.limits import Limits
 
@@ -37,6 +38,8 @@ class HttpSettings:
         parse_strictly: Callable[[bytes, Limits], Facts],
         send_file: Callable[..., Any],
         *,
+        open_event_stream: Callable[..., Any],
+        routes: RouteTable,
         asks_for_client: bool,
         fallback: Taker | None = None,
         has_mounts: bool = False,

@@ -22,14 +22,17 @@ cdef class HttpSettings:
 
     def __cinit__(
         self, Emitter host, Engine engine, limits, parse_strictly, send_file, *,
-        bint asks_for_client, Taker fallback=None, bint has_mounts=False, bint limits_takers=True,
-        added_headers=(), bint adds_date=True, log_access=None,
+        open_event_stream, RouteTable routes, bint asks_for_client, Taker fallback=None,
+        bint has_mounts=False, bint limits_takers=True, added_headers=(), bint adds_date=True,
+        log_access=None,
     ):
         self.host = host
         self.engine = engine
         self.limits = limits
         self.parse_strictly = parse_strictly
         self.send_file = send_file
+        self.open_event_stream = open_event_stream
+        self.routes = routes
         self.asks_for_client = asks_for_client
         self.fallback = fallback
         self.has_mounts = has_mounts

@@ -26,6 +26,13 @@ cdef class Acceptor:
     """Gives new transports their receivers."""
     cdef int welcome(self, Writer transport, double now) except -1
 
+cdef class Beginner:
+    """Begins the calls that were asked for in a turn, once the turn's events have been read."""
+    cdef int begin_calls(self) except -1
+    cdef int pass_tick(self, bint is_last) except -1    # `is_last`: no tick follows this one
+    cdef int end_tasks(self) except -1      # those that wait for calls, as the server has ended
+    cdef int forget_tasks(self) except -1   # in a forked child, which has none of them
+
 cdef class Engine:
     """What the transports of one server in one loop share."""
     cdef readonly object loop
@@ -42,6 +49,8 @@ cdef class Engine:
     cdef size_t max_size        # of a message
     cdef float close_timeout    # seconds to wait for the peer's close frame; 0: for ever
     cdef public Acceptor acceptor     # welcomes each new transport
+    cdef list beginners
+    cdef bint has_calls         # one of them has calls to begin at the end of this turn
     cdef object complain        # called with (error, transport) if no caller sees the error
     cdef tuple ticks            # the handles of scheduled ticks; (): no transport needs any
     cdef double tick_due
@@ -63,6 +72,8 @@ cdef class Engine:
     cdef int postpone_inflating(self, Writer transport, bint comes_first) except -1
     cdef int serve_postponed(self) except -1
     cdef int serve_some(self, object waiting) except -1
+    cdef int ask_to_begin(self) except -1
+    cdef int begin_calls(self) except -1
     cdef bint has_postponed(self) except -1
     cdef bint has_time_for_slow_request(self) except -1
     cdef int tell_passed(self) except -1

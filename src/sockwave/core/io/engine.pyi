@@ -11,6 +11,7 @@ from sockwave.core.limits.rate_limit import RateLimits
 TICK_S: float
 
 class Acceptor: ...
+class Beginner: ...
 
 class Engine:
     contexts: Contexts

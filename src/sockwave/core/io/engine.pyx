@@ -17,11 +17,32 @@ from sockwave.core.io.timers import TICK_S
 # next turn, after the other connections.
 cdef double SLICE_S = 0.1e-3
 
+# For how long a turn goes on with requests that were pipelined, each of which is read once the one
+# before it is answered. It is the application that takes most of it, and other callbacks of the
+# loop wait.
+cdef double BEGINNING_S = 1e-3
+
 
 cdef class Acceptor:
     """Gives new transports their receivers."""
 
     cdef int welcome(self, Writer transport, double now) except -1:
+        return 0
+
+
+cdef class Beginner:
+    """Begins the calls that were asked for in a turn, once the turn's events have been read."""
+
+    cdef int begin_calls(self) except -1:
+        return 0
+
+    cdef int pass_tick(self, bint is_last) except -1:
+        return 0
+
+    cdef int end_tasks(self) except -1:
+        return 0
+
+    cdef int forget_tasks(self) except -1:
         return 0
 
 
@@ -47,6 +68,7 @@ cdef class Engine:
         self.rate_limits = rate_limits
         self.accept_pause = AcceptPause(loop)
         self.ticks = ()
+        self.beginners = []
         self.losses = {}
         self.postponed = deque()
         self.inflating = deque()
@@ -112,17 +134,45 @@ cdef class Engine:
     def _end_turn(self):
         self.end_turn()
 
+    cdef int ask_to_begin(self) except -1:
+        """Have the calls that wait begun at the end of this turn."""
+        self.has_calls = True
+        return self.cork.promise()
+
+    cdef int begin_calls(self) except -1:
+        """Begin the calls that wait, and those of the requests that have waited, on their
+        connections, until these calls had answered: as many as a turn has time for."""
+        cdef double end = 0
+        cdef bint goes_on = True
+        self.cork.has_called_out = True
+        while self.has_calls and goes_on:
+            self.has_calls = False
+            for beginner in self.beginners:
+                (<Beginner>beginner).begin_calls()
+            goes_on = len(self.postponed) > 0 and has_messages(&self.budget)
+            if goes_on:
+                if not end:
+                    end = self.clock() + BEGINNING_S
+                else:
+                    goes_on = self.clock() < end
+            if goes_on:
+                self.serve_some(self.postponed)
+        return 0
+
     cdef int end_turn(self) except -1:
-        """End a turn of the loop: send what was queued, and notify the receivers whose transports
-        are closed."""
+        """End a turn of the loop: begin the calls that it has led to, send what was queued, and
+        notify the receivers whose transports are closed."""
         self.cork.promised = True       # what is linked meanwhile is flushed below, too
         try:
+            if self.has_calls:
+                self.begin_calls()
             self.cork.flush()
         finally:
             self.cork.promised = False
             if not self.has_postponed():    # else `_next_turn` does, and serves them first
                 refill(&self.budget)
-            if self.cork.first_dirty is not None:       # a listener has ended the program
+            if self.cork.first_dirty is not None or self.has_calls:
+                # The application has ended the program, or calls have led to others.
                 self.cork.promise()
         if (self.has_postponed() or self.wheel.has_passed()) and self.next_turn is None:
             self.next_turn = self.loop.call_soon(self._next_turn)
@@ -217,6 +267,8 @@ cdef class Engine:
             self.end_turn()
             self.wheel.advance(self.loop.time())
             self.tell_passed()
+            for beginner in self.beginners:
+                (<Beginner>beginner).pass_tick(not self.transport_count)
         finally:
             earlier = self.ticks
             self.ticks = ()
@@ -238,6 +290,8 @@ cdef class Engine:
         forget_spares()
         self.thread.release()
         self.stop_calls()
+        for beginner in self.beginners:
+            (<Beginner>beginner).end_tasks()
 
     def abandon(self):
         """In a forked child: detach from the loop, and drop what the turn that has forked had still
@@ -246,6 +300,9 @@ cdef class Engine:
         self.thread.abandon()
         self.stop_calls()
         self.cork.forget_all()
+        for beginner in self.beginners:
+            (<Beginner>beginner).forget_tasks()
+        self.has_calls = False
         self.postponed.clear()
         self.inflating.clear()
         self.budget.message_count = 0

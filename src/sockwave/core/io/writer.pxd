@@ -3,7 +3,7 @@
 Nothing here uses a socket.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from sockwave.core.io.backlog cimport Backlog, Marks
 from sockwave.core.flag cimport flag
@@ -57,6 +57,9 @@ cdef class Writer:
     # Called to write. All bytes are accepted; those that the peer cannot take yet are the backlog.
     cdef int write_frame(
         self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1
+    cdef int write_masked_frame(
+        self, uint8_t first_byte, uint32_t mask, const uint8_t* data, size_t size
     ) except -1
     cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1
     cdef int share(self, bytes frame) except -1

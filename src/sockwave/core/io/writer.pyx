@@ -19,6 +19,7 @@ from sockwave.core.io.backlog cimport (
 )
 from sockwave.core.io.expendable cimport append_expendable, note_key
 from sockwave.core.protocol.frames cimport MAX_HEADER_SIZE, header_size, write_header
+from sockwave.core.protocol.masking cimport masked_frame_of, masked_header_size, write_masked
 
 from sockwave.core.events.waiter import DONE
 
@@ -163,7 +164,8 @@ cdef class Writer:
         finally:
             self.cork.used = 0
             self.cork.holder = None
-        if self.backlog.count and not self.is_blocked:
+        # Else the end of the turn sends it, with what is written until then.
+        if self.backlog.count and not self.is_blocked and not self.is_dirty:
             self.flush()
         return 0
 
@@ -213,6 +215,22 @@ cdef class Writer:
             out = append_room(&self.backlog, head)
             append_segment(&self.backlog, owner, data, size, True)
         write_header(out, first_byte, size)
+        return self.queued()
+
+    cdef int write_masked_frame(
+        self, uint8_t first_byte, uint32_t mask, const uint8_t* data, size_t size
+    ) except -1:
+        """Write one frame of a client, masked as it is copied."""
+        cdef size_t whole_size = masked_header_size(size) + size
+        if self.is_broken:
+            return 0
+        if self.fits_cork(whole_size):
+            write_masked(self.cork.buffer + self.cork.used, first_byte, mask, data, size)
+            self.cork.used += whole_size
+            return 0
+        if whole_size > CORKABLE_SIZE:
+            return self.share(masked_frame_of(first_byte, mask, data, size))
+        write_masked(append_room(&self.backlog, whole_size), first_byte, mask, data, size)
         return self.queued()
 
     cdef int write_bytes(self, object owner, const uint8_t* data, size_t size) except -1:

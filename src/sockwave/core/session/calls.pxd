@@ -1,10 +1,11 @@
 """The calls of asynchronous listeners: how they share tasks, and when a call has its own task."""
 
-from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from sockwave.core.events.emitter cimport Emitter
-from sockwave.core.io.engine cimport Engine
+from sockwave.core.events.strand cimport Strand
+from sockwave.core.events.waiter cimport Waiter
+from sockwave.core.io.engine cimport Beginner, Engine
 from sockwave.core.flag cimport flag
 from sockwave.core.session.session cimport Session
 from sockwave.core.limits.counters cimport Limit
@@ -20,13 +21,14 @@ cdef enum Kind:
     OF_REQUEST
 
 cdef class Call
+cdef class Runner
 
-cdef class Calls:
+cdef class Calls(Beginner):
     """The calls of the asynchronous listeners of one server, in the order in which they were made.
 
-    Calls that are made in one turn of the loop share a task, as long as the application cannot tell
-    the difference: a call that ends without having waited costs no task. A call that waits keeps
-    the task that it began in for itself, and the calls behind it begin in other tasks.
+    Calls share a task, as long as the application cannot tell the difference: a call that ends
+    without having waited costs no task. Between the turns of the loop, this task is parked. A call
+    that waits keeps the task that it began in for itself, and the calls behind it begin in others.
     """
     cdef Engine engine
     cdef Emitter host
@@ -44,6 +46,8 @@ cdef class Calls:
     cdef bint is_over           # the time is up: calls that would have to end in time are cancelled
     cdef bint binds_all         # the shutdown waits for calls of the server's own listeners too
     cdef object waiting         # a deque of the calls that have not begun
+    cdef list spare             # runners whose tasks are parked
+    cdef bint has_used_spare    # in this tick
     cdef Py_ssize_t runner_count        # tasks that have been created and have not begun
     cdef uint32_t promised      # the wheel's tick at which the latest of them was created
     cdef Call beginning         # the call that is in its first step
@@ -54,7 +58,13 @@ cdef class Calls:
     cdef bint is_promised(self) noexcept
     cdef bint can_share(self) except -1
     cdef int add(self, Call call) except -1
+    cdef int ask_for_task(self) except -1
+    cdef int ask_for_new_task(self) except -1
+    cdef Py_ssize_t begin_parked(self, Runner runner, Py_ssize_t count) except -1
+    cdef Py_ssize_t begin_some(self, Runner runner, Py_ssize_t count) except -1
+    cdef bint has_begun(self, Runner runner, Call call) except -1
     cdef int add_runner(self) except -1
+    cdef int promise(self) except -1
     cdef int let_go_on(self) except -1
     cdef int keep_task(self, Session connection) except -1
     cdef int bind(self) noexcept
@@ -83,9 +93,8 @@ cdef class Call:
     cdef flag has_task          # it has a task for itself
     cdef flag outlives          # it is in `Calls.tasks`
     cdef flag is_cancelled      # by us
+    cdef flag is_told           # it has waited for the connection's end, and may finish its work
 
-    cdef int begin(self, object task, PyObject** result) except -1
-    cdef int step(self, PyObject** result) except -1
     cdef int have_task(self, object task) except -1
     cdef int outlive(self) except -1
     cdef int cancel(self) except -1
@@ -94,22 +103,10 @@ cdef class Call:
     cdef int drop(self) except -1
     cdef int end(self) except -1
 
-cdef class Marks:
-    """What a task looks like before a call begins in it. If the task looks different afterwards,
-    the application knows this task, and no other call may begin in it."""
-    cdef object task, name
-    cdef Py_ssize_t reference_count, weak_count
+cdef class EndWaiter(Waiter):
+    """What a task awaits until a connection has ended."""
+    cdef Call call              # the connection's own, which runs in this task; None: it has none
 
-    cdef bint are_left(self) except -1
-
-cdef class Runner:
-    """What a task runs: calls, one after the other, until one of them needs the task for itself.
-    To the task, a runner is a coroutine."""
-    cdef Calls calls            # None: the runner has begun
-    cdef Call call              # the one that has the task for itself
-    cdef Py_ssize_t share       # how many of the waiting calls are still to begin in this task
-
-    cdef int begin(self, PyObject** result) except -1
-    cdef Calls take_share(self)
-    cdef int drop_share(self) except -1
-    cdef int take_calls(self, Calls calls, PyObject** result) except -1
+cdef class Runner(Strand):
+    """The strand of calls."""
+    cdef Calls calls            # None: its calls have begun

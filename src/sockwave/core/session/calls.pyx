@@ -2,35 +2,25 @@
 
 from asyncio import current_task
 from collections import deque
-from weakref import getweakrefcount
 
 cimport cython
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from sockwave.core.events.emitter cimport raise_pending
 from sockwave.core.session.closing cimport ENDED, ENDING
 from sockwave.core.limits.counters cimport FINISH_TIMEOUT, MAX_FINISHING, NO_LIMIT
 
 cdef extern from "Python.h":
-    int PYGEN_RETURN, PYGEN_NEXT
-    # Returns a status, and stores the result: so no StopIteration has to be made.
-    int send_to "PyIter_Send" (object coroutine, object value, PyObject** result) noexcept
     object copy_context "PyContext_CopyCurrent" ()
-    int enter_context "PyContext_Enter" (object context) except -1
-    int leave_context "PyContext_Exit" (object context) noexcept
-    Py_ssize_t count_references "Py_REFCNT" (object)
     Py_ssize_t PY_SSIZE_T_MAX
-    PyObject** attributes_of "_PyObject_GetDictPtr" (object) noexcept
 
 cdef enum:
+    SPARE_COUNT = 16        # tasks that are parked: a turn may bring some calls that wait
     LOST_TICKS = 20         # a task that has not begun after so many ticks of the wheel never will
 
 # Seconds between two checks for calls whose time is up: each check goes through all of them.
 cdef double LOOK_S = 0.05
 
 
-cdef class Calls:
+cdef class Calls(Beginner):
     """The calls of the asynchronous listeners of one server, in the order in which they were made.
     """
 
@@ -39,7 +29,10 @@ cdef class Calls:
         self.host = host
         self.tasks = set()
         self.waiting = deque()
+        self.spare = []
         self.finishing = {}
+        if engine is not None:
+            engine.beginners.append(self)
         self.finish_s = limits.finish_timeout or 0
         self.max_finishing = PY_SSIZE_T_MAX if limits.max_finishing is None else (
             limits.max_finishing
@@ -52,15 +45,17 @@ cdef class Calls:
         call.coroutine = coroutine
         call.connection = connection
         call.is_message = kind == OF_MESSAGE
-        call.is_free = kind == FREE
+        call.is_free = kind == FREE or kind == OF_REQUEST
         if connection is not None:
-            call.is_own = call.is_message or connection.state < ENDING and kind != FREE
+            call.is_own = call.is_message or (
+                connection.state < ENDING and kind != FREE and not connection.is_telling_end
+            )
             connection.call_started(call.is_own, call.is_message)
         if connection is not None or self.binds_all or kind == OF_REQUEST:
             call.is_bound = True
             self.bind()
         try:
-            if self.is_promised() or self.can_share():
+            if self.waiting or self.can_share():
                 call.context = copy_context()
                 self.add(call)
             else:
@@ -79,6 +74,8 @@ cdef class Calls:
         self.bind()
         return call.have_task(task)
 
+    # ---- which task a call begins in
+
     cdef bint is_promised(self) noexcept:
         """Tell whether a task has been created that will begin the waiting calls."""
         # A loop that runs out of memory can lose a callback that it has accepted.
@@ -92,22 +89,35 @@ cdef class Calls:
         return loop.get_task_factory() is None and not loop.get_debug()
 
     cdef int add(self, Call call) except -1:
-        """Let a call wait for a task. All calls that are added before this task begins share it."""
+        """Let a call wait for the end of the turn, or for a task that begins in the next one."""
         self.waiting.append(call)
-        if self.is_promised():
-            return 0
-        self.runner_count = 0
         try:
-            self.add_runner()
+            self.ask_for_task()
         except BaseException:
             self.waiting.pop()
             raise
         return 0
 
+    cdef int ask_for_task(self) except -1:
+        """Have the calls that wait begun in parked tasks, at the end of the turn, or in a new one.
+        All calls that are added before this task begins share it."""
+        return self.engine.ask_to_begin() if self.spare else self.ask_for_new_task()
+
+    cdef int ask_for_new_task(self) except -1:
+        if self.is_promised():
+            return 0
+        self.runner_count = 0
+        return self.add_runner()
+
     cdef int add_runner(self) except -1:
         cdef Runner runner = Runner.__new__(Runner)
         runner.calls = self
+        runner.wake_queue = self.engine.wake_queue
         self.engine.loop.create_task(runner)
+        return self.promise()
+
+    cdef int promise(self) except -1:
+        """Note that one task more has yet to begin, and that it takes the calls that wait."""
         self.runner_count += 1
         self.promised = self.engine.wheel.tick
         return 0
@@ -123,6 +133,94 @@ cdef class Calls:
                 call = self.waiting.popleft()
                 call.drop()
                 self.host.listener_failed_for(error, call.connection)
+        return 0
+
+    cdef int begin_calls(self) except -1:
+        """Begin the calls that wait now, in the tasks that are parked; new tasks begin the rest."""
+        cdef Py_ssize_t count = len(self.waiting)
+        cdef Py_ssize_t before
+        cdef bint has_tried = False
+        try:
+            while count and self.spare:
+                has_tried = True
+                before = count
+                count = self.begin_parked(self.spare[len(self.spare) - 1], count)
+                if count == before:         # none can begin
+                    break
+        finally:
+            if count and has_tried:
+                self.let_go_on()
+            elif count:
+                self.ask_for_new_task()
+        return 0
+
+    cdef Py_ssize_t begin_parked(self, Runner runner, Py_ssize_t count) except -1:
+        """Begin `count` of the calls that wait in a parked task, as `begin_some` does."""
+        if runner.marks is None:
+            runner.mark()
+        try:
+            count = self.begin_some(runner, count)
+        finally:
+            if runner.coroutine is not None:    # from now on, the task is that of this call
+                if runner in self.spare:
+                    self.spare.remove(runner)
+                runner.hand_over()
+        return count
+
+    cdef Py_ssize_t begin_some(self, Runner runner, Py_ssize_t count) except -1:
+        """Begin `count` of the calls that wait, until one keeps the runner's task; return how many
+        of them are left then."""
+        cdef Call call
+        self.has_used_spare = True
+        while count and runner.coroutine is None:
+            count -= 1
+            call = self.waiting.popleft()
+            if call.is_own and call.is_late():
+                call.drop()
+            elif not self.has_begun(runner, call):
+                self.waiting.appendleft(call)
+                return count + 1
+        return count
+
+    cdef bint has_begun(self, Runner runner, Call call) except -1:
+        """Let a call take its first step; false if it cannot. If it has ended then, without a
+        trace, the runner is free again; else the task is the call's."""
+        cdef bint is_possible
+        self.beginning, self.beginner = call, runner.task
+        try:
+            is_possible = runner.begin(call.coroutine, call.context)
+        except BaseException:               # no memory
+            call.drop()
+            raise
+        finally:
+            self.beginning = self.beginner = None
+        if not is_possible or call.has_task:
+            return is_possible
+        if runner.is_spent():
+            call.have_task(runner.task)
+        else:
+            runner.clear()
+            call.end()
+        return True
+
+    cdef int pass_tick(self, bint is_last) except -1:
+        """End the tasks that are parked and have not been used for a tick."""
+        if is_last or not self.has_used_spare:
+            self.end_tasks()
+        self.has_used_spare = False
+        return 0
+
+    cdef int end_tasks(self) except -1:
+        """End the tasks that are parked."""
+        cdef Runner runner
+        while self.spare:
+            runner = self.spare[len(self.spare) - 1]
+            runner.end()
+            self.spare.pop()
+        return 0
+
+    cdef int forget_tasks(self) except -1:
+        self.spare.clear()
         return 0
 
     cdef int keep_task(self, Session connection) except -1:
@@ -244,27 +342,6 @@ cdef class Calls:
 cdef class Call:
     """One call of a listener, and what happens when its task is done."""
 
-    cdef int step(self, PyObject** result) except -1:
-        """Run the coroutine until it waits or ends; return which: PYGEN_NEXT or PYGEN_RETURN."""
-        cdef int status
-        enter_context(self.context)
-        status = send_to(self.coroutine, None, result)
-        leave_context(self.context)
-        return raise_pending() if status < 0 else status
-
-    cdef int begin(self, object task, PyObject** result) except -1:
-        """Take the first step, in a task. A call that raises in it keeps the task for itself."""
-        cdef Calls calls = self.calls
-        calls.beginning, calls.beginner = self, task
-        try:
-            return self.step(result)
-        except BaseException:
-            if not self.has_task:
-                self.have_task(task)
-            raise
-        finally:
-            calls.beginning = calls.beginner = None
-
     cdef int have_task(self, object task) except -1:
         """Give the call a task for itself, which is held until it is done."""
         self.has_task = True
@@ -344,135 +421,50 @@ cdef class Call:
         return 0
 
 
-cdef bint has_attributes(object task) noexcept:
-    """Tell whether the application has set attributes of a task. To read `__dict__` would make one.
-    """
-    cdef PyObject** attributes = attributes_of(task)
-    return attributes is not NULL and attributes[0] is not NULL
+cdef class EndWaiter(Waiter):
+    """What a task awaits until a connection has ended."""
 
 
-cdef class Marks:
-    """What a task looks like before a call begins in it. If the task looks different afterwards,
-    the application knows this task, and no other call may begin in it."""
+cdef class Runner(Strand):
+    """The strand of calls."""
 
-    def __cinit__(self, task):
-        self.task = task
-        self.name = task.get_name()
-        self.weak_count = getweakrefcount(task)
-        self.reference_count = count_references(task)
-
-    cdef bint are_left(self) except -1:
-        """Tell whether the application has neither kept nor changed the task since the marks were
-        made."""
-        return (
-            count_references(self.task) == self.reference_count
-            and not has_attributes(self.task)
-            and not self.task._callbacks
-            and not self.task._must_cancel      # `uncancel` may leave it set
-            and getweakrefcount(self.task) == self.weak_count
-            and self.task.get_name() is self.name
-        )
-
-
-cdef class Runner:
-    """What a task runs: calls, one after the other, until one of them needs the task for itself.
-    To the task, a runner is a coroutine."""
-
-    def __await__(self):
-        return self
-
-    def __next__(self):
-        cdef PyObject* given = NULL
-        cdef int status
-        if self.call is not None:
-            status = self.call.step(&given)
-        else:
-            status = self.begin(&given)
-        result = <object>given
-        Py_DECREF(result)
-        if status == PYGEN_NEXT:
-            return result
-        if result is None:
-            raise StopIteration
-        raise StopIteration(result)
-
-    def send(self, value):
-        """Go on. A task sends nothing but None into its coroutine, so `value` is not used."""
-        return self.__next__()
-
-    def throw(self, *error):
-        """Raise an error where the call waits. If no call has begun, close all that would have
-        begun in this task."""
-        cdef Call call = self.call
-        if call is None:
-            self.drop_share()
-            raise error[0]
-        enter_context(call.context)
-        try:
-            return call.coroutine.throw(*error)
-        finally:
-            leave_context(call.context)
-
-    def close(self):
-        if self.call is not None:
-            self.call.coroutine.close()
-        elif self.calls is not None:
-            self.drop_share()
-
-    def __getattr__(self, name):
-        """Look like the coroutine that runs, where asyncio lists tasks and shows their stacks."""
-        if self.call is None:
-            raise AttributeError(name)
-        return getattr(self.call.coroutine, name)
-
-    cdef int begin(self, PyObject** result) except -1:
-        """Begin the calls that wait. When one keeps the task, other tasks begin the rest."""
-        cdef Calls calls = self.take_share()
-        try:
-            return self.take_calls(calls, result)
-        finally:
-            if self.share:
-                calls.let_go_on()
-
-    cdef Calls take_share(self):
-        """Take over all calls that wait now; calls that are added later get another task."""
+    cdef int fill(self) except -1:
+        """Begin the calls that wait; those that are added later get another task. When one keeps
+        the task, other tasks begin the rest."""
         cdef Calls calls = self.calls
-        if calls is None:
-            raise RuntimeError("expected a task that has not ended yet")
-        self.calls = None
+        cdef Py_ssize_t count = len(calls.waiting)
         calls.runner_count = max(calls.runner_count - 1, 0)
-        self.share = len(calls.waiting)
-        return calls
-
-    cdef int drop_share(self) except -1:
-        cdef Calls calls = self.take_share()
-        while self.share:
-            self.share -= 1
-            (<Call>calls.waiting.popleft()).drop()
+        try:
+            count = calls.begin_some(self, count)
+        finally:
+            if count:
+                calls.let_go_on()
         return 0
 
-    cdef int take_calls(self, Calls calls, PyObject** result) except -1:
-        """Begin calls until one waits, or has changed the task; return how its step ended."""
-        cdef Call call
-        cdef Marks marks
-        cdef int status
-        task = current_task(calls.engine.loop)
-        marks = Marks(task)
-        while self.share:
-            self.share -= 1
-            call = calls.waiting.popleft()
-            if call.is_own and call.is_late():
-                call.drop()
-                continue
-            status = call.begin(task, result)
-            if status == PYGEN_NEXT:
-                self.call = call
-            if status == PYGEN_NEXT or call.has_task or not marks.are_left():
-                if not call.has_task:
-                    call.have_task(task)
-                return status
-            Py_DECREF(<object>result[0])
-            call.end()
-        result[0] = <PyObject*>None
-        Py_INCREF(None)
-        return PYGEN_RETURN
+    cdef bint may_park(self) except -1:
+        """Tell whether the task is kept for later calls. Where nothing tells of ticks, nothing
+        would end it."""
+        return len(self.calls.spare) < SPARE_COUNT and bool(self.calls.engine.ticks)
+
+    cdef int parked(self) except -1:
+        self.calls.spare.append(self)
+        return 0
+
+    cdef int cancelled(self) except -1:
+        """Let the calls that wait end with the last of the tasks that would have begun them."""
+        cdef Calls calls = self.calls
+        if self in calls.spare:
+            calls.spare.remove(self)
+            if not calls.spare and calls.waiting:
+                self.has_begun = False
+                calls.promise()
+        return 0
+
+    cdef int drop(self) except -1:
+        cdef Calls calls = self.calls
+        cdef Py_ssize_t count = len(calls.waiting)
+        calls.runner_count = max(calls.runner_count - 1, 0)
+        while count:
+            count -= 1
+            (<Call>calls.waiting.popleft()).drop()
+        return 0

@@ -19,8 +19,8 @@ SEEN_AS = {
     WAITING: ReadyState.WAITING,
     HANDSHAKING: ReadyState.HANDSHAKING,
     CONNECTED: ReadyState.CONNECTED,
-    CLOSING: ReadyState.CONNECTED,
-    ENDING: ReadyState.CONNECTED,
+    CLOSING: ReadyState.CLOSED,
+    ENDING: ReadyState.CLOSED,
     ENDED: ReadyState.CLOSED,
 }
 # The same as a tuple, by state.
@@ -46,22 +46,46 @@ TRANSITIONS = {
     (CLOSING, PEER_FAILS): (ENDING, False, LINGER),
     (CLOSING, STREAM_ENDS): (ENDING, False, DROP),
 }
+# 7.1.1: "when a client is instructed to" close the connection, "it SHOULD wait for a TCP Close from
+# the server": until the deadline.
+CLIENT_TRANSITIONS = {
+    **TRANSITIONS,
+    (CONNECTED, PEER_CLOSES): (ENDING, True, KEEP),
+    (CLOSING, PEER_CLOSES): (ENDING, False, KEEP),
+    (ENDING, STREAM_ENDS): (ENDING, False, DROP),
+}
 
 
 cdef int enter(Sender session, ConnectionState state) except -1:
     before = STATES[session.state]
     session.state = state
     after = STATES[state]
+    if state > CONNECTED:
+        return tell_end(session, after)
     if after is not before:
         session.entered(after)
+    return 0
+
+
+cdef int tell_end(Sender session, object state) except -1:
+    """Tell the application, once, that nothing more can be sent."""
+    if session.is_end_told:
+        return 0
+    session.is_end_told = True
+    try:
+        session.entered(state)
+    except MemoryError:
+        session.is_end_told = False     # the last step of the end tells it
+        raise
     return 0
 
 
 # ---- the closing handshake
 
 cdef int advance_closing(Sender session, CloseEvent event, bytes close_payload) except -1:
-    """Do what TRANSITIONS says of an event."""
-    move = TRANSITIONS.get((session.state, event))
+    """Do what TRANSITIONS, or CLIENT_TRANSITIONS, says of an event."""
+    table = CLIENT_TRANSITIONS if session.is_client() else TRANSITIONS
+    move = table.get((session.state, event))
     if move is None:
         return 0
     state, sends_close, ending = move
@@ -77,6 +101,8 @@ cdef int make_move(
     Sender session, ConnectionState state, bint sends_close, int ending, bytes close_payload
 ) except -1:
     enter(session, state)
+    if session.state != state:      # a listener of `readyStateChange` has ended the connection
+        return 0
     if session.queued_behind is not None:
         # 5.5.1: "The application MUST NOT send any more data frames after sending a Close
         # frame."

@@ -7,13 +7,17 @@ from libc.stdint cimport uint8_t
 
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.protocol.deflate cimport Deflater
+from sockwave.core.events.member_docs cimport describe_member
 from sockwave.core.events.emitter cimport (
-    CLOSED, CONNECTION, DRAIN, PINGED, PONGED, READY_STATE_CHANGE, decorator, find_event,
+    CLOSED, CONNECTION, DRAIN, JSON, PINGED, PONGED, READY_STATE_CHANGE, decorator, find_event,
     list_listeners, row_of, without,
 )
 from sockwave.core.protocol.frames cimport MAX_CONTROL_SIZE, TEXT
 from sockwave.core.session.delivery cimport Deliverer
 from sockwave.core.session.hub cimport Hub
+from sockwave.core.session.json_messages cimport (
+    JSONListeners, JSONMessages, find_json, remove_json,
+)
 from sockwave.core.session.keepalive cimport (
     begin_keepalive, end_pings, keep_time, note_ping, settle_pings,
 )
@@ -25,10 +29,13 @@ from sockwave.core.session.closing cimport (
 from sockwave.core.session.session cimport session_hooks
 from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
 
+from sockwave.address import as_pair
 from sockwave.close import encode_close
 from sockwave.core.events.emitter import CONNECTION_EVENTS
 from sockwave.core.session.closing import READY_STATES
 from sockwave.core.events.waiter import DONE
+from sockwave.json_codec import encode_json, make_decoder
+from sockwave.timeouts import ConnectionEnd, within
 from sockwave.versions import VERSIONS
 
 # The steps in which a connection ends, in their order.
@@ -40,6 +47,12 @@ cdef enum:
 cdef object MISSING = object()
 
 cdef uint64_t connection_count = 0
+
+
+def number_from(uint64_t first):
+    """Give the next connection of this process the id `first`, for ids that no other worker has."""
+    global connection_count
+    connection_count = first - 1
 
 
 cdef class Connection(Deliverer):
@@ -73,13 +86,22 @@ cdef class Connection(Deliverer):
         self.deflater = self.hub.codecs.deflater_for(agreement)
         self.inflater = self.hub.codecs.inflater_for(agreement)
 
-    def _open(self, bytes answer, str subprotocol):
-        self.open(answer, subprotocol)
+    def _open(self, bytes answer, str subprotocol, Emitter route=None):
+        self.open(answer, subprotocol, route)
 
-    cdef int open(self, bytes answer, str subprotocol) except -1:
-        """Send the answer to the handshake: from here on the connection can send and receive."""
+    def _keep_request(self, request):
+        """Keep the opening request as an object, which knows the `path_params`."""
+        self.head = request
+
+    cdef int open(self, bytes answer, str subprotocol, Emitter route) except -1:
+        """Send the answer to the handshake: from here on the connection can send and receive.
+
+        `route` takes it in place of the listeners of `connection`; None: they do.
+        """
         self.opening = None
         self.chosen_subprotocol = subprotocol
+        if subprotocol == "sockwave.1" and self.hub.topics is not None:
+            self.hub.topics.attend(self)
         self.transport.set_deadline(None)
         if not self.transport.is_closing:
             self.transport.write_bytes(
@@ -89,12 +111,18 @@ cdef class Connection(Deliverer):
         enter(self, CONNECTED)
         if self.state == CONNECTED:
             begin_keepalive(&self.keepalive, self)
-            self.hub.tell_server(CONNECTION, self, None)
+            self.hub.tell(self.hub.host if route is None else route, CONNECTION, self, None)
         return self.go_on_later()
 
     cdef int entered(self, object state) except -1:
-        self.emit_in_context(READY_STATE_CHANGE, state, None)
-        return self.hub.tell_server(READY_STATE_CHANGE, self, state)
+        # What hears of the end is no call that the end cancels.
+        self.is_telling_end = state is READY_STATES[ENDED]
+        try:
+            self.emit_in_context(READY_STATE_CHANGE, state, None)
+            self.hub.tell_server(READY_STATE_CHANGE, self, state)
+        finally:
+            self.is_telling_end = False
+        return 0
 
     cdef int dropped(self, size_t count) except -1:
         self.dropped_count += count
@@ -160,6 +188,8 @@ cdef class Connection(Deliverer):
                 self._hand_over()
         elif step == LEAVE:
             self.hub.connections.leave(self.id)
+            if self.subscriptions is not None:
+                self.hub.topics.leave_all(self)
         elif step == ENTER_END:
             enter(self, ENDED)
         elif step == END_STREAMS:
@@ -216,7 +246,10 @@ cdef class Connection(Deliverer):
         """Remove `listener`, where it was added last; nothing happens when it is not there."""
         cdef int number = find_event(CONNECTION_EVENTS, event)[0]
         self.hub.thread.check("conn.off")
-        self.keep_listeners(without(row_of(self.listener, self.only_code), number, listener))
+        if number == JSON:
+            remove_json(self, listener)
+        else:
+            self.keep_listeners(without(row_of(self.listener, self.only_code), number, listener))
         return self
 
     remove_listener = removeListener = off
@@ -224,7 +257,14 @@ cdef class Connection(Deliverer):
     def listeners(self, event):
         """List the listeners of `event`, in the order in which they were added."""
         cdef int number = find_event(CONNECTION_EVENTS, event)[0]
-        return list_listeners(self.listener, self.only_code, number)
+        cdef JSONListeners of_json
+        if number == JSON:
+            of_json = find_json(self)
+            return [] if of_json is None else (
+                list_listeners(of_json.listener, of_json.only_code, number)
+            )
+        found = list_listeners(self.listener, self.only_code, number)
+        return [one for one in found if type(one) is not JSONListeners]
 
     def send(self, message, *, compress=None, slow=None, key=None):
         """Send a str (text) or bytes-like (binary) message.
@@ -247,13 +287,25 @@ cdef class Connection(Deliverer):
         ValueError for a `slow` that does not exist, or a `key` without "conflate". Serves RFC 6455,
         section 6.1, and RFC 7692, section 6.1.
         """
+        self.hub.thread.check("conn.send")
+        self.submit(message, compress, slow, key)
+        if (
+            self.queued_behind is not None
+            or self.transport.backlog.size > self.transport.cork.marks.high_water
+        ):
+            return self.when_drained()
+        return self.transport.drain_awaitable() if self.transport.is_broken else DONE
+
+    write = send
+
+    cdef int submit(self, object message, object compress, object slow, object key) except -1:
+        """Queue a message; see `send`."""
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
         cdef int policy = self.hub.policy
         cdef bint is_queued = True
         cdef Deflater deflater = None
-        self.hub.thread.check("conn.send")
         if self.state != CONNECTED:
             raise closed_error(self)
         if compress is not None or slow is not None or key is not None:
@@ -272,21 +324,103 @@ cdef class Connection(Deliverer):
             is_queued = self.share_frame(self.frame_message(opcode, data, size), policy, key)
         if deflater is not None and is_queued:
             deflater.was_sent()
-        if (
-            self.queued_behind is not None
-            or self.transport.backlog.size > self.transport.cork.marks.high_water
-        ):
-            return self.when_drained()
-        return self.transport.drain_awaitable() if self.transport.is_broken else DONE
+        return 0
 
-    write = send
+    def send_json(self, value, *, compress=None, slow=None, key=None):
+        """Send a value as JSON (RFC 8259), in a text message; see `send`.
+
+        A value is what JSON can say (dict, list, tuple, str, int, float, bool, None), a dataclass,
+        a msgspec.Struct, a pydantic model, an Enum, a datetime or a UUID, and what is made of them.
+
+        Raises what `send` raises, TypeError for any other value, ValueError for NaN, infinity and
+        what contains itself.
+        """
+        self.hub.thread.check("conn.send_json")
+        if self.state != CONNECTED:
+            raise closed_error(self)
+        return self.send(encode_json(value), compress=compress, slow=slow, key=key)
+
+    def broadcast_json(self, value, *, compress=None, slow=None, key=None):
+        """Send a value as JSON to all other connections of the server; see `send_json`.
+
+        It is encoded once. Returns how many it was queued for.
+        """
+        self.hub.thread.check("conn.broadcast_json")
+        return self.broadcast(encode_json(value), compress=compress, slow=slow, key=key)
+
+    def json(self, json_type=None):
+        """Receive messages as JSON: `async for value in conn.json()`.
+
+        `json_type` is what a message is read as, in place of the server's option: a
+        msgspec.Struct, a dataclass (by msgspec), a pydantic model. For a message that is not the
+        JSON that is expected, the option `invalid_json` says what happens: "close" closes the
+        connection with 1007 (RFC 6455, section 7.4.1) and ends the loop, "error" emits `error`,
+        and the loop goes on.
+
+        Raises TypeError for what is no such type, ImportError where msgspec is not installed; the
+        loop raises SockwaveError while there is a listener of `message` or `json`.
+        """
+        reading = self.hub.json
+        decode = reading.decode if json_type is None else make_decoder(json_type)
+        return JSONMessages(self, self.hub.host, decode)
+
+    async def receive_json(self, timeout=None, *, json_type=None):
+        """Receive the next message as JSON; wait for it at most `timeout` seconds.
+
+        `json_type`, and what happens to a message that is no such JSON, are those of `json`. Raises
+        what `receive` raises, ConnectionClosed after such a message, where it closes.
+        """
+        messages = self.json(json_type)
+        if timeout is not None:
+            return await within(timeout, messages.receive())
+        return await messages.receive()
 
     def broadcast(self, message, *, compress=None, slow=None, key=None):
-        """Send a message to all other connections of the server; return how many it was queued for.
+        """Send a message to all other connections of the server.
 
-        `compress`, `slow` and `key` are those of `send`.
+        Returns how many of this process it was queued for; where there are other workers or hosts,
+        it reaches theirs too. `compress`, `slow` and `key` are those of `send`.
         """
         return self.hub.broadcast(message, self, compress=compress, slow=slow, key=key)
+
+    def subscribe(self, topic, *, since=None, member=None, data=None):
+        """Send the messages of a topic to this connection from now on.
+
+        A pattern subscribes to all topics that it matches: in "room/*" the star is one level,
+        whatever its name, and "room/**" is all below. Who hears a message twice gets it once.
+
+        Where the topic has a history, `since` (the position of the last message that the client
+        has, a `Position` or its text) first sends all that came behind it, in order and once, as
+        fast as the client takes it. `member` (a str) makes the connection one of the topic's
+        members, with `data` (what JSON can say), where it has `presence`.
+
+        The awaitable that is returned gives a `Subscribed`: the position from which on the
+        connection hears everything, and whether it was `recovered`, nothing missing behind `since`.
+        It need not be awaited. To subscribe again changes nothing, but `since` sends again, and
+        `data` replaces the member's.
+
+        Raises ConnectionClosed when not connected, TypeError or ValueError for a name that is no
+        topic's, or for `since` with a pattern, SockwaveError at `subscription_count`,
+        `pattern_count`, `topic_count`, or the topic's own `max_subscribers`.
+        """
+        self.hub.thread.check("conn.subscribe")
+        if since is None and member is None and data is None:
+            return self.hub.topics.subscribe(self, topic)
+        return self.hub.topics.subscribe_with(self, topic, since, member, data)
+
+    def unsubscribe(self, topic):
+        """Send this topic, or what this pattern matches, no more; return whether it was sent.
+
+        The connection is no member of the topic any more. Raises TypeError or ValueError for a name
+        that is no topic's.
+        """
+        self.hub.thread.check("conn.unsubscribe")
+        return self.hub.topics.unsubscribe(self, topic)
+
+    @property
+    def topics(self):
+        """The names of the topics, and the patterns, that this connection is subscribed to."""
+        return self.hub.topics.names_of(self)
 
     def stream_message(self, kind):
         """Send a message in pieces: `async with conn.stream_message("binary") as out`.
@@ -336,6 +470,9 @@ cdef class Connection(Deliverer):
     def close(self, code=1000, reason=""):
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing happens when it has begun.
 
+        Returns an awaitable that is done when the connection has ended, as `wait_closed` tells it;
+        it need not be awaited. `close_timeout` bounds the wait for the client's close frame.
+
         Raises TypeError or ValueError for a code or reason that cannot be sent. On a draft neither
         is sent.
         """
@@ -345,6 +482,7 @@ cdef class Connection(Deliverer):
             self.transport.close_with(None)
         else:
             advance_closing(self, WE_CLOSE, payload)
+        return ConnectionEnd(self)
 
     def abort(self):
         """Reset the connection now, without a closing handshake."""
@@ -359,8 +497,12 @@ cdef class Connection(Deliverer):
         """Send a ping; awaiting the result gives the round trip in seconds (RFC 6455,
         section 5.5.2).
 
+        The pong has to bring the same `data`, or that of a later ping (section 5.5.3): any other
+        pong is no answer, and is emitted as `pong`.
+
         Raises ConnectionClosed when not connected (when awaited: if the connection ends before the
-        pong), TypeError on a draft, which has no ping, ValueError for more than 125 bytes.
+        pong), TimeoutError, when awaited, if the pong has not come within `ping_timeout`; TypeError
+        on a draft, which has no ping, ValueError for more than 125 bytes.
         """
         cdef bytes payload
         self.hub.thread.check("conn.ping")
@@ -375,7 +517,20 @@ cdef class Connection(Deliverer):
             )
         waiter = self.hub.engine.loop.create_future()
         note_ping(self, payload, waiter)
+        timeout_s = self.hub.limits.ping_timeout
+        if timeout_s is not None:
+            alarm = self.hub.engine.loop.call_later(timeout_s, self._miss_pong, waiter)
+            waiter.add_done_callback(lambda _: alarm.cancel())
         return waiter
+
+    def _miss_pong(self, waiter):
+        """Tell the task that waits for a pong that it has not come in time."""
+        self.pings = [ping for ping in self.pings or () if ping[2] is not waiter] or None
+        if not waiter.done():
+            waiter.set_exception(TimeoutError(
+                f"ping: expected its pong within {self.hub.limits.ping_timeout:g} s (ping_timeout)"
+            ))
+            waiter.exception()          # or asyncio would log it where no task awaits the future
 
     def _has_left(self):
         """Tell whether the connection is not open any more, or about to end."""
@@ -394,11 +549,22 @@ cdef class Connection(Deliverer):
         return READY_STATES[self.state]
 
     @property
+    def is_open(self):
+        """Whether messages can be sent: `send` raises ConnectionClosed where it is false."""
+        return self.state == CONNECTED
+
+    @property
     def request(self):
         """The request of the opening handshake."""
         if type(self.head) is bytes:
             self.head = self.hub.host.make_request(self.head)
         return self.head
+
+    @property
+    def path_params(self):
+        """What stands in the `{name}` segments of its route's path, decoded: a dict by name. Empty
+        without a route; see `Server.route`."""
+        return {} if type(self.head) is bytes else self.head.path_params
 
     @property
     def subprotocol(self):
@@ -443,8 +609,9 @@ cdef class Connection(Deliverer):
 
     @property
     def remote_address(self):
-        """The peer's end: (host, port), or the path of a Unix socket."""
-        return self.transport.remote_address
+        """The peer's end: (host, port); ("", 0) on a Unix socket, and where a trusted proxy hides
+        it."""
+        return as_pair(self.transport.remote_address)
 
     @property
     def local_address(self):
@@ -470,3 +637,12 @@ cdef class Connection(Deliverer):
     def close_reason(self):
         """The reason that came with the close code; None before the end."""
         return self.reason if self.state == ENDED else None
+
+
+describe_member(
+    Connection, "id", "Counts upwards, and is never used again in this process: a name, no secret."
+)
+describe_member(
+    Connection, "dropped_count",
+    "How many messages the peer did not get, and how many of its own nothing has listened to."
+)

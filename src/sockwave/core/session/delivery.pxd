@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from sockwave.core.flag cimport flag
+from sockwave.core.session.calls cimport EndWaiter
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.session.inbox cimport Inbox, InboxWaiter
 from sockwave.core.protocol.reader cimport Found
@@ -15,13 +16,17 @@ cdef class Deliverer(Session):
     cdef Hub hub
     cdef Inbox inbox            # None until a message finds no listener, or a task asks for one
     cdef object calls           # its own calls that have a task: None, one Call, or a dict by task
+    cdef list end_waiters       # of the tasks that wait for its end; None: there have been none
     cdef uint32_t call_count    # calls of its listeners that have not ended
     cdef uint32_t task_count    # calls of listeners of `message`, which count for `max_tasks`
     cdef uint32_t stuck_at      # the tick for a warning if none of these has ended; 0: none is due
     cdef flag is_hearing        # its listeners of `message` are being called
     cdef flag has_handler       # a task of `serve` will ask for messages
+    cdef flag is_awaited        # a task that is none of its calls has waited for its end
     cdef flag is_unheard        # `listen_timeout` has passed: messages are dropped
 
+    cdef int hand_message(self, object message, size_t size) except -1
+    cdef int heard_command(self, object message) except -1
     cdef Intake intake(self)
     cdef int queue(self, object message, size_t size) except -1
     cdef bint has_taker(self) except -1
@@ -42,4 +47,6 @@ cdef class Deliverer(Session):
     cdef bint has_bound_calls(self) except -1
     cdef int cancel_calls(self, object spared) except -1
     cdef int was_told(self) except -1
+    cdef EndWaiter await_end(self)
+    cdef int tell_end(self) except -1
     cdef int end_delivery(self) except -1

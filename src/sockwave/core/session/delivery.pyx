@@ -4,10 +4,11 @@ from asyncio import current_task
 
 from libc.stdint cimport UINT32_MAX
 
-from sockwave.core.session.calls cimport OF_MESSAGE, OTHER, Call
+from sockwave.core.session.calls cimport OF_MESSAGE, OTHER, Call, EndWaiter
 from sockwave.core.events.emitter cimport MESSAGE, call_listeners, is_heard_for_good
 from sockwave.core.session.flow_control cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
+from sockwave.core.session.json_messages cimport add_json
 from sockwave.core.session.session cimport session_hooks
 from sockwave.core.session.streams cimport IncomingMessage, check_limit
 from sockwave.core.limits.counters cimport LISTEN_TIMEOUT, MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
@@ -30,6 +31,13 @@ cdef class Deliverer(Session):
 
     cdef int heard_message(self, object message, size_t size) except -1:
         cdef Inbox inbox = self.inbox
+        if inbox is not None and inbox.commands is not None:
+            return self.heard_command(message)
+        return self.hand_message(message, size)
+
+    cdef int hand_message(self, object message, size_t size) except -1:
+        """Hand a message to the application."""
+        cdef Inbox inbox = self.inbox
         cdef int heard
         if inbox is not None:
             if inbox.intake is not None and inbox.intake.queue:
@@ -45,14 +53,45 @@ cdef class Deliverer(Session):
         self.is_hearing = False
         return 0 if heard else self.queue(message, size)
 
+    cdef int heard_command(self, object message) except -1:
+        """Carry out what a client says that speaks `sockwave.1`. A coroutine counts as a call of a
+        listener: too many that wait pause the reading."""
+        cdef object coroutine = None
+        entered = self.enter_context()
+        try:
+            coroutine = self.inbox.commands(self, message)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self.failed(error)
+        finally:
+            self.leave_context(entered)
+        if coroutine is not None:
+            self.hub.calls.start(coroutine, self, OF_MESSAGE)
+        return 0
+
+    def _take_commands(self, commands):
+        """Call `commands(connection, message)` for each message, in place of the application."""
+        if self.inbox is None:
+            self.inbox = Inbox()
+        self.inbox.commands = commands
+
+    def _hand_message(self, message):
+        """Hand a message to the application that has come inside a command."""
+        self.hand_message(message, len(message))
+
     cdef int add(self, object event, object listener, bint once) except -1:
-        cdef bint is_for_messages = event == "message"
+        cdef bint is_for_json = event == "json"
+        cdef bint is_for_messages = is_for_json or event == "message"
         if is_for_messages and self.is_being_taken():
             raise SockwaveError(
-                "a listener of 'message': expected a connection whose messages nobody else takes, "
+                f"a listener of {event!r}: expected a connection whose messages nobody else takes, "
                 "given one that `receive`, `async for` or `stream` has begun to take them of"
             )
-        Session.add(self, event, listener, once)
+        if is_for_json:
+            add_json(self, self.hub, listener, once)
+        else:
+            Session.add(self, event, listener, once)
         if is_for_messages:
             self.is_unheard = False
             self.resume(NOT_ASKED)
@@ -103,7 +142,7 @@ cdef class Deliverer(Session):
         cdef Inbox inbox = self.inbox
         if self.state != CONNECTED or self.is_unheard or self.hears(MESSAGE) or (
             not self.has_taker()
-        ):
+        ) or inbox is not None and inbox.commands is not None:
             return False
         if inbox is None:
             inbox = self.inbox = Inbox()
@@ -157,7 +196,7 @@ cdef class Deliverer(Session):
         self.is_unheard = True
         self.hub.engine.limit_counters.count(LISTEN_TIMEOUT)
         inbox.forget()
-        if inbox.intake is None:
+        if inbox.intake is None and inbox.commands is None:
             self.inbox = None       # where the application only sends, it must cost no memory
         self.dropped(count)
         self.hub.host.warn_no_listener(self)
@@ -194,7 +233,7 @@ cdef class Deliverer(Session):
             if is_stream or is_heard_for_good(self.listener, self.only_code, MESSAGE):
                 raise SockwaveError(
                     "`receive`, `async for` and `stream`: expected a connection without a listener "
-                    "of 'message', which gets all messages, given one that has one"
+                    "of 'message' or 'json', which gets all messages, given one that has one"
                 )
             self._hand_over()
         self.is_unheard = False
@@ -252,6 +291,10 @@ cdef class Deliverer(Session):
         if type(self.calls) is dict:
             return list((<dict>self.calls).values())
         return [] if self.calls is None else [self.calls]
+
+    def _tasks(self):
+        """Return the tasks of the connection's calls."""
+        return [(<Call>call).task for call in self.list_calls()]
 
     cdef bint is_settled(self, object result) except -1:
         if self.is_drain(self.transport, result):
@@ -315,6 +358,7 @@ cdef class Deliverer(Session):
                 call.outlive()
         if self.inbox is not None:
             self.inbox.end()
+        self.tell_end()
         return self.end_calls()
 
     cdef bint has_bound_calls(self) except -1:
@@ -329,6 +373,8 @@ cdef class Deliverer(Session):
         # A task that has taken a message may still be at work on it, and hears of the end when it
         # asks for the next one.
         cdef Inbox inbox = self.inbox
+        if self.is_awaited:         # one of the calls may wait for the task that has waited
+            return True
         if inbox is None or inbox.is_told:
             return False
         if inbox.count or inbox.is_wanted:
@@ -345,14 +391,14 @@ cdef class Deliverer(Session):
         return self.cancel_calls(self.inbox.consumer if self.inbox is not None else None)
 
     cdef int cancel_calls(self, object spared) except -1:
-        """Cancel the calls that end with the connection, except the one whose task has just been
-        told of the end: it may finish its work."""
+        """Cancel the calls that end with the connection, except those whose tasks have just been
+        told of the end: they may finish their work."""
         cdef Call call
         cdef bint is_spared = False
         for call in self.list_calls():
             if call.is_message:
                 continue
-            if call.task is spared:
+            if call.is_told or call.task is spared:
                 is_spared = True
             else:
                 call.cancel()
@@ -391,8 +437,55 @@ cdef class Deliverer(Session):
         elif self.inbox is not None and self.inbox.count and not self.inbox.is_told:
             is_loss = self.inbox.is_wanted or self.inbox.consumer is not None
         if self.state == ENDED:
+            self.is_awaited = False
+            for call in self.list_calls():
+                call.is_told = False
             self.cancel_calls(None)
         return is_loss
+
+    # ---- tasks that wait for the end
+
+    cdef EndWaiter await_end(self):
+        """Return what the running task awaits until the connection has ended."""
+        cdef EndWaiter waiter = EndWaiter.__new__(EndWaiter)
+        self.hub.calls.keep_task(self)
+        waiter.wake_queue = self.hub.engine.wake_queue
+        waiter.call = self.find_call(current_task(self.hub.engine.loop))
+        if self.end_waiters is None:
+            self.end_waiters = []
+        self.end_waiters.append(waiter)
+        return waiter
+
+    cdef int tell_end(self) except -1:
+        """Wake the tasks that wait for the end. Their calls are not cancelled by it: they have been
+        told, as tasks have that receive."""
+        cdef EndWaiter waiter
+        while self.end_waiters:
+            waiter = self.end_waiters[len(self.end_waiters) - 1]
+            waiter.wake()
+            if waiter.call is None:
+                self.is_awaited = True
+            else:
+                waiter.call.is_told = True
+            self.end_waiters.pop()      # only now: where memory lacked, it is woken later
+        return 0
+
+    async def wait_closed(self):
+        """Wait until the connection has ended, behind its event `close`; this ends nothing itself.
+
+        The end does not cancel the listener, handler or task that waits: it may go on for
+        `finish_timeout`. `await conn.close()` closes the connection and waits.
+        """
+        cdef EndWaiter waiter
+        self.hub.thread.check("conn.wait_closed")
+        if self.state == ENDED:
+            return
+        waiter = self.await_end()
+        try:
+            await waiter
+        finally:
+            if waiter in self.end_waiters:      # the wait has been cancelled
+                self.end_waiters.remove(waiter)
 
     cdef int rest_begins(self) except -1:
         self.hub.calls.watch(self)

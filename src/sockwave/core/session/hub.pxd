@@ -17,6 +17,9 @@ cdef class Hub:
     cdef readonly LoopThread thread     # the engine's; without an engine, any thread may call
     cdef readonly object limits
     cdef Emitter host
+    cdef public object topics           # who hears what: see core/topics
+    cdef public object others           # bring broadcasts to other workers and hosts; None: no
+    cdef public object json             # a `JSONReading`: how connections read JSON
     cdef Codecs codecs
     cdef size_t max_size, queue_size
     cdef Py_ssize_t queue_count, max_tasks
@@ -30,3 +33,4 @@ cdef class Hub:
     cdef readonly Session current    # the connection whose event the server's listeners hear now
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1
+    cdef int tell(self, Emitter host, int event, Session connection, object argument) except -1

@@ -7,6 +7,7 @@ from sockwave.core.events.loop_thread import LoopThread
 from sockwave.core.io.engine import Engine
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.connections import Connections
+from sockwave.json_codec import JSONReading
 from sockwave.limits import Limits
 from sockwave.messages import Message
 
@@ -18,6 +19,9 @@ class Hub:
     current: Connection | None
     dropped_count: int
     is_memory_low: bool
+    topics: Any
+    others: Any
+    json: JSONReading
     def __new__(
         cls,
         host: Emitter,
@@ -27,6 +31,15 @@ class Hub:
         slow: str = "close",
     ) -> Self: ...
     def broadcast(
+        self,
+        message: Message,
+        besides: Connection | None = None,
+        *,
+        compress: bool | None = None,
+        slow: str | None = None,
+        key: Hashable = None,
+    ) -> int: ...
+    def deliver(
         self,
         message: Message,
         besides: Connection | None = None,
@@ -58,4 +71,5 @@ class Hub:
     def when_idle(self, call: Callable[[], object] | None) -> None: ...
     def cancel_calls(self) -> None: ...
     def excuse(self, task: asyncio.Task[Any] | None) -> None: ...
+    def tasks(self) -> list[asyncio.Task[Any]]: ...
     def begin_last_calls(self) -> None: ...

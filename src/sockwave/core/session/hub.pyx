@@ -2,15 +2,14 @@
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.session.calls cimport FREE, OTHER
-from sockwave.core.protocol.deflate cimport Deflater
-from sockwave.core.protocol.frames cimport FIN, OUT_OF_MEMORY, TEXT
-from sockwave.core.protocol.framing cimport (
-    check_compress, deflated_frame_of, draft_frame_of, frame_of, payload_of,
-)
-from sockwave.core.session.closing cimport CONNECTED
-from sockwave.core.io.slow_peer cimport CLOSE_SLOW, is_expendable, policy_of
+from sockwave.core.session.calls cimport FREE, OTHER, Call
+from sockwave.core.protocol.frames cimport OUT_OF_MEMORY
+from sockwave.core.protocol.framing cimport check_compress, payload_of
+from sockwave.core.session.shared cimport SharedMessage, share_message
+from sockwave.core.io.slow_peer cimport CLOSE_SLOW, policy_of
 from sockwave.core.io.timers cimport ticks_of
+
+from sockwave.json_codec import AS_JSON
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
@@ -40,53 +39,34 @@ cdef class Hub:
         self.max_lifetime = limits.max_lifetime or 0
         self.lifetime_jitter = limits.lifetime_jitter
         self.codecs = Codecs(self.max_size)
+        self.json = AS_JSON
 
     def broadcast(
         self, message, Session besides=None, *, compress=None, slow=None, key=None
     ):
-        """Send a message to every connected client except `besides`; return how many it was queued
-        for."""
-        cdef const uint8_t* data
-        cdef size_t size
-        cdef int opcode
-        cdef bytes frame = None, draft_frame = None
-        cdef dict deflated_frames = {}      # by compressor
-        cdef Deflater deflater
-        cdef bytes end = None       # of the message, which the next one may refer to: one for all
-        cdef Session connection
-        cdef Py_ssize_t count = 0
-        cdef int policy
+        """Send a message to every connected client except `besides`, on other workers and hosts
+        too; return how many of this process it was queued for."""
         self.thread.check("server.broadcast" if besides is None else "conn.broadcast")
-        policy = policy_of(slow, key, self.policy)
-        check_compress(compress)
-        owner = payload_of(message, &data, &size, &opcode)
+        if self.others is not None:
+            self.others.check_publishing()
+            if self.others.is_shared:
+                # What cannot be sent to all of them is sent to nobody.
+                self.own(message, compress=compress, slow=slow, key=key)
+                self.others.send_broadcast(message, compress=compress, slow=slow, key=key)
+        return self.deliver(message, besides, compress=compress, slow=slow, key=key)
+
+    def deliver(
+        self, message, Session besides=None, *, compress=None, slow=None, key=None
+    ):
+        """Send a broadcast to the connected clients of this process except `besides`; return how
+        many it was queued for."""
+        cdef SharedMessage shared
+        cdef Py_ssize_t count = 0
+        shared = share_message(message, compress, policy_of(slow, key, self.policy), key)
         for receiver in self.connections.places:
-            connection = <Session>receiver      # a cast: no check of the type for each of them
-            if connection is None or connection.state != CONNECTED or connection is besides:
-                continue
-            if connection.deflater is not None and connection.deflater.wants(size, compress):
-                deflater = connection.deflater
-                deflated_frame = deflated_frames.get(deflater.compressor)
-                if deflated_frame is None:
-                    deflated_frame = deflated_frame_of(
-                        deflater.compressor, owner, data, size, opcode
-                    )
-                    deflated_frames[deflater.compressor] = deflated_frame
-                if end is None and deflater.has_context and not is_expendable(policy):
-                    end = deflater.compressor.end_of(None, data, size)
-                deflater.sending(end)
-                if connection.share_frame(deflated_frame, policy, key):
-                    deflater.was_sent()
-                    count += 1
-            elif not connection.is_draft():
-                if frame is None:
-                    frame = frame_of(FIN | opcode, data, size)
-                count += connection.share_frame(frame, policy, key)
-            elif opcode == TEXT:
-                if draft_frame is None:
-                    draft_frame = draft_frame_of(data, size)
-                count += connection.share_frame(draft_frame, policy, key)
-            # else: the drafts have no binary messages
+            # A cast: no check of the type for each of them.
+            if receiver is not None and receiver is not besides:
+                count += shared.send_to(<Session>receiver)
         return count
 
     def own(self, message, *, compress=None, slow=None, key=None):
@@ -134,13 +114,17 @@ cdef class Hub:
 
     cdef int tell_server(self, int event, Session connection, object argument) except -1:
         """Call the server's listeners of an event of a connection, in the connection's context."""
+        return self.tell(self.host, event, connection, argument)
+
+    cdef int tell(self, Emitter host, int event, Session connection, object argument) except -1:
+        """Call the listeners that `host` has of an event: the server's, or those of a route."""
         cdef Session previous = self.current
-        if not self.host.hears(event):
+        if not host.hears(event):
             return 0
         entered = connection.enter_context()
         self.current = connection
         try:
-            return self.host.emit(event, connection, argument)
+            return host.emit(event, connection, argument)
         finally:
             self.current = previous
             connection.leave_context(entered)
@@ -173,6 +157,14 @@ cdef class Hub:
                 call = connection.find_call(task)
                 if call is not None:
                     self.calls.excuse_call(call)
+
+    def tasks(self):
+        """Return the tasks of all calls that have one for themselves."""
+        cdef Call call
+        tasks = [call.task for call in self.calls.tasks]
+        for connection in self.connections:
+            tasks += connection._tasks()
+        return tasks
 
     def begin_last_calls(self):
         """From now on, let the shutdown wait for the calls of the server's own listeners, which get

@@ -26,12 +26,15 @@ cdef class Inbox:
     cdef flag is_wanted         # a task of the application's own has asked, and may ask again
     cdef flag is_told           # the task that asked has been told that no more messages come
     cdef public object consumer         # the task that asked last; None: it has ended
+    # Takes each message of a client that speaks `sockwave.1`; None: it is the application's.
+    cdef public object commands
     cdef Intake intake          # of messages taken as streams; None until there has been one
 
     cdef bint is_awaited(self) noexcept
     cdef bint has_receiver(self) noexcept
     cdef bint is_listened_to(self) noexcept
     cdef int put(self, object message, size_t size) except -1
+    cdef int replace(self, Py_ssize_t at, object message, size_t size) except -1
     cdef int grow(self) except -1
     cdef int end(self) except -1
     cdef object take(self)

@@ -45,6 +45,17 @@ cdef class Inbox:
         self.size += size
         return self.wake()
 
+    cdef int replace(self, Py_ssize_t at, object message, size_t size) except -1:
+        """Put a message in the place of one that waits, `at` so many behind the oldest."""
+        cdef Item* item = &self.items[(self.first + at) & (self.room - 1)]
+        cdef PyObject* old = item.message
+        Py_INCREF(message)
+        item.message = <PyObject*>message
+        self.size += size - item.size
+        item.size = size
+        Py_DECREF(<object>old)
+        return 0
+
     cdef int grow(self) except -1:
         """Make room for twice as many messages."""
         cdef Py_ssize_t i, room = max(2 * self.room, FEW)

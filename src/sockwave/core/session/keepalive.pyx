@@ -6,7 +6,6 @@ the remote endpoint is still responsive."
 
 import random
 import secrets
-import time
 
 from libc.math cimport ceil
 from libc.stdint cimport UINT32_MAX
@@ -207,9 +206,12 @@ cdef int send_ping(Keepalive* keepalive, Deliverer connection) except -1:
 
 
 cdef int note_ping(Deliverer connection, bytes payload, object waiter) except -1:
-    if connection.pings is None:
-        connection.pings = []
-    connection.pings.append((payload, time.perf_counter(), waiter))
+    # Without those that the application has stopped to wait for.
+    connection.pings = [
+        ping for ping in connection.pings or () if ping[2] is None or not ping[2].done()
+    ]
+    # The loop's clock, which may be a virtual one: see `sockwave.testing`.
+    connection.pings.append((payload, connection.transport.engine.clock(), waiter))
     return connection.write_control(PING, payload)
 
 
@@ -230,7 +232,7 @@ cdef int forget_pings(Keepalive* keepalive, Deliverer connection, Py_ssize_t cou
     newest of several pings, so a pong answers all that were sent before its ping too."""
     cdef list answered = connection.pings[:count]
     connection.pings = connection.pings[count:] or None
-    now = time.perf_counter()
+    cdef double now = connection.transport.engine.clock()
     for _, when, waiter in answered:
         keepalive.round_trip_s = now - when
         if waiter is None:

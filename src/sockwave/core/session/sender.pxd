@@ -34,6 +34,8 @@ cdef class Sender(Receiver):
     cdef flag is_gone           # the transport is gone, and has reported that
     cdef uint16_t code          # the close code that the session ended with; 0: not known yet
     cdef uint16_t own_code      # the one in our close frame
+    cdef flag is_telling_end    # listeners of `readyStateChange` are being told that it is CLOSED
+    cdef flag is_end_told       # … or have been told
     cdef str reason
 
     # Overridden by the subclasses:
@@ -42,6 +44,12 @@ cdef class Sender(Receiver):
     cdef int entered(self, object state) except -1
     cdef int listen_for_close(self) except -1   # our close frame is sent, the peer's is awaited
     cdef int ended(self) except -1
+
+    cdef bint is_client(self) noexcept
+    # The frames of a client are masked. A server's messages have a shorter way: `write_message`.
+    cdef int write_frame(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1
 
     cdef bint is_draft(self) noexcept
     cdef int write_message(

@@ -40,6 +40,14 @@ cdef class Sender(Receiver):
     cdef int ended(self) except -1:
         return 0
 
+    cdef bint is_client(self) noexcept:
+        return False
+
+    cdef int write_frame(
+        self, uint8_t first_byte, object owner, const uint8_t* data, size_t size
+    ) except -1:
+        return self.transport.write_frame(first_byte, owner, data, size)
+
     cdef bint is_draft(self) noexcept:
         return self.version_index <= DRAFT76
 
@@ -136,7 +144,7 @@ cdef class Sender(Receiver):
             self.queued_behind = Writer.__new__(Writer)
             self.queued_behind.cork = self.transport.cork
             self.queued_behind.is_blocked = True
-        return self.transport.write_frame(first_byte, owner, data, size)
+        return self.write_frame(first_byte, owner, data, size)
 
     cdef int end_fragments(self) except -1:
         """Send the messages that have waited behind a streamed message."""
@@ -160,7 +168,7 @@ cdef class Sender(Receiver):
     cdef int write_control(self, int opcode, bytes payload) except -1:
         if opcode == PING and self.unanswered_count < MOST_UNANSWERED_COUNT:
             self.unanswered_count += 1
-        return self.transport.write_frame(
+        return self.write_frame(
             FIN | opcode, payload, <const uint8_t*>PyBytes_AS_STRING(payload),
             PyBytes_GET_SIZE(payload),
         )

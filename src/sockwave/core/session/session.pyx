@@ -611,7 +611,8 @@ cdef class Session(FlowControl):
         # The engine has dropped its reference, but must still give this session its turns.
         self.transport.receiver = self
         if not self.is_gone:
-            self.state = max(self.state, ENDING)
+            if self.state < ENDING:
+                enter(self, ENDING)
             self.is_write_blocked = False      # the peer has gone: no need to wait for it to read
             self.rest_begins()
             self.is_gone = True

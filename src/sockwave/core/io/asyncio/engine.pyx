@@ -55,6 +55,15 @@ cdef class AsyncioEngine(Engine):
             create = self.loop.create_server
         self.servers.append(await create(make, sock=socket_))
 
+    async def carry(self, socket_, AsyncioTransport transport):
+        """Have a new transport carry the bytes of a socket that is connected, and own it from now
+        on. Raises OSError."""
+        if socket_.family == getattr(socket, "AF_UNIX", None):
+            create = self.loop.create_unix_connection
+        else:
+            create = self.loop.create_connection
+        await create(lambda: transport, sock=socket_)
+
     cdef int admit(self, Writer writer, double now) except -1:
         cdef AsyncioTransport transport = <AsyncioTransport>writer
         if self.is_ending:

@@ -101,19 +101,27 @@ cdef object find_silence_s(object sock):
 cdef bint set_probes(object sock, const Probes* probes) except -1:
     """Have the kernel probe a quiet peer; False where it cannot. For a Unix socket it need not:
     there it knows when the peer is gone."""
+    cdef bint is_set = False
     if sock is None or not hasattr(socket, "TCP_KEEPIDLE"):
         return False
     if sock.family == getattr(socket, "AF_UNIX", None):
         return True
     # As in the epoll engine.
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is not None and sock.getsockopt(socket.IPPROTO_TCP, option) > probes.patience_ms:
-        sock.setsockopt(socket.IPPROTO_TCP, option, probes.patience_ms)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probes.idle_s)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probes.interval_s)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes.count)
-    return True
+    try:
+        if option is not None and sock.getsockopt(socket.IPPROTO_TCP, option) > probes.patience_ms:
+            sock.setsockopt(socket.IPPROTO_TCP, option, probes.patience_ms)
+    except OSError:
+        pass        # a kernel without the option counts the probes
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probes.idle_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probes.interval_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes.count)
+        is_set = True
+    except OSError:
+        pass
+    return is_set
 
 
 cdef int cover(int fd) except -1:
@@ -340,7 +348,8 @@ cdef class AsyncioTransport(Transport):
 
     def _address(self, end):
         address = self.transport.get_extra_info(end)
-        return address[:2] if isinstance(address, tuple) else address or ""
+        # bytes: an abstract name of Linux (unix(7)).
+        return address[:2] if isinstance(address, tuple) else os.fsdecode(address or "")
 
 
 class TransportProtocol(AsyncioTransport, asyncio.BufferedProtocol):

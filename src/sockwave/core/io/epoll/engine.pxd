@@ -24,5 +24,6 @@ cdef class EpollEngine(Poller):
     cdef int welcome_socket(
         self, int fd, Listener listener, const uint8_t* address, double now
     ) except -1
+    cdef int take_in(self, object socket_, EpollSocket peer) except -1
     cdef int watch_peer(self, EpollSocket peer, Listener listener) except -1
     cdef int pause_accepting(self, Listener listener, int error) except -1

@@ -43,6 +43,19 @@ cdef class EpollEngine(Poller):
     def __cinit__(self):
         self.listeners = {}
 
+    cdef bint serve_sole(self) except -1:
+        # A client with one connection: what has happened can only be that it can be read, or has
+        # failed, which a try to read tells as well.
+        cdef void* who = self.find_sole()
+        cdef EpollSocket peer
+        if who is NULL or <uintptr_t>who & LISTENER_TAG:
+            return False
+        peer = <EpollSocket>who
+        if peer.interest != (POLL_READ | IS_WATCHED):
+            return False
+        self.serve_one(who, POLL_READ)
+        return True
+
     cdef int serve_event(self, void* who, uint32_t events) except -1:
         cdef EpollSocket peer
         try:
@@ -147,6 +160,42 @@ cdef class EpollEngine(Poller):
             self.serve_peer(peer, POLL_READ)
         finally:
             self.watch_peer(peer, listener)
+        return 0
+
+    async def carry(self, socket_, EpollSocket peer):
+        """Have a new transport carry the bytes of a socket that is connected, and own its
+        descriptor from now on. Raises OSError."""
+        self.take_in(socket_, peer)
+
+    cdef int take_in(self, object socket_, EpollSocket peer) except -1:
+        cdef double now = self.clock()
+        cdef int error, fd
+        address = socket_.getpeername()
+        if isinstance(address, tuple):
+            peer.claim_address(address[0].partition("%")[0], address[1])
+        fd = socket_.fileno()
+        try:
+            socket_.detach()
+        except BaseException:
+            # The handler of a signal may raise in any Python code, such as the end of `detach`.
+            if socket_.fileno() < 0:
+                close_descriptor(fd)
+            raise
+        # From here until it is admitted no Python code runs: a transport that has a place, but no
+        # cork, could not be closed.
+        if self.enter(fd, <void*>peer) < 0:
+            close_descriptor(fd)
+            raise MemoryError
+        peer.engine = self
+        peer.interest = POLL_READ
+        peer.fd = fd
+        Py_INCREF(peer)             # as in `welcome_socket`
+        self.admit(peer, now)
+        if peer.fd >= 0 and self.add(peer.fd, peer.interest) < 0:
+            error = errno
+            peer.close_with(None)
+            raise OSError(error, os.strerror(error))
+        peer.interest |= IS_WATCHED
         return 0
 
     cdef int watch_peer(self, EpollSocket peer, Listener listener) except -1:

@@ -13,6 +13,8 @@ cdef class Poller(Engine):
     cdef int poller
     cdef places places          # the registered transports and listeners, by descriptor
     cdef poller_event batch[BATCH_COUNT]
+    cdef uint32_t held_count    # how many there are
+    cdef void* sole             # the one that there is; NULL: there are others, or it is not known
     # The events that the last wait found, and how many of them have been handled.
     cdef int batch_size, position
     cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
@@ -22,8 +24,13 @@ cdef class Poller(Engine):
     cdef int serve_event(self, void* who, uint32_t events) except -1
 
     cdef int serve(self, int timeout_ms) except -1
+    # Serve the only one without asking the kernel what has happened. False: that has to be asked.
+    cdef bint serve_sole(self) except -1
+    cdef void* find_sole(self) noexcept
+    cdef int serve_one(self, void* who, uint32_t events) except -1
     cdef int enter(self, int fd, void* who) noexcept        # -1: no memory for it
     cdef int leave(self, int fd, void* who) noexcept
+    cdef bint is_held(self, int fd) noexcept
     cdef int add(self, int fd, uint32_t interest) noexcept  # -1: see errno
     cdef int change(self, int fd, uint32_t interest) noexcept
     cdef int abandon_one(self, void* who) except -1

@@ -59,6 +59,8 @@ cdef class Poller(Engine):
 
     def poll(self):
         """Serve the sockets that are ready, without waiting."""
+        if self.held_count == 1 and self.position == self.batch_size and self.serve_sole():
+            return
         self.serve(0)
         if self.position < self.batch_size:
             self.loop.call_soon(self.poll)
@@ -119,6 +121,27 @@ cdef class Poller(Engine):
             self.end_turn()
         return 0
 
+    cdef bint serve_sole(self) except -1:
+        return False
+
+    cdef void* find_sole(self) noexcept:
+        """Return the only one that is registered; the caller knows that there is no other."""
+        cdef uint32_t fd
+        for fd in range(self.places.count):
+            if self.sole is NULL:
+                self.sole = self.places.who[fd]
+        return self.sole
+
+    cdef int serve_one(self, void* who, uint32_t events) except -1:
+        """Serve one socket that can be read, in a turn of its own."""
+        refill_messages(&self.budget)
+        self.cork.promised = True
+        try:
+            self.serve_event(who, events)
+        finally:
+            self.end_turn()
+        return 0
+
     cdef int serve_event(self, void* who, uint32_t events) except -1:
         return 0
 
@@ -126,13 +149,24 @@ cdef class Poller(Engine):
 
     cdef int enter(self, int fd, void* who) noexcept:
         """Put the object `who` in a descriptor's place; -1: there is no memory."""
-        return places_enter(&self.places, fd, who)
+        cdef bint is_free = not self.is_held(fd)
+        if places_enter(&self.places, fd, who) < 0:
+            return -1
+        self.held_count += is_free
+        self.sole = NULL
+        return 0
 
     cdef int leave(self, int fd, void* who) noexcept:
         """Empty a descriptor's place: events of it that were already taken from the kernel are
         ignored from now on."""
+        self.held_count -= self.is_held(fd) and self.places.who[fd] == who
         places_leave(&self.places, fd, who)
+        self.sole = NULL
         return 0
+
+    cdef bint is_held(self, int fd) noexcept:
+        """Tell whether there is anything in a descriptor's place."""
+        return 0 <= fd < <int>self.places.count and self.places.who[fd] is not NULL
 
     cdef int add(self, int fd, uint32_t interest) noexcept:
         """Have the kernel report the events of a descriptor that has a place."""

@@ -6,7 +6,9 @@ from sockwave.core.io.transport cimport Transport
 
 cdef enum:
     ADDRESS_SIZE = 128          # room for any struct sockaddr: that of a sockaddr_storage
-    IS_WATCHED = 0x80           # beside the events in `interest`: the socket is in the epoll
+    # Beside the events in `interest`:
+    IS_WATCHED = 0x80           # the socket is in the epoll
+    IS_TAKEN = 0x40             # a thread waits for it by itself: the epoll reports no bytes
 
 cdef class EpollSocket(Transport):
     """A TCP or Unix socket in the engine's epoll."""
@@ -23,4 +25,5 @@ cdef class EpollSocket(Transport):
     cdef int peer_has_gone(self) except -1
     cdef int call_prompt(self, bint is_prompt) noexcept
     cdef bint set_option(self, int level, int option, int value) noexcept
+    cdef ssize_t take(self, uint8_t* place, size_t size) noexcept
     cdef int readable(self) except -1

@@ -66,6 +66,12 @@ cdef object as_address(const uint8_t* host, uint8_t size, uint16_t port):
     return socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, packed), port
 
 
+cdef uint32_t events_in(uint32_t interest) noexcept:
+    """Return the events that the epoll is to report."""
+    cdef uint32_t events = interest & ~<uint32_t>(IS_WATCHED | IS_TAKEN)
+    return events & ~<uint32_t>POLL_READ if interest & IS_TAKEN else events
+
+
 cdef class EpollSocket(Transport):
     """A TCP or Unix socket in the engine's epoll."""
 
@@ -80,7 +86,7 @@ cdef class EpollSocket(Transport):
         if interest != self.interest and self.fd >= 0:
             self.interest = interest
             if interest & IS_WATCHED:       # else `watch_peer` will add it with these events
-                (<Poller>self.engine).change(self.fd, interest & ~IS_WATCHED)
+                (<Poller>self.engine).change(self.fd, events_in(interest))
         return 0
 
     cdef int watch_readable(self, bint on) except -1:
@@ -155,6 +161,11 @@ cdef class EpollSocket(Transport):
     cdef bint set_option(self, int level, int option, int value) noexcept:
         return setsockopt(self.fd, level, option, &value, sizeof(value)) == 0
 
+    cdef ssize_t take(self, uint8_t* place, size_t size) noexcept:
+        """Receive up to `size` bytes, as recv(2) does: a socket that notes when they came has its
+        own way."""
+        return recv(self.fd, place, size, 0)
+
     cdef int readable(self) except -1:
         cdef Receiver receiver = self.receiver
         cdef uint8_t* place = NULL
@@ -165,7 +176,7 @@ cdef class EpollSocket(Transport):
         if place is NULL:
             place = self.engine.read_buffer + HEADROOM_SIZE
             size = READ_SIZE
-        count = recv(self.fd, place, size, 0)
+        count = self.take(place, size)
         if count > 0:
             self.deliver(place, count)
         elif count == 0:
@@ -266,6 +277,8 @@ cdef class EpollSocket(Transport):
         if not family:
             return None
         if family == AF_UNIX:
-            return (<const char*>address + 2).decode("utf-8", "surrogateescape")
+            # A path ends with a zero byte; an abstract name of Linux begins with one (unix(7)).
+            name = PyBytes_FromStringAndSize(<const char*>address + 2, ADDRESS_SIZE - 2)
+            return name.rstrip(b"\0").decode("utf-8", "surrogateescape")
         host = host_in(address, &size)
         return as_address(host, size, port_of(address))

@@ -1,0 +1,16 @@
+from collections.abc import Callable
+from typing import Any, Self
+
+CONNECTION_EVENTS: dict[str, tuple[int, int]]
+REASON: str
+
+class JSONListeners:
+    def __call__(self, message: str | bytes) -> None: ...
+
+class JSONMessages:
+    def __init__(
+        self, connection: Any, host: Any, decode: Callable[[str | bytes], Any]
+    ) -> None: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> Any: ...
+    async def receive(self) -> Any: ...
