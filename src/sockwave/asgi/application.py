@@ -5,12 +5,13 @@ The specification is "ASGI 3.0" with its HTTP and WebSocket format 2.4, of asgi.
 
 import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from sockwave.asgi.lifespan import Lifespan
 from sockwave.core.asgi.call import ApplicationTaker
 from sockwave.core.asgi.scope import ScopeTemplate, decode_path
 from sockwave.core.http.request_head import RequestHead
+from sockwave.core.http.settings import Taker
 from sockwave.functions import generates
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -72,7 +73,7 @@ def check_lifespan(lifespan: object) -> str:
 class Application:
     """An ASGI application, where it stands, and its lifespan."""
 
-    __slots__ = ("call", "lifespan", "prefix", "root_path", "taker", "websocket_template")
+    __slots__ = ("call", "lifespan", "prefix", "root_path", "taker", "topics", "websocket_template")
 
     def __init__(
         self, call: ASGIApplication, lifespan: Lifespan, *, root_path: str, prefix: str = ""
@@ -84,38 +85,53 @@ class Application:
         self.prefix = prefix
         #: What a proxy in front has taken away from each path: the option `root_path`.
         self.root_path = root_path
+        #: The calls of `scope["extensions"]["sockwave"]` that are about topics.
+        self.topics: dict[str, Any] = {}
         #: What calls it for requests, as long as the server runs.
         self.taker: ApplicationTaker | None = None
         #: What the scopes of its WebSockets have in common, as long as the server runs.
         self.websocket_template: ScopeTemplate
 
 
-class Places:
-    """Which application takes a path: the mounted one with the longest prefix of whole segments."""
+class Mounted(Protocol):
+    """What stands at a prefix: an application, or a folder of files."""
+
+    prefix: str
+
+    @property
+    def taker(self) -> Taker | None:
+        """What takes its requests, as long as the server runs."""
+
+
+M = TypeVar("M", bound=Mounted)
+
+
+class Places(Generic[M]):
+    """What takes a path: that which stands at the longest prefix of whole segments."""
 
     __slots__ = ("_mounted",)
 
     def __init__(self) -> None:
         # The longest prefixes first.
-        self._mounted: list[Application] = []
+        self._mounted: list[M] = []
 
     def __bool__(self) -> bool:
         return bool(self._mounted)
 
-    def add(self, application: Application) -> None:
-        """Mount an application; raises ValueError if another one has the same prefix."""
-        prefix = application.prefix
+    def add(self, mounted: M) -> None:
+        """Add something at its prefix; raises ValueError if something else has the same."""
+        prefix = mounted.prefix
         if any(one.prefix == prefix for one in self._mounted):
             raise ValueError(f"prefix: expected one that is free, given {prefix or '/'!r} again")
-        self._mounted.append(application)
+        self._mounted.append(mounted)
         self._mounted.sort(key=lambda one: -len(one.prefix))
 
-    def all(self) -> list[Application]:
-        """Return all applications that are mounted."""
+    def all(self) -> list[M]:
+        """Return all that was added."""
         return list(self._mounted)
 
-    def find(self, head: RequestHead) -> Application | None:
-        """Return the application that is mounted where a request's path leads; None if none is."""
+    def find(self, head: RequestHead) -> M | None:
+        """Return what stands where a request's path leads; None if nothing does."""
         if not self._mounted:
             return None
         path = decode_path(head.path.encode("latin-1"))

@@ -3,18 +3,20 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Self
 
+from sockwave.address import NO_ADDRESS
 from sockwave.asgi.application import Message, Receive, Scope, Send
 from sockwave.close import CloseCode, encode_close
 from sockwave.core.asgi.waiting import Waiting
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.session.connection import Connection
-from sockwave.errors import ConnectionClosed
+from sockwave.errors import ConnectionClosed, InvalidJSON
+from sockwave.json_codec import REASON, Decoder, encode_json, make_decoder
 from sockwave.limits import Limits
 from sockwave.states import ReadyState
-from sockwave.timeouts import within
+from sockwave.timeouts import ConnectionEnd, within
 
 _LIMITS = Limits()
 
@@ -32,13 +34,14 @@ class ClientConnection:
         self.id = next(_ids)
         self.version = "rfc6455"
         self.subprotocol = subprotocol
+        #: What the router in front has found in the path.
+        self.path_params: dict[str, Any] = dict(scope.get("path_params") or {})
         self.request = RequestHead(_serialize_head(scope))
         client, server = scope.get("client"), scope.get("server")
-        self.remote_address: Any = None if client is None else tuple(client)
+        self.remote_address: Any = NO_ADDRESS if client is None else tuple(client)
         self.local_address: Any = None if server is None else tuple(server)
         self.is_secure = scope.get("scheme") == "wss"
         self.carrier = {"2": "h2", "3": "h3"}.get(scope["http_version"], "http/1.1")
-        self.ready_state = ReadyState.CONNECTED
         self.close_code: int | None = None
         self.close_reason: str | None = None
         self.data: dict[Any, Any] = {}
@@ -50,6 +53,7 @@ class ClientConnection:
         self._outbox: deque[tuple[Message, int, asyncio.Future[None]]] = deque()
         self._changed = Waiting()
         self._is_closing = False
+        self._has_ended = False
         self._has_received = False
         self._handling: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -71,6 +75,30 @@ class ClientConnection:
         """Begin to receive and to send; `handling` is the handler's task."""
         self._handling = handling
         self._tasks = [asyncio.create_task(self._take()), asyncio.create_task(self._give())]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return not (self._is_closing or self._has_ended)
+
+    @property
+    def ready_state(self) -> ReadyState:
+        """CONNECTED while messages can be sent, else CLOSED."""
+        return ReadyState.CONNECTED if self.is_open else ReadyState.CLOSED
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended; this ends nothing itself.
+
+        The end does not cancel the handler that waits. Once `close` was called, the other server
+        has `close_timeout` to tell of the end.
+        """
+        self._has_received = True  # it is told
+        try:
+            while not self._has_ended:
+                limit = _LIMITS.close_timeout if self._is_closing else None
+                await asyncio.wait_for(self._changed.wait(), limit)
+        except TimeoutError:
+            self._end(1006, "")
 
     async def finish(self) -> None:
         """Wait until all has been sent, and end."""
@@ -104,9 +132,9 @@ class ClientConnection:
             self._handling.cancel()
 
     def _end(self, code: int, reason: str) -> None:
-        if self.ready_state is ReadyState.CLOSED:
+        if self._has_ended:
             return
-        self.ready_state = ReadyState.CLOSED
+        self._has_ended = True
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
         while self._outbox:
@@ -123,7 +151,7 @@ class ClientConnection:
         if timeout is not None:
             return await within(timeout, self.receive())
         while not self._inbox:
-            if self.ready_state is ReadyState.CLOSED:
+            if self._has_ended:
                 raise self._closed_error()
             await self._changed.wait()
         message = self._inbox.popleft()
@@ -140,6 +168,28 @@ class ClientConnection:
         except ConnectionClosed:
             raise StopAsyncIteration from None
 
+    async def json(self, json_type: Any = None) -> AsyncIterator[Any]:
+        """Receive messages as JSON: see `Connection.json`. One that is none closes with 1007."""
+        decode = make_decoder(json_type)
+        while True:
+            try:
+                value = await self._receive_json(decode)
+            except ConnectionClosed:
+                return
+            yield value
+
+    async def receive_json(self, timeout: float | None = None, *, json_type: Any = None) -> Any:
+        """Receive the next message as JSON: see `Connection.receive_json`."""
+        receiving = self._receive_json(make_decoder(json_type))
+        return await (receiving if timeout is None else within(timeout, receiving))
+
+    async def _receive_json(self, decode: Decoder) -> Any:
+        try:
+            return decode(await self.receive())
+        except InvalidJSON:
+            self.close(CloseCode.INVALID_PAYLOAD, REASON)
+            raise self._closed_error() from None
+
     # ---- what is sent to it
 
     def send(self, message: str | bytes | bytearray | memoryview) -> Awaitable[None]:
@@ -148,7 +198,7 @@ class ClientConnection:
         It is queued at once. The awaitable is done when the server has taken it, and need not be
         awaited; beyond 1 MiB that wait, the connection is closed with 1013.
         """
-        if self.ready_state is not ReadyState.CONNECTED or self._is_closing:
+        if not self.is_open:
             raise self._closed_error()
         if isinstance(message, str):
             try:
@@ -162,6 +212,10 @@ class ClientConnection:
         return self._queue({"type": "websocket.send", "bytes": data}, len(data))
 
     write = send
+
+    def send_json(self, value: object) -> Awaitable[None]:
+        """Send a value as JSON, in a text message: see `Connection.send_json`."""
+        return self.send(encode_json(value))
 
     def _queue(self, message: Message, size: int) -> "asyncio.Future[None]":
         done = asyncio.get_running_loop().create_future()
@@ -199,18 +253,22 @@ class ClientConnection:
                 self._outbox.popleft()
                 self._settle(size, done)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int = 1000, reason: str = "") -> ConnectionEnd:
         """Close the connection behind what is queued; nothing happens when it is closed.
 
+        Returns an awaitable that is done when the connection has ended; it need not be awaited.
         Raises TypeError or ValueError for a code or reason that cannot be sent.
         """
         encode_close(code, reason)
-        if self._is_closing or self.ready_state is ReadyState.CLOSED:
-            return
-        message = {"type": "websocket.close", "code": int(code), "reason": reason}
+        if self.is_open:
+            self._begin_close(int(code), reason)
+        return ConnectionEnd(self)
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        message = {"type": "websocket.close", "code": code, "reason": reason}
         self._append(message, 0, asyncio.get_running_loop().create_future())
         self._is_closing = True
-        self.close_code, self.close_reason = int(code), reason
+        self.close_code, self.close_reason = code, reason
 
     def _closed_error(self) -> ConnectionClosed:
         return ConnectionClosed(self.close_code or 1006, self.close_reason or "")

@@ -23,10 +23,11 @@ def endpoint(handler: Handler, *, subprotocol: str | list[str] | None = None) ->
 
     It runs on any server of ASGI on asyncio, such as uvicorn or hypercorn, and below any router. On
     sockwave itself, `conn` is the `Connection`. Elsewhere it has the same names, as far as ASGI can
-    give what they stand for: `send`, `write`, `receive`, `async for`, `close`, `id`,
-    `request`, `subprotocol`, `remote_address`, `local_address`, `is_secure`, `carrier`,
-    `ready_state`, `backlog_size`, `close_code`, `close_reason`, `data`. Any other name of a
-    connection raises AttributeError with a sentence that says so.
+    give what they stand for: `send`, `write`, `receive`, `async for`, `send_json`, `json`,
+    `receive_json`, `close`, `wait_closed`, `is_open`, `ready_state`, `id`, `request`,
+    `path_params`, `subprotocol`, `remote_address`, `local_address`, `is_secure`, `carrier`,
+    `backlog_size`, `close_code`, `close_reason`, `data`. Any other name of a connection raises
+    AttributeError with a sentence that says so.
 
     `subprotocol` is one name, or several in order of preference: the first that the client offers
     is chosen. A request that is no WebSocket is answered with 426.
@@ -92,6 +93,8 @@ async def _serve(
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     own = scope.get("extensions", {}).get("sockwave", {}).get("connection")
     if isinstance(own, Connection):
+        # What the router in front has found, as on the servers of others.
+        own.request.path_params.update(scope.get("path_params") or {})
         await _run(handler, own)
         return
     connection = ClientConnection(scope, receive, send, subprotocol)

@@ -50,7 +50,7 @@ class HttpCall(ApplicationCall):
         if rest is not None:
             self.response._fail(rest)
             if not isinstance(rest, Refused):
-                self.taker.report(rest, None)
+                self.taker.report(rest, None, self.request)
         self._complete()
 
     # ---- the messages that few applications send
@@ -98,7 +98,7 @@ class HttpCall(ApplicationCall):
         """Send 103 (Early Hints), RFC 8297, with the links of a message."""
         pairs = read_links(message)
         if self.request.http_version == "1.1":
-            self.exchange.inform(serialize_head(103, None, pairs))
+            self.exchange.inform(serialize_head(103, pairs))
 
     async def take_debug(self, message: Message) -> None:
         """Log what an application tells of itself: `http.response.debug`."""

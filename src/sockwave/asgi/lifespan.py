@@ -11,6 +11,7 @@ from typing import Any
 
 from sockwave.errors import SockwaveError
 from sockwave.functions import describe_in_sentence
+from sockwave.log import escape
 
 logger = logging.getLogger("sockwave")
 
@@ -59,6 +60,10 @@ class Lifespan:
     def is_running(self) -> bool:
         """Whether the application is in the middle of its lifespan."""
         return self._task is not None and not self._task.done()
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return the task of the call, if there is one."""
+        return [] if self._task is None else [self._task]
 
     async def start(self) -> None:
         """Run the application's startup, and wait for it; raises the error that it fails with."""
@@ -167,11 +172,17 @@ class Lifespan:
             raise error or SockwaveError(
                 f"the startup of {self._name()}: expected lifespan.startup.complete, given none"
             )
-        # Where it has asked what there is to do, an error is more likely one of its startup.
-        level = logging.WARNING if error is not None and self._was_asked else logging.INFO
-        logger.log(
-            level, "%s has no lifespan (see the option)", self._name(), exc_info=error or None
-        )
+        line = "%s has no lifespan (see the option)"
+        if error is None:
+            logger.info(line, self._name())
+        elif self._was_asked:
+            # It has asked what there is to do: more likely the error is one of its startup.
+            logger.warning(line, self._name(), exc_info=error)
+        else:
+            # Nothing is wrong with an application that raises for a scope that it does not know.
+            raised = escape(f"{type(error).__name__}: {error}")
+            logger.info(f"{line}: it raised %s", self._name(), raised)
+            logger.debug("where that was raised", exc_info=error)
 
     def _name(self) -> str:
         return describe_in_sentence(self._call)

@@ -8,6 +8,7 @@ from sockwave.asgi.application import Application, Scope
 from sockwave.asgi.tls import describe_tls
 from sockwave.core.asgi.scope import ScopeTemplate
 from sockwave.core.http.request_head import RequestHead
+from sockwave.core.session.connection import Connection
 from sockwave.handshake import read_subprotocols
 from sockwave.tls_info import TLSInfo
 
@@ -18,6 +19,7 @@ _PATH_CHARACTERS = "/!$&'()*+,;=:@"
 def make_http_template(application: Application) -> ScopeTemplate:
     """Return what the scopes of all requests to an application have in common."""
     extensions: dict[str, Any] = {
+        "sockwave": application.topics,
         "http.response.pathsend": {},
         "http.response.zerocopysend": {},
     }
@@ -60,21 +62,26 @@ def make_websocket_scope(
     head: RequestHead,
     *,
     is_secure: bool,
-    client: Address,
+    client: tuple[str, int],
     server: Address,
     tls: TLSInfo | None,
-    connection: object,
+    connection: Connection,
 ) -> Scope:
     """Return the scope of an opening handshake."""
     scope = application.websocket_template.make(
         head,
         is_secure,
-        client if isinstance(client, tuple) else None,
+        client if client[0] else None,
         server if isinstance(server, tuple) else (server, None),
         False,
     )
     scope["subprotocols"] = read_subprotocols(head)
-    scope["extensions"]["sockwave"] = {"connection": connection}
+    scope["extensions"]["sockwave"] = {
+        "connection": connection,
+        "subscribe": connection.subscribe,
+        "unsubscribe": connection.unsubscribe,
+        **application.topics,
+    }
     if tls is not None:
         scope["extensions"]["tls"] = describe_tls(tls)
     return scope

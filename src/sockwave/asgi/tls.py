@@ -26,9 +26,10 @@ def describe_tls(info: TLSInfo) -> dict[str, Any]:
     """Return the extension, with None or an empty list for what a `TLSInfo` does not know."""
     certificate = info.peer_certificate
     return {
-        "server_cert": None,
-        "client_cert_chain": [],
+        "server_cert": info._server_pem,
+        "client_cert_chain": list(info._client_pems),
         "client_cert_name": None if certificate is None else _name(certificate.get("subject", ())),
+        # A client whose certificate cannot be verified does not get so far.
         "client_cert_error": None,
         "tls_version": _VERSIONS.get(info.version),
         "cipher_suite": _cipher_numbers().get(info.cipher),

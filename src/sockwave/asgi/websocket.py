@@ -12,7 +12,7 @@ from sockwave.asgi.scope import make_websocket_scope
 from sockwave.close import CloseCode
 from sockwave.core.asgi.waiting import Waiting
 from sockwave.core.http.request_head import RequestHead
-from sockwave.core.http.response_head import format_now
+from sockwave.core.http.response_head import format_now, has_content
 from sockwave.core.session.connection import Connection
 from sockwave.errors import (
     ClientDisconnected,
@@ -23,7 +23,7 @@ from sockwave.errors import (
 )
 from sockwave.handshake import check_chosen, read_subprotocols
 from sockwave.handshake.hook import HOP_HEADERS
-from sockwave.http.serialize import BODILESS_STATUSES, serialize_head
+from sockwave.http.serialize import serialize_head
 from sockwave.log import escape
 
 #: Called with what the application has raised, and its connection.
@@ -265,11 +265,11 @@ class WebSocketCall:
         data = b""
         if self._denial is not None:
             (status, pairs), self._denial = self._denial, None
-            self._is_chunked = not is_last and status not in BODILESS_STATUSES
-            length = len(body) if is_last and status not in BODILESS_STATUSES else None
+            self._is_chunked = not is_last and has_content(status)
+            length = len(body) if is_last and has_content(status) else None
             data = serialize_denial(status, pairs, length, is_chunked=self._is_chunked)
             self._opening.begin_answer(status, self._application.call)
-            if status in BODILESS_STATUSES:
+            if not has_content(status):
                 body = b""
         if self._is_chunked:
             data += b"%x\r\n%b\r\n" % (len(body), body) if body else b""
@@ -308,18 +308,14 @@ def serialize_denial(
     status: int, pairs: list[tuple[str, str]], length: int | None, *, is_chunked: bool
 ) -> bytes:
     """Return the head of a response in place of a handshake, which closes its connection."""
-    kept = [
-        (name, value)
-        for name, value in pairs
-        if name.lower() not in ("content-length", "connection")
-    ]
+    kept = [(name, value) for name, value in pairs if name.lower() != "content-length"]
     if "date" not in {name.lower() for name, _ in kept}:
         kept.append(("Date", format_now()))
     if is_chunked:
         kept.append(("Transfer-Encoding", "chunked"))
     elif length is not None:
         kept.append(("Content-Length", str(length)))
-    return serialize_head(status, None, [*kept, ("Connection", "close")])
+    return serialize_head(status, [*kept, ("Connection", "close")])
 
 
 #: In which phase which message is taken.

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sockwave.asgi.wsgi import wsgi
-from sockwave.errors import LaunchError
+from sockwave.errors import LaunchError, SockwaveError
 from sockwave.functions import is_async
 from sockwave.launch.flags import FLAGS
 from sockwave.launch.settings import Settings
+from sockwave.options import check_health_path
 from sockwave.server.server import Server
 
 logger = logging.getLogger("sockwave")
@@ -35,9 +36,29 @@ def make_server(target: object, settings: Settings) -> Server:
         server = target
     else:
         server = _serve_application(target, settings)
+    if settings.broker is not None:
+        _use_broker(server, settings.broker)
+    if settings.health_path is not None:
+        _serve_health(server, check_health_path(settings.health_path))
     server._drain_s = settings.timeout_graceful_shutdown
     server._make_loop = find_loop(settings.loop)
     return server
+
+
+def _serve_health(server: Server, path: str) -> None:
+    if path == server._host.options.health_path:  # it does so already
+        return
+    try:
+        server._serve_health(path)
+    except ValueError as error:  # a route of the application has it
+        raise LaunchError(f"--health-path: {error}") from None
+
+
+def _use_broker(server: Server, url: str) -> None:
+    try:
+        server._use_broker(url)
+    except (ImportError, SockwaveError) as error:
+        raise LaunchError(f"--broker: {error}") from None
 
 
 def _make(factory: object) -> object:

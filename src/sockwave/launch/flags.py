@@ -8,6 +8,7 @@ from typing import Any
 
 from sockwave.errors import LaunchError
 from sockwave.limits import Limits
+from sockwave.options import is_plain_path
 
 #: Each flag can be given as a variable of the environment, too: `--log-level` is
 #: SOCKWAVE_LOG_LEVEL.
@@ -75,6 +76,13 @@ def parse_interval(text: str) -> float | None:
 def parse_limit(text: str) -> float | None:
     """Convert a time, 0 or more; "none" means without a limit."""
     return None if text.lower() == "none" else parse_seconds(text)
+
+
+def parse_health_path(text: str) -> str:
+    """Convert a path without parameters."""
+    if is_plain_path(text):
+        return text
+    raise ValueError("expected a path, such as '/health'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +160,12 @@ FLAGS = (
     _number("backlog", 4096, "connections that the kernel queues until they are accepted"),
     # ---- processes
     _number("workers", None, "serve by so many processes (or: $WEB_CONCURRENCY)"),
+    Flag("sequencer", None, "the Unix socket by which others publish, with --workers",
+         metavar="PATH"),
+    Flag("broker", None, "the broker that connects several hosts: valkey://..., nats://...",
+         metavar="URL"),
+    Flag("health_path", None, "the path at which load balancers ask how the server is",
+         parse=parse_health_path, metavar="PATH"),
     _number("limit_max_requests", None, "replace a worker that has had so many requests"),
     Flag("limit_max_requests_jitter", 0, "at random up to so many more",
          parse=parse_count, metavar="N"),

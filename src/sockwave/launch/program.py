@@ -30,7 +30,7 @@ def serve(channel: ControlChannel) -> int:
     if not messages or messages[0].kind is not Kind.BEGIN:
         return 0  # the supervisor has gone
     fields = messages[0].fields
-    place = Place(fields["number"], fields["total"], fields["serial"])
+    place = Place(fields["number"], fields["total"], fields["serial"], fields["sequencer"])
     link = Link(channel, place, messages[1:])
     return run_worker(link, lambda link: work(link, fields))
 

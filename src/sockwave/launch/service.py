@@ -5,11 +5,12 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sockwave.errors import LaunchError
 
 if TYPE_CHECKING:
+    from sockwave.launch.setting_types import RunSettings
     from sockwave.launch.settings import Settings
 
 #: The status of a service that cannot listen, or is given what it cannot take.
@@ -20,7 +21,7 @@ BOOT_FAILURE = 3
 logger = logging.getLogger("sockwave")
 
 
-def run(target: object, **settings: Any) -> None:
+def run(target: object, **settings: "Unpack[RunSettings]") -> None:
     """Serve an application, as `sockwave serve` does; the settings are its flags, with underscores.
 
     `target` is "module:attribute", an ASGI application, a `sockwave.Server`, or with `factory` a
@@ -82,7 +83,7 @@ def _serve(target: object, settings: "Settings") -> int:
 
 
 def _needs_supervisor(settings: "Settings", target: object) -> bool:
-    if settings.limit_max_requests is not None:
+    if settings.limit_max_requests is not None or settings.sequencer is not None:
         return True
     if isinstance(target, str):
         return settings.workers is not None
@@ -109,6 +110,7 @@ def _supervise(target: object, settings: "Settings", listeners: Any, changes: An
     if not hasattr(os, "fork"):
         raise LaunchError("--workers and --reload: expected a system with Unix sockets and signals")
     from sockwave.workers.processes import FreshLauncher
+    from sockwave.workers.sequencing import SequencerProcess
     from sockwave.workers.sockets import ServiceSockets
     from sockwave.workers.supervisor import Supervisor
 
@@ -121,12 +123,18 @@ def _supervise(target: object, settings: "Settings", listeners: Any, changes: An
     logger.info("Sockwave running on %s (Press CTRL+C to quit)", listeners.where)
     logger.info("Supervisor [%d] of %d worker%s", os.getpid(), count, "s" if count > 1 else "")
     sockets = ServiceSockets(listeners.sockets, own=listeners.own, backlog=settings.backlog)
+    sequencer = SequencerProcess(settings.sequencer, may_fork=changes is None)  # it has threads
+    try:
+        sequencer.open()
+    except OSError as error:
+        raise LaunchError(f"--sequencer: {error.strerror or error}") from None
     return Supervisor(
         launcher,
         sockets,
         count,
         drain_s=settings.timeout_graceful_shutdown,
         changes=changes,
+        sequencer=sequencer,
     ).run()
 
 

@@ -27,6 +27,9 @@ class Settings:
     fd: int | None = None
     backlog: int = 4096
     workers: int | None = None
+    sequencer: str | None = None
+    broker: str | None = None
+    health_path: str | None = None
     limit_max_requests: int | None = None
     limit_max_requests_jitter: int = 0
     reload: bool = False

@@ -1,13 +1,10 @@
 """The TLS contexts of a server's listening sockets, and new certificates for them while it runs."""
 
-import os
 import ssl
-from typing import TypeAlias
 
 from sockwave.errors import SockwaveError
+from sockwave.listening.tls_check import File, has_certificate, naming_files
 from sockwave.paths import check_path
-
-File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 class Certificates:
@@ -46,11 +43,21 @@ class Certificates:
         if context not in self._contexts:
             self._contexts.append(context)
 
+    def check(self) -> None:
+        """Raise SockwaveError for a context without a certificate: no client could connect."""
+        for context in self._contexts:
+            if not has_certificate(context):
+                raise SockwaveError(
+                    "ssl: expected a context with a certificate, given one without: "
+                    "context.load_cert_chain(cert, key), or server.reload_tls(cert, key) behind "
+                    "listen(ssl=context), loads one"
+                )
+
     def load(self, cert: File | None, key: File | None, password: str | None = None) -> None:
         """Load a certificate into every context; without `cert`, from the files of the last call.
 
-        Raises what `ssl.SSLContext.load_cert_chain` raises, and SockwaveError if there are no files
-        or no contexts; then nothing has changed.
+        Raises what `ssl.SSLContext.load_cert_chain` raises, with the file that is wrong in its
+        message, and SockwaveError if there are no files or no contexts; then nothing has changed.
         """
         for name, file in (("cert", cert), ("key", key)):
             if file is not None:
@@ -63,7 +70,8 @@ class Certificates:
         if files is None:
             raise SockwaveError("there is no certificate yet: expected a call of reload_tls(cert)")
         # Into a new context first: a key that does not match would leave the old ones without any.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
+        with naming_files(files[0], files[1]):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
         for context in self._contexts:
             context.load_cert_chain(*files)
         self._files = files

@@ -1,6 +1,6 @@
 """The argument of the `stream` event: a connection before any byte of it has been read."""
 
-from sockwave.address import Address
+from sockwave.address import Address, as_pair
 from sockwave.core.io.transport import Transport
 
 
@@ -13,9 +13,9 @@ class AcceptedSocket:
         self._transport = transport
 
     @property
-    def remote_address(self) -> Address:
-        """The peer: (host, port), or the path of a Unix socket."""
-        return self._transport.remote_address
+    def remote_address(self) -> tuple[str, int]:
+        """The peer: (host, port); ("", 0) on a Unix socket."""
+        return as_pair(self._transport.remote_address)
 
     @property
     def local_address(self) -> Address:

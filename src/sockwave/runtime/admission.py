@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 from sockwave.address import Address, parse_address
+from sockwave.core.http.route_table import RouteTable
 from sockwave.core.io.receiver import PyReceiver
 from sockwave.core.io.transport import Transport
 from sockwave.core.opening.newcomer import Gate, PendingConnection
@@ -84,6 +85,7 @@ class Admission(Gate):
         host: "AcceptHooks",
         hub: Hub,
         options: Options,
+        routes: RouteTable,
         *,
         has_mounts: bool = False,
         has_fallback: bool = False,
@@ -105,6 +107,7 @@ class Admission(Gate):
             origin_policy=options.origin,
             subprotocols=options.subprotocol,
             needs_address=trusts_proxies or counts_addresses,
+            routes=routes,
             has_fallback=has_fallback,
             asks_no_hook=(
                 options.authorize is None

@@ -1,6 +1,7 @@
 """The ASGI applications of a server: which one takes what, and the tasks that run them."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -23,10 +24,13 @@ from sockwave.core.io.transport import Transport
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.connections import Connections
 from sockwave.core.session.hub import Hub
-from sockwave.errors import Refused
+from sockwave.errors import InvalidJSON, Refused
+from sockwave.http.folder_options import FolderOptions, check_directory
+from sockwave.http.static import StaticFolder
 from sockwave.options import Options
 from sockwave.runtime.engine import Engine
 from sockwave.tls_info import TLSInfo
+from sockwave.topics.topics import Topics
 
 
 class Host(Protocol):
@@ -35,11 +39,17 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     engine: Engine
     is_running: bool
+    topics: Topics
 
     def listeners(self, event: str) -> list[Callable[..., object]]:
         """Return the listeners of an event."""
 
-    def report(self, error: BaseException, connection: Connection | None) -> None:
+    def report(
+        self,
+        error: BaseException,
+        connection: Connection | None,
+        request: RequestHead | None = None,
+    ) -> None:
         """Emit `error`, or log it."""
 
     def call_failed(self, error: BaseException, connection: Connection | None) -> None:
@@ -53,6 +63,9 @@ class Host(Protocol):
 
     def proxied_tls_info_of(self, transport: Transport) -> TLSInfo | None:
         """Return what a proxy has told of the client's TLS."""
+
+    def refuse_json(self, error: InvalidJSON, connection: Connection) -> bool:
+        """Handle a message that is not the JSON that is expected."""
 
     def warn_no_listener(self, connection: Connection) -> None:
         """Warn that messages are dropped because the application does not listen."""
@@ -81,6 +94,7 @@ class SocketHost(Emitter):
         self.call_failed = host.call_failed
         self.listener_failed_for = host.listener_failed_for
         self.make_request = host.make_request
+        self.refuse_json = host.refuse_json
         self.proxied_tls_info_of = host.proxied_tls_info_of
         self.warn_no_listener = host.warn_no_listener
         self.warn_tasks_stalled = host.warn_tasks_stalled
@@ -99,7 +113,9 @@ class Applications:
     def __init__(self, host: Host, options: Options) -> None:
         self._host = host
         self._options = options
-        self._places = Places()
+        #: What takes requests below a prefix: applications, which take WebSockets too, and folders.
+        self._places: Places[Application | StaticFolder] = Places()
+        self._mounted: Places[Application] = Places()
         # The lifespans by callable: one that stands in several places has one.
         self._lifespans: dict[int, Lifespan] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -118,19 +134,35 @@ class Applications:
         self.hub = Hub(
             SocketHost(self._host), engine, options.limits, self.connections, options.slow
         )
+        self.hub.topics = self._host.topics.table
+        self.hub.json = options.json_reading
 
     def __bool__(self) -> bool:
-        return self.has_mounts or self.fallback is not None
+        return self.has_places or self.fallback is not None
+
+    @property
+    def has_places(self) -> bool:
+        """Whether any application has been mounted, or any folder of files added."""
+        return bool(self._places)
 
     @property
     def has_mounts(self) -> bool:
         """Whether any application has been mounted."""
-        return bool(self._places)
+        return bool(self._mounted)
 
     def mount(self, prefix: str, application: ASGIApplication) -> None:
         """Let an application take the paths that begin with a prefix; TypeError, ValueError."""
         call = check_application("application", application)
-        self._places.add(self._make(call, check_prefix(prefix)))
+        mounted = self._make(call, check_prefix(prefix))
+        self._places.add(mounted)
+        self._mounted.add(mounted)
+
+    def add_folder(
+        self, prefix: str, directory: str | os.PathLike[str], options: FolderOptions
+    ) -> None:
+        """Serve a folder's files below a prefix; raises TypeError, ValueError, OSError."""
+        path = check_directory(directory)
+        self._places.add(StaticFolder(check_prefix(prefix), path, options, self._host.report))
 
     def _make(self, call: ASGIApplication, prefix: str) -> Application:
         lifespan = self._lifespans.get(id(call))
@@ -141,19 +173,21 @@ class Applications:
 
     # ---- which one takes what
 
-    def find_mounted(self, head: RequestHead) -> Application | None:
-        """Return the application that is mounted where a request leads; None if none is."""
+    def find_mounted(self, head: RequestHead) -> Application | StaticFolder | None:
+        """Return the application or folder that stands where a request leads; None: none does."""
         return self._places.find(head)
 
-    def find_for_socket(self, head: RequestHead) -> Application | None:
+    def find_for_socket(self, head: RequestHead, has_routes: bool) -> Application | None:
         """Return the application that takes a WebSocket; None if it is the server's own.
 
-        Raises Refused (404) if nothing takes it.
+        Raises Refused (404) if nothing takes it: `has_routes` says that some paths are taken.
         """
-        found = self._places.find(head)
+        found = self._mounted.find(head)
         if found is not None or self._host.listeners("connection"):
             return found
-        if self.fallback is None and self.has_mounts:
+        # Clients that speak `sockwave.1` need no listener of `connection`.
+        takes_all = (not self.has_mounts and not has_routes) or self._host.listeners("subscribe")
+        if self.fallback is None and not takes_all:
             raise Refused(404, "there is no WebSocket here\n")
         return self.fallback
 
@@ -162,10 +196,13 @@ class Applications:
     def attach(self) -> None:
         """Make what connections need: the server begins to run."""
         self._make_hub()
-        applications = self._places.all()
+        applications = self._mounted.all()
         if self.fallback is not None:
             applications.append(self.fallback)
+        topics = self._host.topics
+        calls = {"publish": topics.publish, "presence": topics.members}
         for one in applications:
+            one.topics = calls
             one.websocket_template = make_websocket_template(one)
             one.taker = ApplicationTaker(
                 one.call,
@@ -229,6 +266,13 @@ class Applications:
         if self._ending is not None:
             for lifespan in self._lifespans.values():
                 lifespan.abort()
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks of all calls, and of the lifespans."""
+        tasks = [*self._tasks, *self.hub.tasks()]
+        for lifespan in self._lifespans.values():
+            tasks += lifespan.tasks()
+        return tasks if self._ending is None else [*tasks, self._ending]
 
     # ---- their lifespans
 

@@ -4,8 +4,9 @@ import asyncio
 import os
 import ssl
 import sys
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sockwave.core.io.asyncio.engine import AsyncioEngine
 from sockwave.core.limits.counters import LimitCounters
@@ -14,6 +15,7 @@ from sockwave.core.tls.asyncio_transport import TlsProtocol
 from sockwave.core.tls.session import Records
 from sockwave.core.tls.tls import Tls
 from sockwave.errors import SockwaveError
+from sockwave.limits import Limits
 from sockwave.options import Options
 
 if TYPE_CHECKING:
@@ -25,8 +27,11 @@ Engine: TypeAlias = "EpollEngine | AsyncioEngine"
 
 
 def create_loop(options: Options) -> "tuple[asyncio.AbstractEventLoop, CoreSelector | None]":
-    """Create the loop for `Server.run`, and its CoreSelector where there is one."""
-    if sys.platform == "linux" and options.engine != "asyncio":
+    """Create the loop for `Server.run`, and its CoreSelector where there is one.
+
+    Where the program has installed an event loop policy, such as uvloop's, it makes the loop.
+    """
+    if sys.platform == "linux" and options.engine != "asyncio" and not _has_policy():
         from sockwave.runtime.selector import CoreSelector
 
         selector = CoreSelector()
@@ -34,8 +39,23 @@ def create_loop(options: Options) -> "tuple[asyncio.AbstractEventLoop, CoreSelec
     return asyncio.new_event_loop(), None
 
 
+def _has_policy() -> bool:
+    """Tell whether the program has installed an event loop policy of its own."""
+    with warnings.catch_warnings():
+        # Python 3.14 deprecates policies; until it has none, programs install them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return type(asyncio.get_event_loop_policy()) is not asyncio.DefaultEventLoopPolicy
+
+
+class EngineOptions(Protocol):
+    """What an engine is made from, of the options of a server or a client."""
+
+    limits: Limits
+    engine: str
+
+
 def create_engine(
-    options: Options,
+    options: EngineOptions,
     loop: asyncio.AbstractEventLoop,
     selector: "CoreSelector | None",
     receiver_failed: "Callable[[BaseException, Transport | None], object]",

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import Emitter
+from sockwave.core.events.loop_thread import keep_for_ever
+from sockwave.core.http.event_stream import EventStream
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.http.settings import HttpSettings, Taker
 from sockwave.core.io.transport import Transport
@@ -18,16 +20,17 @@ from sockwave.core.opening.newcomer import PendingConnection
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.connections import Connections
 from sockwave.core.session.hub import Hub
-from sockwave.errors import Refused, SockwaveError, without_disconnects
-from sockwave.forking import detach_loop, watch_forks
+from sockwave.errors import InvalidJSON, Refused, SockwaveError, without_disconnects
+from sockwave.forking import detach_loop, leave_tasks, watch_forks
 from sockwave.functions import describe_in_sentence, generates
 from sockwave.handshake.refusal import Refusal
 from sockwave.http import Request, Response
 from sockwave.http.files import send_file
 from sockwave.http.semantics import has_known_method, parse_strictly
 from sockwave.http.serialize import serialize_refusal
+from sockwave.json_codec import REASON
 from sockwave.limits import Limits, OverLimit
-from sockwave.log import escape, log_access, peers
+from sockwave.log import escape, fields_of, log_access, peers
 from sockwave.options import Options
 from sockwave.proxy.forwarded import Client, find_client
 from sockwave.proxy.receiver import ProxyReceiver
@@ -38,7 +41,9 @@ from sockwave.runtime.applications import Applications
 from sockwave.runtime.engine import Engine
 from sockwave.runtime.memory_budget import MemoryWatch, NotUpgraded
 from sockwave.runtime.opening import Openings
+from sockwave.runtime.routes import Routes
 from sockwave.runtime.thread_calls import ThreadCalls
+from sockwave.runtime.topics import make_topics
 from sockwave.timeouts import outcome_of
 from sockwave.tls_info import TLSInfo
 
@@ -76,12 +81,19 @@ class Host(Emitter):
         #: Until the server runs, a hub without a loop, and without connections.
         self.hub = Hub(self, None, self.limits, self.clients, options.slow)
         self.is_running = False
+        #: Who hears what.
+        self.topics = make_topics(self, options)
+        self.hub.topics, self.hub.others = self.topics.table, self.topics
+        self.hub.json = options.json_reading
         #: The ASGI applications, and their WebSockets.
         self.applications = Applications(self, options)
+        #: Which function takes which path.
+        self.routes = Routes(self)
         #: The calls from other threads; None while the server does not run.
         self.calls: ThreadCalls | None = None
         #: Called for each request, and each opening handshake that was answered by 101; None: not.
         self.when_served = None
+        self._is_closing_emitted = False
         self._is_close_emitted = False
         #: True in a child that was forked while the server ran: it goes on in the parent only.
         self.is_abandoned = False
@@ -96,13 +108,17 @@ class Host(Emitter):
         self.loop = loop
         self.engine = engine
         self.hub = Hub(self, engine, self.limits, self.clients, self.options.slow)
+        self.hub.topics, self.hub.others = self.topics.table, self.topics
+        self.hub.json = self.options.json_reading
         self.is_running = True
         self.calls = ThreadCalls(loop)
         self.applications.attach()
+        self.topics.start()
         self.admission = Admission(
             self,
             self.hub,
             self.options,
+            self.routes.sockets,
             has_mounts=self.applications.has_mounts,
             has_fallback=self.applications.fallback is not None,
         )
@@ -112,9 +128,11 @@ class Host(Emitter):
             self.limits,
             parse_strictly,
             send_file,
+            open_event_stream=EventStream,
+            routes=self.routes.requests,
             asks_for_client=bool(self.options.trusted_proxies),
             fallback=self.applications.fallback_taker,
-            has_mounts=self.applications.has_mounts,
+            has_mounts=self.applications.has_places,
             limits_takers=self.options.has_body_size,
             added_headers=self.options.added_headers,
             adds_date=self.options.date_header,
@@ -125,6 +143,7 @@ class Host(Emitter):
             self.hub,
             self.admission,
             self.applications,
+            self.routes,
             client_of=self.client_of,
             listeners=partial(self.takers, "handshake"),
             report=self.report,
@@ -135,6 +154,11 @@ class Host(Emitter):
         )
         self.memory.check()
         watch_forks(self)
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether calls of other threads reach the server: not where its loop ended before it."""
+        return self.calls is not None and not self.loop.is_closed()
 
     def forked(self, *, is_child: bool) -> None:
         """In a forked child, abandon the server: it goes on in the parent only."""
@@ -147,15 +171,26 @@ class Host(Emitter):
             self.engine.abandon()
         finally:
             detach_loop(self.loop)
+        tasks = [*self.hub.tasks(), *self.applications.tasks()]
+        keep_for_ever(tasks)
+        leave_tasks(self.loop, tasks)
         self.memory.stop()
+        self.topics.abandon()
         for connection in (*self.clients, *self.applications.connections):
             connection._abandon()
         if self.when_abandoned is not None:
             self.when_abandoned()
 
+    def emit_closing(self) -> None:
+        """Emit `closing`, once."""
+        if not self._is_closing_emitted:
+            self._is_closing_emitted = True
+            self.emit_event("closing")
+
     def emit_close(self) -> None:
         """Emit `close`, once, and accept no more calls from other threads."""
         self.calls = None
+        self.topics.end()
         if not self._is_close_emitted:
             self._is_close_emitted = True
             self.emit_event("close", None)
@@ -234,9 +269,10 @@ class Host(Emitter):
         return serialize_refusal(refused, self.options.added_headers, to_head=to_head)
 
     def find_taker(self, request: Request) -> Taker | None:
-        """Return the ASGI application that takes a request; None if the listeners do, or nothing.
+        """Return what takes a request that has no route; None if the listeners do, or nothing.
 
-        It is the one that is mounted there, or, without listeners, the one that takes everything.
+        It is the application or the folder at the longest prefix of its path, or, without
+        listeners, the ASGI application that takes everything.
         """
         found = self.applications.find_mounted(request)
         if found is not None:
@@ -244,8 +280,9 @@ class Host(Emitter):
         return None if self.listeners("request") else self.applications.fallback_taker
 
     def answer_unheard(self, request: Request, response: Response) -> None:
-        """Answer a request that no listener and no application takes."""
-        if self.applications:
+        """Answer a request that no route, no listener and no application takes."""
+        takes_some = self.applications or self.routes.requests.count
+        if takes_some and self.routes.find_for_socket(request) is None:
             response.write_head(404, PLAIN_TEXT)
             response.end("there is no such page\n")
             return
@@ -265,7 +302,7 @@ class Host(Emitter):
         what = f"{escape(request.method)} {escape(request.path)}"
         # In a copy of the current context, which may belong to another connection's listener.
         error = SockwaveError(f"no answer to {what}: {reason}")
-        copy_context().run(self.report, error, None)
+        copy_context().run(self.report, error, None, request)
 
     def log_lost_upgrade(self, request: Request) -> None:
         """Log, for the operator, a handshake whose Upgrade header a proxy has probably removed."""
@@ -325,6 +362,22 @@ class Host(Emitter):
         if connection is not None:
             connection.close(CloseCode.INTERNAL_ERROR)
 
+    def refuse_json(self, error: InvalidJSON, connection: Connection) -> bool:
+        """Handle a message that is no such JSON; return whether that closes the connection.
+
+        Without a listener of `error`, it is a line about a peer, and no traceback: clients cause
+        it.
+        """
+        if self.options.invalid_json == "close":
+            peers.info("%s: closed with 1007: %s", connection, error)
+            connection.close(CloseCode.INVALID_PAYLOAD, REASON)
+            return True
+        if self.listeners("error"):
+            self.report(error, connection)
+        else:
+            peers.warning("%s: a message is dropped: %s", connection, error)
+        return False
+
     def warn_no_listener(self, connection: Connection) -> None:
         """Warn, once, that messages are dropped because the application does not listen."""
         if self._has_warned_of_drops:
@@ -336,11 +389,12 @@ class Host(Emitter):
             "`receive`. Other connections may be concerned: see dropped_count",
             connection,
             self.options.limits.listen_timeout,
+            extra=fields_of(connection),
         )
 
     def warn_tasks_stalled(self, connection: Connection, count: int, seconds: float) -> None:
         """Warn, once per listener, that too many of its calls do not end, which pauses reading."""
-        listeners = connection.listeners("message")
+        listeners = [*connection.listeners("message"), *connection.listeners("json")]
         # Plain functions cannot be among them: they end when they return.
         waiting = [one for one in listeners if inspect.iscoroutinefunction(one)] or listeners
         names = " and ".join(map(describe_in_sentence, waiting)) or "a listener of 'message'"
@@ -355,6 +409,7 @@ class Host(Emitter):
             count,
             names,
             seconds,
+            extra=fields_of(connection),
         )
 
     def call_failed(self, error: BaseException, connection: Connection | None) -> None:
@@ -375,8 +430,18 @@ class Host(Emitter):
         else:
             peers.warning(TOO_LATE, connection, connection.id, self.limits.finish_timeout or 0)
 
-    def report(self, error: BaseException, connection: Connection | None) -> None:
-        """Emit `error`; log it if that has no listener, or if the listener itself fails."""
+    def report(
+        self,
+        error: BaseException,
+        connection: Connection | None,
+        request: RequestHead | None = None,
+    ) -> None:
+        """Emit `error`; log it if that has no listener, or if the listener itself fails.
+
+        `request` is the one that a listener, or an application, has failed at.
+        """
+        if self.is_abandoned and isinstance(error, SystemExit):
+            return  # a forked child ends, as it was told to
         if self.listeners("error") and not self._is_reporting:
             self._is_reporting = True
             try:
@@ -384,12 +449,18 @@ class Host(Emitter):
             finally:
                 self._is_reporting = False
         else:
-            self._log(error, connection)
+            self._log(error, connection, request)
 
-    def _log(self, error: BaseException, connection: Connection | None) -> None:
+    def _log(
+        self, error: BaseException, connection: Connection | None, request: RequestHead | None
+    ) -> None:
         """Log an error; if logging fails too, call the loop's exception handler."""
+        where: object = connection or "the server"
+        if connection is None and request is not None:
+            where = f"{escape(request.method)} {escape(request.path)}"
+        about = fields_of(request if connection is None else connection)
         try:
-            logger.error("error in %s", connection or "the server", exc_info=error)
+            logger.error("error in %s", where, exc_info=error, extra=about)
         except Exception as failure:
             if not self.is_running:
                 raise
@@ -411,16 +482,23 @@ class Host(Emitter):
 
     def handle_with(self, handler: Handler, cancel_on_close: bool = True) -> None:
         """Run `handler(conn)` as a task for each connection; see `Server.handle_with`."""
+        self.add_listener("connection", self.connect_handler(handler, cancel_on_close))
+
+    def connect_handler(
+        self, handler: Handler, cancel_on_close: bool = True
+    ) -> Callable[[Connection], None]:
+        """Return a listener of `connection` that runs `handler(conn)` as a task; TypeError."""
         if not _takes_connection(handler):
             raise TypeError(
                 f"handler: expected an async function of one connection, given {handler!r}"
             )
 
-        @self.decorator("connection")
         def connected(connection: Connection) -> None:
             connection._expect_handler()
             handling = self.handle(handler, connection)
             self.hub.start_task(handling, connection, is_free=not cancel_on_close)
+
+        return connected
 
     async def handle(self, handler: Handler, connection: Connection) -> None:
         """Run the handler of a connection, and close the connection when it returns or raises."""

@@ -1,9 +1,8 @@
-"""Running a server in a loop of its own, and signal handlers for that loop."""
+"""Running a server in a loop of its own."""
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from sockwave.errors import SockwaveError
@@ -29,21 +28,3 @@ def run_in_own_loop(
     loop, selector = create_loop(options) if make_loop is None else (make_loop(), None)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(serve(selector))
-
-
-@contextlib.contextmanager
-def signal_handlers(handlers: "Mapping[str, Callable[[], object]]") -> Iterator[None]:
-    """Handle signals, given by name, in the running loop as long as the context lasts."""
-    loop = asyncio.get_running_loop()
-    added = []
-    for name, handler in handlers.items():
-        # Not every system has all of them, and only the main thread may handle signals.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
-            number = getattr(signal, name)
-            loop.add_signal_handler(number, handler)
-            added.append(number)
-    try:
-        yield
-    finally:
-        for number in added:
-            loop.remove_signal_handler(number)

@@ -22,6 +22,7 @@ from sockwave.options import Options
 from sockwave.proxy.forwarded import Client
 from sockwave.runtime.admission import Admission
 from sockwave.runtime.applications import Applications
+from sockwave.runtime.routes import Routes, SocketRoute
 from sockwave.states import ReadyState
 
 #: A function of the application, and how many arguments it takes: the handshake, or none.
@@ -37,16 +38,18 @@ class Openings:
         hub: Hub,
         admission: Admission,
         applications: Applications,
+        routes: Routes,
         *,
         client_of: Callable[[RequestHead, Transport], Client],
         listeners: Callable[[], list[Hook]],
-        report: Callable[[BaseException, Connection | None], None],
+        report: Callable[..., None],
         served: Callable[[], None],
     ) -> None:
         self.options = options
         self.hub = hub
         self.admission = admission
         self.applications = applications
+        self.routes = routes
         #: Returns the client of a request; raises Refused if a proxy's headers are malformed.
         self.client_of = client_of
         #: Returns the listeners of `handshake`.
@@ -82,6 +85,7 @@ class Opening:
         "head",
         "key3",
         "openings",
+        "route",
         "subprotocol",
         "task",
         "transport",
@@ -104,6 +108,8 @@ class Opening:
         self.agreement: deflate.Agreement | None = None
         #: The ASGI application that takes the WebSocket, and its call; None: the server's own.
         self.application: Application | None = None
+        #: What takes the connection in place of the listeners of `connection`.
+        self.route: SocketRoute | None = None
         self.call: WebSocketCall | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -126,7 +132,11 @@ class Opening:
                 secure=client.is_secure,
                 host=client.host,
             )
-            self.application = self.openings.applications.find_for_socket(self.head)
+            self.route = self.openings.routes.find_for_socket(self.head)
+            if self.route is None:
+                has_routes = self.openings.routes.sockets.count > 0
+                applications = self.openings.applications
+                self.application = applications.find_for_socket(self.head, has_routes)
             # An application chooses when it accepts.
             ours = options.subprotocol if self.application is None else ()
             self.subprotocol = handshake.choose_subprotocol(self.head, ours)
@@ -147,6 +157,8 @@ class Opening:
             hub = self.openings.applications.hub
         self.connection = Connection(hub, self.transport, version, self.head.raw)
         self.connection._adopt(kept)
+        if self.route is not None and self.head.path_params:
+            self.connection._keep_request(self.head)
         self.openings.under_way.add(self)
         self.connection._begin(self, rest)
         if version == "draft76":
@@ -240,7 +252,7 @@ class Opening:
         )
         self.openings.under_way.discard(self)
         self.openings.served()
-        self.connection._open(answer, self.subprotocol)
+        self.connection._open(answer, self.subprotocol, self.route)
 
     def refuse(self, refused: Refused, hook: object = None) -> None:
         """Answer with an error status, and close; what came behind the request is never read.
@@ -275,7 +287,8 @@ class Opening:
         # The status is part of the format, by which lines are limited: a flood of one kind of
         # refusal does not suppress the lines of others.
         subject = "the handshake of %s is refused" if hook is None else "the application refuses %s"
-        peers.info(f"{subject} with {refused.status}: %s", self.transport, detail)
+        line = f"{subject} with {refused.status}: %s"
+        peers.info(line, self.transport, detail, path=self.head.path)
 
     def begin_answer(self, status: int, hook: object) -> None:
         """Let an ASGI application answer by a response of its own in place of the handshake."""
@@ -306,7 +319,7 @@ class Opening:
     def fail(self, error: BaseException, connection: Connection | None) -> None:
         """Answer with 500, and report an error of the application."""
         self.refuse(Refused(500, "internal server error\n"))
-        self.openings.report(error, connection)
+        self.openings.report(error, connection, self.head)
 
     # ---- called by the connection
 

@@ -7,6 +7,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+from sockwave.close import CloseCode
 from sockwave.core.events.loop_thread import FORKED
 from sockwave.core.session.connection import Connection
 from sockwave.errors import SockwaveError
@@ -26,6 +27,18 @@ DRAIN_S = 30.0
 SPREAD_S = 10.0
 PAUSE_S = 0.01
 
+# A server that has not ended after so many seconds says what it waits for.
+NOTICE_S = 0.5
+
+# Why a server ends -> whether a person waits for it, and what more a person can do. Where Ctrl-C
+# has cancelled the program's task, `asyncio.run` itself ends at once at the second one.
+CAUSES = {
+    "SIGINT": (logging.WARNING, "; Ctrl-C once more ends at once"),
+    "SIGTERM": (logging.INFO, "; a second signal ends at once"),
+    "cancelled": (logging.WARNING, ""),
+    "close": (logging.INFO, ""),
+}
+
 # After `drain`, calls of listeners are cancelled; the server waits for them at most so long.
 GRACE_S = 1.0
 
@@ -42,6 +55,10 @@ def check_times(drain: float | None, jitter: float | str) -> None:
             raise TypeError(f"{name}: expected seconds or {other!r}, given {value!r}")
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name}: expected 0 or more seconds or {other!r}, given {value}")
+
+
+#: How much of the drain the last clients have to answer the close frame.
+ANSWER_SHARE = 0.1
 
 
 class Shutdown:
@@ -62,6 +79,8 @@ class Shutdown:
         self._thread = threading.get_ident()
         self._is_finished = False
         self._waits_for_calls = True
+        #: Why it ends: a key of CAUSES.
+        self.cause = "close"
 
     def begin(self, code: int, reason: str, drain: float | None, jitter: float | str) -> None:
         """Close all connections within `jitter` seconds, and drop the rest after `drain`.
@@ -80,11 +99,14 @@ class Shutdown:
             http_connection.close()
         for opening in list(host.openings.under_way):
             opening.cancel()
-        self._draw_close_times(jitter, drain)
+        spread_s = self._draw_close_times(jitter, drain)
+        if code == CloseCode.GOING_AWAY and not reason and spread_s >= 1:
+            reason = f"retry={math.ceil(spread_s)}"  # a client waits a random part of that
         self._begun = host.loop.time()
         self._close_due(code, reason)
         if drain is not None:
             self._timers["drain"] = host.loop.call_later(drain, self._abort_late, drain)
+        self._timers["notice"] = host.loop.call_later(NOTICE_S, self._tell_waiting, drain)
         engine.when_empty = self._finish_if_idle
         if not engine.transport_count:
             host.loop.call_soon(self._finish_if_idle)
@@ -99,8 +121,8 @@ class Shutdown:
             self.done.set_exception(SockwaveError(FORKED))
             self.done.exception()  # so that asyncio does not log it as never retrieved
 
-    def _draw_close_times(self, jitter: float | str, drain: float | None) -> None:
-        """Draw a random time at which each connection is closed."""
+    def _draw_close_times(self, jitter: float | str, drain: float | None) -> float:
+        """Draw a random time at which each connection is closed; return the longest possible."""
         host = self._host
         self._remaining = [*host.hub.connections, *host.applications.connections]
         if isinstance(jitter, str):
@@ -108,11 +130,12 @@ class Shutdown:
         else:
             spread = float(jitter)
         if drain is not None:
-            spread = min(spread, drain)
+            spread = min(spread, (1 - ANSWER_SHARE) * drain)
         random.shuffle(self._remaining)  # the order is part of the jitter
         count = len(self._remaining)
         times = (random.uniform(0, spread) for _ in range(count))  # noqa: S311 - jitter, no secret
         self._close_times = sorted(times, reverse=True)
+        return spread
 
     def _close_due(self, code: int, reason: str) -> None:
         """Close the connections whose time has come, and set a timer for the others."""
@@ -123,6 +146,26 @@ class Shutdown:
         if self._close_times:
             timer = self._host.loop.call_later(TICK_S, self._close_due, code, reason)
             self._timers["close"] = timer
+
+    def _tell_waiting(self, drain: float | None) -> None:
+        """Say who is waited for, for how long, and what ends it at once."""
+        level, hint = CAUSES[self.cause]
+        most = "without a limit" if drain is None else f"{drain:g} s at most"
+        logger.log(level, "%s: waiting for %s, %s%s", self.cause, self._describe_rest(), most, hint)
+
+    def _describe_rest(self) -> str:
+        """Say what the end waits for, with numbers."""
+        request_count = len(self._host.http.connections)
+        counts = {
+            "connection": max(self._engine.transport_count - request_count, 0),
+            "request": request_count,
+            "task": self._host.call_count,
+        }
+        rest = [
+            f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts.items() if count
+        ]
+        *most, last = rest or ["the shutdown of its applications"]
+        return f"{', '.join(most)} and {last}" if most else last
 
     def _abort_late(self, drain: float) -> None:
         if self._engine.transport_count:
@@ -142,6 +185,8 @@ class Shutdown:
     def abort_rest(self) -> None:
         """Reset the remaining connections, and cancel the calls of listeners that still run."""
         host = self._host
+        if "notice" in self._timers:
+            self._timers["notice"].cancel()
         self._remaining, self._close_times = [], []
         for connection in (*host.hub.connections, *host.applications.connections):
             connection.abort()

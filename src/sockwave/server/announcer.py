@@ -1,12 +1,33 @@
 """The events of a server, and the application's listeners of them."""
 
 from collections.abc import Callable
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from sockwave.options import Options
 from sockwave.runtime.host import Host
+from sockwave.server.events import (
+    CloseListener,
+    ConnectionListener,
+    ErrorListener,
+    HandshakeListener,
+    PlainListener,
+    RequestListener,
+    ServerEvent,
+    StateListener,
+    StreamListener,
+    TopicListener,
+)
 
-_L = TypeVar("_L", bound=Callable[..., object])
+# What a decorator gets, and returns: the very function, not only its type as a listener.
+_Plain = TypeVar("_Plain", bound=PlainListener)
+_Connection = TypeVar("_Connection", bound=ConnectionListener)
+_Request = TypeVar("_Request", bound=RequestListener)
+_Stream = TypeVar("_Stream", bound=StreamListener)
+_Close = TypeVar("_Close", bound=CloseListener)
+_Error = TypeVar("_Error", bound=ErrorListener)
+_State = TypeVar("_State", bound=StateListener)
+_Handshake = TypeVar("_Handshake", bound=HandshakeListener)
+_Topic = TypeVar("_Topic", bound=TopicListener)
 
 # The default of `listener`, which means a decorator; None would be an invalid listener.
 _MISSING: Any = object()
@@ -24,10 +45,42 @@ class Announcer:
         return self._host.options
 
     @overload
-    def on(self, event: str) -> Callable[[_L], _L]: ...
+    def on(self, event: Literal["listening", "closing"]) -> Callable[[_Plain], _Plain]: ...
     @overload
-    def on(self, event: str, listener: Callable[..., object]) -> Self: ...
-    def on(self, event: str, listener: Any = _MISSING) -> Callable[[_L], _L] | Self:
+    def on(self, event: Literal["connection"]) -> Callable[[_Connection], _Connection]: ...
+    @overload
+    def on(self, event: Literal["request"]) -> Callable[[_Request], _Request]: ...
+    @overload
+    def on(self, event: Literal["stream"]) -> Callable[[_Stream], _Stream]: ...
+    @overload
+    def on(self, event: Literal["close"]) -> Callable[[_Close], _Close]: ...
+    @overload
+    def on(self, event: Literal["error"]) -> Callable[[_Error], _Error]: ...
+    @overload
+    def on(self, event: Literal["readyStateChange"]) -> Callable[[_State], _State]: ...
+    @overload
+    def on(self, event: Literal["handshake"]) -> Callable[[_Handshake], _Handshake]: ...
+    @overload
+    def on(self, event: Literal["subscribe", "publish"]) -> Callable[[_Topic], _Topic]: ...
+    @overload
+    def on(self, event: Literal["listening", "closing"], listener: PlainListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["connection"], listener: ConnectionListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["request"], listener: RequestListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["stream"], listener: StreamListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["close"], listener: CloseListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["error"], listener: ErrorListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["readyStateChange"], listener: StateListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["handshake"], listener: HandshakeListener) -> Self: ...
+    @overload
+    def on(self, event: Literal["subscribe", "publish"], listener: TopicListener) -> Self: ...
+    def on(self, event: ServerEvent, listener: Any = _MISSING) -> Any:
         """Call `listener` at each `event`; without a listener, return a decorator that does so.
 
         Listeners run in the order in which they were added, with as many of the event's arguments
@@ -45,10 +98,42 @@ class Announcer:
         return self
 
     @overload
-    def once(self, event: str) -> Callable[[_L], _L]: ...
+    def once(self, event: Literal["listening", "closing"]) -> Callable[[_Plain], _Plain]: ...
     @overload
-    def once(self, event: str, listener: Callable[..., object]) -> Self: ...
-    def once(self, event: str, listener: Any = _MISSING) -> Callable[[_L], _L] | Self:
+    def once(self, event: Literal["connection"]) -> Callable[[_Connection], _Connection]: ...
+    @overload
+    def once(self, event: Literal["request"]) -> Callable[[_Request], _Request]: ...
+    @overload
+    def once(self, event: Literal["stream"]) -> Callable[[_Stream], _Stream]: ...
+    @overload
+    def once(self, event: Literal["close"]) -> Callable[[_Close], _Close]: ...
+    @overload
+    def once(self, event: Literal["error"]) -> Callable[[_Error], _Error]: ...
+    @overload
+    def once(self, event: Literal["readyStateChange"]) -> Callable[[_State], _State]: ...
+    @overload
+    def once(self, event: Literal["handshake"]) -> Callable[[_Handshake], _Handshake]: ...
+    @overload
+    def once(self, event: Literal["subscribe", "publish"]) -> Callable[[_Topic], _Topic]: ...
+    @overload
+    def once(self, event: Literal["listening", "closing"], listener: PlainListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["connection"], listener: ConnectionListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["request"], listener: RequestListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["stream"], listener: StreamListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["close"], listener: CloseListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["error"], listener: ErrorListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["readyStateChange"], listener: StateListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["handshake"], listener: HandshakeListener) -> Self: ...
+    @overload
+    def once(self, event: Literal["subscribe", "publish"], listener: TopicListener) -> Self: ...
+    def once(self, event: ServerEvent, listener: Any = _MISSING) -> Any:
         """Like `on`, for the next `event` only."""
         self._host.hub.thread.check_call("server.once")
         if listener is _MISSING:
@@ -56,7 +141,7 @@ class Announcer:
         self._host.add_listener(event, listener, True)
         return self
 
-    def off(self, event: str, listener: Callable[..., object]) -> Self:
+    def off(self, event: ServerEvent, listener: Callable[..., object]) -> Self:
         """Remove `listener`, the latest addition of it; do nothing if it was not added."""
         self._host.hub.thread.check_call("server.off")
         self._host.remove_listener(event, listener)
@@ -65,6 +150,6 @@ class Announcer:
     add_listener = addListener = on  # noqa: N815 - as in Node.js
     remove_listener = removeListener = off  # noqa: N815
 
-    def listeners(self, event: str) -> list[Callable[..., object]]:
+    def listeners(self, event: ServerEvent) -> list[Callable[..., object]]:
         """Return the listeners of `event`, in the order in which they are called."""
         return self._host.listeners(event)

@@ -5,11 +5,12 @@ from typing import Any
 
 from sockwave.core.session.connections import Connections
 from sockwave.errors import SockwaveError
-from sockwave.messages import Message
+from sockwave.json_codec import encode_json
+from sockwave.messages import Message, SlowPolicy
 from sockwave.runtime.host import Handler, Host
 from sockwave.runtime.limit_hits import LimitHits
 from sockwave.runtime.thread_calls import ThreadCalls, ThreadFuture
-from sockwave.server.announcer import Announcer
+from sockwave.server.publishing import Publishing
 
 
 class Broadcast:
@@ -31,12 +32,15 @@ class Broadcast:
         """Drop the broadcast: the loop has ended, and all connections with it."""
 
 
-class Audience(Announcer):
+class Audience(Publishing):
     """The part of `Server` that is about all its connections."""
 
     @property
     def connections(self) -> Connections:
-        """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`."""
+        """The connected clients: a live view, sized, iterable, and by `id`: `connections[id]`.
+
+        They are those of this process; `await server.count(topic)` is about all workers.
+        """
         return self._host.clients
 
     def broadcast(
@@ -44,12 +48,13 @@ class Audience(Announcer):
         message: Message,
         *,
         compress: bool | None = None,
-        slow: str | None = None,
+        slow: SlowPolicy | None = None,
         key: Hashable = None,
     ) -> int:
         """Send a str (text) or bytes-like (binary) to every connected client.
 
-        Returns the number of clients that it was queued for. It is framed once, and leaves in one
+        Returns the number of clients of this process that it was queued for; where there are other
+        workers, it reaches theirs too. It is framed once, and leaves in one
         write per connection together with everything else of this turn of the loop. Clients of the
         hixie drafts get no binary messages.
 
@@ -66,12 +71,28 @@ class Audience(Announcer):
         """
         return self._host.hub.broadcast(message, compress=compress, slow=slow, key=key)
 
+    def broadcast_json(
+        self,
+        value: object,
+        *,
+        compress: bool | None = None,
+        slow: SlowPolicy | None = None,
+        key: Hashable = None,
+    ) -> int:
+        """Send a value as JSON (RFC 8259) to every connected client; see `broadcast`.
+
+        It is encoded once. Raises TypeError for a value that JSON cannot say (see
+        `Connection.send_json`), ValueError for NaN, infinity and what contains itself.
+        """
+        self._host.hub.thread.check_call("server.broadcast_json")
+        return self.broadcast(encode_json(value), compress=compress, slow=slow, key=key)
+
     def broadcast_threadsafe(
         self,
         message: Message,
         *,
         compress: bool | None = None,
-        slow: str | None = None,
+        slow: SlowPolicy | None = None,
         key: Hashable = None,
     ) -> None:
         """Broadcast from any thread, or from a signal handler: in the next turn of the loop.
@@ -120,7 +141,9 @@ class Audience(Announcer):
         It includes messages that still waited when a connection was aborted, or when its closing
         handshake took too long.
         """
-        return self._host.hub.dropped_count + self._host.applications.hub.dropped_count
+        host = self._host
+        hubs = host.hub.dropped_count + host.applications.hub.dropped_count
+        return hubs + host.topics.count_dropped()
 
     @property
     def limit_hits(self) -> LimitHits:

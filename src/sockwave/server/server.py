@@ -1,31 +1,33 @@
 """The server as the application sees it: its options, where it listens, how it runs and ends."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sockwave.asgi.application import ASGIApplication
-from sockwave.close import encode_close
-from sockwave.core.events.loop_thread import FORKED
-from sockwave.core.events.waiter import DONE
+from sockwave.brokers.urls import check_broker
+from sockwave.core.session.connection import number_from
 from sockwave.errors import LaunchError, SockwaveError
-from sockwave.listening.binding import set_user_timeout
-from sockwave.listening.certificates import File
-from sockwave.listening.listening import Listening, ListeningSocket
+from sockwave.fields import HeaderPairs
+from sockwave.http.folder_options import FolderOptions
+from sockwave.listening.binding import order_port, set_user_timeout
+from sockwave.listening.listening import ListeningSocket
 from sockwave.listening.socket_activation import notify, take_inherited
+from sockwave.listening.tls_check import File
+from sockwave.option_types import ServerOptions
 from sockwave.options import Options
 from sockwave.runtime.engine import create_engine, tls_transport_factory
-from sockwave.runtime.loop import run_in_own_loop, signal_handlers
-from sockwave.runtime.shutdown import DRAIN_S, Shutdown, check_times
-from sockwave.runtime.thread_calls import LoopEnded, ThreadCalls, ThreadFuture, handles_signal
-from sockwave.server.audience import Audience
-from sockwave.timeouts import ServerEnd
+from sockwave.runtime.loop import run_in_own_loop
+from sockwave.runtime.shutdown import Shutdown
+from sockwave.runtime.signals import ENDING_NAMES, signal_handlers, taking_interrupts
+from sockwave.runtime.topics import reach_hosts
+from sockwave.server.closing import Closing, running
+from sockwave.server.routing import Routing
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sockwave")
 
 
-class Server(Audience):
+class Server(Routing, Closing):
     """A WebSocket server, which is an HTTP server too.
 
     `create_server` and the class take the same options; see `sockwave.options`.
@@ -45,21 +47,15 @@ class Server(Audience):
     #: Whether `sockwave serve` imports a module, whose servers it runs itself.
     _is_importing = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[ServerOptions]) -> None:
         super().__init__(Options(**options))
-        self._listening = Listening()
-        self._shutdown: Shutdown | None = None
         self._selector: CoreSelector | None = None
-        self._is_closing = False
         #: Done when connections are accepted, or the start has failed.
         self._started: asyncio.Future[None] | None = None
-        # How `run` runs it, and how a signal ends it; `sockwave serve` and `run` change these.
+        #: How `run` makes its loop; `sockwave serve` changes this.
         self._make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
-        self._drain_s: float | None = DRAIN_S
         #: In a worker, what connects it with its supervisor; `place` tells which one it is.
         self._link: Link | None = None
-        #: Called when the application, or a signal, begins the end of the server.
-        self._when_closing: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         where = ", ".join(str(address) for address in self.addresses) or "nowhere"
@@ -78,12 +74,63 @@ class Server(Audience):
         Raises TypeError for what is no ASGI 3 application, TypeError or ValueError for a prefix
         that is no path or is taken, SockwaveError if the server runs already.
         """
-        self._check_thread("server.mount")
-        self._check_open()
-        if self._host.is_running:
-            raise SockwaveError("the server runs already: expected mount() before its start")
+        self._check_not_running("mount")
         self._host.applications.mount(prefix, application)
         return self
+
+    def static(
+        self,
+        prefix: str,
+        directory: str | os.PathLike[str],
+        *,
+        max_age: int | None = None,
+        index: str | None = "index.html",
+        hidden: bool = False,
+        fallback: str | None = None,
+        headers: HeaderPairs = (),
+    ) -> Self:
+        """Serve the files of a folder below `prefix`, to GET and HEAD: "/assets" has /assets/x.
+
+        Prefixes are chosen as those of `mount`: the longest that fits counts, and comes before the
+        listeners of `request`. WebSockets are not concerned. Nothing outside the folder is sent,
+        and no symbolic link in it is followed. `directory` itself may be one, and is looked up for
+        each request: a deployment can point it elsewhere.
+
+        `max_age` is for how many seconds a client may use a file without asking whether it has
+        changed; None: it asks each time, and gets a 304. `index` names the file that answers for a
+        folder, None: there is none; it and the `fallback` are asked for each time. With
+        `hidden=True`, names that begin with a dot are served, too. `fallback` is the path of a page
+        in the folder that is sent, with 200, where there is no such file: applications of one page
+        want that. `headers` are added to all answers, and override those of the files.
+
+        Of a file, x.br, x.zst or x.gz is sent if it lies beside it, is not older, and the client
+        accepts it.
+
+        Raises OSError if the directory cannot be opened, TypeError or ValueError for a wrong
+        option, or a prefix that is no path or is taken, SockwaveError if the server runs already.
+        """
+        self._check_not_running("static")
+        options = FolderOptions(max_age, index, hidden, fallback, headers)
+        self._host.applications.add_folder(prefix, directory, options)
+        return self
+
+    def _check_not_running(self, call: str) -> None:
+        """Raise SockwaveError where it is too late for a call that says who takes requests."""
+        self._check_thread(f"server.{call}")
+        self._check_open()
+        if self._host.is_running:
+            raise SockwaveError(f"the server runs already: expected {call}() before its start")
+
+    def client_script(self, path: str = "/sockwave.js") -> Self:
+        """Serve the module for browsers at `path`: it speaks the subprotocol "sockwave.1".
+
+        It connects and reconnects, subscribes and resumes, publishes, and knows who is there; see
+        docs/sockwave.1.md. The option `subprotocol` has to hold "sockwave.1". Raises what `mount`
+        raises.
+        """
+        from sockwave.topics.script import ClientScript
+
+        return self.mount(path, ClientScript())
 
     # ---- where it listens
 
@@ -98,16 +145,18 @@ class Server(Audience):
         ssl: "SSLContext | None" = None,
         reuse_port: bool = False,
     ) -> Self:
-        """Listen on `port` of `host`, at once; may be called several times, for several addresses.
+        r"""Listen on `port` of `host`, at once; may be called several times, for several addresses.
 
-        Without a host it listens on all interfaces, and port 0 picks a port: see `addresses`.
-        `path` is that of a Unix socket, and `mode` its permissions, such as 0o660; without it the
-        process's umask decides. `sock` is a socket of the application's own. Connections are
-        accepted once the server runs.
+        Without a host it listens on all interfaces, as with "::", of IPv4 and IPv6; port 0 picks a
+        port: see `addresses`. The host may come first, as `serve` and asyncio have it. `path` is
+        that of a Unix socket, and `mode` its permissions, such as 0o660; without it the process's
+        umask decides; a path that begins with "\0" is a name in Linux's abstract namespace. `sock`
+        is a socket of the application's own. Connections are accepted once the server runs.
 
         With `ssl`, an `ssl.SSLContext` of your own, the socket speaks TLS (RFC 8446) only: `wss`
         and `https`. The context decides on ALPN, SNI callbacks and client certificates; one option
-        is added to it, `ssl.OP_NO_RENEGOTIATION`. See `reload_tls`.
+        is added to it, `ssl.OP_NO_RENEGOTIATION`. It has to have a certificate when the server
+        starts: see `reload_tls`.
 
         With `reuse_port` (SO_REUSEPORT), several processes of one user can listen on the same port,
         if each of them uses the option. Linux spreads new connections over them by a hash of both
@@ -120,12 +169,14 @@ class Server(Audience):
         """
         self._check_thread("server.listen")
         self._check_open()
+        if reuse_port:
+            self._host.topics.is_alone_among_others = True
         if sock is not None:
             if reuse_port:
                 raise ValueError("reuse_port: expected with a port, not with sock")
             self._listening.adopt([sock], ssl)
         else:
-            self._listening.bind(port, host, path, mode, ssl, reuse_port)
+            self._listening.bind(*order_port(port, host), path, mode, ssl, reuse_port)
         return self._accept_new()
 
     def listen_fds(self, name: str | None = None, *, ssl: "SSLContext | None" = None) -> Self:
@@ -146,14 +197,9 @@ class Server(Audience):
         """Raise SockwaveError where the server runs in another thread."""
         self._host.hub.thread.check_call(call)
 
-    def _check_open(self) -> None:
-        if self._host.is_abandoned:
-            raise SockwaveError(FORKED)
-        if self._is_closing:
-            raise SockwaveError("the server has been closed: expected a new one")
-
     def _accept_new(self) -> Self:
         if self._host.is_running:
+            self._listening.certificates.check()
             self._host.hub.start_task(self._accept_on(self._listening.take()))
         return self
 
@@ -181,7 +227,9 @@ class Server(Audience):
 
     # ---- running
 
-    def run(self, *, workers: int | None = None) -> None:
+    def run(
+        self, *, workers: int | None = None, sequencer: str | os.PathLike[str] | None = None
+    ) -> None:
         """Run in a loop of its own until SIGINT or SIGTERM closes the server, or `close` does.
 
         A second signal drops the remaining connections. A service manager is notified of the start
@@ -195,6 +243,10 @@ class Server(Audience):
         worker ends them all, and `run` returns in this process alone. A port that `listen` has
         bound is bound once more for each worker.
 
+        Beside the workers runs the sequencer, which puts in order what they publish. `sequencer` is
+        the path of its Unix socket, for `Publisher`; without it, the path is one in a private
+        directory, which only the workers know.
+
         Raises SockwaveError if a loop runs already: use `await serve_forever()` there; with
         `workers` also if there is any loop or thread, which a fork would break, outside the main
         thread, and when the workers could not start. ValueError for fewer than one.
@@ -206,20 +258,26 @@ class Server(Audience):
                 "`if __name__ == '__main__':`"
             )
         if workers is None:
-            run_in_own_loop(self._run, self.options, self._make_loop)
+            if sequencer is not None:
+                raise ValueError("sequencer: expected workers, too, as it orders what they publish")
+            try:
+                run_in_own_loop(self._run, self.options, self._make_loop)
+            finally:
+                self._selector = None
         else:
-            self._run_workers(workers)
+            self._run_workers(workers, sequencer)
 
-    def _run_workers(self, count: int) -> None:
+    def _run_workers(self, count: int, path: str | os.PathLike[str] | None) -> None:
         """Fork workers, and supervise them until the end."""
-        from sockwave.server.working import check_can_fork, supervise_forks
+        from sockwave.server.working import check_can_fork, make_sequencer, supervise_forks
 
         check_can_fork(count)
         self._check_ready()
+        sequencer = make_sequencer(path, self.options.limits)
         try:
-            supervise_forks(self._listening, count, self._drain_s, self._run_as_worker)
+            supervise_forks(self._listening, count, self._drain_s, self._run_as_worker, sequencer)
         finally:
-            self._is_closing = True
+            self._closing.come()
             self._listening.close()
 
     def _run_as_worker(self, link: "Link", *, max_requests: int | None = None) -> None:
@@ -227,6 +285,8 @@ class Server(Audience):
         from sockwave.server.working import count_requests
 
         self._link = link
+        # So that no other worker of the service has connections of the same ids.
+        number_from((link.place.serial << 32) + 1)
         if max_requests is not None:
             count_requests(self._host, max_requests, link.tell_retiring)
         work = partial(self._work, link)
@@ -237,7 +297,7 @@ class Server(Audience):
         from sockwave.workers.link import Order
 
         self._selector = selector
-        retirement = Retirement(self._host, self.close, self._listening.waiting)
+        retirement = Retirement(self._host, self._close_because, self._listening.waiting)
         order = Order(is_last=True, drain_s=self._drain_s)
 
         def terminate() -> None:
@@ -253,32 +313,20 @@ class Server(Audience):
             link.attend(loop, drain=retirement.begin, drop=self._drop, when_orphaned=order)
             await self.start()
             link.tell_ready()
-            await self.serve_forever()
+            await self._serve()
             link.leave()
 
     async def _run(self, selector: "CoreSelector | None") -> None:
         self._selector = selector
-        handlers = {"SIGINT": self._interrupt, "SIGTERM": self._interrupt}
+        handlers: dict[str, Callable[[], object]] = {
+            name: partial(self._interrupt, name) for name in ENDING_NAMES
+        }
         if self._listening.certificates:
             handlers["SIGHUP"] = self._reload_certificate
         with signal_handlers(handlers):
             await self.start()
             notify("READY=1")
-            await self.serve_forever()
-
-    def _interrupt(self) -> None:
-        """Close at the first signal, drop all connections at the second."""
-        notify("STOPPING=1")
-        if self._is_closing:
-            self._drop()
-        else:
-            self.close(drain=self._drain_s)
-
-    def _drop(self) -> None:
-        """Close, without waiting for any connection."""
-        if self._is_closing and self._shutdown is not None:
-            self._shutdown.abort_rest()
-        self.close(drain=0)
+            await self._serve()
 
     def _reload_certificate(self) -> None:
         """Read the certificate again, on SIGHUP; log an error if that fails."""
@@ -287,14 +335,36 @@ class Server(Audience):
         except (OSError, SockwaveError) as error:
             logger.error("the certificate was not loaded again: %s", error)
 
-    async def serve_forever(self) -> None:
-        """Run in the running loop until the server is closed; when cancelled, close it."""
-        await self.start()
+    async def serve_forever(self, *, handle_signals: bool = True) -> None:
+        """Run in the running loop until the server is closed; when cancelled, close it.
+
+        Meanwhile SIGINT (Ctrl-C) and SIGTERM close all servers of this loop, and a second one drops
+        their connections, so that the program goes on behind this call and ends with the status 0.
+        A signal for which the program has set a handler is left to it; afterwards signals do again
+        what they did before. With `handle_signals` False, and outside the main thread, no signal is
+        touched.
+
+        Returns at once where the server has closed already in this loop. Raises what `start`
+        raises.
+        """
+        if not handle_signals:
+            await self._serve()
+            return
+        with taking_interrupts(self._interrupt) as interrupts:
+            await self._serve()
+            if interrupts.have_come:  # it has closed the others of this loop, too
+                for server in self._find_neighbours():
+                    await server.wait_closed()
+
+    async def _serve(self) -> None:
+        """Run until the server has ended; when cancelled, close it."""
+        if not (self._is_closing and self._has_run_in(asyncio.get_running_loop())):
+            await self.start()
         assert self._shutdown is not None
         try:
             await asyncio.shield(self._shutdown.done)
         except asyncio.CancelledError:
-            await self.close()
+            await self._close_because("cancelled", self._drain_s)
             raise
 
     @property
@@ -316,7 +386,7 @@ class Server(Audience):
         an application's startup fails with: the server has ended then.
         """
         self._check_thread("server.start")
-        if self._host.is_running:
+        if self._host.is_running and not self._is_closing:
             if self._started is not None:
                 await asyncio.shield(self._started)
             return
@@ -336,8 +406,11 @@ class Server(Audience):
             self.options, loop, self._selector, host.receiver_failed, host.limit_counters
         )
         host.start(loop, engine)
+        await self._join_workers()
         self._shutdown = Shutdown(host, self._selector)
+        self._shutdown.done.add_done_callback(lambda _: self._closed.come())
         host.when_abandoned = self._shutdown.abandon
+        running.add(self)
         if self._is_closing:  # `close` came meanwhile, from another thread or a signal handler
             self._begin_shutdown(1001, "", 0, 0)
         await self._start_applications(self._shutdown)
@@ -346,12 +419,29 @@ class Server(Audience):
         # All other listeners see the context variables that listeners of `listening` have set.
         engine.contexts.renew()
 
+    def _use_broker(self, url: str) -> None:
+        """Take a broker in place of the option's, before the start.
+
+        Raises ValueError or ImportError as the option does, SockwaveError for topics that cannot be
+        with one.
+        """
+        self.options.broker = check_broker(url)
+        reach_hosts(self._host.topics, url, self.options.broker_down)
+
+    async def _join_workers(self) -> None:
+        """Share topics with the other workers, if there is a sequencer, and with other hosts."""
+        path = None if self._link is None else self._link.place.sequencer
+        if path is not None:
+            await self._host.topics.join_workers(path)
+        else:
+            await self._host.topics.join_hosts()
+
     async def _start_applications(self, shutdown: Shutdown) -> None:
         """Run the startup of the ASGI applications; if one fails, end the server and raise."""
         try:
             await self._host.applications.start_lifespans()
         except BaseException:
-            self._is_closing = True
+            self._closing.come()
             self._begin_shutdown(1001, "", 0, 0)
             await asyncio.shield(shutdown.done)
             raise
@@ -361,6 +451,7 @@ class Server(Audience):
         self._check_open()
         if not self._listening.addresses:
             raise SockwaveError("there is nothing to serve: expected a call of listen() before")
+        self._listening.certificates.check()
 
     async def _accept_on(self, sockets: list[ListeningSocket]) -> None:
         engine = self._host.engine
@@ -383,95 +474,5 @@ class Server(Audience):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
-
-    # ---- ending
-
-    def close(
-        self,
-        code: int = 1001,
-        reason: str = "",
-        drain: float | None = DRAIN_S,
-        jitter: float | str = "auto",
-    ) -> "Awaitable[None] | ThreadFuture[None]":
-        """Stop accepting, and close all connections with `code`; drop the rest after `drain`.
-
-        The connections are closed at random times within `jitter` seconds, so that their clients do
-        not all reconnect at once; until then, each goes on as before. "auto" is a hundredth of a
-        second for each connection, ten seconds at most. Messages sent before leave before the close
-        frame, and `close_timeout` limits the wait for the client's close frame; messages that
-        arrive meanwhile are dropped (RFC 6455, section 5.5.1). Requests that are being answered are
-        answered to the end, and the application may finish handling messages that came before
-        (`finish_timeout`). The server ends when all of this is done, after `drain` seconds at most:
-        then the remaining connections are reset, and their listeners and handlers are
-        cancelled. With None, only the limits of each connection apply.
-
-        Returns an awaitable that is done when the server has ended. It need not be awaited; a
-        listener or handler that awaits it does not delay the end. A second call changes nothing.
-        It may be called from any thread, where it returns a `concurrent.futures.Future`, and from a
-        signal handler; then the end begins in the loop's next turn.
-
-        Raises TypeError or ValueError for a code or reason that cannot be sent, or invalid times,
-        and SockwaveError if the loop has been closed before the server.
-        """
-        encode_close(code, reason)
-        check_times(drain, jitter)
-        if self._host.is_abandoned:
-            return self._closed_already()  # in a forked child, which has no part of the server
-        is_first = not self._is_closing
-        self._is_closing = True
-        if is_first and self._when_closing is not None:
-            self._when_closing()
-        shutdown, calls = self._shutdown, self._host.calls
-        if shutdown is None or calls is None:
-            if shutdown is None and is_first:
-                self._listening.close()
-                self._host.emit_close()
-            return self._closed_already()
-        is_here = self._host.hub.thread.is_current()
-        if is_first:
-            self._begin_shutdown_soon(calls, (code, reason, drain, jitter), is_here=is_here)
-        if is_here:
-            # Shielded: a task that is cancelled while it waits does not cancel the end.
-            return ServerEnd.shielding(shutdown.done, self._host.excuse)
-        return calls.call(self._wait_closed, ())
-
-    def _closed_already(self) -> "Awaitable[None] | ThreadFuture[None]":
-        """Return an awaitable that is done, or a done future in a thread without a loop."""
-        with contextlib.suppress(RuntimeError):
-            asyncio.get_running_loop()
-            return DONE
-        done: ThreadFuture[None] = ThreadFuture()
-        done.set_result(None)
-        return done
-
-    def _begin_shutdown_soon(
-        self, calls: ThreadCalls, args: tuple[Any, ...], *, is_here: bool
-    ) -> None:
-        """Begin the end: at once in the loop's thread, else in the loop's next turn."""
-        loop = self._host.loop
-        if loop.is_closed():
-            self._listening.close()  # no more is possible without a loop
-            self._host.engine.stop_listening()
-            raise LoopEnded
-        if is_here and not handles_signal():
-            self._begin_shutdown(*args)
-            # Wake the loop: a signal handler that was not recognised may have interrupted its wait.
-            loop.call_soon_threadsafe(int)
-        else:
-            calls.call(self._begin_shutdown, args)
-
-    def _begin_shutdown(
-        self, code: int, reason: str, drain: float | None, jitter: float | str
-    ) -> None:
-        assert self._shutdown is not None
-        self._listening.close()
-        self._shutdown.begin(code, reason, drain, jitter)
-
-    async def _wait_closed(self) -> None:
-        assert self._shutdown is not None
-        try:
-            await asyncio.shield(self._shutdown.done)
-        except asyncio.CancelledError:
-            if not self._shutdown.done.done():  # else the loop itself ends, after the server
-                raise
+        cause = "cancelled" if kind is asyncio.CancelledError else "close"
+        await self._close_because(cause, self._drain_s)

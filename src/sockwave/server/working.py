@@ -12,11 +12,14 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 
 from sockwave.errors import LaunchError, SockwaveError
+from sockwave.limits import Limits
 from sockwave.listening.listening import Listening
+from sockwave.paths import check_path
 from sockwave.runtime.host import Host
 from sockwave.workers.control import ControlChannel
 from sockwave.workers.link import Link, Order
 from sockwave.workers.processes import BOOT_FAILURE, ForkLauncher, Place
+from sockwave.workers.sequencing import SequencerProcess
 from sockwave.workers.sockets import ServiceSockets
 from sockwave.workers.supervisor import Supervisor
 
@@ -26,6 +29,9 @@ logger = logging.getLogger("sockwave")
 # on their way, unless the client only keeps a connection in store.
 _NEWCOMERS_S = 1.0
 _TICK_S = 0.01
+
+# Of a server's limits, those that its sequencer applies.
+_SEQUENCER_LIMITS = ("topic_count", "history_budget", "append_size")
 
 # Whose frames lead to the application's, and tell nothing about it.
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -52,10 +58,27 @@ def check_can_fork(count: int) -> None:
             )
 
 
+def make_sequencer(path: str | os.PathLike[str] | None, limits: Limits) -> SequencerProcess:
+    """Return the sequencer of a server's workers, which has its limits.
+
+    Raises TypeError or ValueError for what can be no path.
+    """
+    if path is not None:
+        check_path("sequencer", path)
+        path = os.fspath(path)
+    known = {name: getattr(limits, name, None) for name in _SEQUENCER_LIMITS}
+    options = {name: value for name, value in known.items() if value is not None}
+    return SequencerProcess(path, options=options)
+
+
 def supervise_forks(
-    listening: Listening, count: int, drain_s: float | None, run: Callable[[Link], None]
+    listening: Listening,
+    count: int,
+    drain_s: float | None,
+    run: Callable[[Link], None],
+    sequencer: SequencerProcess,
 ) -> None:
-    """Fork workers that `run`, and supervise them until the end.
+    """Fork workers that `run`, and supervise them and their sequencer until the end.
 
     Raises SockwaveError if they could not start.
     """
@@ -65,7 +88,8 @@ def supervise_forks(
         listening.replace_waiting(own)
         return run_worker(Link(channel, place), run)
 
-    if Supervisor(ForkLauncher(work), sockets, count, drain_s=drain_s).run():
+    launcher = ForkLauncher(work)
+    if Supervisor(launcher, sockets, count, drain_s=drain_s, sequencer=sequencer).run():
         raise SockwaveError("the workers could not start; what they failed of was logged")
 
 
@@ -134,7 +158,7 @@ class Retirement:
         if self._task is not None:
             return
         if not self._host.is_running:
-            self._close(drain=order.drain_s)
+            self._close(order.cause, order.drain_s)
             return
         self._task = asyncio.get_running_loop().create_task(self._retire(order))
 
@@ -145,7 +169,7 @@ class Retirement:
         host.engine.stop_listening()
         admission = host.admission
         await _wait_until(lambda: not (admission.awaiting_client or admission.awaiting_application))
-        self._close(drain=order.drain_s)
+        self._close(order.cause, order.drain_s)
 
     def _is_queue_empty(self) -> bool:
         """Tell whether no client waits to be accepted."""

@@ -1,7 +1,7 @@
 """When a worker that has died is replaced: at once, and later and later if that does not help."""
 
-# A worker that has lived so long has not died of its start: the next one comes at once.
-_LONG_LIFE_S = 30.0
+#: A worker that has lived so long has not died of its start: the next one comes at once.
+LONG_LIFE_S = 30.0
 
 _FIRST_S = 0.5
 _LONGEST_S = 30.0
@@ -10,7 +10,8 @@ _LONGEST_S = 30.0
 class Backoff:
     """When the next process of one place may start; times are those of a monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, long_life_s: float = LONG_LIFE_S) -> None:
+        self._long_life_s = long_life_s
         self._early_count = 0
         self.due = 0.0
 
@@ -19,7 +20,7 @@ class Backoff:
 
         The first one that dies early is replaced at once, provided that it had been ready.
         """
-        if was_ready and lifetime >= _LONG_LIFE_S:
+        if was_ready and lifetime >= self._long_life_s:
             self._early_count = 0
         delay = 0.0
         if self._early_count or not was_ready:

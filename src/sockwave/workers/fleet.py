@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from sockwave.workers.backoff import Backoff
 from sockwave.workers.control import Kind
 from sockwave.workers.processes import Launcher, Place
+from sockwave.workers.sequencing import SequencerProcess
 from sockwave.workers.sockets import ServiceSockets
 from sockwave.workers.worker import State, Worker, start_worker
 
@@ -22,8 +23,15 @@ logger = logging.getLogger("sockwave")
 class Fleet:
     """The workers of one supervisor."""
 
-    def __init__(self, launcher: Launcher, sockets: ServiceSockets, count: int) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        sockets: ServiceSockets,
+        count: int,
+        sequencer: SequencerProcess | None,
+    ) -> None:
         self._launcher = launcher
+        self._sequencer = sequencer
         self.sockets = sockets
         #: How many workers there should be.
         self.count = count
@@ -89,7 +97,8 @@ class Fleet:
 
     def _start(self, number: int) -> bool:
         self._serial += 1
-        place = Place(number, self.count, self._serial)
+        path = None if self._sequencer is None else self._sequencer.path
+        place = Place(number, self.count, self._serial, path)
         sockets = self.sockets.get(number)
         try:
             worker = start_worker(self._launcher, place, self.generation, sockets)
@@ -179,8 +188,11 @@ class Fleet:
         for worker in self.workers:
             worker.kill(signal.SIGKILL)
 
-    def abandon(self, number: int) -> None:
-        """In a forked child, let go of what the worker of this place does not need."""
+    def abandon(self, number: int | None) -> None:
+        """In a forked child, let go of what the worker of this place does not need.
+
+        None: the child is no worker.
+        """
         self.selector.close()
         self.sockets.abandon(number)
         for worker in self.workers:

@@ -16,6 +16,8 @@ class Order:
     is_last: bool
     #: For how many seconds its connections may go on; None: without a limit.
     drain_s: float | None
+    #: Why: "SIGINT" and "SIGTERM" are said in the log, with who is waited for.
+    cause: str = "close"
 
 
 class Link:

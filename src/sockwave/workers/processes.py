@@ -27,6 +27,8 @@ class Place:
     #: Of all processes that the supervisor has started, the how-manieth this is: no two have the
     #: same.
     serial: int
+    #: The path of the sequencer's socket; None: there is none.
+    sequencer: str | None = None
 
 
 #: The two ends of a control channel: the supervisor's, and the worker's.
@@ -75,7 +77,7 @@ class FreshLauncher:
         flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         command = [sys.executable, *flags, "-m", self._module, str(sock.fileno()), self._title]
         descriptors = [sock.fileno(), *(one.fileno() for one in sockets)]
-        with _ignoring_interrupts():
+        with ignoring_interrupts():
             return subprocess.Popen(command, pass_fds=descriptors)  # noqa: S603 - our own program
 
     def describe(self, place: Place, sockets: Sequence[socket.socket]) -> dict[str, Any]:
@@ -84,13 +86,14 @@ class FreshLauncher:
             "number": place.number,
             "total": place.total,
             "serial": place.serial,
+            "sequencer": place.sequencer,
             "descriptors": [one.fileno() for one in sockets],
             "settings": self._settings,
         }
 
 
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
+def ignoring_interrupts() -> Iterator[None]:
     """Have a process that is started ignore SIGINT from its first moment on.
 
     Ctrl-C goes to all processes of a terminal. Here it waits meanwhile, and is not lost.
@@ -120,6 +123,41 @@ class ForkedChild:
         return self._status
 
 
+def fork(begin: Callable[[], object], run: Callable[[], int]) -> ForkedChild:
+    """Fork this process; the child calls `begin`, with all signals waiting, and then `run`.
+
+    It ends with the status that `run` returns. Raises OSError where there are too many processes.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return ForkedChild(pid)
+    status = BOOT_FAILURE
+    try:
+        begin()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        status = run()
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    finally:
+        # Without the end of the parent's program: its `finally`, its exit handlers.
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
 class ForkLauncher:
     """Forks this process; the child calls a function, and ends with the status that it returns."""
 
@@ -131,34 +169,14 @@ class ForkLauncher:
 
     def launch(self, place: Place, pair: Pair, sockets: Sequence[socket.socket]) -> Child:
         """Fork."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        pid = os.fork()
-        if pid:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            return ForkedChild(pid)
-        status = BOOT_FAILURE
-        try:
+
+        def begin() -> None:
             pair[0].close()
-            channel = ControlChannel(pair[1])
             if self.abandon is not None:
                 self.abandon(place)
             ignore_signals()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            status = self._run(place, channel, sockets)
-        except SystemExit as error:
-            status = error.code if isinstance(error.code, int) else int(error.code is not None)
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            status = 1
-        finally:
-            # Without the end of the parent's program: its `finally`, its exit handlers.
-            try:
-                sys.stdout.flush()
-                sys.stderr.flush()
-            finally:
-                os._exit(status)
+
+        return fork(begin, lambda: self._run(place, ControlChannel(pair[1]), sockets))
 
     def describe(self, place: Place, sockets: Sequence[socket.socket]) -> None:
         """Return None: the worker knows all that the supervisor knows."""

@@ -127,8 +127,8 @@ class ServiceSockets:
         for address in self._addresses:
             address.close()
 
-    def abandon(self, number: int) -> None:
-        """In a forked child, which is this worker, close the descriptors of all others."""
+    def abandon(self, number: int | None) -> None:
+        """In a forked child, which is this worker, or none, close the descriptors of all others."""
         self.is_closed = True
         for address in self._addresses:
             address.close(besides=number)

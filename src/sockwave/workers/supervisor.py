@@ -15,6 +15,7 @@ from sockwave.listening.socket_activation import notify
 from sockwave.workers.control import Kind, Message
 from sockwave.workers.fleet import Fleet
 from sockwave.workers.processes import BOOT_FAILURE, Launcher, Place
+from sockwave.workers.sequencing import SequencerProcess
 from sockwave.workers.signals import SignalQueue, describe_end
 from sockwave.workers.sockets import ServiceSockets
 from sockwave.workers.worker import GRACE_S, State, Worker
@@ -51,13 +52,16 @@ class Supervisor:
         *,
         drain_s: float | None,
         changes: Changes | None = None,
+        sequencer: SequencerProcess | None = None,
     ) -> None:
         """Take over the sockets; a worker ends within `drain_s` seconds and some grace.
 
         With `changes`, all workers are started anew after each of them.
         """
         launcher.abandon = self._abandon
-        self._fleet = Fleet(launcher, sockets, count)
+        self._sequencer = sequencer or SequencerProcess()
+        self._sequencer.abandon_others = self._abandon_all
+        self._fleet = Fleet(launcher, sockets, count, self._sequencer)
         self._drain_s = drain_s
         self._changes = changes
         #: Whether all workers have been ready once: until then, a failure to start ends all.
@@ -80,12 +84,14 @@ class Supervisor:
                 fleet.selector.register(self._signals, selectors.EVENT_READ)
                 if self._changes is not None:
                     fleet.selector.register(self._changes, selectors.EVENT_READ)
+                self._sequencer.open()
                 fleet.sockets.resize(fleet.count)
                 while fleet.workers or not self._is_ending:
                     self._act()
                     self._wait()
         finally:
             fleet.close()
+            self._sequencer.close()
             if self._changes is not None:
                 self._changes.close()
         return self._status
@@ -93,7 +99,13 @@ class Supervisor:
     def _abandon(self, place: Place) -> None:
         """In a forked child, let go of what the worker of this place does not need."""
         self._signals.restore()
+        self._sequencer.abandon()
         self._fleet.abandon(place.number)
+
+    def _abandon_all(self) -> None:
+        """In a forked child, which is the sequencer, let go of what is the supervisor's."""
+        self._signals.restore()
+        self._fleet.abandon(None)
 
     # ---- what is to be done
 
@@ -101,6 +113,7 @@ class Supervisor:
         """Start, replace and kill workers, as far as that is due."""
         fleet = self._fleet
         fleet.kill_late()
+        self._sequencer.start_due()
         if self._is_ending or self._awaits_change:
             return
         if self._changes is not None and fleet.has(State.DRAINING):
@@ -119,6 +132,7 @@ class Supervisor:
         for key, _ in events:
             if isinstance(key.data, Worker):
                 self._read(key.data)
+        self._sequencer.poll()
         for worker in list(fleet.workers):
             status = worker.child.poll()
             if status is not None:
@@ -128,7 +142,7 @@ class Supervisor:
 
     def _find_timeout(self) -> float | None:
         """Return for how many seconds nothing is due; None: until something happens."""
-        times = [self._fleet.find_next_kill()]
+        times = [self._fleet.find_next_kill(), self._sequencer.find_next_start()]
         if not self._is_ending and not self._awaits_change:
             times.append(self._fleet.find_next_start())
         known = [at for at in times if at is not None]
@@ -235,8 +249,9 @@ class Supervisor:
 
     def _handle_signal(self, number: int) -> None:
         if number in (signal.SIGINT, signal.SIGTERM):
-            logger.info("%s: the service ends", signal.Signals(number).name)
-            self._end(0)
+            name = signal.Signals(number).name
+            logger.info("%s: the service ends", name)
+            self._end(0, name)
         elif self._is_ending:
             return
         elif number == signal.SIGHUP:
@@ -274,7 +289,7 @@ class Supervisor:
 
     # ---- the end
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, cause: str = "close") -> None:
         """End all workers; drop what is left the second time, and kill them the third time."""
         self._end_count += 1
         workers = self._fleet.workers
@@ -284,7 +299,7 @@ class Supervisor:
             notify("STOPPING=1")
             self._fleet.sockets.close()
             for worker in workers:
-                worker.drain(self._drain_s, is_last=True)
+                worker.drain(self._drain_s, is_last=True, cause=cause)
         elif self._end_count == 2:
             for worker in workers:
                 worker.channel.send(Kind.DROP)

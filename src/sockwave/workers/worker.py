@@ -51,10 +51,10 @@ class Worker:
     def __str__(self) -> str:
         return f"worker {self.number} (pid {self.child.pid})"
 
-    def drain(self, drain_s: float | None, *, is_last: bool) -> None:
+    def drain(self, drain_s: float | None, *, is_last: bool, cause: str = "close") -> None:
         """Order it to end within `drain_s` seconds, once; kill it some time after that.
 
-        `is_last` says that no other worker accepts on its sockets.
+        `is_last` says that no other worker accepts on its sockets; `cause` is the signal.
         """
         if self.state is State.DRAINING:
             return
@@ -62,7 +62,7 @@ class Worker:
         self.state = State.DRAINING
         if drain_s is not None:
             self.kill_within(drain_s + GRACE_S)
-        self.channel.send(Kind.DRAIN, is_last=is_last, drain_s=drain_s)
+        self.channel.send(Kind.DRAIN, is_last=is_last, drain_s=drain_s, cause=cause)
         if was_starting or self.channel.is_ended:
             self.kill(signal.SIGTERM)  # it does not read its channel, or not yet
 

@@ -1,0 +1,1 @@
+"""Topics, as the application and its clients use them: settings, presence, streams, commands."""
