@@ -1,3 +1,3 @@
-"""The commands of sockwave: `sockwave serve`, `sockwave chat` and `sockwave echo`."""
+"""The commands of sockwave: `sockwave serve`, `publish`, `chat` and `echo`."""
 
 from sockwave.cli.commands import main as main

@@ -1,9 +1,12 @@
 """An echo server: text comes back as text and binary as binary (RFC 6455, section 5.6)."""
 
+from typing import Unpack
+
 import sockwave
+from sockwave.option_types import ServerOptions
 
 
-def create_echo(**options: object) -> sockwave.Server:
+def create_echo(**options: Unpack[ServerOptions]) -> sockwave.Server:
     """Create the echo server; the options are those of `sockwave.create_server`."""
     server = sockwave.create_server(**options)
 

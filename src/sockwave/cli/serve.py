@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sockwave
+from sockwave.cli.shell.parser import CommandParser
 from sockwave.errors import LaunchError
 from sockwave.launch.flags import ENVIRONMENT_PREFIX, FLAGS, Flag, read_environment
 from sockwave.launch.service import FAILURE, serve_target
@@ -15,8 +16,9 @@ from sockwave.launch.settings import Settings
 _TARGET_VARIABLE = ENVIRONMENT_PREFIX + "APP"
 
 
-def add_serve(parser: argparse.ArgumentParser) -> None:
+def add_serve(parser: CommandParser) -> None:
     """Add the flags of `sockwave serve`; none has a default, so that what was given is known."""
+    parser.example = "$ sockwave serve main:app --workers 4"
     parser.add_argument(
         "target",
         metavar="TARGET",
@@ -31,7 +33,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     )
     for flag in FLAGS:
         _add(parser, flag)
-    parser.set_defaults(command=run_serve, parser=parser)
+    parser.set_defaults(command=run_serve, parser=parser, serves=True)
 
 
 def _add(parser: argparse.ArgumentParser, flag: Flag) -> None:

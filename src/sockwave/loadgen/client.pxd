@@ -2,15 +2,14 @@
 
 from libc.stdint cimport uint8_t
 
-from sockwave.core.tls.openssl cimport DirectTls
+from sockwave.core.tls.client_openssl cimport DirectClientTls
 from sockwave.core.tls.session cimport Records
-
-cdef class ClientTls(DirectTls):
-    """The client's side of a TLS session."""
 
 cdef class Target:
     """The server that the clients of one load connect to, and their opening request."""
     cdef tuple address
+    cdef int family             # AF_INET or AF_INET6
+    cdef str server_name        # what the certificate must name; None: no matter
     cdef object context         # the ssl.SSLContext of a client; None: no TLS
     cdef Records records        # the buffers that the clients share
     cdef readonly bytes request     # empty: the clients upgrade to nothing
@@ -24,7 +23,7 @@ cdef class Client:
     cdef Target target
     cdef object socket
     cdef int fd
-    cdef ClientTls tls          # None: no TLS
+    cdef DirectClientTls tls          # None: no TLS
     cdef bytes unsent           # encrypted, but not yet taken by the kernel; None: nothing
     cdef bytes answer           # what has come of the answer to the opening request
     cdef str agreement          # the server's extensions; None: none, or no answer yet

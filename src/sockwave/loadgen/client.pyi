@@ -1,13 +1,12 @@
 import ssl
+from collections.abc import Iterable
 from typing import Self
 
-from sockwave.core.tls.openssl import DirectTls
 from sockwave.errors import SockwaveError
 
 IP_BIND_ADDRESS_NO_PORT: int
 
 class LoadError(SockwaveError): ...
-class ClientTls(DirectTls): ...
 
 class Target:
     def __new__(
@@ -17,6 +16,11 @@ class Target:
         context: ssl.SSLContext | None = None,
         offer: str | None = None,
         upgrades: bool = True,
+        *,
+        path: str = "/",
+        authority: str | None = None,
+        fields: Iterable[tuple[str, str]] = (),
+        server_name: str | None = None,
     ) -> Self: ...
     @property
     def request(self) -> bytes: ...

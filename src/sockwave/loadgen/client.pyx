@@ -35,18 +35,21 @@ class LoadError(SockwaveError):
     """Raised when the server does not answer as it must, or ends a connection."""
 
 
-cdef class ClientTls(DirectTls):
-    """The client's side of a TLS session."""
-
-    cdef bint is_server_side(self) noexcept:
-        return False
-
-
 cdef class Target:
-    """The server that the clients of one load connect to, and their opening request."""
+    """The server that the clients of one load connect to, and their opening request.
 
-    def __cinit__(self, str host, int port, context=None, str offer=None, bint upgrades=True):
+    `host` is an address, and `authority` the value of Host where it is another; `fields` are
+    further ones of the request. With a `context` that checks names, `server_name` is the
+    certificate's.
+    """
+
+    def __cinit__(
+        self, str host, int port, context=None, str offer=None, bint upgrades=True, *,
+        str path="/", str authority=None, fields=(), str server_name=None,
+    ):
         self.address = (host, port)
+        self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.server_name = server_name
         self.context = context
         self.records = Records()
         self.offers = offer is not None
@@ -54,11 +57,13 @@ cdef class Target:
             self.request = b""
             return
         lines = [
-            "GET / HTTP/1.1", f"Host: {host}:{port}", "Upgrade: websocket", "Connection: Upgrade",
+            f"GET {path} HTTP/1.1", f"Host: {authority or f'{host}:{port}'}",
+            "Upgrade: websocket", "Connection: Upgrade",
             f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13",
         ]
         if offer is not None:
             lines.append(f"Sec-WebSocket-Extensions: {offer}")
+        lines += [f"{name}: {value}" for name, value in fields]
         self.request = "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -75,9 +80,7 @@ cdef class Client:
         there is none, the client is open once it is connected and TLS is established."""
         self.target = target
         # The C class and a blocking connect are fastest: a load opens thousands in a second.
-        self.socket = made = socket.SocketType(
-            socket.AF_INET6 if ":" in target.address[0] else socket.AF_INET, socket.SOCK_STREAM
-        )
+        self.socket = made = socket.SocketType(target.family, socket.SOCK_STREAM)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source is not None:
             made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
@@ -87,7 +90,8 @@ cdef class Client:
         self.answer = b""
         if target.context is None:
             return self.send_request()
-        self.tls = ClientTls(target.context, target.records)
+        self.tls = DirectClientTls(target.context, target.records)
+        self.tls.aim(target.server_name, None)
         self.tls.begin()
         if self.tls.ssl is NULL:
             raise LoadError("TLS needs the OpenSSL that Python's ssl module has loaded")

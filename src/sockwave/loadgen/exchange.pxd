@@ -4,10 +4,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.loadgen.client cimport Client
 from sockwave.core.protocol.inflation cimport Inflater
-from sockwave.core.protocol.frames cimport MAX_HEADER_SIZE
+from sockwave.core.protocol.frames cimport MAX_CONTROL_SIZE, MAX_HEADER_SIZE
 
 cdef enum:
     KEY_SIZE = 4
+    PING_FRAME_SIZE = 2 + MAX_CONTROL_SIZE
 
 cdef size_t write_masked_header(uint8_t* out, uint8_t first, size_t size) noexcept nogil
 
@@ -22,11 +23,17 @@ cdef class LoadClient(Client):
     cdef size_t partial_size    # bytes of the current reply that have come
     cdef size_t head_size       # those of its head, where it is an answer of HTTP's; 0: not whole
     cdef bint awaits_writable
+    # A ping of the server: as much of the frame as has come, until its pong is written.
+    cdef uint8_t ping[PING_FRAME_SIZE]
+    cdef size_t ping_size       # 0: none
+    cdef bint owes_pong         # it is whole
     cdef uint8_t* reply         # those bytes; NULL unless replies may be compressed
     cdef Inflater inflater
 
     cdef bint write(self) except -1             # true: the kernel has taken the whole batch
     cdef int send_close(self) except -1
+    cdef size_t take_ping(self, const uint8_t* data, size_t size) except 0     # the bytes used
+    cdef int send_pong(self) except -1
 
 cdef class Exchange:
     """Messages that differ by a stamp, and their echoes."""

@@ -9,7 +9,7 @@ no server can see the difference.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from sockwave.core.protocol.frames cimport (
     BINARY, CLOSE, FIN, PING, PONG, TEXT, Header, parse_header, write_header,
@@ -72,12 +72,55 @@ cdef class LoadClient(Client):
         free(self.reply)
 
     cdef bint write(self) except -1:
-        """Write what is left of the batch; true when the kernel has taken all of it."""
+        """Write what is left of the batch, and the pong that is owed; true when the kernel has
+        taken all of it."""
+        if self.unsent is not None and (self.tls is None or self.written == self.batch_size):
+            self.send_encrypted()
+            if self.unsent is not None:
+                return False
         if self.written < self.batch_size:
             self.written += self.put(self.batch + self.written, self.batch_size - self.written)
-        elif self.unsent is not None:
-            self.send_encrypted()
+        if self.owes_pong and self.written == self.batch_size and self.unsent is None:
+            self.send_pong()
         return self.written == self.batch_size and self.unsent is None
+
+    cdef size_t take_ping(self, const uint8_t* data, size_t size) except 0:
+        """Keep what has come of a ping; returns how many bytes were used. Of several pings, the
+        last one gets a pong (RFC 6455, section 5.5.3)."""
+        cdef size_t frame_size = PING_HEAD_SIZE
+        cdef size_t used = 0
+        if self.owes_pong:
+            self.ping_size = self.owes_pong = 0
+        while True:
+            if self.ping_size >= PING_HEAD_SIZE:
+                if self.ping[1] > MAX_CONTROL_SIZE:
+                    raise LoadError("the server has sent a ping that is too long, or masked")
+                frame_size = PING_HEAD_SIZE + self.ping[1]
+            if self.ping_size == frame_size:
+                self.owes_pong = True
+                return used
+            if used == size:
+                return used
+            self.ping[self.ping_size] = data[used]
+            self.ping_size += 1
+            used += 1
+
+    cdef int send_pong(self) except -1:
+        cdef uint8_t[PING_FRAME_SIZE + KEY_SIZE] frame
+        cdef size_t size = self.ping[1]
+        cdef size_t taken
+        frame[0] = FIN | PONG
+        frame[1] = MASKED | self.ping[1]
+        # The key is zero, as nothing depends on its being random.
+        memset(&frame[PING_HEAD_SIZE], 0, KEY_SIZE)
+        memcpy(&frame[PING_HEAD_SIZE + KEY_SIZE], &self.ping[PING_HEAD_SIZE], size)
+        size += PING_HEAD_SIZE + KEY_SIZE
+        self.ping_size = self.owes_pong = 0
+        taken = self.put(frame, size)
+        if taken < size and self.tls is None:
+            self.unsent = (<char*>frame)[taken:size]
+        # With TLS, what was not taken is dropped: the next ping gets a pong.
+        return 0
 
     cdef int send_close(self) except -1:
         """Begin the closing handshake. Whether the close frame is taken does not matter: the server
@@ -170,6 +213,13 @@ cdef class Exchange:
     ) except -1:
         cdef size_t used
         while size:
+            if (client.ping_size and not client.owes_pong) or (
+                client.partial_size == 0 and data[0] == (FIN | PING)
+            ):
+                used = client.take_ping(data, size)
+                data += used
+                size -= used
+                continue
             if client.reply_count == sender.sent_count:
                 raise LoadError(f"{size} bytes behind the last reply")
             used = self.check_part(client, sender, data, size)

@@ -1,6 +1,6 @@
 """A load on a server: clients that send messages and check the replies (Linux)."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from sockwave.loadgen.client cimport Target
 from sockwave.loadgen.exchange cimport Exchange, LoadClient
@@ -9,6 +9,8 @@ from sockwave.core.io.epoll.system cimport poller_event
 
 cdef enum:
     EVENT_COUNT = 256           # the most events taken from the kernel at once
+
+cdef uint64_t now_ns() noexcept nogil       # of the monotonic clock
 
 cdef class Load:
     """Clients of one target, in one thread and one epoll."""
@@ -38,6 +40,10 @@ cdef class Load:
     cdef int send_batch(self, LoadClient client) except -1
     cdef int write(self, LoadClient client) except -1
     cdef int receive_replies(self, LoadClient client) except -1
+    # `count` more replies have come at `ns`.
+    cdef int note_replies(
+        self, LoadClient client, LoadClient sender, uint32_t count, uint64_t ns
+    ) except -1
     cdef int see_end(self, LoadClient client) except -1
     cdef bint awaits_ends(self) noexcept
     cdef int send_due(self) except -1

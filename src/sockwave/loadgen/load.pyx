@@ -9,7 +9,6 @@ import os
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, itimerspec, timespec
 from posix.unistd cimport close, read
@@ -33,7 +32,7 @@ cdef enum:
     LONGEST_WAIT_NS = 100 * MILLISECOND_NS
 
 
-cdef inline uint64_t now_ns() noexcept nogil:
+cdef uint64_t now_ns() noexcept nogil:
     cdef timespec time
     clock_gettime(CLOCK_MONOTONIC, &time)
     return <uint64_t>time.tv_sec * SECOND_NS + time.tv_nsec
@@ -74,9 +73,9 @@ cdef class Load:
 
     # ---- opening and closing
 
-    def open(self, int in_flight=64, int address_count=20000):
-        """Open all connections, at most `in_flight` at a time; the latencies are those of the
-        handshakes.
+    def open(self, int in_flight=64, int address_count=20000, double over_s=0):
+        """Open all connections, at most `in_flight` at a time, and evenly over `over_s` seconds;
+        the latencies are those of the handshakes.
 
         One local address has ports for less than 30,000 connections: after `address_count` of them
         the next address of the loopback network is used.
@@ -84,23 +83,29 @@ cdef class Load:
         cdef Py_ssize_t total = len(self.clients)
         cdef Py_ssize_t begun = 0
         cdef Py_ssize_t opened = 0
+        cdef uint64_t start_ns = now_ns()
+        cdef uint64_t next_ns = start_ns
         cdef LoadClient client = None
         cdef int i
         self.latencies.clear()
-        self.last_event_ns = now_ns()
+        self.last_event_ns = start_ns
         try:
             while opened < total:
-                while begun < total and begun - opened < in_flight:
+                while begun < total and begun - opened < in_flight and now_ns() >= next_ns:
                     opened += self.connect(begun, address_count)
                     begun += 1
+                    next_ns = start_ns + <uint64_t>(begun * over_s / total * SECOND_NS)
                 if opened == total:
                     break
-                for i in range(self.wait(self.last_event_ns + SECOND_NS)):
+                for i in range(self.wait(max(next_ns, now_ns() + MILLISECOND_NS))):
                     client = <LoadClient><void*>poller_mark(&self.events[i])
-                    if client.advance(self.place, READ_SIZE):
+                    if client.is_open:
+                        self.receive_replies(client)
+                    elif client.advance(self.place, READ_SIZE):
                         opened += 1
                         self.latencies.add(now_ns() - client.sent_ns, 1)
-                self.check_timeout()
+                if begun > opened:
+                    self.check_timeout()
         except OSError as error:
             index = begun if client is None else client.index
             raise LoadError(f"connection {index}: {error}") from error
@@ -120,6 +125,35 @@ cdef class Load:
         if poller_add(self.poller, client.fd, POLL_READ, <uint64_t><void*>client) < 0:
             raise OSError(errno, os.strerror(errno))
         return 0
+
+    def shake_hands(self, double seconds, uint64_t most=<uint64_t>-1, int address_count=20000):
+        """Open connections for `seconds`, or until `most` have been opened, as many at once as the
+        load has; each is closed, by RST, when it is open, and another one takes its place. Sets
+        `count` and `latencies`."""
+        cdef uint64_t end_ns = now_ns() + <uint64_t>(seconds * SECOND_NS)
+        cdef Py_ssize_t index
+        cdef LoadClient client = None
+        cdef int i
+        self.latencies.clear()
+        self.count = 0
+        try:
+            if self.clients[0] is None:
+                self.last_event_ns = now_ns()
+                for index in range(len(self.clients)):
+                    self.connect(index, address_count)
+            while self.count < most and now_ns() < end_ns:
+                for i in range(self.wait(end_ns)):
+                    client = <LoadClient><void*>poller_mark(&self.events[i])
+                    if client.advance(self.place, READ_SIZE):
+                        self.count += 1
+                        self.latencies.add(now_ns() - client.sent_ns, 1)
+                        client.close(True)
+                        self.connect(client.index, address_count)
+                self.check_timeout()
+        except (LoadError, OSError) as error:
+            raise LoadError(
+                f"connection {0 if client is None else client.index}: {error}"
+            ) from error
 
     def send_close(self):
         """Begin the closing handshake on every connection."""
@@ -187,6 +221,11 @@ cdef class Load:
                 exchange.prepare(client, True)
                 self.send_batch(client)
             self.await_all()
+
+    def hold(self, Exchange exchange):
+        """Send nothing from now on: `run` answers pings, and raises LoadError for all else that
+        comes."""
+        self.exchange = exchange
 
     def check_silence(self):
         """Raise LoadError if anything has come, or a connection has ended, since the last reply."""
@@ -297,28 +336,37 @@ cdef class Load:
         self.current = client
         size = client.receive(self.place, READ_SIZE)
         while size > 0:
-            ns = now_ns() - sender.sent_ns
+            ns = now_ns()
             count = client.reply_count
             if self.exchange is None:
                 raise LoadError(f"{size} bytes that nobody has asked for")
             self.exchange.check(client, sender, self.place, size)
             count = client.reply_count - count
             if count:
-                self.count += count
-                self.latencies.add(ns, count)
-                self.awaited -= count
-                if (
-                    not self.is_finishing and self.timer < 0
-                    and not self.exchange.ends_connections
-                    and (
-                        self.awaited == 0 if sender is self.sender
-                        else client.reply_count == client.sent_count
-                    )
-                ):
-                    self.send_batch(sender)
+                self.note_replies(client, sender, count, ns)
+            if client.owes_pong and not client.awaits_writable:
+                self.write(client)
             size = client.receive_more(self.place, READ_SIZE)
         if size < 0:
             self.see_end(client)
+        return 0
+
+    cdef int note_replies(
+        self, LoadClient client, LoadClient sender, uint32_t count, uint64_t ns
+    ) except -1:
+        """Count replies, and send the next batch when all are there."""
+        self.count += count
+        self.latencies.add(ns - sender.sent_ns, count)
+        self.awaited -= count
+        if (
+            not self.is_finishing and self.timer < 0
+            and not self.exchange.ends_connections
+            and (
+                self.awaited == 0 if sender is self.sender
+                else client.reply_count == client.sent_count
+            )
+        ):
+            self.send_batch(sender)
         return 0
 
     cdef int see_end(self, LoadClient client) except -1:

@@ -1,0 +1,1 @@
+"""`sockwave bench URI`: how much a server takes, and how late it answers."""

@@ -1,0 +1,1 @@
+"""`sockwave connect URI`: a client for people, scripts and pipes."""
