@@ -2,13 +2,14 @@
 
 from enum import IntEnum
 
+from sockwave.documented import OwnNames
 from sockwave.fields import has_controls
 
 #: RFC 6455, 5.5: a control frame's payload holds 125 bytes at most; the code takes two.
 MAX_REASON_SIZE = 123
 
 
-class CloseCode(IntEnum):
+class CloseCode(IntEnum, metaclass=OwnNames):
     """The codes of RFC 6455, 7.4.1, and of IANA's registry, each with its `meaning` in one line."""
 
     meaning: str

@@ -1,7 +1,8 @@
 """permessage-deflate: its settings, and what a server and a client agree on (RFC 7692, section 7).
 
-Offers have the syntax of RFC 6455, section 9.1. A malformed offer, or one that the server cannot
-meet, is declined: the connection is not compressed. No offer of a client raises an exception.
+Offers have the syntax of RFC 6455, section 9.1: the handshake has refused any other. An offer that
+the server cannot meet is declined: the connection is not compressed. No offer raises an exception,
+a malformed one neither.
 """
 
 import zlib
@@ -139,7 +140,7 @@ def read_offers(values: Sequence[str]) -> list[Parameters]:
     for element in text.split(",", _OFFER_COUNT)[:_OFFER_COUNT]:
         name, *parameters = element.split(";", _PARAMETER_COUNT + 1)
         if name.strip(" \t") == NAME:
-            offer = _read_parameters(parameters)
+            offer = read_parameters(parameters)
             if offer is not None:
                 offers.append(offer)
     return offers
@@ -165,7 +166,7 @@ def _blank_quoted(text: str) -> str:
     return '"'.join(parts)
 
 
-def _read_parameters(written: Sequence[str]) -> Parameters | None:
+def read_parameters(written: Sequence[str]) -> Parameters | None:
     """Return the parameters of one offer, None for what is malformed or repeated."""
     parameters: Parameters = {}
     for parameter in written:

@@ -3,6 +3,7 @@
 import asyncio
 from http import HTTPStatus
 
+from sockwave.close import CloseCode
 from sockwave.fields import HeaderPairs, check_headers
 
 # `http.serialize` writes the headers that frame a response. If the application could add its own,
@@ -31,6 +32,27 @@ class ConnectionClosed(SockwaveError):  # noqa: N818  (says what happened)
         reason = self.reason if self.reason.isprintable() else repr(self.reason)[1:-1]
         tail = f": {reason}" if reason else ""
         return f"the connection is closed, code {int(self.code)}{tail}"
+
+
+def code_at_exit(error: BaseException | None) -> CloseCode:
+    """Return the code that closes a client's connection at the end of a `with`.
+
+    `error` is what has ended the block; None: it has run to its end.
+    """
+    if error is None or isinstance(error, ConnectionClosed):
+        return CloseCode.NORMAL_CLOSURE
+    return CloseCode.INTERNAL_ERROR if isinstance(error, Exception) else CloseCode.GOING_AWAY
+
+
+class InvalidJSON(SockwaveError, ValueError):  # noqa: N818  (says what is wrong)
+    """A `message` that is not the JSON that is expected: no JSON at all, or not of `json_type`."""
+
+    def __init__(self, sentence: str, message: str | bytes) -> None:
+        super().__init__(sentence, message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ClientDisconnected(ConnectionError):  # noqa: N818  (says what happened)
@@ -93,3 +115,13 @@ class Refused(SockwaveError):  # noqa: N818  (an answer, not a failure)
             phrase = ""
         tail = f": {self.body.decode(errors='replace')}" if self.body else ""
         return f"refused with {self.status}{phrase}{tail}"
+
+
+class MalformedBody(Refused, ValueError):  # noqa: N818  (an answer, not a failure)
+    """Raised for a body that is not what the application asks for: the client is answered with 400.
+
+    It is a ValueError too, as those who catch it expect of a parser.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(400, sentence)

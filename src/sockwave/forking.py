@@ -2,8 +2,10 @@
 
 The child has a copy of each descriptor of a server that runs, but the sockets and the epoll behind
 them are shared with the parent: what the child does to them would happen to the parent's server. So
-the child closes its copies, replaces those of the event loop, and resets the signal handlers. A
-server that listens but does not run yet may be run in the child.
+the child closes its copies, replaces those of the event loop, and resets the signal handlers. What
+the application was in the middle of goes on in the parent, and is neither gone on with nor ended in
+the child: what it would clean up there is the parent's. A server that listens but does not run yet
+may be run in the child.
 """
 
 import asyncio
@@ -17,7 +19,8 @@ import signal
 import socket
 import threading
 import weakref
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 logger = logging.getLogger("sockwave")
 
@@ -84,6 +87,19 @@ def detach_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Separate the child's copy of a loop from the parent's: nothing done to it reaches there."""
     _reset_signals(loop)
     _replace_descriptors(loop)
+
+
+def leave_tasks(loop: asyncio.AbstractEventLoop, tasks: "Iterable[asyncio.Task[Any]]") -> None:
+    """Leave tasks to the parent: what they are in the middle of is not ended in the child.
+
+    At the end of a loop, tasks are cancelled and asynchronous generators closed. Each would run the
+    `finally` of an application in the child as well, with the parent's descriptors: of a pool of
+    connections to a database, say. The caller keeps the tasks for ever, as to free one closes it.
+    """
+    for task in tasks:
+        asyncio.tasks._unregister_task(task)
+    # They may hang on tasks in any place, and uvloop does not show them.
+    getattr(loop, "_asyncgens", set()).clear()
 
 
 def _reset_signals(loop: asyncio.AbstractEventLoop) -> None:

@@ -19,7 +19,8 @@ from gunicorn.workers import base
 from sockwave.launch.service import adopt, prepare
 from sockwave.launch.settings import Settings
 from sockwave.launch.target import load_target
-from sockwave.runtime.loop import run_in_own_loop, signal_handlers
+from sockwave.runtime.loop import run_in_own_loop
+from sockwave.runtime.signals import signal_handlers
 from sockwave.server.server import Server
 from sockwave.server.working import Retirement, count_requests, describe_failure
 from sockwave.workers.link import Order
@@ -99,13 +100,15 @@ class Worker(base.Worker):  # type: ignore[misc]
     async def _serve(self, server: Server, selector: "CoreSelector | None") -> None:
         server._selector = selector
         order = Order(is_last=False, drain_s=self.cfg.graceful_timeout)
-        retirement = Retirement(server._host, server.close, ())
+        retirement = Retirement(server._host, server._close_because, ())
 
         def drain() -> None:
             """End as the signal of a restart or of a stop asks for."""
             self.alive = False
             retirement.begin(order)
 
+        # gunicorn starts no sequencer: what is published stays in its worker, as a warning says.
+        server._host.topics.is_alone_among_others = self.cfg.workers > 1
         if self.max_requests < sys.maxsize:
             count_requests(server._host, self.max_requests, drain)
         handlers = {"SIGTERM": drain, "SIGQUIT": server._drop, "SIGINT": server._drop}
@@ -116,7 +119,7 @@ class Worker(base.Worker):  # type: ignore[misc]
                 self.log.error("could not start: %s", describe_failure(error).rstrip())
                 sys.exit(Arbiter.WORKER_BOOT_ERROR)
             ticking = asyncio.get_running_loop().create_task(self._tick(retirement, order))
-            await server.serve_forever()
+            await server.serve_forever(handle_signals=False)
             ticking.cancel()
 
     async def _tick(self, retirement: Retirement, order: Order) -> None:

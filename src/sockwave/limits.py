@@ -203,6 +203,22 @@ class Limits:
     #: For the client's close frame and its FIN after our close frame.
     close_timeout: float | None = _time(10.0)
 
+    # ---- topics
+
+    #: Topics and patterns that one connection hears.
+    subscription_count: int = _size(256)
+    #: Patterns among them: each new topic is compared with all patterns.
+    pattern_count: int = _size(16)
+    #: Of the name of a topic or a pattern, as UTF-8.
+    topic_name_size: int = _mark(255)
+    #: Topics that are in use: each takes some hundred bytes, here and at the sequencer.
+    topic_count: int = _size(100_000)
+    #: Of the histories of all topics together: over it the oldest messages go, and who misses them
+    #: is told.
+    history_budget: int = _mark(256 << 20)
+    #: Of all that is appended to one stream: it is kept until the stream has ended.
+    append_size: int = _mark(1 << 20)
+
     def __post_init__(self) -> None:
         for limit in fields(self):
             _check_limit(limit, getattr(self, limit.name))
@@ -266,6 +282,9 @@ LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
 COUNTED_LIMITS = tuple(limit.name for limit in fields(Limits) if limit.metadata["metric"])
 
 
+_RETRY_LATER = (("Retry-After", "1"),)
+
+
 class OverLimit(Refused):
     """Raised to refuse a request or connection past one of `Limits`.
 
@@ -274,5 +293,6 @@ class OverLimit(Refused):
     """
 
     def __init__(self, limit: str, status: int, body: str) -> None:
-        super().__init__(status, body)
+        # RFC 9110, 10.2.3: a client that comes back at once would find no room either.
+        super().__init__(status, body, _RETRY_LATER if status in (429, 503) else ())
         self.limit = limit

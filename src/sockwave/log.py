@@ -27,6 +27,46 @@ def quote(text: str) -> str:
     return ascii(text[:TEXT_SIZE]) + ("" if len(text) <= TEXT_SIZE else "...")
 
 
+#: What each record of our loggers has besides its text, None where it is not known.
+FIELDS = ("connection_id", "address", "path")
+
+
+def fields_of(subject: object, path: str | None = None) -> dict[str, object]:
+    """Return the fields of a log record about a connection, a request or a transport, as `extra`.
+
+    `path` is that of the request, where the subject does not tell it.
+    """
+    receiver = getattr(subject, "receiver", None)
+    connection = subject if receiver is None else receiver
+    number = getattr(connection, "id", None)
+    address = getattr(subject, "remote_address", None)
+    if path is None:
+        path = _find_path(connection, subject)
+    return {
+        "connection_id": number if isinstance(number, int) else None,
+        "address": None if address is None else format_address(address),
+        "path": None if path is None else escape(path),
+    }
+
+
+def _find_path(connection: object, subject: object) -> str | None:
+    """Return the path of a connection's opening request, or of a request; None: it is not known."""
+    try:
+        path: str | None = getattr(getattr(connection, "request", subject), "path", None)
+    except ValueError:  # a connection without an opening request: a log must not fail of that
+        return None
+    return path
+
+
+class _HasFields(logging.Filter):
+    """Gives each record the fields, so that a formatter can name them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name in FIELDS:
+            record.__dict__.setdefault(name, None)
+        return True
+
+
 class Detail:
     """An argument of a log line whose text is made only if the line is logged.
 
@@ -61,9 +101,12 @@ class PeerLog:
         """Log a warning; the address of `peer` is the first argument of the format `line`."""
         self._log(logging.WARNING, line, peer, arguments)
 
-    def info(self, line: str, peer: HasPeer, *arguments: object) -> None:
-        """Log, in the same way, what is no fault of this server but of interest to its operator."""
-        self._log(logging.INFO, line, peer, arguments)
+    def info(self, line: str, peer: HasPeer, *arguments: object, path: str | None = None) -> None:
+        """Log, in the same way, what is no fault of this server but of interest to its operator.
+
+        `path` is that of the request, where `peer` does not tell it.
+        """
+        self._log(logging.INFO, line, peer, arguments, path)
 
     def is_on(self, level: int) -> bool:
         """Tell whether lines of this level are logged."""
@@ -73,7 +116,14 @@ class PeerLog:
         """Log, in the same way, details for debugging."""
         self._log(logging.DEBUG, line, peer, arguments)
 
-    def _log(self, level: int, kind: str, peer: HasPeer, arguments: tuple[object, ...]) -> None:
+    def _log(
+        self,
+        level: int,
+        kind: str,
+        peer: HasPeer,
+        arguments: tuple[object, ...],
+        path: str | None = None,
+    ) -> None:
         if not self._logger.isEnabledFor(level):
             return
         now = time.monotonic()
@@ -86,7 +136,7 @@ class PeerLog:
         self._periods[kind] = (begun, passed_count + 1, 0)
         line = f"{kind} (and {dropped_count} more such lines)" if dropped_count else kind
         escaped = map(_write, (format_address(peer.remote_address), *arguments))
-        self._logger.log(level, line, *escaped, stacklevel=3)
+        self._logger.log(level, line, *escaped, stacklevel=3, extra=fields_of(peer, path))
 
 
 def _write(argument: object) -> object:
@@ -106,8 +156,14 @@ ACCESS_LINE = '%s - "%s %s HTTP/%s" %d'
 def log_access(client: Address, method: str, target: str, http_version: str, status: int) -> None:
     """Log a request that was answered; `target` is what its request line says."""
     arguments = (format_address(client), escape(method), escape(target), http_version, status)
-    access.info(ACCESS_LINE, *arguments)
+    path = escape(target.partition("?")[0])
+    about = {"connection_id": None, "address": arguments[0], "path": path}
+    access.info(ACCESS_LINE, *arguments, extra=about)
 
 
 #: For everything that a peer can cause; errors of the application are logged in full elsewhere.
 peers = PeerLog(logging.getLogger("sockwave.peers"))
+
+# A filter of a logger sees its own records, and not those of the loggers below it.
+for _name in ("sockwave", "sockwave.peers", "sockwave.access"):
+    logging.getLogger(_name).addFilter(_HasFields())

@@ -1,6 +1,6 @@
-"""Checks of options that are one name or several, or a plain function."""
+"""Checks of options that are one name or several, one of a few, or a plain function."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 from sockwave.functions import check_runs, is_async
@@ -24,6 +24,21 @@ def collect_names(option: str, value: object) -> tuple[str, ...]:
     if not names:
         raise ValueError(f"{option}: expected at least one name, given an empty list")
     return names
+
+
+def check_choice(
+    option: str, value: str, choices: Collection[str], expected: str | None = None
+) -> str:
+    """Return `value`; raise TypeError or ValueError unless it is one of `choices`.
+
+    `expected` says in the error what those are, where it is not "one of" them.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{option}: expected str, given {type(value).__name__}")
+    if value not in choices:
+        expected = expected or f"one of {', '.join(map(repr, choices))}"
+        raise ValueError(f"{option}: expected {expected}, given {value!r}")
+    return value
 
 
 def check_plain(option: str, function: Function) -> Function:

@@ -1,9 +1,8 @@
 """The options of `create_server`, checked once."""
 
-import difflib
 import select
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 from sockwave.asgi.application import (
     ASGIApplication,
@@ -11,18 +10,27 @@ from sockwave.asgi.application import (
     check_lifespan,
     check_root_path,
 )
+from sockwave.brokers.urls import check_broker, check_broker_down
+from sockwave.core.events.emitter import CONNECTION_EVENTS, SERVER_EVENTS
 from sockwave.core.http.request_head import RequestHead
 from sockwave.deflate import Deflate
 from sockwave.errors import FRAMING_HEADERS
 from sockwave.fields import HeaderPairs, check_headers, is_token
 from sockwave.functions import check_runs
+from sockwave.guesses import describe_unknown_option
 from sockwave.handshake.hook import Handshake
 from sockwave.handshake.origin import OriginOption, OriginPolicy, normalize_origin
+from sockwave.json_codec import INVALID_JSON, JSONReading, make_decoder
 from sockwave.limits import LIMIT_NAMES, Limits
 from sockwave.messages import check_slow
-from sockwave.names import check_plain, collect_names
+from sockwave.names import check_choice, check_plain, collect_names
 from sockwave.trusted import TrustedNetworks
 from sockwave.versions import normalize_version
+
+# The default of a function, which means a decorator; None would be an invalid one.
+_MISSING: Any = object()
+
+_L = TypeVar("_L", bound=Callable[..., object])
 
 SubprotocolOption: TypeAlias = (
     str | Iterable[str] | Callable[[list[str], RequestHead], str | None] | None
@@ -40,13 +48,19 @@ OPTION_NAMES = LIMIT_NAMES | {
     "access_log",
     "asgi",
     "authorize",
+    "broker",
+    "broker_down",
     "compression",
     "date_header",
     "engine",
     "forwarded_headers",
+    "health_path",
+    "invalid_json",
+    "json_type",
     "lifespan",
     "origin",
     "proxy_protocol",
+    "red_when_broker_down",
     "response_headers",
     "root_path",
     "server_header",
@@ -70,15 +84,23 @@ class Options:
         "added_headers",
         "asgi",
         "authorize",
+        "broker",
+        "broker_down",
         "compression",
         "date_header",
         "engine",
         "forwarded_headers",
         "has_body_size",
+        "health_path",
+        "invalid_json",
+        "json_reading",
+        "json_type",
         "lifespan",
         "limits",
         "origin",
         "proxy_protocol",
+        "red_when_broker_down",
+        "register",
         "response_headers",
         "root_path",
         "server_header",
@@ -94,6 +116,10 @@ class Options:
     subprotocol: tuple[str, ...] | Callable[[list[str], RequestHead], str | None]
     engine: str
     authorize: Authorize | None
+    broker: str | None
+    broker_down: str
+    health_path: str | None
+    red_when_broker_down: bool
     compression: Deflate | None
     slow: str
     proxy_protocol: TrustedNetworks
@@ -107,11 +133,17 @@ class Options:
     response_headers: tuple[tuple[str, str], ...]
     server_header: bool
     date_header: bool
+    json_type: Any
+    invalid_json: str
+    #: The two as connections need them.
+    json_reading: JSONReading
     #: What each answer has unless it sets them itself: `response_headers`, and Server.
     added_headers: tuple[tuple[str, str], ...]
     limits: Limits
     #: Whether `body_size` was given: if not, it is no limit for requests to ASGI applications.
     has_body_size: bool
+    #: Registers a function for OPTIONS requests of a path; None: no server has these options.
+    register: Callable[..., Any] | None
 
     def __init__(
         self,
@@ -122,6 +154,10 @@ class Options:
         engine: str = "auto",
         authorize: Authorize | None = None,
         compression: bool | Deflate | None = None,
+        broker: str | None = None,
+        broker_down: str = "queue",
+        health_path: str | None = None,
+        red_when_broker_down: bool = False,
         slow: str = "close",
         proxy_protocol: str | Iterable[str] = (),
         trusted_proxies: str | Iterable[str] = (),
@@ -134,17 +170,25 @@ class Options:
         response_headers: HeaderPairs = (),
         server_header: bool = False,
         date_header: bool = True,
+        json_type: Any = None,
+        invalid_json: str = "close",
         **limits: Any,
     ) -> None:
         for name in limits:
             if name not in LIMIT_NAMES:
-                raise TypeError(_describe_unknown(name))
+                raise TypeError(
+                    describe_unknown_option(name, OPTION_NAMES, SERVER_EVENTS, CONNECTION_EVENTS)
+                )
         self.version = normalize_version(version)
         self.origin = normalize_origin(origin)
         self.subprotocol = normalize_subprotocol(subprotocol)
         self.engine = check_engine(engine)
         self.authorize = check_authorize(authorize)
         self.compression = normalize_compression(compression)
+        self.broker = check_broker(broker)
+        self.broker_down = check_broker_down(broker_down)
+        self.health_path = None if health_path is None else check_health_path(health_path)
+        self.red_when_broker_down = check_bool("red_when_broker_down", red_when_broker_down)
         self.slow = check_slow(slow)
         self.proxy_protocol = TrustedNetworks("proxy_protocol", proxy_protocol)
         self.trusted_proxies = TrustedNetworks("trusted_proxies", trusted_proxies)
@@ -154,6 +198,9 @@ class Options:
         self.response_headers = check_response_headers(response_headers)
         self.server_header = check_bool("server_header", server_header)
         self.date_header = check_bool("date_header", date_header)
+        self.json_type = json_type
+        self.invalid_json = check_invalid_json(invalid_json)
+        self.json_reading = JSONReading(make_decoder(json_type), self.invalid_json)
         self.added_headers = list_added(self.response_headers, self.server_header)
         self.asgi = None if asgi is None else check_application("asgi", asgi)
         self.root_path = check_root_path(root_path)
@@ -163,6 +210,21 @@ class Options:
         if isinstance(high_water, int) and "low_water" not in limits:
             limits["low_water"] = max(high_water // 4, 1)
         self.limits = Limits(**limits)
+        self.register = None
+
+    @overload
+    def __call__(self, path: str) -> Callable[[_L], _L]: ...
+    @overload
+    def __call__(self, path: str, handler: Callable[..., object]) -> Any: ...
+    def __call__(self, path: str, handler: Any = _MISSING) -> Any:
+        """Let a function answer OPTIONS requests of a path: `@server.options("/items")`.
+
+        `server.options` is what the server was made with. Called, it registers a function, as
+        `server.get` does, since OPTIONS is a method of HTTP too. Raises what that raises.
+        """
+        if self.register is None:
+            raise TypeError("options: expected those of a server, which has paths")
+        return self.register(path) if handler is _MISSING else self.register(path, handler)
 
 
 def list_added(
@@ -174,12 +236,18 @@ def list_added(
     return response_headers
 
 
-def _describe_unknown(name: str) -> str:
-    """Return the sentence for an option that does not exist."""
-    nearest = difflib.get_close_matches(name.lower(), OPTION_NAMES, n=1, cutoff=0.5)
-    if nearest:
-        return f"unknown option {name!r}; did you mean {nearest[0]!r}?"
-    return f"unknown option {name!r}; the options are {', '.join(sorted(OPTION_NAMES))}"
+def check_health_path(path: str) -> str:
+    """Return the path at which a server says how it is. Raises TypeError or ValueError."""
+    if not isinstance(path, str):
+        raise TypeError(f"health_path: expected str or None, given {type(path).__name__}")
+    if not is_plain_path(path):
+        raise ValueError(f"health_path: expected a path, such as '/health', given {path!r}")
+    return path
+
+
+def is_plain_path(path: str) -> bool:
+    """Tell whether a text is a path without parameters."""
+    return path.startswith("/") and "{" not in path
 
 
 def check_bool(option: str, value: bool) -> bool:
@@ -189,13 +257,14 @@ def check_bool(option: str, value: bool) -> bool:
     return value
 
 
+def check_invalid_json(reaction: str) -> str:
+    """Return `reaction`; raise TypeError or ValueError unless it is one of INVALID_JSON."""
+    return check_choice("invalid_json", reaction, INVALID_JSON, "'close' or 'error'")
+
+
 def check_forwarded_headers(names: str) -> str:
     """Return `names`; raise TypeError or ValueError unless it is one of FORWARDED_HEADERS."""
-    if not isinstance(names, str):
-        raise TypeError(f"forwarded_headers: expected str, given {type(names).__name__}")
-    if names not in FORWARDED_HEADERS:
-        raise ValueError(f"forwarded_headers: expected 'all' or 'x-forwarded', given {names!r}")
-    return names
+    return check_choice("forwarded_headers", names, FORWARDED_HEADERS, "'all' or 'x-forwarded'")
 
 
 def check_response_headers(headers: HeaderPairs) -> tuple[tuple[str, str], ...]:
@@ -247,10 +316,7 @@ def normalize_compression(compression: bool | Deflate | None) -> Deflate | None:
 
 def check_engine(engine: str) -> str:
     """Return `engine`; raise TypeError or ValueError unless it is one that runs on this system."""
-    if not isinstance(engine, str):
-        raise TypeError(f"engine: expected str, given {type(engine).__name__}")
-    if engine not in ENGINES:
-        raise ValueError(f"engine: expected 'auto', 'epoll' or 'asyncio', given {engine!r}")
+    check_choice("engine", engine, ENGINES, "'auto', 'epoll' or 'asyncio'")
     if engine == "epoll" and not hasattr(select, "epoll"):
         raise ValueError("engine: expected 'auto' or 'asyncio' on a system without epoll")
     return engine

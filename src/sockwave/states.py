@@ -2,8 +2,10 @@
 
 from enum import IntEnum
 
+from sockwave.documented import OwnNames
 
-class ReadyState(IntEnum):
+
+class ReadyState(IntEnum, metaclass=OwnNames):
     """The states of a connection, from its opening request to its end."""
 
     UNKNOWN = 0  #: no request has been read yet
@@ -11,4 +13,4 @@ class ReadyState(IntEnum):
     WAITING = 2  #: a draft-76 client has yet to send the last eight bytes of its handshake
     HANDSHAKING = 3  #: the application decides on the answer
     CONNECTED = 4  #: the connection can send and receive
-    CLOSED = 5  #: the connection has ended
+    CLOSED = 5  #: nothing more can be sent: the closing handshake has begun, or all is over

@@ -1,8 +1,8 @@
-"""Waiting with a timeout, and for the end of a server."""
+"""Waiting with a timeout, and for the end of a server or a connection."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 Result = TypeVar("Result")
 
@@ -56,3 +56,30 @@ class ServerEnd(asyncio.Future[None]):
     def _end(self, _: asyncio.Future[None]) -> None:
         if not self.done():
             self.set_result(None)
+
+
+class Endable(Protocol):
+    """A connection."""
+
+    async def wait_closed(self) -> None:
+        """Wait until it has ended."""
+
+
+class ConnectionEnd:
+    """What `close` of a connection returns: awaited, it is done when the connection has ended.
+
+    It costs next to nothing where it is not awaited, and a listener may return it: no task waits
+    for it then.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Endable) -> None:
+        self._connection = connection
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._connection.wait_closed().__await__()
+
+
+#: Ends that need no task which waits for them.
+ENDS = (ServerEnd, ConnectionEnd)
