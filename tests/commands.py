@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -62,10 +64,10 @@ def serving(*arguments: str) -> Iterator[tuple[Process, str]]:
 
 
 @contextlib.contextmanager
-def running(program: str, *, status: int = 0) -> Iterator[str]:
+def running(program: str, *, status: tuple[int, ...] | None = (0,)) -> Iterator[str]:
     """Run a program that listens on port 8000, on a free one, and give its host and port.
 
-    Ctrl-C ends it, with this status.
+    Ctrl-C ends it, with one of these statuses; None: with any.
     """
     port = find_port()
     with started("-c", program.replace("8000", str(port))) as process:
@@ -84,7 +86,16 @@ def running(program: str, *, status: int = 0) -> Iterator[str]:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.05)
         yield f"127.0.0.1:{port}"
-        assert stop(process, signal.SIGINT)[0] == status
+        ended = stop(process, signal.SIGINT)[0]
+        assert status is None or ended in status
+
+
+def freeze(pid: int) -> None:
+    """Send SIGSTOP, and wait until the process has stopped: until then it goes on."""
+    os.kill(pid, signal.SIGSTOP)
+    state = Path(f"/proc/{pid}/stat")
+    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
 
 
 def find_port() -> int:

@@ -17,6 +17,9 @@ from wire import Wire, connect_both
 
 import sockwave
 
+# Fixtures of servers that several folders test with.
+pytest_plugins = ["valkey_server"]
+
 StartServer = Callable[..., Awaitable[sockwave.Server]]
 BothEnds = tuple[Wire, sockwave.Connection]
 
@@ -96,8 +99,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
-    """Hear the signals that a shell makes its background jobs, or nohup its command, deaf to: what
-    the tests start would inherit that."""
+    """Let the environment of the tests be the same everywhere.
+
+    Hear the signals that a shell makes its background jobs, or nohup its command, deaf to: what the
+    tests start would inherit that. Connect to the tests' own servers by no proxy of the machine's.
+    """
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
     for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:

@@ -145,6 +145,16 @@ class Service:
         """Give the processes that answer so many requests."""
         return {int(self.get()) for _ in range(count)}
 
+    def wait_for_pids(self, expected: set[int]) -> None:
+        """Ask until each of these processes has answered, and none but these: a worker that says it
+        is ready may get its first connection a little later."""
+        end = time.monotonic() + PATIENCE_S
+        seen: set[int] = set()
+        while seen != expected:
+            assert time.monotonic() < end, f"expected {expected}, given {seen}"
+            seen.add(int(self.get()))
+            assert seen <= expected, f"expected {expected}, given {seen}"
+
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

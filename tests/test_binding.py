@@ -1,5 +1,6 @@
 """Listening sockets: which addresses are taken, and what is left behind where one cannot be had."""
 
+import contextlib
 import errno
 import gc
 import socket
@@ -212,3 +213,162 @@ def test_what_is_no_path_and_no_socket_is_not_touched(tmp_path: Path) -> None:
     named = sockwave.create_server().listen(path=tmp_path / "socket")
     assert named.addresses == [str(tmp_path / "socket")]
     named.close()
+
+
+# ---- what one expects without reading
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_port_and_a_host_are_understood_in_either_order(swapped: bool) -> None:
+    async def handler(conn: sockwave.Connection) -> None:
+        """Do nothing."""
+
+    order: list[Any] = [0, "127.0.0.1"]
+    server = sockwave.create_server().listen(*(order[::-1] if swapped else order))
+    host, port = server.addresses[0]
+    assert host == "127.0.0.1"
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: "):
+        sockwave.create_server().listen(*([host, port] if swapped else [port, host]))
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: "):
+        sockwave.serve(handler, *([port, host] if swapped else [host, port]))
+    server.close()
+
+
+def test_a_port_alone_is_understood_and_a_host_alone_is_not() -> None:
+    async def handler(conn: sockwave.Connection) -> None:
+        """Do nothing."""
+
+    server = sockwave.create_server().listen(0)
+    port = server.addresses[0][1]
+    with pytest.raises(OSError, match=rf"cannot listen on \S*:{port}: "):
+        sockwave.serve(handler, port)  # type: ignore[arg-type]
+    for arguments in (("127.0.0.1",), ("127.0.0.1", "localhost")):
+        with pytest.raises(ValueError, match=r"port: .*given '127\.0\.0\.1' \(a host stands"):
+            sockwave.create_server().listen(*arguments)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="host: expected a name, an address or None, given 80"):
+        sockwave.create_server().listen(8000, 80)  # type: ignore[arg-type]
+    server.close()
+
+
+@pytest.mark.parametrize("host", ["::", "0::0", None])
+async def test_all_interfaces_are_those_of_both_families(
+    start_server: StartServer, host: str | None
+) -> None:
+    server = await start_server()
+    server.listen(0, host)
+    await wait_until(lambda: len(server.addresses) == 3)
+    (_, port), (_, other) = server.addresses[1:]
+    assert port == other
+    echo(server)
+    named: list[Any] = []
+    server.on("connection", lambda conn: named.append(conn.remote_address[0]))
+    for local in ("127.0.0.1", "::1"):
+        wire = await Wire.connect((local, port))
+        wire.send("here")
+        assert await wire.receive_message() == "here"
+    assert named == ["127.0.0.1", "::1"]
+
+
+@pytest.mark.parametrize("taken_count", [3, 10])
+def test_port_0_is_one_that_is_free_at_all_addresses(
+    monkeypatch: pytest.MonkeyPatch, taken_count: int
+) -> None:
+    """What IPv6 is given may be in use in IPv4, if only by somebody's outgoing connection."""
+    bind = socket.socket.bind
+    others: list[socket.socket] = []
+    tried: list[socket.socket] = []
+
+    class Raced(socket.socket):
+        """A socket whose port is taken in the other family as soon as it has one."""
+
+        def bind(self, address: Any) -> None:
+            bind(self, address)
+            if self.family == socket.AF_INET6:
+                tried.append(self)
+                if len(tried) <= taken_count:
+                    # An OSError: somebody else has taken it already.
+                    with contextlib.suppress(OSError):
+                        other = socket.create_server(("0.0.0.0", self.getsockname()[1]))
+                        others.append(other)
+
+    monkeypatch.setattr(socket, "socket", Raced)
+    server = sockwave.create_server()
+    try:
+        if taken_count < 10:
+            server.listen(0, "::")
+            assert server.addresses[0][1] == server.addresses[1][1]
+        else:
+            with pytest.raises(OSError, match=r"cannot listen on 0\.0\.0\.0:\d+: Address already"):
+                server.listen(0, "::")
+            assert server.addresses == []
+    finally:
+        for other in others:
+            other.close()
+    # Beside those of the test, some may be in use by others.
+    assert min(taken_count + 1, 10) <= len(tried) <= 10
+    assert [sock.fileno() for sock in tried[:taken_count]] == [-1] * taken_count
+    server.close()
+
+
+def test_ipv6_is_enough_where_the_system_has_no_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = socket.socket.bind
+
+    class WithoutIPv4(socket.socket):
+        """A socket of a system that has switched IPv4 off."""
+
+        def bind(self, address: Any) -> None:
+            if self.family == socket.AF_INET:
+                raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+            bind(self, address)
+
+    monkeypatch.setattr(socket, "socket", WithoutIPv4)
+    server = sockwave.create_server().listen(0, "::")
+    assert [host for host, _ in server.addresses] == ["::"]
+    server.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+async def test_an_abstract_unix_socket_is_listened_at(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = await start_server()
+    echo(server)
+    name = f"\0sockwave-{tmp_path}"
+    seen: list[Any] = []
+    server.on("connection", lambda conn: seen.append((conn.remote_address, conn.local_address)))
+    server.listen(path=name)
+    assert server.addresses[1:] == [name]
+    wire = await Wire.connect(name)
+    wire.send("here")
+    assert await wire.receive_message() == "here"
+    assert seen == [(("", 0), name)]
+    with pytest.raises(OSError, match="cannot listen on @sockwave-") as raised:
+        sockwave.create_server().listen(path=name)
+    assert raised.value.errno == errno.EADDRINUSE
+    with pytest.raises(ValueError, match="mode: expected with a file"):
+        sockwave.create_server().listen(path=f"{name}.2", mode=0o600)
+    await server.close()
+    with pytest.raises(ConnectionRefusedError):
+        await Wire.open(name)
+
+
+async def test_peers_of_a_unix_socket_have_an_address_with_a_host_and_a_port(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = await start_server()
+    seen: list[Any] = []
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        seen.append(req.remote_address)
+        res.end()
+
+    server.on("stream", lambda stream: seen.append(stream.remote_address))
+    server.on("connection", lambda conn: seen.append(conn.remote_address))
+    server.listen(path=tmp_path / "socket")
+    await Wire.connect(tmp_path / "socket")
+    wire = await Wire.open(tmp_path / "socket")
+    wire.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await wire.receive_head()).status == 200
+    assert seen == [("", 0)] * 4
+    assert [address[0] for address in seen] == [""] * 4

@@ -11,6 +11,7 @@ import pytest
 from commands import PATIENCE_S, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 import sockwave.cli
 
@@ -26,153 +27,121 @@ class Person:
 
     def __init__(self, client: ClientConnection) -> None:
         self.client = client
-        self.welcome = self.hear()
-        self.id = self.welcome["id"]
 
     def hear(self) -> dict[str, Any]:
-        """Wait for the next message."""
-        message: dict[str, Any] = json.loads(self.client.recv(PATIENCE_S))
-        return message
+        """Wait for the next frame."""
+        frame: dict[str, Any] = json.loads(self.client.recv(PATIENCE_S))
+        return frame
 
-    def say(self, message: object) -> None:
-        """Send an object as JSON."""
-        self.client.send(json.dumps(message))
+    def say(self, **command: object) -> None:
+        """Send a command."""
+        self.client.send(json.dumps(command))
 
-    def join(self, name: str) -> str:
-        """Join, and give the name as the server took it."""
-        self.say({"type": "join", "name": name})
-        heard = self.hear()
-        assert (heard["type"], heard["id"]) == ("join", self.id)
-        taken: str = heard["name"]
-        return taken
+    def enter(self, room: str, **more: object) -> list[Any]:
+        """Enter a room, and give the lines that were kept of it, and who is there."""
+        topic = f"room/{room}"
+        self.say(subscribe=topic, since="0-0", data=more)
+        lines = []
+        while "subscribed" not in (frame := self.hear()):
+            lines.append(frame["message"])
+        assert (frame["subscribed"], frame["recovered"]) == (topic, True)
+        while "members" not in frame or more not in frame["members"].values():
+            frame = self.hear()
+            if "join" in frame:
+                self.say(members=topic)
+        return [lines, list(frame["members"].values())]
 
-    def close_code(self) -> int:
-        """Wait for the end of the connection."""
-        with pytest.raises(ConnectionClosed) as closed:
-            self.hear()
-        assert closed.value.rcvd is not None
-        return closed.value.rcvd.code
+    def hear_message(self) -> tuple[str, str]:
+        """Wait for the next message, and give its topic and itself."""
+        while "message" not in (frame := self.hear()):
+            pass
+        return frame["topic"], frame["message"]
 
 
 @contextlib.contextmanager
 def person(url: str) -> Iterator[Person]:
-    with connect(url.replace("http", "ws", 1), origin=url.rstrip("/")) as client:  # type: ignore[arg-type]
+    with connect(
+        url.replace("http", "ws", 1),
+        origin=Origin(url.rstrip("/")),
+        subprotocols=[Subprotocol("sockwave.1")],
+    ) as client:
         yield Person(client)
 
 
-def test_people_are_told_who_is_here_who_comes_what_is_said_and_who_leaves(chat_url: str) -> None:
+def test_line_reaches_everyone_in_its_room_and_nobody_else(chat_url: str) -> None:
+    with person(chat_url) as ada, person(chat_url) as bob, person(chat_url) as eve:
+        ada.enter("one")
+        bob.enter("one")
+        eve.enter("two")
+        ada.say(publish="room/one", message="hello", id="a:1")
+        assert ada.hear_message() == bob.hear_message() == ("room/one", "hello")
+        eve.say(publish="room/two", message="alone", id="e:1")
+        assert eve.hear_message() == ("room/two", "alone")
+
+
+def test_who_comes_later_gets_the_last_lines(chat_url: str) -> None:
     with person(chat_url) as ada:
-        assert ada.welcome == {"type": "welcome", "id": ada.id, "people": []}
-        ada.join("Ada")
+        assert ada.enter("kept")[0] == []
+        for number in range(205):
+            ada.say(publish="room/kept", message=str(number), id=f"k:{number}")
+        while ada.hear_message() != ("room/kept", "204"):
+            pass
         with person(chat_url) as bob:
-            assert bob.welcome["people"] == [{"id": ada.id, "name": "Ada"}]
-            assert bob.id != ada.id
-            bob.join("Bob")
-            assert ada.hear() == {"type": "join", "id": bob.id, "name": "Bob"}
-            bob.say({"type": "say", "text": "<b>hé</b> \ud800"})
-            said = {"type": "say", "id": bob.id, "text": "<b>hé</b> \ud800"}
-            assert ada.hear() == said
-            assert bob.hear() == said
-        assert ada.hear() == {"type": "leave", "id": bob.id}
+            assert bob.enter("kept")[0] == [str(number) for number in range(5, 205)]
 
 
-def test_joining_again_changes_the_name(chat_url: str) -> None:
+def test_people_of_a_room_know_each_other(chat_url: str) -> None:
     with person(chat_url) as ada:
-        assert ada.join("Ada") == "Ada"
-        assert ada.join("Countess") == "Countess"
+        assert ada.enter("known", name="Ada")[1] == [{"name": "Ada"}]
         with person(chat_url) as bob:
-            assert bob.welcome["people"] == [{"id": ada.id, "name": "Countess"}]
+            members = bob.enter("known", name="Bob")[1]
+            assert sorted(one["name"] for one in members) == ["Ada", "Bob"]
+            while "join" not in (frame := ada.hear()) or not frame["join"]:
+                pass
+            assert list(frame["join"].values()) == [{"name": "Bob"}]
+            bob.say(subscribe="room/known", data={"name": "Robert"})
+            while {"name": "Robert"} not in (frame := ada.hear()).get("join", {}).values():
+                pass
+        while not (frame := ada.hear()).get("leave"):
+            pass
+        assert list(frame["leave"].values()) == [{"name": "Robert"}]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "taken"),
-    [
-        ("  Ada  ", "Ada"),
-        ("x" * 10_000, "x" * 24),
-        ("x" * 23 + "   y", "x" * 23),
-        ("", "Guest"),
-        (" \t\n", "Guest"),
-        ("\u202eadA\u0000\r\n\u200b", "adA"),
-        ("\ud800", "Guest"),
-        ("Ünïcode 🦊", "Ünïcode 🦊"),
-        ("<script>", "<script>"),
-    ],
+    "topic",
+    ["lobby", "room", "room/", "room/a/b", "room/*", "room/**", "*", "**", "room/" + "x" * 33],
 )
-def test_name_is_trimmed_cut_and_rid_of_what_cannot_be_seen(
-    chat_url: str, wanted: str, taken: str
-) -> None:
+def test_what_is_no_room_can_be_neither_entered_nor_written_to(chat_url: str, topic: str) -> None:
     with person(chat_url) as ada:
-        assert ada.join(wanted) == taken
+        ada.say(subscribe=topic)
+        ada.say(publish=topic, message="hello", id="a:1")
+        for command in ("subscribe", "publish"):
+            frame = ada.hear()
+            assert (frame["refused"], frame["topic"]) == (command, topic)
 
 
-def test_text_is_trimmed_and_cut(chat_url: str) -> None:
+def test_frame_that_is_no_command_ends_nothing(chat_url: str) -> None:
     with person(chat_url) as ada:
-        ada.join("Ada")
-        ada.say({"type": "say", "text": "\n  " + "é" * 2001})
-        assert ada.hear()["text"] == "é" * 2000
+        ada.client.send("hello")
+        assert "error" in ada.hear()
+        assert ada.enter("whole")[0] == []
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        None,
-        7,
-        "join",
-        [],
-        {},
-        {"type": "join"},
-        {"type": "join", "name": None},
-        {"type": "join", "name": ["Ada"]},
-        {"type": "say"},
-        {"type": "say", "text": 1},
-        {"type": "say", "text": " \n "},
-        {"type": "leave", "id": 1},
-        {"type": ["say"], "text": "hello"},
-        {"type": "say", "text": float("inf")},
-    ],
-)
-def test_message_that_means_nothing_is_ignored(chat_url: str, message: object) -> None:
-    with person(chat_url) as ada:
-        ada.join("Ada")
-        ada.say(message)
-        ada.say({"type": "say", "text": "still here"})
-        assert ada.hear() == {"type": "say", "id": ada.id, "text": "still here"}
-
-
-def test_nobody_speaks_before_joining(chat_url: str) -> None:
-    with person(chat_url) as ada, person(chat_url) as ghost:
-        ghost.say({"type": "say", "text": "boo"})
-        assert ghost.join("Ghost") == "Ghost"
-        assert ada.hear() == {"type": "join", "id": ghost.id, "name": "Ghost"}
-
-
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        ("", 1007),
-        ("{", 1007),
-        ("hello", 1007),
-        ("[" * 16_000, 1007),
-        ('{"type":"say","text":' + "9" * 5000 + "}", 1007),
-        (b'{"type":"join","name":"Ada"}', 1003),
-        ("x" * 16_385, 1009),
-    ],
-    ids=["empty", "unfinished", "no JSON", "deep", "huge number", "binary", "long"],
-)
-def test_message_that_is_no_json_text_ends_that_connection_alone(
-    chat_url: str, message: str | bytes, code: int
-) -> None:
-    with person(chat_url) as ada:
-        ada.join("Ada")
-        with person(chat_url) as bad:
-            bad.client.send(message)
-            assert bad.close_code() == code
-        assert ada.join("Ada still") == "Ada still"
+def test_line_over_the_largest_size_ends_its_connection_alone(chat_url: str) -> None:
+    with person(chat_url) as ada, person(chat_url) as bad:
+        ada.enter("long")
+        bad.say(publish="room/long", message="x" * 16_384)
+        with pytest.raises(ConnectionClosed) as closed:
+            bad.hear()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+        ada.say(publish="room/long", message="still here", id="a:1")
+        assert ada.hear_message() == ("room/long", "still here")
 
 
 def test_page_of_another_site_may_not_connect(chat_url: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        connect(chat_url.replace("http", "ws", 1), origin="http://example.org")  # type: ignore[arg-type]
+        connect(chat_url.replace("http", "ws", 1), origin=Origin("http://example.org"))
     assert refused.value.response.status_code == 403
 
 
@@ -196,6 +165,12 @@ def test_files_of_the_page_are_served_with_a_strict_policy(
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert len(answer.read()) == int(answer.headers["Content-Length"]) > 0
+
+
+def test_script_of_the_client_is_served(chat_url: str) -> None:
+    with urllib.request.urlopen(chat_url + "sockwave.js", timeout=PATIENCE_S) as answer:
+        assert answer.headers.get_content_type() == "text/javascript"
+        assert b"export function connect" in answer.read()
 
 
 @pytest.mark.parametrize(

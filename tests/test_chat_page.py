@@ -1,14 +1,21 @@
-"""The chat's page in a real browser: two tabs talk, the server goes and comes back."""
+"""The chat's page in a real browser: tabs talk, servers go and come back, workers are killed."""
 
+import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from browser import start_browser
-from playwright.sync_api import Browser, Page, expect
+from commands import freeze
+from playwright.sync_api import Browser, Page, WebSocket, expect
+from services import Service, needs_workers, started_service
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +23,7 @@ PATIENCE_S = 20
 PHONE = {"width": 360, "height": 640}
 
 # A server that is down, and a script that the page's policy stops.
-EXPECTED_ERRORS = re.compile("ERR_CONNECTION_REFUSED|TrustedHTML")
+EXPECTED_ERRORS = re.compile("ERR_CONNECTION_(?:REFUSED|RESET)|TrustedHTML")
 
 expect.set_options(timeout=PATIENCE_S * 1000)
 
@@ -72,7 +79,15 @@ def open_tab(browser: Browser, server: ChatServer) -> Iterator[OpenTab]:
     errors: list[str] = []
     contexts = []
 
-    def open_page(name: str | None, *, phone: bool = False, dark: bool = False) -> Page:
+    def open_page(
+        name: str | None,
+        *,
+        room: str = "",
+        url: str | None = None,
+        phone: bool = False,
+        dark: bool = False,
+        prepare: Callable[[Page], object] = lambda page: None,
+    ) -> Page:
         context = browser.new_context(
             viewport=PHONE if phone else {"width": 1100, "height": 700},
             is_mobile=phone,
@@ -90,7 +105,8 @@ def open_tab(browser: Browser, server: ChatServer) -> Iterator[OpenTab]:
                 else None
             ),
         )
-        page.goto(server.url)
+        prepare(page)
+        page.goto(f"{url or server.url}#{room}")
         if name is not None:
             join(page, name)
         return page
@@ -117,7 +133,18 @@ def expect_names(page: Page, *names: str) -> None:
 
 
 def expect_said(page: Page, *texts: str) -> None:
-    expect(page.locator("#log .words")).to_have_text(list(texts))
+    expect(page.locator("#lines .words")).to_have_text(list(texts))
+    expect(page.locator("#waiting .words")).to_have_count(0)
+
+
+def hurry(page: Page) -> None:
+    """Have a page connect now, as when its network is back."""
+    page.evaluate("dispatchEvent(new Event('online'))")
+
+
+def enter_room(page: Page, name: str) -> None:
+    page.get_by_label("Another room").fill(name)
+    page.get_by_role("button", name="Go", exact=True).click()
 
 
 def expect_light(page: Page, words: str) -> None:
@@ -172,7 +199,7 @@ def test_what_people_write_stays_text(open_tab: OpenTab, written: str) -> None:
         assert page.locator("#log .words").inner_text() == written
         assert page.locator("#names .name", has_text=name).inner_text() == name
         assert page.locator("#log :is(img, script), #names :is(img, script)").count() == 0
-        assert page.title() == "sockwave chat"
+        assert page.title() == "lobby · sockwave chat"
 
 
 def test_policy_of_the_page_stops_a_script_that_got_in(open_tab: OpenTab) -> None:
@@ -207,20 +234,25 @@ def test_tabs_come_back_when_the_server_does(open_tab: OpenTab, server: ChatServ
     server.stop()
     for page in (ada, bob):
         expect_light(page, "Reconnecting…")
-        expect(page.get_by_role("button", name="Send")).to_be_disabled()
-    unsent = ada.get_by_label("Message", exact=True)
-    unsent.fill("not yet sent")
-    unsent.press("Enter")
-    expect(unsent).to_have_value("not yet sent")
+    say(ada, "written meanwhile")
+    expect(ada.locator("#waiting .pending .words")).to_have_text("written meanwhile")
+    expect(ada.get_by_label("Message", exact=True)).to_have_value("")
+    expect(bob.get_by_text("No connection.")).to_be_visible()
+    bob.get_by_role("button", name="Try now").click()
+    expect(bob.get_by_text("Next try in")).to_be_visible()
 
     server.start()
     for page in (ada, bob):
+        hurry(page)
         expect_light(page, "Connected")
         expect_names(page, "Ada", "Bob")
-    expect(unsent).to_have_value("not yet sent")
-    unsent.press("Enter")
-    expect_said(bob, "before", "not yet sent")
-    expect_said(ada, "before", "not yet sent")
+        expect(page.locator("#retry")).to_be_hidden()
+        expect_said(page, "before", "written meanwhile")
+        # It was another server, which knows nothing of what the first one had.
+        entries = page.locator("#lines > *").all_inner_texts()
+        (hole,) = (n for n, one in enumerate(entries) if one == "Lines may be missing here")
+        assert entries[hole - 1].endswith("before") or "Bob" in entries[hole - 1]
+        assert any("written meanwhile" in one for one in entries[hole:])
 
 
 def test_name_lasts_when_the_page_is_loaded_again(open_tab: OpenTab) -> None:
@@ -283,14 +315,305 @@ def test_log_follows_what_is_new_unless_its_reader_has_scrolled_up(open_tab: Ope
     expect(newest).to_be_hidden()
 
 
-def test_texts_that_did_not_arrive_return_to_the_message_field(
-    open_tab: OpenTab, server: ChatServer
-) -> None:
+def test_line_waits_visibly_until_the_server_has_it(open_tab: OpenTab, server: ChatServer) -> None:
     ada = open_tab("Ada")
-    expect(ada.get_by_role("button", name="Send")).to_be_enabled()
-    server.process.send_signal(signal.SIGSTOP)
-    say(ada, "into the void")
-    server.process.kill()
-    server.process.wait()
+    say(ada, "heard")
+    expect_said(ada, "heard")
+    freeze(server.process.pid)
+    for text in ("one", "two"):
+        say(ada, text)
+    expect(ada.locator("#waiting .pending .words")).to_have_text(["one", "two"])
+    expect(ada.locator("#waiting").get_by_text("Sending…")).to_have_count(2)
+    server.process.send_signal(signal.SIGCONT)
+    expect_said(ada, "heard", "one", "two")
+    expect(ada.get_by_text("Sending…")).to_have_count(0)
+
+
+def test_who_comes_later_reads_the_last_lines(open_tab: OpenTab) -> None:
+    ada = open_tab("Ada")
+    for text in ("one", "two"):
+        say(ada, text)
+    expect_said(ada, "one", "two")
+    bob = open_tab("Bob")
+    expect_said(bob, "one", "two")
+    expect(bob.locator("#lines .mine")).to_have_count(0)
+    ada.reload()
+    expect_said(ada, "one", "two")
+    expect(ada.locator("#lines .mine")).to_have_count(2)
+
+
+def test_invitation_goes_when_somebody_comes_or_writes(open_tab: OpenTab) -> None:
+    ada = open_tab("Ada")
+    invitation = ada.get_by_text("No messages yet.")
+    expect(invitation).to_be_visible()
+    bob = open_tab("Bob")
+    expect(invitation).to_be_hidden()
+    expect(bob.get_by_text("No messages yet.")).to_be_visible()
+    say(bob, "hello")
+    expect(bob.get_by_text("No messages yet.")).to_be_hidden()
+    enter_room(ada, "elsewhere")
+    expect(invitation).to_be_visible()
+
+
+def test_badge_stays_whole_beside_a_long_name(open_tab: OpenTab) -> None:
+    for phone in (False, True):
+        page = open_tab("W" * 24, phone=phone)
+        if phone:
+            page.get_by_role("button", name="2 here").tap()
+        badge = page.locator("#names small")
+        box = badge.bounding_box()
+        assert box
+        # One line, and all of it: "you" is wider than high in no font.
+        assert badge.evaluate("(it) => it.scrollWidth <= it.clientWidth")
+        assert badge.evaluate("(it) => it.getClientRects().length") == 1
+        assert box["height"] < 2 * float(
+            badge.evaluate("(it) => parseFloat(getComputedStyle(it).fontSize)")
+        )
+        name = page.locator("#names .name", has_text="W").first
+        assert name.get_attribute("title") == "W" * 24
+
+
+def test_rooms_are_apart(open_tab: OpenTab) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    say(ada, "in the lobby")
+    expect_said(bob, "in the lobby")
+    enter_room(bob, "  Tea & Cake/ #1 ")
+    expect(bob.locator("#where")).to_have_text("tea-&-cake-1")
+    assert bob.url.endswith("#tea-%26-cake-1")
+    expect(bob).to_have_title("tea-&-cake-1 · sockwave chat")
+    expect_said(bob)
+    expect_names(bob, "Bob")
+    expect_names(ada, "Ada")
+    expect(ada.get_by_role("log")).to_contain_text("Bob left")
+    say(bob, "over here")
+    say(ada, "and here")
+    expect_said(bob, "over here")
+    expect_said(ada, "in the lobby", "and here")
+
+    eve = open_tab("Eve", room="tea-%26-cake-1")
+    expect_said(eve, "over here")
+    expect_names(eve, "Bob", "Eve")
+    expect(bob.locator("#rooms a")).to_have_text(["lobby", "tea-&-cake-1"])
+    expect(bob.locator("#rooms [aria-current=page]")).to_have_text("tea-&-cake-1")
+    bob.get_by_role("link", name="lobby").click()
+    expect_said(bob, "in the lobby", "and here")
+    expect_names(ada, "Ada", "Bob")
+    bob.go_back()
+    expect_said(bob, "over here")
+
+
+@pytest.mark.parametrize(
+    ("address", "room"),
+    [
+        ("", "lobby"),
+        ("%", "%"),
+        ("a/b*c", "a-b-c"),
+        ("-", "lobby"),
+        ("Caf%C3%A9", "café"),
+        ("x" * 99, "x" * 32),
+    ],
+)
+def test_address_names_the_room(open_tab: OpenTab, address: str, room: str) -> None:
+    ada = open_tab("Ada", room=address)
+    expect(ada.locator("#where")).to_have_text(room)
+    say(ada, "hello")
+    expect_said(ada, "hello")
+
+
+def test_line_that_waits_stays_in_its_room(open_tab: OpenTab, server: ChatServer) -> None:
+    ada = open_tab("Ada")
+    server.stop()
     expect_light(ada, "Reconnecting…")
-    expect(ada.get_by_label("Message", exact=True)).to_have_value("into the void")
+    say(ada, "for the lobby")
+    enter_room(ada, "other")
+    say(ada, "for the other")
+    expect(ada.locator("#waiting .words")).to_have_text(["for the other"])
+    ada.get_by_role("link", name="lobby").click()
+    expect(ada.locator("#waiting .words")).to_have_text(["for the lobby"])
+    server.start()
+    hurry(ada)
+    expect_said(ada, "for the lobby")
+    ada.get_by_role("link", name="other").click()
+    expect_said(ada, "for the other")
+
+
+#: A page that can be without a network, as long as it says so.
+NETWORK = """
+const Real = WebSocket;
+let last = null;
+let isOffline = false;
+class Broken {
+  constructor() { setTimeout(() => this.onclose({ code: 1006, reason: "" })); }
+  close() {}
+}
+window.WebSocket = function (...all) {
+  return (last = isOffline ? new Broken() : new Real(...all));
+};
+window.goOffline = () => { isOffline = true; last.close(); };
+window.goOnline = () => { isOffline = false; dispatchEvent(new Event("online")); };
+"""
+
+
+def test_who_was_away_for_long_gets_the_latest_lines(open_tab: OpenTab, server: ChatServer) -> None:
+    bob = open_tab("Bob", prepare=lambda page: page.add_init_script(NETWORK))
+    say(bob, "before")
+    expect_said(bob, "before")
+    bob.evaluate("goOffline()")
+    expect_light(bob, "Reconnecting…")
+    with connect(
+        server.url.replace("http", "ws", 1),
+        origin=Origin(server.url.rstrip("/")),
+        subprotocols=[Subprotocol("sockwave.1")],
+    ) as ada:
+        for number in range(205):
+            line = json.dumps({"by": "ada", "name": "Ada", "text": f"line {number}", "at": 0})
+            command = {"publish": "room/lobby", "message": line, "id": f"ada:{number}"}
+            ada.send(json.dumps(command))
+            assert json.loads(ada.recv(PATIENCE_S))["acknowledged"] == command["id"]
+    bob.evaluate("goOnline()")
+    expect_said(bob, "before", *(f"line {number}" for number in range(5, 205)))
+    expect(bob.get_by_text("Lines may be missing here")).to_have_count(1)
+    entries = bob.locator("#lines > *").all_inner_texts()
+    assert entries[1] == "Lines may be missing here"
+    say(bob, "after")
+    expect(bob.locator("#lines .words").last).to_have_text("after")
+    expect(bob.get_by_text("Lines may be missing here")).to_have_count(1)
+
+
+#: The chat as `sockwave chat --workers 2` serves it; each connection is told which process has it.
+SERVICE = """
+import logging, os
+from sockwave.cli.chat import create_chat
+logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+server = create_chat()
+
+@server.on("connection")
+def connected(conn):
+    conn.send('{"message":"%d"}' % os.getpid())
+
+server.listen(0, "127.0.0.1")
+logging.info("running on http://127.0.0.1:%d", server.addresses[0][1])
+server.run(workers=2)
+"""
+
+
+class Witness:
+    """Hears which process has a tab's connection."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def attend(self, page: Page) -> None:
+        page.on("websocket", self._opened)
+
+    def _opened(self, socket: WebSocket) -> None:
+        socket.on("framereceived", self._received)
+
+    def _received(self, payload: str | bytes) -> None:
+        frame = json.loads(payload)
+        if "topic" not in frame and "message" in frame:
+            self.pids.append(int(frame["message"]))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """The chat on two workers."""
+    with started_service(tmp_path, "-c", SERVICE) as service:
+        service.wait_ready(2)
+        yield service
+
+
+@needs_workers
+def test_no_line_is_lost_or_twice_when_workers_are_killed(
+    open_tab: OpenTab, service: Service
+) -> None:
+    url = f"http://127.0.0.1:{service.port}/"
+    witnesses = [Witness(), Witness()]
+    pages = [
+        open_tab(name, url=url, prepare=witness.attend)
+        for name, witness in zip(("Ada", "Bob"), witnesses, strict=True)
+    ]
+    written: list[str] = []
+    for page in pages:
+        expect_names(page, "Ada", "Bob")
+    for round_number in range(4):
+        victim = witnesses[round_number % 2].pids[-1]
+        for number in range(8):
+            for page, name in zip(pages, ("Ada", "Bob"), strict=True):
+                written.append(f"{name} {round_number}.{number}")
+                say(page, written[-1])
+            if number == 3:
+                os.kill(victim, signal.SIGKILL)
+        for page in pages:
+            expect(page.locator("#waiting .words")).to_have_count(0)
+            expect(page.locator("#lines .words")).to_have_count(len(written))
+            expect_names(page, "Ada", "Bob")
+        service.wait_ready(3 + round_number)
+    read = [page.locator("#lines .words").all_inner_texts() for page in pages]
+    assert read[0] == read[1]  # everybody sees the same order
+    assert sorted(read[0]) == sorted(written)
+    for name in ("Ada", "Bob"):
+        assert [one for one in read[0] if one.startswith(name)] == [
+            one for one in written if one.startswith(name)
+        ]
+    for page in pages:
+        expect(page.get_by_text("Lines may be missing here")).to_have_count(0)
+    late = open_tab("Eve", url=url)
+    expect_said(late, *read[0])
+    expect_names(late, "Ada", "Bob", "Eve")
+    expect_names(pages[0], "Ada", "Bob", "Eve")
+
+
+@needs_workers
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the sequencer in /proc")
+def test_nothing_goes_missing_in_silence_when_the_sequencer_is_killed(
+    open_tab: OpenTab, service: Service
+) -> None:
+    url = f"http://127.0.0.1:{service.port}/"
+    pages = {name: open_tab(name, url=url) for name in ("Ada", "Bob")}
+    written: list[str] = []
+    for page in pages.values():
+        expect_names(page, "Ada", "Bob")
+    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
+    (victim,) = {int(pid) for pid in children.read_text().split()} - set(service.ready_pids())
+    for number in range(10):
+        for name, page in pages.items():
+            written.append(f"{name} {number}")
+            say(page, written[-1])
+        if number == 4:
+            os.kill(victim, signal.SIGKILL)
+    for name, page in pages.items():
+        expect(page.locator("#waiting .words")).to_have_count(0)
+        expect_names(page, "Ada", "Bob")
+        page.wait_for_function(
+            """(count) => document.querySelectorAll("#lines .words").length >= count
+                || document.body.innerText.includes("Lines may be missing here")""",
+            arg=len(written),
+        )
+        read = page.locator("#lines .words").all_inner_texts()
+        assert len(read) == len(set(read))
+        assert {one for one in written if one.startswith(name)} <= set(read)
+        if set(read) != set(written):
+            expect(page.get_by_text("Lines may be missing here")).not_to_have_count(0)
+
+
+@needs_workers
+def test_rooms_and_people_are_those_of_all_workers(open_tab: OpenTab, service: Service) -> None:
+    url = f"http://127.0.0.1:{service.port}/"
+    witness = Witness()
+    pages: list[Page] = []
+    while len(set(witness.pids)) < 2:
+        assert len(pages) < 20, "all connections went to one worker"
+        pages.append(open_tab(f"Tab {len(pages):02}", url=url, prepare=witness.attend))
+        expect_names(pages[-1], *(f"Tab {number:02}" for number in range(len(pages))))
+    say(pages[-1], "to all")
+    for page in pages:
+        expect_said(page, "to all")
+        expect_names(page, *(f"Tab {number:02}" for number in range(len(pages))))
+    enter_room(pages[-1], "apart")
+    expect_names(pages[-1], pages[-1].evaluate("sessionStorage.getItem('name')"))
+    say(pages[-1], "to nobody")
+    say(pages[0], "to the others")
+    for page in pages[:-1]:
+        expect_said(page, "to all", "to the others")
+    expect_said(pages[-1], "to nobody")

@@ -30,6 +30,15 @@ def test_command_prints_the_real_port_and_stops_cleanly_on_a_signal(
         assert stop(process, number) == (0, "")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+def test_chat_on_several_workers_prints_its_address_once_and_stops_cleanly() -> None:
+    with serving("chat", "--port", "0", "--workers", "2") as (process, url):
+        socket.create_connection(("127.0.0.1", port_of(url)), PATIENCE_S).close()
+        process.send_signal(signal.SIGTERM)
+        printed, errors = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, printed, errors) == (0, "", "")
+
+
 def test_stopping_tells_the_clients_that_the_server_goes_away() -> None:
     with serving("echo", "--port", "0") as (process, url), connect(url) as client:
         process.send_signal(signal.SIGINT)
@@ -87,6 +96,7 @@ def test_host_that_cannot_be_a_name_is_said_in_one_line_with_status_1() -> None:
         (["chat", "--port", "65536"], "65536"),
         (["chat", "--port", "-1"], "--port"),
         (["chat", "--colour", "red"], "--colour"),
+        (["chat", "--workers", "0"], "--workers"),
         (["echo", "--port", "eighty"], "eighty"),
         (["echo", "--engine", "steam"], "steam"),
         (["echo", "--version", "draft99"], "draft99"),

@@ -158,4 +158,4 @@ async def test_memory_of_a_message_that_was_refused_shows_in_no_other(
         conn.on("message", kept.append)
         client.send(message)
     await wait_until(lambda: len(kept) == 3)
-    assert kept == sent
+    assert sorted(kept, key=sent.index) == sent  # of three connections, in any order

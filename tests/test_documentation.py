@@ -46,6 +46,7 @@ def rows(heading: str) -> Iterator[list[str]]:
 def parse_default(words: str) -> object:
     """Give the value that a cell of a table stands for."""
     number, _, unit = words.strip("`").partition(" ")
+    number = re.sub(r"(?<=\d),(?=\d)", "", number)
     if not re.fullmatch(r"[\d.]+", number):
         return {"None": None, "()": (), "False": False, "True": True}.get(number, number.strip('"'))
     return float(number) * UNITS.get(unit, 1)
@@ -79,8 +80,8 @@ def test_readme_shows_the_first_example() -> None:
 def test_program_in_a_page_serves_until_ctrl_c(program: str, tmp_path: Path) -> None:
     cert, key = write_pem(LOCALHOST, tmp_path, "cert")
     program = program.replace("cert.pem", cert).replace("key.pem", key)
-    # In asyncio's own `run` it is a KeyboardInterrupt that ends it.
-    with running(program, status=-signal.SIGINT if "asyncio.run(" in program else 0):
+    # Before `serve_forever`, or without it, Ctrl-C is a KeyboardInterrupt of asyncio's.
+    with running(program, status=(0, -signal.SIGINT) if "asyncio.run(" in program else (0,)):
         pass
 
 
@@ -91,6 +92,36 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), name
         assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
+
+
+@pytest.mark.parametrize("page", LINKING_PAGES, ids=lambda page: page.stem)
+def test_tests_that_a_page_names_are_there(page: Path) -> None:
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8")):
+        assert re.search(
+            rf"^(async )?def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE
+        ), name
+
+
+def test_every_promise_names_its_tests() -> None:
+    text = (ROOT / "docs/delivery.md").read_text("utf-8")
+    promises = re.split(r"^\d\. ", text.split("## Nine sentences")[1], flags=re.MULTILINE)[1:]
+    assert len(promises) == 9
+    for promise in promises:
+        assert re.search(r"   - `tests/[\w/]+\.py::test_\w+`", promise)
+
+
+def test_tables_name_each_setting_of_a_topic_and_each_of_its_limits() -> None:
+    text = (ROOT / "docs/topics.md").read_text("utf-8")
+
+    def table(heading: str) -> dict[str, str]:
+        lines = text.split(f"| {heading} | default |")[1].split("\n\n")[0]
+        return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", lines, re.MULTILINE))
+
+    assert list(table("setting")) == list(inspect.signature(sockwave.Server.topic).parameters)[2:]
+    fields = {one.name: one.default for one in dataclasses.fields(sockwave.Limits)}
+    limits = {name: parse_default(default) for name, default in table("limit").items()}
+    assert len(limits) == 6
+    assert limits.items() <= fields.items()
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

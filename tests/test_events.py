@@ -84,9 +84,12 @@ async def test_event_that_is_like_no_other_raises_with_the_names_of_all(
     start_server: StartServer,
 ) -> None:
     server = await start_server()
-    events = "close, connection, error, handshake, listening, readyStateChange, request, stream"
-    with pytest.raises(ValueError, match=f"unknown event 'message'; the events here are {events}"):
-        server.on("message", print)  # type: ignore[call-overload]
+    events = (
+        "close, closing, connection, error, handshake, listening, publish, readyStateChange, "
+        "request, stream, subscribe"
+    )
+    with pytest.raises(ValueError, match=f"unknown event 'zzzz'; the events here are {events}"):
+        server.on("zzzz", print)  # type: ignore[call-overload]
 
 
 async def test_listeners_run_in_the_order_of_their_addition(start_server: StartServer) -> None:

@@ -71,6 +71,11 @@ LINES = st.sampled_from(
         b"Sec-WebSocket-Key1: 1 1",
         b"Sec-WebSocket-Extensions: permessage-deflate",
         b"Sec-WebSocket-Extensions: ;;",
+        b"Sec-WebSocket-Extensions:",
+        b"Sec-WebSocket-Extensions: a; b, c",
+        b'Sec-WebSocket-Extensions: a; b="c"',
+        b'Sec-WebSocket-Extensions: a; b="c',
+        b"Sec-WebSocket-Extensions: a;",
         b"Sec-WebSocket-Origin: a\xe9",
         b"WebSocket-Protocol: chat",
         b"Origin: http://a",
@@ -192,6 +197,8 @@ def test_a_request_without_a_field_or_with_two_of_it_is_not_plain(name: str) -> 
         b"Cookie: a\nb",
         b"a b: c",
         b"Sec-WebSocket-Extensions: a\r\nSec-WebSocket-Extensions: b",
+        b"Sec-WebSocket-Extensions: a;",
+        b"Sec-WebSocket-Extensions:",
     ],
 )
 def test_a_request_with_such_a_line_is_not_plain(line: bytes) -> None:

@@ -152,6 +152,19 @@ class Peer:
             answer += self.take(1)
         return self
 
+    def get(self, target: str) -> bytes:
+        """Ask for a page, and give what it says, of an answer in chunks."""
+        self.sock.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"0\r\n\r\n") and b"Content-Length" not in answer:
+            answer += self.take(1)
+        if b"Content-Length" in answer:
+            while not answer.endswith(b"\r\n\r\n"):
+                answer += self.take(1)
+            size = int(answer.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+            return self.take(size)
+        return b"".join(answer.partition(b"\r\n\r\n")[2].split(b"\r\n")[1::2])
+
     def take(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -406,6 +419,175 @@ def test_child_forked_in_a_listener_ends_without_a_trace(
             assert errors == ""
         else:
             assert "the server goes on in the parent alone" in errors
+
+
+# Every kind of call of an application, in the middle of what has something to clean up.
+APPLICATION = """
+import contextlib
+import sockwave.asgi
+
+@contextlib.contextmanager
+def told_of(what, but=()):
+    try:
+        yield
+    finally:
+        if not but:
+            where = "the child" if os.getpid() != parent else "the parent"
+            print(what, "over in", where, flush=True)
+
+@contextlib.asynccontextmanager
+async def resource():
+    with told_of("lifespan"):
+        yield
+
+parent = os.getpid()
+
+def end(what):
+    if what == "exit":
+        sys.exit(7)
+    if what == "crash":
+        raise RuntimeError("in the child")
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+async def fork_and_end(what, *sendings):
+    # All that is sent in the child has to fail: it has no part of the server.
+    pid = os.fork()
+    if pid:
+        children.append(pid)
+        return
+    for send, *arguments in sendings:
+        try:
+            await send(*arguments)
+        except (sockwave.SockwaveError, sockwave.asgi.ClientDisconnected) as error:
+            if "forked" in str(error):
+                continue
+        os._exit(70)
+    end(what)
+
+def wait_for_child():
+    return str(os.waitstatus_to_exitcode(os.waitpid(children.pop(), 0)[1]))
+
+async def http(scope, receive, send):
+    async def part(body, more_body=True):
+        await send({"type": "http.response.body", "body": body, "more_body": more_body})
+
+    _, action, *argument = scope["path"].split("/")
+    await send({"type": "http.response.start", "status": 200})
+    if action == "fork":
+        await part(b"before ")
+        await fork_and_end(*argument, (part, b"child"), (part, b"child", False))
+        await part(b"after", False)
+    elif action == "late":
+        # The call has waited before, and has a task for itself.
+        await part(b"before ")
+        await asyncio.sleep(0)
+        await fork_and_end(*argument, (part, b"child"), (part, b"child", False))
+        await part(b"after", False)
+    elif action == "wait":
+        await part(wait_for_child().encode(), False)
+    else:
+        with told_of("request"):
+            await part(b"begun ")
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+async def websocket(scope, receive, send):
+    async def say(text):
+        await send({"type": "websocket.send", "text": text})
+
+    await receive()
+    await send({"type": "websocket.accept"})
+    forks = []
+    with told_of("socket", forks):
+        while (message := await receive())["type"] == "websocket.receive":
+            text = message["text"]
+            if text.startswith("fork "):
+                forks.append(text)  # what it cleans up in the child is its own affair
+                await say("before")
+                await fork_and_end(text[5:], (say, "child"))
+                await say("after")
+            elif text == "wait":
+                await say(wait_for_child())
+            else:
+                await say(text)
+
+async def lifespan(scope, receive, send):
+    await receive()
+    async with resource():
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+async def app(scope, receive, send):
+    await {"http": http, "websocket": websocket, "lifespan": lifespan}[scope["type"]](
+        scope, receive, send
+    )
+
+server.mount("/", app)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "status"), [("exit", 7), ("kill", -signal.SIGTERM), ("return", 1), ("crash", 1)]
+)
+@pytest.mark.parametrize(
+    ("how", "ending"),
+    [("fork", RUN), ("late", SERVE_FOREVER), ("socket", RUN)],
+    ids=["request", "request that has waited", "socket"],
+)
+def test_child_forked_in_an_application_ends_nothing_of_it(
+    serve: Serve, ending: str, what: str, status: int, how: str
+) -> None:
+    with serve(APPLICATION + ending) as served:
+        request, socket = served.peer().ask_for_ever(), served.peer().open()
+        assert socket.ask("still here") == "still here"
+        if how == "socket":
+            forking = served.peer().open()
+            forking.say(f"fork {what}")
+            assert [forking.hear(), forking.hear()] == ["before", "after"]
+            assert forking.ask("wait") == str(status)
+        else:
+            assert served.peer().get(f"/{how}/{what}") == b"before after"
+            assert served.peer().get("/wait") == str(status).encode()
+        assert socket.ask("still here") == "still here"
+        assert served.peer().open().ask("a new one") == "a new one"
+        request.close()
+        served.close()
+        served.process.terminate()
+        output, errors = served.process.communicate(timeout=PATIENCE_S)
+        assert served.process.returncode == 0
+        # In the parent, each ends once; in the child none does.
+        told = output.splitlines()
+        assert told.pop() == "lifespan over in the parent"
+        assert sorted(told) == ["request over in the parent"] + ["socket over in the parent"] * 2
+        if what in ("return", "crash"):
+            assert "the server goes on in the parent alone" in errors
+        else:
+            assert errors == ""
+
+
+# Nothing of the server's but the lifespan is there when the child ends.
+AT_ONCE = """
+@server.on("listening")
+def forked():
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+"""
+
+
+@pytest.mark.parametrize("ending", [RUN, SERVE_FOREVER], ids=["run", "serve_forever"])
+def test_child_forked_before_all_clients_ends_no_lifespan(serve: Serve, ending: str) -> None:
+    with serve(APPLICATION + AT_ONCE + ending) as served:
+        assert served.peer().open().ask("hello") == "hello"
+        served.close()
+        served.process.terminate()
+        output, errors = served.process.communicate(timeout=PATIENCE_S)
+        assert (served.process.returncode, errors) == (0, "")
+        assert output.splitlines() == ["socket over in the parent", "lifespan over in the parent"]
 
 
 POOL = """

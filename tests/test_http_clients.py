@@ -1,7 +1,9 @@
 """A client of another make (aiohttp) speaks HTTP with the server."""
 
 import asyncio
+import gzip
 import io
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -144,3 +146,24 @@ async def test_websocket_and_requests_share_the_port(
         async with session.get(f"http://{host}:{port}/") as answer:
             assert await answer.text() == "plain"
         assert (await socket.receive_str()) == "hello"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no openat")
+async def test_folder_is_redirected_to_and_its_files_are_decompressed(
+    session: aiohttp.ClientSession, engine: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a:b").mkdir()
+    (tmp_path / "a:b/index.html").write_text("<p>hello</p>")
+    (tmp_path / "a:b/index.html.gz").write_bytes(gzip.compress(b"<p>hello</p>"))
+    server = sockwave.create_server(engine=engine)
+    server.static("/files", tmp_path).listen(0, "127.0.0.1")
+    async with server:
+        host, port = server.addresses[0]
+        url = f"http://{host}:{port}/files/a:b"
+        async with session.get(f"{url}?x=1") as answer:
+            assert str(answer.url) == f"{url}/?x=1"
+            assert answer.headers["Content-Encoding"] == "gzip"
+            assert await answer.text() == "<p>hello</p>"
+            known = {"If-None-Match": answer.headers["ETag"]}
+        async with session.get(f"{url}/", headers=known) as answer:
+            assert answer.status == 304

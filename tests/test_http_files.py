@@ -13,11 +13,14 @@ from conftest import StartServer
 from http_wire import Answer, receive_answer
 from hypothesis import given
 from hypothesis import strategies as st
+from users import as_nobody
 from wire import Wire, count_descriptors, wait_until
 
 import sockwave
+from sockwave.http.conditional import Validators, evaluate
 from sockwave.http.dates import format_date, parse_date
-from sockwave.http.files import guess_type, parse_range
+from sockwave.http.files import guess_type
+from sockwave.http.ranges import parse_range
 
 DATA = bytes(range(256)) * 4
 MODIFIED = 784111777  # the second that RFC 9110, 5.6.7 uses in its examples
@@ -36,6 +39,12 @@ def path(tmp_path: Path) -> Path:
 def fill(path: Path, data: bytes) -> None:
     """Replace the content of the file."""
     path.write_bytes(data)
+
+
+def tag_of(path: Path) -> str:
+    """Give the entity tag of a file: its size, and the nanoseconds of its time."""
+    found = path.stat()
+    return f'"{found.st_size:x}-{found.st_mtime_ns:x}"'
 
 
 def get(*fields: str, method: str = "GET", version: str = "1.1") -> bytes:
@@ -61,6 +70,7 @@ async def test_file_is_sent_with_what_is_known_of_it(start_server: Any, path: Pa
         assert answer.headers["content-type"] == "application/octet-stream"
         assert answer.headers["content-length"] == str(len(DATA))
         assert answer.headers["last-modified"] == MODIFIED_DATE
+        assert answer.headers["etag"] == tag_of(path)
         assert answer.headers["accept-ranges"] == "bytes"
 
 
@@ -84,7 +94,8 @@ async def test_empty_file_is_an_empty_body(start_server: Any, path: Path) -> Non
     ("since", "status"),
     [
         (MODIFIED_DATE, 304),
-        ("Sun, 06 Nov 1994 08:49:38 GMT", 304),
+        # What was put in the place of a newer file has an older date, and is another file.
+        ("Sun, 06 Nov 1994 08:49:38 GMT", 200),
         ("Sunday, 06-Nov-94 08:49:37 GMT", 304),
         ("Sun Nov  6 08:49:37 1994", 304),
         ("Sun, 06 Nov 1994 08:49:36 GMT", 200),
@@ -150,6 +161,7 @@ async def test_range_behind_the_end_is_416(start_server: Any, path: Path, wanted
         "bytes=\xb2-\xb3",
         "bytes=" + "9" * 5000 + "-",
         "lines=0-1",
+        "bytes=0-1\r\nRange: bytes=0-1",
     ],
 )
 async def test_range_that_is_not_understood_is_ignored(
@@ -165,9 +177,12 @@ async def test_range_of_another_version_of_the_file_is_ignored(
     start_server: Any, path: Path
 ) -> None:
     async with await serve(start_server, path) as wire:
-        answer = await ask(wire, "Range: bytes=0-1", f"If-Range: {MODIFIED_DATE}")
-        assert answer.status == 206
-        for other in ("Sun, 06 Nov 1994 08:49:38 GMT", '"tag"'):
+        for same in (MODIFIED_DATE, tag_of(path)):
+            answer = await ask(wire, "Range: bytes=0-1", f"If-Range: {same}")
+            assert (answer.status, answer.body) == (206, DATA[:2])
+        answer = await ask(wire, "Range: bytes=0-1", f"If-Range: {same}", f"If-Range: {same}")
+        assert answer.status == 200
+        for other in ("Sun, 06 Nov 1994 08:49:38 GMT", '"tag"', f"W/{tag_of(path)}"):
             answer = await ask(wire, "Range: bytes=0-1", f"If-Range: {other}")
             assert (answer.status, answer.body) == (200, DATA)
 
@@ -311,16 +326,183 @@ async def test_what_cannot_be_sent_raises_in_the_caller(
         assert count_descriptors() <= before + 2
 
 
-async def test_missing_file_is_a_500_when_nobody_catches_it(
-    start_server: Any, tmp_path: Path
+async def test_missing_file_is_a_404_when_nothing_catches_it(
+    start_server: Any, path: Path, tmp_path: Path
 ) -> None:
     server = await start_server()
     errors: list[BaseException] = []
     server.on("error", errors.append)
-    server.on("request", lambda req, res: res.send_file(tmp_path / "none"))
+    missing = ["none", "none/at/all", f"{path.name}/below", "", "a\0b", "n" * 300]
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        res.send_file(f"{tmp_path}/{missing[int(req.query)]}")
+
+    for number in range(len(missing)):
+        async with await Wire.open(server.addresses[0]) as wire:
+            wire.write(f"GET /?{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            answer = await receive_answer(wire)
+            assert (answer.status, answer.body) == (404, b"there is no such file\n")
+    assert not errors
+
+
+async def test_application_can_answer_for_a_missing_file(
+    start_server: Any, path: Path, tmp_path: Path
+) -> None:
+    server = await start_server()
+    errors: list[BaseException] = []
+
+    @server.on("request")
+    def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        try:
+            res.send_file(tmp_path / "none", {"X": "y"})
+        except FileNotFoundError as error:
+            errors.append(error)
+            res.send_file(path)
+
     async with await Wire.open(server.addresses[0]) as wire:
-        assert (await ask(wire)).status == 500
-    assert isinstance(errors[0], FileNotFoundError)
+        answer = await ask(wire)
+        assert (answer.status, answer.body) == (200, DATA)
+        assert "x" not in answer.headers
+    assert str(errors[0]) == f"[Errno 2] No such file or directory: '{tmp_path / 'none'}'"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such permissions")
+async def test_file_that_may_not_be_read_is_a_500(start_server: Any, path: Path) -> None:
+    os.chmod(path, 0)
+    server = await start_server()
+    errors: list[BaseException] = []
+    server.on("error", errors.append)
+    server.on("request", lambda req, res: res.send_file(path))
+    with as_nobody():
+        async with await Wire.open(server.addresses[0]) as wire:
+            assert (await ask(wire)).status == 500
+    assert isinstance(errors[0], PermissionError)
+
+
+async def test_older_file_in_the_place_of_a_newer_one_is_sent(
+    start_server: Any, path: Path
+) -> None:
+    async with await serve(start_server, path) as wire:
+        newer = await ask(wire)
+        fill(path, DATA[::-1])
+        os.utime(path, (MODIFIED - 86_400, MODIFIED - 86_400))
+        for condition in (
+            f"If-Modified-Since: {newer.headers['last-modified']}",
+            f"If-None-Match: {newer.headers['etag']}",
+        ):
+            answer = await ask(wire, condition)
+            assert (answer.status, answer.body) == (200, DATA[::-1])
+
+
+async def test_nanosecond_makes_another_tag(start_server: Any, path: Path) -> None:
+    second = MODIFIED * 10**9
+    async with await serve(start_server, path) as wire:
+        before = await ask(wire)
+        os.utime(path, ns=(second, second + 1))
+        answer = await ask(wire, f"If-None-Match: {before.headers['etag']}")
+        assert answer.status == 200
+        assert answer.headers["last-modified"] == before.headers["last-modified"]
+
+
+async def test_time_that_says_nothing_makes_no_validator(start_server: Any, path: Path) -> None:
+    # Reproducible builds give each version of a file the same time.
+    async with await serve(start_server, path) as wire:
+        for seconds in (0, 1):
+            os.utime(path, (seconds, seconds))
+            answer = await ask(wire, f"If-Modified-Since: {format_date(seconds)}")
+            assert (answer.status, answer.body) == (200, DATA)
+            assert not {"etag", "last-modified"} & answer.headers.keys()
+            assert (await ask(wire, f"If-None-Match: {tag_of(path)}")).status == 200
+            answer = await ask(wire, "Range: bytes=0-1", f"If-Range: {format_date(seconds)}")
+            assert answer.status == 200
+        os.utime(path, (2, 2))
+        assert (await ask(wire)).headers["etag"] == tag_of(path)
+
+
+async def test_date_in_the_future_is_not_told(start_server: Any, path: Path) -> None:
+    future = 10**11
+    os.utime(path, (future, future))
+    async with await serve(start_server, path) as wire:
+        answer = await ask(wire)
+        told = parse_date(answer.headers["last-modified"])
+        sent = parse_date(answer.headers["date"])
+        assert told is not None
+        assert sent is not None
+        assert told <= sent
+        assert (await ask(wire, f"If-None-Match: {answer.headers['etag']}")).status == 304
+
+
+# Fields, where {tag} is the file's and {date} its own, and the status: RFC 9110, 13.2.2.
+CONDITIONS = {
+    "If-None-Match: {tag}": 304,
+    "If-None-Match: W/{tag}": 304,
+    'If-None-Match: "a,b" , ,{tag},"c"': 304,
+    'If-None-Match: "a"\r\nIf-None-Match: {tag}': 304,
+    "If-None-Match: *": 304,
+    'If-None-Match: "a", *': 200,
+    'If-None-Match: "a"': 200,
+    'If-None-Match: W/"a", "b"': 200,
+    "If-None-Match: ": 200,
+    "If-None-Match: {bare}": 200,
+    'If-None-Match: "{bare}': 200,
+    "If-None-Match: w/{tag}": 200,
+    'If-None-Match: "a" {tag}': 200,
+    'If-None-Match: "a"\r\nIf-Modified-Since: {date}': 200,
+    "If-Modified-Since: {date}\r\nIf-Modified-Since: {date}": 200,
+    "If-Match: {tag}": 200,
+    'If-Match: "a", {tag}': 200,
+    "If-Match: *": 200,
+    "If-Match: W/{tag}": 412,
+    'If-Match: "a"': 412,
+    "If-Match: ": 412,
+    "If-Match: {tag}\r\nIf-None-Match: {tag}": 304,
+    'If-Match: "a"\r\nIf-None-Match: {tag}': 412,
+    'If-Match: "a"\r\nRange: bytes=0-1': 412,
+    "If-Match: {tag}\r\nRange: bytes=0-1": 206,
+    "If-Match: {tag}\r\nIf-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT": 200,
+    "If-Unmodified-Since: {date}": 200,
+    "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:38 GMT": 200,
+    "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT": 412,
+    "If-Unmodified-Since: yesterday": 200,
+    "If-None-Match: {tag}\r\nRange: bytes=0-1": 304,
+    'If-None-Match: "a"\r\nRange: bytes=0-1': 206,
+    "If-Range: {tag}": 200,
+}
+
+
+async def test_conditions_are_those_of_the_rfc(start_server: Any, path: Path) -> None:
+    tag = tag_of(path)
+    filled = {
+        fields.format(tag=tag, bare=tag.strip('"'), date=MODIFIED_DATE): status
+        for fields, status in CONDITIONS.items()
+    }
+    bodies = {200: DATA, 206: DATA[:2], 304: b"", 412: b""}
+    async with await serve(start_server, path, headers={"Cache-Control": "no-cache"}) as wire:
+        for fields, status in filled.items():
+            answer = await ask(wire, fields)
+            assert (answer.status, answer.body) == (status, bodies[status]), fields
+            if status == 304:
+                assert answer.headers["etag"] == tag
+                assert answer.headers["cache-control"] == "no-cache"
+                assert "content-type" not in answer.headers
+            expected = status if status != 206 else 200
+            answer = await ask(wire, fields, method="HEAD")
+            assert answer.status == expected, fields
+            # They are about GET and HEAD alone.
+            answer = await ask(wire, fields, "Content-Length: 0", method="POST")
+            assert (answer.status, answer.body) == (200, DATA), fields
+            assert "etag" not in answer.headers
+
+
+@given(st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=40))
+def test_any_list_of_tags_has_ours_or_not(text: str) -> None:
+    text = text.replace("\r", "").replace("\n", "")
+    validators = Validators('"a"', None)
+    headers = sockwave.Headers([("If-None-Match", text)])
+    assert evaluate(headers, validators) in (200, 304)
+    headers = sockwave.Headers([("If-None-Match", f'"a", {text}')])
+    assert evaluate(headers, validators) == 304
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from reference import PING, PONG, TEXT, Frame
 from wire import Wire, build_request, connect_both, upgrade_headers, wait_until
 
 import sockwave
+from sockwave import testing
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what the kernel was asked for")
 
@@ -28,6 +29,11 @@ SOON, LATER = 0.1, 0.4
 
 #: So many intervals of SOON are longer than LATER and its looks together.
 MANY = 8
+
+
+async def keep(conn: sockwave.Connection) -> None:
+    """Handle a connection that says nothing."""
+    await conn.wait_closed()
 
 
 async def answer(wire: Wire, count: int) -> None:
@@ -155,18 +161,24 @@ async def test_pings_need_no_answer_where_nobody_waits_for_one(start_server: Sta
 
 
 @pytest.mark.slow
-async def test_those_who_come_together_are_not_pinged_together(start_server: StartServer) -> None:
-    server = await start_server(ping_interval=1.0)
+@testing.virtual_clock
+async def test_those_who_come_together_are_not_pinged_together() -> None:
     loop = asyncio.get_running_loop()
+    async with testing.serve(keep) as url:
 
-    async def time_ping() -> float:
-        wire = await Wire.connect(server.addresses[0])
-        await wire.receive_ping()
-        return loop.time()
+        async def time_ping() -> float:
+            async with sockwave.connect(url, ping_interval=None) as conn:
+                pinged = loop.create_future()
+                conn.on("ping", lambda _: pinged.done() or pinged.set_result(None))
+                await pinged
+                return loop.time()
 
-    times = await asyncio.gather(*(time_ping() for _ in range(40)))
-    # Of the 0.2 s that the jitter spreads them over.
-    assert max(times) - min(times) > 0.09
+        at = loop.time()
+        times = [when - at for when in await asyncio.gather(*(time_ping() for _ in range(100)))]
+    # Of 20 s, a tenth to either side, and a tick or two.
+    assert min(times) > 17.5
+    assert max(times) < 22.5
+    assert max(times) - min(times) > 2
 
 
 async def test_pings_of_the_server_are_not_the_application_s_to_hear_of(
@@ -288,18 +300,22 @@ async def test_busiest_connection_ends_with_its_lifetime(start_server: StartServ
     assert len(frames) > 1
 
 
-@pytest.mark.slow
-async def test_lifetimes_vary_so_that_nobody_comes_back_together(start_server: StartServer) -> None:
-    server = await start_server(max_lifetime=LATER, lifetime_jitter=0.5)
+@testing.virtual_clock
+async def test_lifetimes_vary_so_that_nobody_comes_back_together() -> None:
     loop = asyncio.get_running_loop()
+    async with testing.serve(keep, max_lifetime=300, lifetime_jitter=0.5) as url:
 
-    async def live() -> float:
-        wire = await Wire.connect(server.addresses[0])
-        assert (await wire.receive_close())[0] == GOING_AWAY
-        return loop.time()
+        async def live() -> float:
+            async with sockwave.connect(url) as conn:
+                await conn.wait_closed()
+                assert conn.close_code == GOING_AWAY
+                return loop.time()
 
-    times = await asyncio.gather(*(live() for _ in range(40)))
-    assert max(times) - min(times) > LATER / 2
+        at = loop.time()
+        times = [when - at for when in await asyncio.gather(*(live() for _ in range(100)))]
+    assert min(times) > 150
+    assert max(times) < 451
+    assert max(times) - min(times) > 150
 
 
 # ---- the drafts, which have no ping --------------------------------------------------------------

@@ -14,13 +14,21 @@ VOCABULARY = {
     "close",
     "cookies",
     "deflate",
+    "deliveries",
+    "documented",
     "errors",
     "fields",
     "forking",
+    "form_bodies",
+    "forms",
     "functions",
+    "guesses",
+    "json_codec",
     "limits",
+    "locations",
     "log",
     "messages",
+    "multipart",
     "names",
     "paths",
     "query",
@@ -30,6 +38,7 @@ VOCABULARY = {
     "tls_info",
     "trusted",
     "versions",
+    "waits",
 }
 
 #: What of it the compiled core may know.
@@ -44,6 +53,7 @@ CORE_FLOORS = (
     ("core.io.epoll", "core.io.asyncio"),
     ("core.tls", "core.http"),
     ("core.session",),
+    ("core.topics", "core.sync"),
     ("core.opening", "core.asgi"),
 )
 FLOORS = (
@@ -51,18 +61,24 @@ FLOORS = (
     ("proxy", "listening"),
     ("handshake", "http"),
     ("asgi",),
+    ("brokers",),
     ("options",),
+    ("option_types",),
+    ("topics",),
     ("runtime", "workers"),
-    ("server",),
-    ("launch",),
+    ("server", "client"),
+    ("sync",),
+    ("launch", "testing"),
     ("sockwave",),
+    ("cli.shell",),
+    ("cli.doctor", "cli.connect", "cli.bench"),
     ("cli", "gunicorn"),
     ("__main__",),
 )
 #: Room -> where it stands.
 HEIGHTS = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
-#: What the load generator uses of the core; nothing of the server uses the load generator.
+#: What the load generator uses of the core; of all rooms, only the command that loads uses it.
 LOADGEN_USES = {room for rooms in CORE_FLOORS for room in rooms} - {
     "core.session",
     "core.http",
@@ -121,8 +137,10 @@ def may_import(room: str, other: str) -> bool:
         return other in CORE_VOCABULARY or not room.startswith("core")
     if room == "loadgen":
         return other in LOADGEN_USES
-    if room in VOCABULARY or other == "loadgen":
+    if room in VOCABULARY:
         return False
+    if other == "loadgen":
+        return room == "cli.bench"
     return HEIGHTS[other] < HEIGHTS[room]
 
 

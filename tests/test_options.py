@@ -39,6 +39,12 @@ BOUNDED_SIZES = [
     "queue_size",
     "high_water",
     "low_water",
+    "subscription_count",
+    "pattern_count",
+    "topic_name_size",
+    "topic_count",
+    "history_budget",
+    "append_size",
 ]
 UNLIMITED_SIZES = [
     "body_size",

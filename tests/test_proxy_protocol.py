@@ -65,7 +65,7 @@ async def expect_echo(wire: Wire) -> None:
         (v2(BLOCK4), CLIENT),
         (with_crc(BLOCK4 + tlv(0x04, b"padding")), CLIENT),
         (v2(BLOCK6, family=TCP6), ("2001:db8::7", 4711)),
-        (v2(bytes(216), family=UNIX), ""),
+        (v2(bytes(216), family=UNIX), ("", 0)),
     ],
     ids=repr,
 )

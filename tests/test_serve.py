@@ -348,6 +348,8 @@ def test_wrong_tls_is_said_before_anything_starts(
         (("--reload-delay", "soon"), "--reload-delay: expected seconds, given 'soon'"),
         (("--ws-per-message-deflate", "maybe"), "expected true or false, given 'maybe'"),
         (("--lifespan", "maybe"), "--lifespan: invalid choice: 'maybe'"),
+        (("--health-path", "health"), "expected a path, such as '/health', given 'health'"),
+        (("--health-path", "/{a}"), "expected a path, such as '/health', given '/{a}'"),
         (("--colour",), "unrecognized arguments: --colour"),
     ],
 )
@@ -578,7 +580,7 @@ def test_run_serves_an_object_of_this_process(tmp_path: Path) -> None:
         with started_service(tmp_path, "-c", program) as service:
             if workers == 2:
                 service.wait_ready(2)
-                assert service.pids(40) == set(service.ready_pids())
+                service.wait_for_pids(set(service.ready_pids()))
             else:
                 assert service.pids(2) == {service.process.pid}
             assert service.stop() == 0

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from commands import freeze
 from conftest import ErrorLog, StartServer
 from reference import CLOSE, PING, PONG
 from wire import Wire, build_request, upgrade_headers, wait_until
@@ -113,7 +114,7 @@ async def test_server_that_was_stopped_ends_nobody_who_is_there(engine: str) -> 
                 tasks.append(asyncio.create_task(peers[-1].run()))
             await wait_until(lambda: all(peer.ping_count for peer in peers))
             late = await Wire.open(address)
-            os.kill(process.pid, signal.SIGSTOP)
+            freeze(process.pid)
             late.write(build_request(upgrade_headers()))
             await asyncio.sleep(STOPPED_S)
             counts = [peer.ping_count for peer in peers]

@@ -61,7 +61,7 @@ def test_workers_serve_until_a_signal_ends_all(start_service: StartService, numb
     service = start_service(2)
     service.wait_ready(2)
     workers = set(service.ready_pids())
-    assert service.pids(40) == workers
+    service.wait_for_pids(workers)
     assert service.process.pid not in workers
     client, _ = open_websocket(service)
     with wait_for_end_of(list(workers)):
@@ -97,7 +97,7 @@ def test_killed_worker_is_replaced_and_said(start_service: StartService) -> None
     os.kill(victim, signal.SIGKILL)
     service.wait_for(rf"worker \d \(pid {victim}\) was killed by SIGKILL; another is started now")
     service.wait_ready(3)
-    assert service.pids(40) == set(service.ready_pids()) - {victim}
+    service.wait_for_pids(set(service.ready_pids()) - {victim})
     assert service.stop() == 0
 
 
@@ -248,7 +248,7 @@ def test_rolling_restart_loses_no_request(start_service: StartService) -> None:
         service.wait_gone(old)
     assert len(new) == 2
     assert len(set(hammer.answers)) > 2
-    assert service.pids(40) == set(new)
+    service.wait_for_pids(set(new))
     assert service.stop() == 0
     assert "ERROR" not in service.log
     assert "WARNING" not in service.log

@@ -1,10 +1,13 @@
 """What the tests of ASGI share: applications of a few lines, and the requests they are asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from wire import build_request
+from conftest import StartServer
+from http_wire import Answer, receive_answer
+from wire import Wire, build_request
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,6 +26,20 @@ def post(body: bytes, target: str = "/", *, headers: tuple[tuple[str, str], ...]
     """Give a request with a body."""
     length = ("Content-Length", str(len(body)))
     return build_request([("Host", "a"), length, *headers], target=target, method="POST") + body
+
+
+@contextlib.asynccontextmanager
+async def served(start_server: StartServer, app: App, **options: Any) -> AsyncIterator[Wire]:
+    """Serve an application, of which there is no lifespan, and give a connection to it."""
+    server = await start_server(asgi=app, lifespan="off", **options)
+    async with await Wire.open(server.addresses[0]) as wire:
+        yield wire
+
+
+async def ask(wire: Wire, request: bytes = b"", *, method: str = "GET") -> Answer:
+    """Send a request, or the rest of one, and give what it is answered; b"": `get()`."""
+    wire.write(request or get())
+    return await receive_answer(wire, method=method)
 
 
 async def start(send: Send, status: int = 200, *headers: tuple[bytes, bytes], **rest: Any) -> None:

@@ -81,6 +81,22 @@ async def test_handler_answers_messages_of_both_kinds(serve: Serve) -> None:
         assert (await wire.receive_close())[0] == 1000
 
 
+async def test_handler_says_and_hears_json(serve: Serve) -> None:
+    async def handler(conn: Any) -> None:
+        await conn.send_json({"first": await conn.receive_json()})
+        async for value in conn.json():
+            await conn.send_json([value])
+
+    async with serve(endpoint(handler)) as address, await Wire.connect(address) as wire:
+        wire.send('"a"')
+        assert await wire.receive_message() == '{"first":"a"}'
+        wire.send("1.5")
+        assert await wire.receive_message() == "[1.5]"
+        wire.send("no JSON")
+        assert await wire.receive_close() == (1007, "not the JSON that is expected")
+        wire.write_close(1007)
+
+
 async def test_handler_finds_what_it_knows_of_a_connection(serve: Serve) -> None:
     seen: dict[str, Any] = {}
 
@@ -127,6 +143,27 @@ async def test_handler_finds_what_it_knows_of_a_connection(serve: Serve) -> None
     }
 
 
+async def test_handler_finds_what_the_router_has_found(serve: Serve) -> None:
+    async def handler(conn: Any) -> None:
+        await conn.send(repr(conn.path_params))
+
+    inner = endpoint(handler)
+
+    async def router(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            scope = {**scope, "path_params": {"room": "café"}}
+        await inner(scope, receive, send)
+
+    async with serve(router) as address:
+        wire = await Wire.connect(address)
+        assert await wire.receive_message() == "{'room': 'café'}"
+        await wire.close()
+    async with serve(endpoint(handler)) as address:
+        wire = await Wire.connect(address)
+        assert await wire.receive_message() == "{}"
+        await wire.close()
+
+
 async def test_messages_that_are_not_waited_for_leave_in_order(serve: Serve) -> None:
     async def handler(conn: Any) -> None:
         for number in range(100):
@@ -142,13 +179,49 @@ async def test_messages_that_are_not_waited_for_leave_in_order(serve: Serve) -> 
         wire.write_close(3000)
 
 
+async def test_handler_closes_and_waits_for_the_end(serve: Serve) -> None:
+    seen: list[Any] = []
+
+    async def handler(conn: Any) -> None:
+        seen.append(conn.is_open)
+        closing = conn.close(4000, "so long")
+        seen.append((conn.is_open, conn.ready_state))
+        await closing
+        await conn.wait_closed()
+        seen.append(conn.ready_state)
+
+    async with serve(endpoint(handler)) as address, await Wire.connect(address) as wire:
+        assert await wire.receive_close() == (4000, "so long")
+        wire.write_close(4000)
+        await wait_until(lambda: len(seen) == 3)
+    closed = sockwave.ReadyState.CLOSED
+    assert seen == [True, (False, closed), closed]
+
+
+async def test_handler_goes_on_behind_the_end_that_it_waits_for(serve: Serve) -> None:
+    seen: list[Any] = []
+
+    async def handler(conn: Any) -> None:
+        await conn.wait_closed()
+        await asyncio.sleep(0.01)
+        seen.append(conn.is_open)
+
+    async with serve(endpoint(handler)) as address, await Wire.connect(address) as wire:
+        wire.write_close(1000)
+        await wire.receive_close()
+        await wait_until(lambda: seen)
+    assert seen == [False]
+
+
 async def test_handler_is_told_of_the_end(serve: Serve) -> None:
     seen: list[Any] = []
+    waited: list[Any] = []
 
     async def handler(conn: Any) -> None:
         assert await conn.receive() == "one"
         with pytest.raises(TimeoutError):
             await conn.receive(timeout=0.01)
+        waited.append(True)
         with pytest.raises(sockwave.ConnectionClosed) as caught:
             await conn.receive()
         with pytest.raises(sockwave.ConnectionClosed):
@@ -157,7 +230,7 @@ async def test_handler_is_told_of_the_end(serve: Serve) -> None:
 
     async with serve(endpoint(handler)) as address, await Wire.connect(address) as wire:
         wire.send("one")
-        await asyncio.sleep(0.05)
+        await wait_until(lambda: waited)
         wire.write_close(4000, "bye")
         assert (await wire.receive_close())[0] == 4000
         await wait_until(lambda: seen)

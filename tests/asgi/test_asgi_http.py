@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgi_apps import Recorder, answer, echo, get, part, post, read_body, start
+from asgi_apps import Recorder, answer, ask, echo, get, part, post, read_body, served, start
 from conftest import ErrorLog, StartServer
 from http_wire import receive_answer, receive_chunked, receive_refusal
 from wire import Wire, build_request, let_arrive, settle, wait_until
@@ -32,8 +32,7 @@ async def test_scope_tells_what_the_request_says(start_server: StartServer) -> N
     server = await start_server(asgi=app)
     async with await Wire.open(server.addresses[0]) as wire:
         request = [("Host", "a"), ("X-Two", "1"), ("x-two", " 2 "), ("Cookie", "k=v")]
-        wire.write(build_request(request, target="/a%20b/%C3%A9?q=%20&r", method="PUT"))
-        await receive_answer(wire)
+        await ask(wire, build_request(request, target="/a%20b/%C3%A9?q=%20&r", method="PUT"))
         local = wire.writer.get_extra_info("sockname")
     (scope,) = app.scopes
     assert scope["type"] == "http"
@@ -72,10 +71,8 @@ async def test_path_is_decoded_and_raw_path_is_not(
     start_server: StartServer, target: str, path: str, raw_path: bytes, query: bytes
 ) -> None:
     app = record(hello)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get(target))
-        await receive_answer(wire)
+    async with served(start_server, app) as wire:
+        await ask(wire, get(target))
     assert app.scopes[0]["path"] == path
     assert app.scopes[0]["raw_path"] == raw_path
     assert app.scopes[0]["query_string"] == query
@@ -85,19 +82,15 @@ async def test_options_of_the_server_as_a_whole_have_a_star_as_their_path(
     start_server: StartServer,
 ) -> None:
     app = record(hello)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get("*", method="OPTIONS"))
-        await receive_answer(wire)
+    async with served(start_server, app) as wire:
+        await ask(wire, get("*", method="OPTIONS"))
     assert app.scopes[0]["path"] == "*"
 
 
 async def test_root_path_is_put_back_in_front_of_the_path(start_server: StartServer) -> None:
     app = record(hello)
-    server = await start_server(asgi=app, root_path="/v 1/")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get("/users"))
-        await receive_answer(wire)
+    async with served(start_server, app, root_path="/v 1/") as wire:
+        await ask(wire, get("/users"))
     assert app.scopes[0]["root_path"] == "/v 1"
     assert app.scopes[0]["path"] == "/v 1/users"
     assert app.scopes[0]["raw_path"] == b"/v%201/users"
@@ -110,8 +103,7 @@ async def test_client_and_scheme_are_those_that_a_trusted_proxy_tells(
     server = await start_server(asgi=app, trusted_proxies="127.0.0.1")
     forwarded = (("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https"))
     async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get(headers=forwarded))
-        await receive_answer(wire)
+        await ask(wire, get(headers=forwarded))
     assert app.scopes[0]["client"] == ("192.0.2.7", 0)
     assert app.scopes[0]["scheme"] == "https"
     assert "tls" not in app.scopes[0]["extensions"]
@@ -126,8 +118,7 @@ async def test_client_of_a_unix_socket_has_no_address(
     server.listen(path=path)
     await let_arrive()
     async with await Wire.open(path) as wire:
-        wire.write(get())
-        await receive_answer(wire)
+        await ask(wire)
     assert app.scopes[0]["client"] is None
     assert app.scopes[0]["server"] == (path, None)
 
@@ -141,11 +132,9 @@ async def test_request_without_a_body_has_an_empty_one_at_once(start_server: Sta
         assert message == {"type": "http.request", "body": b"", "more_body": False}
         await answer(send, b"ok")
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         for _ in range(2):
-            wire.write(get())
-            assert (await receive_answer(wire)).body == b"ok"
+            assert (await ask(wire)).body == b"ok"
 
 
 async def test_body_comes_in_the_pieces_in_which_it_arrives(start_server: StartServer) -> None:
@@ -157,22 +146,19 @@ async def test_body_comes_in_the_pieces_in_which_it_arrives(start_server: StartS
             pieces.append((message["body"], message["more_body"]))
         await answer(send, b"".join(body for body, _ in pieces))
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.write(build_request(CHUNKED, method="POST"))
         for count, chunk in enumerate((b"one", b"two"), 1):
             wire.write(b"3\r\n%b\r\n" % chunk)
             await wait_until(lambda count=count: len(pieces) == count)
-        wire.write(b"0\r\n\r\n")
-        assert (await receive_answer(wire)).body == b"onetwo"
+        assert (await ask(wire, b"0\r\n\r\n")).body == b"onetwo"
     assert pieces == [(b"one", True), (b"two", True), (b"", False)]
 
 
 async def test_request_behind_one_with_a_body_in_the_same_segment_is_answered(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(asgi=echo, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, echo) as wire:
         wire.write(post(b"one") + get() + post(b"two"))
         assert [(await receive_answer(wire)).body for _ in range(3)] == [b"one", b"", b"two"]
 
@@ -185,8 +171,7 @@ async def test_pipelined_requests_are_answered_in_their_order(start_server: Star
             await first.wait()
         await answer(send, scope["path"].encode())
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.write(b"".join(get(f"/{i}") for i in range(40)))
         await wire.receive_nothing()
         first.set()
@@ -200,13 +185,11 @@ async def test_body_has_no_limit_unless_one_is_given(start_server: StartServer) 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, str(len(await read_body(receive))).encode())
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(post(b"x" * size))
-        assert (await receive_answer(wire)).body == str(size).encode()
+    async with served(start_server, app) as wire:
+        assert (await ask(wire, post(b"x" * size))).body == str(size).encode()
         chunk = b"10000\r\n" + b"y" * 0x10000 + b"\r\n"
-        wire.write(build_request(CHUNKED, method="POST") + chunk * 48 + b"0\r\n\r\n")
-        assert (await receive_answer(wire)).body == str(size).encode()
+        request = build_request(CHUNKED, method="POST") + chunk * 48 + b"0\r\n\r\n"
+        assert (await ask(wire, request)).body == str(size).encode()
 
 
 async def test_body_over_a_limit_that_is_given_is_refused(start_server: StartServer) -> None:
@@ -261,11 +244,9 @@ async def test_client_is_not_read_while_the_application_reads_no_body(
 
 
 async def test_unread_body_that_has_arrived_keeps_the_connection(start_server: StartServer) -> None:
-    server = await start_server(asgi=hello, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, hello) as wire:
         for _ in range(2):
-            wire.write(post(b"x" * 1000))
-            found = await receive_answer(wire)
+            found = await ask(wire, post(b"x" * 1000))
             assert found.body == b"hello"
             assert "connection" not in found.headers
 
@@ -273,10 +254,8 @@ async def test_unread_body_that_has_arrived_keeps_the_connection(start_server: S
 async def test_unread_body_that_has_not_arrived_ends_the_connection(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(asgi=hello, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(build_request(CHUNKED, method="POST"))
-        found = await receive_answer(wire)
+    async with served(start_server, hello) as wire:
+        found = await ask(wire, build_request(CHUNKED, method="POST"))
         assert (found.status, found.headers["connection"]) == (200, "close")
         await wire.receive_end()
 
@@ -288,13 +267,10 @@ async def test_body_read_by_half_is_dropped_behind_the_answer(start_server: Star
         await answer(send, b"enough")
         assert await receive() == {"type": "http.disconnect"}
 
-    server = await start_server(asgi=app, lifespan="off", body_size=1 << 20)
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app, body_size=1 << 20) as wire:
         head = build_request([("Host", "a"), ("Content-Length", "10")], method="POST")
-        wire.write(head + b"12345")
-        assert (await receive_answer(wire)).body == b"enough"
-        wire.write(b"67890" + get())
-        assert (await receive_answer(wire)).body == b"enough"
+        assert (await ask(wire, head + b"12345")).body == b"enough"
+        assert (await ask(wire, b"67890" + get())).body == b"enough"
 
 
 # ---- 100 (Continue)
@@ -313,23 +289,19 @@ async def test_client_is_told_to_continue_when_the_application_asks_for_the_body
         await go_on.wait()
         await answer(send, await read_body(receive))
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.write(EXPECTING)
         await wire.receive_nothing()
         go_on.set()
         assert (await wire.receive_head()).status == 100
-        wire.write(b"hello")
-        assert (await receive_answer(wire)).body == b"hello"
+        assert (await ask(wire, b"hello")).body == b"hello"
 
 
 async def test_connection_ends_where_the_application_never_asked_for_the_body(
     start_server: StartServer,
 ) -> None:
-    server = await start_server(asgi=hello, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(EXPECTING)
-        found = await receive_answer(wire)
+    async with served(start_server, hello) as wire:
+        found = await ask(wire, EXPECTING)
         assert (found.body, found.headers["connection"]) == (b"hello", "close")
         await wire.receive_end()
 
@@ -345,10 +317,8 @@ async def test_client_is_not_told_to_continue_in_the_middle_of_the_answer(
         await part(send, b"two", more_body=False)
         assert (await reading)["type"] == "http.disconnect"
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(EXPECTING)
-        assert (await receive_answer(wire)).body == b"onetwo"
+    async with served(start_server, app) as wire:
+        assert (await ask(wire, EXPECTING)).body == b"onetwo"
 
 
 # ---- the response
@@ -363,8 +333,7 @@ async def test_head_leaves_before_a_body_that_is_long_in_coming(start_server: St
         await go_on.wait()
         await send({"type": "http.response.body", "body": b"content"})
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         for target in ("/", "/?length"):
             wire.write(get(target))
             head = await wire.receive_head()
@@ -389,8 +358,7 @@ async def test_error_behind_a_head_that_has_left_drops_the_connection(
         await go_on.wait()
         raise ZeroDivisionError
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.write(get())
         assert (await wire.receive_head()).status == 200
         go_on.set()
@@ -405,12 +373,9 @@ async def test_head_waits_for_a_body_that_comes_at_once(start_server: StartServe
             raise sockwave.Refused(409, "refused\n")
         await send({"type": "http.response.body", "body": b"content"})
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        assert (await receive_answer(wire)).headers["content-length"] == "7"
-        wire.write(get("/fails"))
-        assert (await receive_answer(wire)).status == 409
+    async with served(start_server, app) as wire:
+        assert (await ask(wire)).headers["content-length"] == "7"
+        assert (await ask(wire, get("/fails"))).status == 409
 
 
 async def test_parts_of_a_body_leave_as_they_are_sent(start_server: StartServer) -> None:
@@ -422,8 +387,7 @@ async def test_parts_of_a_body_leave_as_they_are_sent(start_server: StartServer)
             await part(send, body)
         await part(send, b"", more_body=False)
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.write(get() + get())
         more.put_nowait(b"one")
         head = await wire.receive_head()
@@ -451,11 +415,9 @@ async def test_framing_and_connection_fields_of_the_application_are_left_out(
             (b"x-mine", b"1"),
         )
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         for _ in range(2):
-            wire.write(get())
-            found = await receive_answer(wire)
+            found = await ask(wire)
             assert found.headers["content-length"] == "2"
             assert found.headers["x-mine"] == "1"
             assert not {"transfer-encoding", "connection", "keep-alive"} & set(found.headers)
@@ -465,10 +427,8 @@ async def test_application_may_have_the_connection_closed(start_server: StartSer
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, b"ok", 200, (b"connection", b"Close"))
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        assert (await receive_answer(wire)).headers["connection"] == "close"
+    async with served(start_server, app) as wire:
+        assert (await ask(wire)).headers["connection"] == "close"
         await wire.receive_end()
 
 
@@ -484,8 +444,7 @@ async def test_head_request_and_statuses_without_content_get_none(
         else:
             await answer(send, b"something", status, (b"content-length", b"9"))
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         for method, target, length in (
             ("HEAD", "/200", "9"),
             ("HEAD", "/200?parts", None),
@@ -495,8 +454,7 @@ async def test_head_request_and_statuses_without_content_get_none(
             ("GET", "/304?parts", None),
             ("HEAD", "/404", "9"),
         ):
-            wire.write(get(target, method=method) + get("/200"))
-            found = await receive_answer(wire, method=method)
+            found = await ask(wire, get(target, method=method) + get("/200"), method=method)
             assert found.headers.get("content-length") == length, target
             assert (await receive_answer(wire)).body == b"something"
 
@@ -513,8 +471,7 @@ async def test_head_answer_without_a_body_claims_no_length(
         await start(send, 200, *length)
         await send({"type": kind, "path": str(tmp_path / "file")})
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         for target, length in (("/", None), ("/?length", "7"), ("/", None)):
             wire.write(get(target, method="HEAD"))
             found = await receive_answer(wire, method="HEAD")
@@ -530,10 +487,8 @@ async def test_client_of_http_1_0_gets_a_body_up_to_the_end(start_server: StartS
         await part(send, b"one")
         await send({"type": "http.response.body", "body": b"two"})
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(b"GET / HTTP/1.0\r\n\r\n")
-        assert (await receive_answer(wire)).body == b"onetwo"
+    async with served(start_server, app) as wire:
+        assert (await ask(wire, b"GET / HTTP/1.0\r\n\r\n")).body == b"onetwo"
         await wire.receive_end()
 
 
@@ -541,10 +496,8 @@ async def test_header_values_may_be_any_text_but_controls(start_server: StartSer
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, b"", 200, (b"x-name", "À là".encode()), (b"X-Empty", b""))
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        found = await receive_answer(wire)
+    async with served(start_server, app) as wire:
+        found = await ask(wire)
         assert found.headers["x-name"].encode("latin-1").decode() == "À là"
         assert found.headers["x-empty"] == ""
 
@@ -582,18 +535,17 @@ async def test_responses_of_a_crowd_do_not_mix(start_server: StartServer) -> Non
 
     server = await start_server(asgi=app, lifespan="off")
 
-    async def ask(number: int) -> None:
+    async def ask_often(number: int) -> None:
         async with await Wire.open(server.addresses[0]) as wire:
             for turn in range(5):
                 mark = f"<{number}.{turn}>"
-                wire.write(get("/" + mark))
-                found = await receive_answer(wire)
+                found = await ask(wire, get("/" + mark))
                 assert found.headers["x-mark"] == mark
                 assert found.body == mark.encode() * 5600
 
     async with asyncio.TaskGroup() as group:
         for number in range(60):
-            group.create_task(ask(number))
+            group.create_task(ask_often(number))
 
 
 # ---- the end
@@ -608,10 +560,8 @@ async def test_receive_tells_the_end_behind_the_response_and_ever_after(
             assert await receive() == {"type": "http.disconnect"}
 
     app = record(app)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        await receive_answer(wire)
+    async with served(start_server, app) as wire:
+        await ask(wire)
     await wait_until(lambda: app.ended)
     assert not app.errors
 
@@ -628,10 +578,8 @@ async def test_receive_that_waits_is_told_when_another_task_ends_the_response(
         assert [(await one)["type"] for one in waiting] == ["http.disconnect"] * 3
 
     app = record(app)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        await receive_answer(wire)
+    async with served(start_server, app) as wire:
+        await ask(wire)
         await wait_until(lambda: app.ended)
     assert not app.errors
 
@@ -639,8 +587,7 @@ async def test_receive_that_waits_is_told_when_another_task_ends_the_response(
 async def test_receive_tells_that_the_client_has_gone(start_server: StartServer) -> None:
     for request in (get(), build_request(CHUNKED, method="POST"), post(b"hello")[:-1]):
         app = record(_wait_for_disconnect)
-        server = await start_server(asgi=app)
-        async with await Wire.open(server.addresses[0]) as wire:
+        async with served(start_server, app) as wire:
             wire.write(request)
             await wait_until(lambda app=app: app.scopes)
             wire.reset()
@@ -703,8 +650,7 @@ async def test_half_closed_client_is_still_there(start_server: StartServer) -> N
         assert (await waiting)["type"] == "http.disconnect"
 
     app = record(app)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.write(get())
         wire.write_eof()
         await wait_until(lambda: app.scopes)
@@ -722,8 +668,7 @@ async def test_send_raises_when_the_client_goes_while_it_waits(start_server: Sta
             await part(send, b"x" * 65536)
 
     app = record(app)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.pause_reading()
         wire.write(get())
         await wait_until(lambda: app.scopes)
@@ -743,8 +688,7 @@ async def test_whole_body_of_a_client_that_has_gone_is_given(start_server: Start
         seen.extend([await receive(), await receive()])
 
     app = record(app)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         wire.write(post(b"hello"))
         await wait_until(lambda: app.scopes)
         wire.reset()
@@ -762,8 +706,7 @@ async def test_whole_body_of_a_client_that_has_gone_is_given(start_server: Start
 
 async def expect_500(server: sockwave.Server, request: bytes = b"") -> None:
     async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(request or get())
-        found = await receive_answer(wire)
+        found = await ask(wire, request or get())
         assert (found.status, found.body) == (500, b"internal server error\n")
 
 
@@ -816,11 +759,9 @@ async def test_error_behind_the_response_is_reported_and_no_more(
         await answer(send, b"ok")
         raise ZeroDivisionError("mine")
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
+    async with served(start_server, app) as wire:
         for _ in range(2):
-            wire.write(get())
-            assert (await receive_answer(wire)).body == b"ok"
+            assert (await ask(wire)).body == b"ok"
             await wait_until(lambda: error_log.records)
             assert [type(error) for error in error_log.take()] == [ZeroDivisionError]
 
@@ -899,10 +840,8 @@ async def test_second_answer_raises_in_the_application(start_server: StartServer
                 await again
 
     app = record(app)
-    server = await start_server(asgi=app)
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get() + get())
-        assert (await receive_answer(wire)).body == b"ok"
+    async with served(start_server, app) as wire:
+        assert (await ask(wire, get() + get())).body == b"ok"
         assert (await receive_answer(wire)).body == b"ok"
     assert not app.errors
 
@@ -949,10 +888,8 @@ async def test_wrong_message_raises_in_the_application_and_sends_nothing(
             await send(message)
         await answer(send, b"ok")
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        assert (await receive_answer(wire)).body == b"ok"
+    async with served(start_server, app) as wire:
+        assert (await ask(wire)).body == b"ok"
 
 
 async def test_body_of_str_is_a_type_error(start_server: StartServer) -> None:
@@ -962,20 +899,16 @@ async def test_body_of_str_is_a_type_error(start_server: StartServer) -> None:
             await send({"type": "http.response.body", "body": "text"})
         await send({"type": "http.response.body", "body": memoryview(b"ok")})
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        assert (await receive_answer(wire)).body == b"ok"
+    async with served(start_server, app) as wire:
+        assert (await ask(wire)).body == b"ok"
 
 
 async def test_refused_is_an_answer_for_an_application_too(start_server: StartServer) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise sockwave.Refused(402, "pay first\n", {"X-Price": "1"})
 
-    server = await start_server(asgi=app, lifespan="off")
-    async with await Wire.open(server.addresses[0]) as wire:
-        wire.write(get())
-        found = await receive_answer(wire)
+    async with served(start_server, app) as wire:
+        found = await ask(wire)
         assert (found.status, found.body, found.headers["x-price"]) == (402, b"pay first\n", "1")
 
 

@@ -147,6 +147,26 @@ async def test_application_that_knows_no_lifespan_goes_without(
     assert [one.levelname for one in lines] == ["INFO", "WARNING", "INFO", "INFO"]
 
 
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+async def test_application_that_raises_for_a_lifespan_is_told_of_in_one_line(
+    start_server: StartServer, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    caplog.set_level(level, "sockwave")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise NotImplementedError("no such scope:\nlifespan")
+
+    await start_server(asgi=app)
+    told, *more = [one for one in caplog.records if one.name == "sockwave"]
+    assert told.levelno == logging.INFO
+    assert "has no lifespan" in told.getMessage()
+    assert told.getMessage().endswith(": it raised NotImplementedError: no such scope:\\nlifespan")
+    assert told.exc_info is None
+    assert [one.levelno for one in more if one.exc_info] == (
+        [logging.DEBUG] if level == logging.DEBUG else []
+    )
+
+
 async def test_lifespan_that_is_required_must_be_known(engine: str, error_log: ErrorLog) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
@@ -401,5 +421,5 @@ server = sockwave.create_server(asgi=app)
 server.listen(8000, "127.0.0.1")
 server.run()
 """
-    with running(program, status=0):
+    with running(program, status=(0,)):
         pass

@@ -62,6 +62,38 @@ async def test_tasks_of_two_requests_at_once_are_two(start_server: StartServer) 
     assert await asyncio.gather(*asking) == [b"ok"] * 5
 
 
+async def test_no_limit_of_calls_that_outlive_a_connection_is_one_of_requests(
+    start_server: StartServer,
+) -> None:
+    go_on, is_late = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await answer(send, b"ok")
+
+    app = Recorder(app)
+    server = await start_server(asgi=app, lifespan="off", finish_timeout=0.2, max_finishing=1)
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        @conn.on("message")
+        async def outlive(message: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                is_late.set()
+
+    asking = [asyncio.ensure_future(ask(server)) for _ in range(3)]
+    await wait_until(lambda: len(app.tasks) == 3)
+    # Its time begins behind theirs, and is over.
+    async with await Wire.connect(server.addresses[0]) as wire:
+        wire.send(b"hello")
+    await is_late.wait()
+    await let_arrive()
+    go_on.set()
+    assert await asyncio.gather(*asking) == [b"ok"] * 3
+
+
 async def test_timeouts_end_what_waits_and_nothing_else(start_server: StartServer) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await read_body(receive)

@@ -6,6 +6,8 @@ RFC 6455, and RFC 7692 in sections 12 and 13.
     python tests/autobahn/run.py --all                  sizes and times (9.*) and all of
                                                         permessage-deflate (12.*, 13.*) as well
     python tests/autobahn/run.py --tls                  the same over TLS
+    python tests/autobahn/run.py --client               the same the other way round: our client
+    python tests/autobahn/run.py --sync-client          … for threads without asyncio
 
 Exits with 0 only if every case is OK; cases in `INFORMATIONAL` may report just that.
 """
@@ -16,19 +18,27 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kosoku
+from fuzzed_client import ask_client
 from tunnel import make_certificate, open_tunnel
 
 if TYPE_CHECKING:
     from kosoku._kosoku import CaseResult
 
+    Asking = Callable[[Sequence[str]], Awaitable[list[CaseResult]]]
+
 # The suite gives these to every server: RFC 6455 leaves open what they probe.
 INFORMATIONAL = ("7.1.6", "7.13.*")
+
+# A violation follows a message, mostly in one segment. A thread that receives has the message when
+# the connection has failed already, and cannot answer: the suite says NON-STRICT.
+FAST_FAILING = ("3.[2-7]", "4.[12].[3-5]", "5.15")
 
 # 8 and 11 are empty in the suite. 12 and 13 are permessage-deflate, RFC 7692.
 ALL_SECTIONS = (1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 13)
@@ -90,7 +100,28 @@ async def run_tls_echo_server(engine: str) -> AsyncIterator[str]:
 
 
 async def run_cases(address: str, patterns: Sequence[str]) -> "list[CaseResult]":
-    """Run the cases matching the patterns, and give the result of each, passed or not."""
+    """Run the cases matching the patterns, and give the result of each, passed or not.
+
+    Autobahn waits a second for the end of a connection, however busy the machine is: a case that
+    fails is asked once more, and says so.
+    """
+    return await ask_twice(partial(ask, address), patterns)
+
+
+async def ask_twice(
+    ask_once: "Asking", patterns: Sequence[str], lenient: Sequence[str] = ()
+) -> "list[CaseResult]":
+    """Run the cases matching the patterns, and those that fail once more."""
+    results = await ask_once(patterns)
+    for place, result in enumerate(results):
+        if not is_allowed(result, lenient):
+            print(f"  {result.case_id} {judge(result)}: asked again")
+            results[place] = (await ask_once([result.case_id]))[0]
+    return results
+
+
+async def ask(address: str, patterns: Sequence[str]) -> "list[CaseResult]":
+    """Run the cases matching the patterns, each once."""
     try:
         return list(await kosoku.run_fuzzingclient(address, list(patterns)))
     except kosoku.FailureError as failure:
@@ -108,7 +139,13 @@ def judge(result: "CaseResult") -> str:
     return "FAILED"
 
 
-def report(title: str, results: "Sequence[CaseResult]") -> bool:
+def is_allowed(result: "CaseResult", lenient: Sequence[str]) -> bool:
+    """Tell whether a case is OK, or may be informational, or is one of those that may be less."""
+    allowed = {"INFORMATIONAL": INFORMATIONAL, "NON-STRICT": lenient}.get(judge(result), ())
+    return judge(result) == "OK" or any(fnmatch(result.case_id, pattern) for pattern in allowed)
+
+
+def report(title: str, results: "Sequence[CaseResult]", lenient: Sequence[str] = ()) -> bool:
     """Print the totals and each case that is not as it should be; True if there is none."""
     verdicts = {result.case_id: judge(result) for result in results}
     totals = {
@@ -118,11 +155,10 @@ def report(title: str, results: "Sequence[CaseResult]") -> bool:
     expected = len(results) - totals["INFORMATIONAL"]
     wrong = 0
     for result in results:
-        verdict = verdicts[result.case_id]
-        allowed = any(fnmatch(result.case_id, pattern) for pattern in INFORMATIONAL)
-        if verdict == "OK" or (verdict == "INFORMATIONAL" and allowed):
+        if is_allowed(result, lenient):
             continue
         wrong += 1
+        verdict = verdicts[result.case_id]
         print(f"  {result.case_id} {verdict}: {result.result} {result.result_close}")
     print(
         f"{title}: {totals['OK']}/{expected} OK, {totals['INFORMATIONAL']} INFORMATIONAL, "
@@ -147,6 +183,17 @@ async def run(
     return passed
 
 
+async def run_client(engines: Sequence[str], patterns: Sequence[str], *, is_sync: bool) -> bool:
+    """Run the cases against our client on each engine; True if all is well."""
+    passed = True
+    title, lenient = ("sync client", FAST_FAILING) if is_sync else ("client", ())
+    for engine in engines:
+        ask_once = partial(ask_client, engine, max_size=MAX_SIZE, is_sync=is_sync)
+        results = await ask_twice(ask_once, patterns, lenient)
+        passed &= report(f"{engine}, {title}", results, lenient)
+    return passed
+
+
 def main() -> int:
     """Read the command line and run; the exit status is 0 if every case is as it should be."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -157,13 +204,19 @@ def main() -> int:
     parser.add_argument("--engine", action="append", choices=["epoll", "asyncio"])
     parser.add_argument("--address", help="host:port of an echo server that runs already")
     parser.add_argument("--tls", action="store_true", help="speak TLS, by way of a tunnel")
+    parser.add_argument("--client", action="store_true", help="run them against our client")
+    parser.add_argument("--sync-client", action="store_true", help="… without asyncio")
     arguments = parser.parse_args()
 
     default_engines = ["epoll", "asyncio"] if sys.platform == "linux" else ["asyncio"]
     sections = ALL_SECTIONS if arguments.all else arguments.sections
     patterns = arguments.case or [f"{section}.*" for section in sections]
     engines = arguments.engine or default_engines
-    passed = asyncio.run(run(engines, patterns, arguments.address, tls=arguments.tls))
+    if arguments.client or arguments.sync_client:
+        asking = run_client(engines, patterns, is_sync=arguments.sync_client)
+        passed = asyncio.run(asking)
+    else:
+        passed = asyncio.run(run(engines, patterns, arguments.address, tls=arguments.tls))
     return 0 if passed else 1
 
 

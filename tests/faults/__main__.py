@@ -14,6 +14,9 @@ from typing import Any, TypeAlias
 
 from faults import (
     t02_chaos,
+    t03_workers,
+    t04_valkey,
+    t05_nats,
     t06_drain,
     t08_calls,
     t09_memory,
@@ -22,6 +25,11 @@ from faults import (
     t17_churn,
     t22_programs,
     t23_requests,
+    t24_asgi,
+    t25_sequencer,
+    t26_stopped,
+    t27_presence,
+    t28_drains,
 )
 from faults.ledger import Verdict
 
@@ -31,14 +39,32 @@ Run: TypeAlias = Callable[..., Coroutine[Any, Any, Verdict]]
 #: Name → what runs it, and how much of it is long, and short.
 FAULTS: dict[str, tuple[Run, dict[str, Any], dict[str, Any]]] = {
     "t2": (t02_chaos.run, t02_chaos.LONG, t02_chaos.SHORT),
+    "t3": (t03_workers.run, t03_workers.LONG, t03_workers.SHORT),
+    "t4": (t04_valkey.run, t04_valkey.LONG, t04_valkey.SHORT),
+    "t5": (t05_nats.run, t05_nats.LONG, t05_nats.SHORT),
     "t6": (t06_drain.run, t06_drain.LONG, t06_drain.SHORT),
     "t8": (t08_calls.run, t08_calls.LONG, t08_calls.SHORT),
     "t9": (t09_memory.run, t09_memory.LONG, t09_memory.SHORT),
+    "t10-valkey": (
+        t04_valkey.run,
+        {"trials": 50, "only": "half-open"},
+        {"trials": 1, "only": "half-open"},
+    ),
+    "t10-nats": (
+        t05_nats.run,
+        {"trials": 50, "only": "half-open"},
+        {"trials": 1, "only": "half-open"},
+    ),
     "t11": (t11_floods.run, t11_floods.LONG, t11_floods.SHORT),
     "t16": (t16_cancel.run, t16_cancel.LONG, t16_cancel.SHORT),
     "t17": (t17_churn.run, t17_churn.LONG, t17_churn.SHORT),
     "t22": (t22_programs.run, t22_programs.LONG, t22_programs.SHORT),
     "t23": (t23_requests.run, t23_requests.LONG, t23_requests.SHORT),
+    "t24": (t24_asgi.run, t24_asgi.LONG, t24_asgi.SHORT),
+    "t25": (t25_sequencer.run, t25_sequencer.LONG, t25_sequencer.SHORT),
+    "t26": (t26_stopped.run, t26_stopped.LONG, t26_stopped.SHORT),
+    "t27": (t27_presence.run, t27_presence.LONG, t27_presence.SHORT),
+    "t28": (t28_drains.run, t28_drains.LONG, t28_drains.SHORT),
 }
 
 

@@ -256,12 +256,16 @@ async def flood_requests(attack: Attack, peer: Peer) -> None:
             await asyncio.sleep(0.001)
 
 
-async def ignore_answers(attack: Attack, peer: Peer) -> None:
-    """Ask for much, and read none of it."""
-    peer.transport.pause_reading()
-    requests = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200
-    while not peer.ended.done() and not attack.is_over:
-        await peer.write(requests)
+def ignore_answers(target: str) -> "Callable[[Attack, Peer], Awaitable[None]]":
+    """Give an attacker that asks for much, and reads none of it."""
+    requests = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 200
+
+    async def ask(attack: Attack, peer: Peer) -> None:
+        peer.transport.pause_reading()
+        while not peer.ended.done() and not attack.is_over:
+            await peer.write(requests)
+
+    return ask
 
 
 async def post_unread(attack: Attack, peer: Peer) -> None:
@@ -281,8 +285,9 @@ KINDS = {
     "blocks": send_empty_blocks,
     "bodies": post_slowly,
     "requests": flood_requests,
-    "deaf": ignore_answers,
+    "deaf": ignore_answers("/large"),
     "unread": post_unread,
+    "endless": ignore_answers("/endless"),
 }
 
 

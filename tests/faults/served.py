@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from called import Called
 from gate import Gate
 
 import sockwave
@@ -24,7 +25,10 @@ from sockwave.core.io.engine import Engine
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.calls import Calls
 
-KINDS = ("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request")
+KINDS = (
+    *("Connection", "HttpConnection", "Opening", "EpollSocket", "TransportProtocol", "Request"),
+    *("HttpCall", "WebSocketCall"),
+)
 
 
 async def receive(conn: sockwave.Connection) -> None:
@@ -69,13 +73,26 @@ async def ignore(request: sockwave.Request, response: sockwave.Response) -> None
     await asyncio.get_running_loop().create_future()
 
 
-ANSWERS = {"/upload": upload, "/unread": ignore}
+async def send_for_ever(request: sockwave.Request, response: sockwave.Response) -> None:
+    """Answer without an end, as fast as the client takes it."""
+    while True:
+        await response.write(LARGE)
+
+
+ANSWERS = {"/upload": upload, "/unread": ignore, "/endless": send_for_ever}
 TASKS: dict[str, Callable[[sockwave.Connection], Awaitable[None]]] = {
     "/receive": receive,
     "/iterate": iterate,
     "/stream": stream,
     "/ping": ping,
 }
+
+
+def collect() -> None:
+    """Free what nobody refers to any more."""
+    gc.collect()
+    # What glibc keeps of what has been freed is nobody's.
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_stranded(task: Any) -> bool:
@@ -156,9 +173,7 @@ class Echo:
             response.end("hello" if request.path == "/" else LARGE)
             return None
         if request.path == "/collect":
-            gc.collect()
-            # What glibc keeps of what has been freed is nobody's.
-            ctypes.CDLL(None).malloc_trim(0)
+            collect()
         response.write_head(200, {"Content-Type": "application/json", "Connection": "close"})
         response.end(json.dumps(self.measure()))
         return None
@@ -275,6 +290,7 @@ def main() -> None:
     parser.add_argument("--engine", required=True)
     parser.add_argument("--options", type=json.loads, default={})
     parser.add_argument("--close-options", type=json.loads, default={})
+    parser.add_argument("--asgi", action="store_true", help="an ASGI application takes everything")
     parser.add_argument("--survive", action="store_true")
     parser.add_argument("--gate", type=int, help="where in the shim's page")
     arguments = parser.parse_args()
@@ -288,6 +304,8 @@ def main() -> None:
         close: Any = functools.partial(server.close, **arguments.close_options)
         server.close = close  # type: ignore[method-assign]
     echo = Echo(server)
+    if arguments.asgi:
+        server.mount("/", Called(LARGE, echo.measure, collect))
     server.on("listening", lambda: say({"port": server.addresses[0][1]}))
     server.listen(0, "127.0.0.1")
     server.run()

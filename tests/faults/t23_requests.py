@@ -1,5 +1,7 @@
 """T23: HTTP under load: slow bodies, floods of pipelined requests, answers that nobody reads.
 
+The `request` event answers, which never reads some bodies, and never ends some answers.
+
 As in T11 the good clients are served nearly as fast as before, every attacker is closed, and memory
 comes back. Half of the good clients echo, the others ask for a page.
 """
@@ -13,8 +15,14 @@ from faults.ledger import Verdict
 from faults.t11_floods import INTERVAL_S, Bystander, Good
 from faults.t11_floods import run as run_floods
 
-FULL: Mapping[str, int] = {"bodies": 1000, "requests": 20, "deaf": 500, "unread": 200}
-SMALL: Mapping[str, int] = {"bodies": 20, "requests": 3, "deaf": 5, "unread": 5}
+FULL: Mapping[str, int] = {
+    "bodies": 1000,
+    "requests": 20,
+    "deaf": 500,
+    "unread": 200,
+    "endless": 200,
+}
+SMALL: Mapping[str, int] = {"bodies": 20, "requests": 3, "deaf": 5, "unread": 5, "endless": 5}
 
 #: Deadlines that are all over within the patience of T11.
 DEADLINES = {"keep_alive_timeout": 10.0, "answer_timeout": 10.0, "body_timeout": 10.0}

@@ -1,4 +1,4 @@
-"""Twenty guards, each a limit or a check of the wire, and the tests that are to miss them."""
+"""Twenty-three guards, each a limit or a check of the wire, and the tests that are to miss them."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,21 @@ GUARDS = (
         "    if not header.masked:\n        return UNMASKED_FRAME\n",
         "",
         ("tests/test_reader.py",),
+    ),
+    Guard(
+        "masked frame of a server (RFC 6455, 5.1)",
+        CORE + "protocol/server_frames.pyx",
+        "        if not self.frame_left and given.size >= HEADER_SIZE and given.data[1] & MASKED:\n"
+        "            return self.violate(found, MASKED_FRAME)\n",
+        "",
+        ("tests/client/test_client_frames.py",),
+    ),
+    Guard(
+        "key of the answer (RFC 6455, 4.1)",
+        "src/sockwave/client/answer.py",
+        "    if accept != [accept_value(request.key)]:\n",
+        "    if not accept:\n",
+        ("tests/client/test_connect_answers.py",),
     ),
     Guard(
         "reserved bits (RFC 6455, 5.2)",

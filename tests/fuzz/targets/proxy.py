@@ -103,7 +103,7 @@ def read_header(data: bytes) -> "tuple[int, object, bool] | str | None":
         return size, source, is_secure
     if data[13] == 0x21:
         return size, (spell(block[:16]), number(block[32:34])), is_secure
-    return size, "", is_secure
+    return size, ("", 0), is_secure
 
 
 def read_tlvs(header: bytes, start: int) -> bool | None:

@@ -1,0 +1,299 @@
+"""`sockwave.sync` in processes that fork, are interrupted, exit, and lose their server."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+from commands import running, started
+
+PATIENCE_S = 60
+
+SERVER = """
+import sockwave
+
+server = sockwave.create_server()
+server.on("connection", lambda conn: conn.on("message", conn.send))
+server.listen(8000, "127.0.0.1")
+server.run()
+"""
+
+BEGIN = """
+import os, signal, sys, threading
+import sockwave
+from sockwave.sync import connect
+
+uri, engine = sys.argv[1:]
+conn = connect(uri, engine=engine)
+conn.send("before")
+assert conn.recv() == "before"
+"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running(SERVER) as found:
+        yield found
+
+
+def run(address: str, engine: str, program: str) -> str:
+    """Run a program behind BEGIN, and give what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + textwrap.dedent(program), f"ws://{address}/", engine],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_program_may_exit_with_a_connection_open(address: str, engine: str) -> None:
+    assert run(address, engine, "print('end')") == "end\n"
+
+
+def test_asyncio_is_not_run(address: str) -> None:
+    program = """
+    import asyncio
+    print([thread.name for thread in threading.enumerate()])
+    """
+    assert run(address, "auto", program) == "['MainThread', 'sockwave-sync']\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_child_leaves_connections_to_its_parent_and_opens_its_own(
+    address: str, engine: str
+) -> None:
+    program = """
+    def receive():
+        print(conn.recv(), flush=True)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    child = os.fork()
+    if child == 0:
+        for call in (lambda: conn.send("from the child"), conn.recv, conn.ping):
+            try:
+                call()
+            except sockwave.SockwaveError as error:
+                assert "forked" in str(error), error
+            else:
+                os._exit(1)
+        with connect(uri, engine=engine) as own:
+            own.send("child")
+            assert own.recv() == "child"
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    conn.send("parent")
+    thread.join()
+    conn.close()
+    print(conn.close_code)
+    """
+    assert run(address, engine, program) == "parent\n1000\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
+def test_interrupt_ends_what_waits(address: str, engine: str) -> None:
+    program = """
+    def interrupt():
+        conn.ping()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        threading.Thread(target=interrupt).start()
+        conn.recv()
+    except KeyboardInterrupt:
+        print("interrupted")
+    conn.send("behind")
+    print(conn.recv())
+    """
+    assert run(address, engine, program) == "interrupted\nbehind\n"
+
+
+def test_connections_of_two_threads_do_not_wait_for_each_other(address: str, engine: str) -> None:
+    program = """
+    def talk():
+        with connect(uri, engine=engine) as other:
+            for number in range(200):
+                other.send(str(number))
+                assert other.recv() == str(number)
+
+    threads = [threading.Thread(target=talk) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("done")
+    """
+    assert run(address, engine, program) == "done\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
+def test_server_that_is_killed(engine: str) -> None:
+    from sockwave import ConnectionClosed
+    from sockwave.sync import connect
+
+    program = SERVER.replace("8000", "0").replace(
+        "server.run()", "print(server.addresses[0][1], flush=True)\nserver.run()"
+    )
+    with started("-c", program) as process:
+        assert process.stdout is not None
+        conn = connect(f"ws://127.0.0.1:{process.stdout.readline().strip()}/", engine=engine)
+        conn.send("hello")
+        assert conn.recv() == "hello"
+        process.send_signal(signal.SIGKILL)
+        with pytest.raises(ConnectionClosed) as caught:
+            conn.recv()
+        assert caught.value.code == 1006
+        conn.close()
+        process.communicate()
+
+
+def test_interrupt_while_a_socket_is_taken_over(address: str, engine: str) -> None:
+    program = """
+    import socket
+
+    detach = socket.socket.detach
+
+    def interrupted(sock):
+        signal.raise_signal(signal.SIGINT)
+        return detach(sock)
+
+    socket.socket.detach = interrupted
+    try:
+        connect(uri, engine=engine).close()
+    except KeyboardInterrupt:
+        pass
+    socket.socket.detach = detach
+    conn.send("behind")
+    print(conn.recv())
+    """
+    assert run(address, engine, program) == "behind\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timers")
+def test_interrupts_at_any_moment_cost_their_own_connection_alone(address: str) -> None:
+    program = """
+    import warnings
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupt(*_):
+        if may_interrupt:
+            raise Interrupt
+
+    signal.signal(signal.SIGALRM, interrupt)
+    warnings.simplefilter("ignore")  # a socket that no name has yet is closed by its end
+    for step in range(100):
+        try:
+            may_interrupt = True
+            signal.setitimer(signal.ITIMER_REAL, 1e-5 + step * 3e-5)
+            with connect(uri, engine=engine) as other:
+                other.send("x" * 200_000)
+                assert len(other.recv()) == 200_000
+        except Interrupt:
+            pass
+        finally:
+            may_interrupt = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        conn.send(str(step))
+        assert conn.recv(timeout=10) == str(step)
+    print("whole")
+    """
+    assert run(address, "epoll" if sys.platform == "linux" else "auto", program) == "whole\n"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        """
+        class Owner:
+            def __del__(self):
+                conn.send("last")
+                conn.close()
+                print("closed")
+
+        owner = Owner()
+        """,
+        """
+        def receive():
+            with conn:
+                yield "begun"
+                print("closed")
+
+        messages = receive()
+        print(next(messages))
+        """,
+        """
+        class Owner:
+            def __del__(self):
+                try:
+                    conn.recv()
+                except sockwave.SockwaveError as error:
+                    print(error)
+
+        owner = Owner()
+        """,
+    ],
+    ids=["finalizer", "generator", "receiver"],
+)
+def test_end_of_the_interpreter_waits_for_nothing(address: str, engine: str, end: str) -> None:
+    said = run(address, engine, end)
+    assert said.startswith(("closed", "begun", "the interpreter ends"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_child_leaves_the_block_as_it_is_left(address: str, engine: str) -> None:
+    program = """
+    with conn:
+        child = os.fork()
+        if child == 0:
+            try:
+                with conn:
+                    raise LookupError
+            except LookupError:
+                pass
+            conn.close()
+            conn.abort()
+            sys.exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        conn.send("parent")
+        print(conn.recv())
+    """
+    assert run(address, engine, program) == "parent\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
+def test_handler_of_a_signal_may_use_connections(address: str, engine: str) -> None:
+    program = """
+    other = connect(uri, engine=engine)
+
+    def handle(*_):
+        with connect(uri, engine=engine) as own:
+            own.send("own")
+            print(own.recv())
+        other.send("other")
+        print(other.recv(), other.ping() > 0)
+        conn.close()
+        print(conn.close_code)
+
+    def interrupt():
+        conn.ping()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        conn.recv()
+    except sockwave.ConnectionClosed:
+        print("closed")
+    thread.join()
+    """
+    assert run(address, engine, program) == "own\nother True\n1000\nclosed\n"

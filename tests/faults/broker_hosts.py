@@ -1,0 +1,233 @@
+"""Two hosts that share a broker, which breaks: what the client of one hears of the other.
+
+Both are servers of this process; each has a road of its own to the broker. One publishes numbers,
+all the time; a client of the other hears them. After each fault it has to hear again, and what it
+has missed has to have been told by then: as a connection that was lost, or as a message of which
+the publisher does not know what became.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import sockwave
+from faults.client import TEXT, Client
+from faults.ledger import Verdict
+from faults.road import Road
+
+TOPIC = "room/1"
+INTERVAL_S = 0.002
+
+#: What is more than a broker holds for a subscriber that does not read.
+FLOOD_COUNT, FLOOD_SIZE = 160, 100_000
+
+#: A host that has not heard again by then is deaf.
+PATIENCE_S = 20.0
+
+
+class Hosts:
+    """Both hosts, and the account of one topic between them."""
+
+    def __init__(self, engine: str, url: str, port: int) -> None:
+        self._engine, self._url, self._port = engine, url, port
+        self.published = 0
+        #: The number that is expected next.
+        self.next = 0
+        self.missing = self.told = self.duplicated = self.silent = self.deaf = self.late = 0
+        self.heard = self.idle = 0
+        self.back_s: list[float] = []
+
+    @contextlib.asynccontextmanager
+    async def run(self) -> AsyncIterator["Hosts"]:
+        """Start both, with a client of the second that hears the topic."""
+        # They say what they bear, and here that is nothing but the figures.
+        logger = logging.getLogger("sockwave")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(logger.setLevel, level)
+            self.roads: list[Road] = []
+            self.servers: list[sockwave.Server] = []
+            for _ in range(2):
+                road = Road(self._port)
+                port = await road.begin()
+                stack.push_async_callback(road.close)
+                self.roads.append(road)
+                server: Any = sockwave.create_server(
+                    engine=self._engine,
+                    broker=self._url.replace(str(self._port), str(port)),
+                    max_backlog=None,
+                )
+                server.on("connection", subscribe)
+                server.listen(0, "127.0.0.1")
+                await stack.enter_async_context(server)
+                self.servers.append(server)
+            self.publisher, self.hearer = self.servers
+            client = await Client.open(self.hearer.addresses[0][1], hear=self._hear)
+            await client.opened
+            stack.callback(client.reset)
+            await self._wait_well()
+            publishing = asyncio.ensure_future(self._publish())
+            try:
+                await self._hear_new()
+                yield self
+            finally:
+                publishing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await publishing  # raises what publishing has raised
+
+    async def _publish(self) -> None:
+        while True:
+            await self.publisher.publish(TOPIC, str(self.published))
+            self.published += 1
+            await asyncio.sleep(INTERVAL_S)
+
+    def _hear(self, opcode: int, payload: bytes) -> None:
+        if opcode != TEXT or not payload.isdigit():
+            return  # of a flood
+        number = int(payload)
+        if number < self.next:
+            self.duplicated += 1
+            return
+        self.heard += 1
+        self.missing += number - self.next
+        self.next = number + 1
+
+    def count_told(self) -> int:
+        """Count what the hosts have said that they have lost."""
+        health, other = (server.health() for server in self.servers)
+        return health.unknown_count + health.dropped_count + health.lost_count + other.lost_count
+
+    async def _wait_well(self) -> bool:
+        end = time.monotonic() + PATIENCE_S
+        while any(server.health().status != "ok" for server in self.servers):
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def _hear_new(self) -> bool:
+        """Wait until something is heard that is published from now on."""
+        first, end = self.published, time.monotonic() + PATIENCE_S
+        while self.next <= first:
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(0.005)
+        return True
+
+    def count_lost(self) -> int:
+        """Count the connections to the broker that both have lost."""
+        return sum(server.health().lost_count for server in self.servers)
+
+    async def bear(self, fault: Any, *, breaks: bool) -> None:
+        """Let something happen, and see whether all comes back, and what was missed is told.
+
+        A fault that `breaks` a connection has to: else it has proven nothing.
+        """
+        missing, told, lost = self.missing, self.count_told(), self.count_lost()
+        await fault()
+        began = time.monotonic()
+        is_heard = await self._hear_new() and await self._wait_well() and await self._hear_new()
+        self.back_s.append(time.monotonic() - began)
+        self.deaf += not is_heard
+        self.idle += breaks and self.count_lost() == lost
+        if self.missing > missing:
+            self.told += self.count_told() > told
+            self.silent += self.count_told() == told
+
+    async def bear_all(
+        self, verdict: Verdict, faults: "BrokerFaults", trials: int, only: str | None
+    ) -> Verdict:
+        """Let one thing break after the other, or the same again and again; give the verdict."""
+        kinds = faults.kinds()
+        chosen = list(kinds) if only is None else [only]
+        names = (chosen * (trials // len(chosen) + 1))[:trials]
+        random.Random(verdict.seed).shuffle(names)
+        for name in names:
+            await self.bear(kinds[name], breaks=name != faults.harmless)
+        return self._close(verdict, Counter(names))
+
+    def _close(self, verdict: Verdict, kinds: dict[str, int]) -> Verdict:
+        trials = sum(kinds.values())
+        verdict.require(not self.deaf, f"{self.deaf} times a host stayed deaf")
+        most = max(1, trials // 50)  # on a busy machine, a flood may come too slowly
+        verdict.require(self.idle <= most, f"{self.idle} faults that broke nothing")
+        verdict.require(not self.silent, f"{self.silent} gaps that nobody told")
+        verdict.ledger.published = self.published
+        verdict.ledger.delivered = self.heard
+        verdict.ledger.expected = self.heard
+        verdict.ledger.duplicated = self.duplicated
+        back_s = sorted(self.back_s)
+        named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        return verdict.close(
+            f"{trials} faults ({named}): deaf {self.deaf}, silent gaps {self.silent}, told gaps "
+            f"{self.told} of {self.missing} messages; heard again after "
+            f"{back_s[trials // 2]:.2f} s (p50), {back_s[int(trials * 0.99)]:.2f} s (p99)"
+        )
+
+
+class BrokerFaults:
+    """What can happen to a broker, of whatever kind, and on the way to it."""
+
+    #: The name of the one that ends no connection.
+    harmless: str
+
+    def __init__(self, hosts: Hosts, server: Any) -> None:
+        self.hosts = hosts
+        self.server = server
+
+    def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Give the faults by their names."""
+        return {
+            "restarts": self.restart,
+            "overruns": self.overrun,
+            "half-open": self.half_open,
+            "failovers": self.fail_over,
+        }
+
+    def kill(self) -> None:
+        """End the server that there is now."""
+        self.server.kill()
+
+    async def restart(self) -> None:
+        self.server.kill()
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(self.server.start)
+
+    async def half_open(self) -> None:
+        self.hosts.roads[random.randrange(2)].fall_silent()
+
+    async def overrun(self) -> None:
+        """Publish more than a host reads, which stands still meanwhile."""
+        road = self.hosts.roads[1]
+        road.stop_back()
+        lost = self.hosts.hearer.health().lost_count
+        for _ in range(FLOOD_COUNT):
+            await asyncio.to_thread(self.publish, b"1b\n" + bytes(FLOOD_SIZE))
+            if self.hosts.hearer.health().lost_count > lost:
+                break
+        road.go_on()
+
+    def publish(self, message: bytes) -> None:
+        """Publish on the topic, as another program does."""
+        raise NotImplementedError
+
+    async def fail_over(self) -> None:
+        """Have another server take the place of the server, which is gone."""
+        raise NotImplementedError
+
+    def lead_to(self, server: Any) -> None:
+        """Lead both hosts to another server from now on."""
+        self.server = server
+        for road in self.hosts.roads:
+            road.target = server.port
+
+
+def subscribe(conn: sockwave.Connection) -> None:
+    """Have a client hear the topic."""
+    conn.subscribe(TOPIC)

