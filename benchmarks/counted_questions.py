@@ -4,9 +4,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import documents
 from counting import FIN, RSV1, TEXT, Counted, Wire, frame_of
 from harness import BenchmarkError
+
+from sockwave.loadgen import documents
 
 SETTLING_COUNT = 1
 """Rounds before those that count: what is done only once, and what the interpreter learns."""

@@ -61,6 +61,19 @@ def record(found: Figures) -> None:
     print(f"recorded in {PATH}")
 
 
+def find_excess(found: Figures) -> dict[str, list[str]]:
+    """Return the questions whose figure is too great, by engine."""
+    recorded: Figures = read()["figures"]
+    return {
+        engine: [
+            title
+            for title, cost in costs.items()
+            if cost > recorded.get(engine, {}).get(title, cost) * ALLOWED
+        ]
+        for engine, costs in found.items()
+    }
+
+
 def compare(found: Figures) -> int:
     """Print both figures of each question; returns 1 where today's is too great, or missing."""
     rows, sentences = [], []

@@ -20,12 +20,11 @@ import sys
 import time
 from typing import Any
 
-import documents
 import http_requests
 from samples import Sample, Server, take_sample
 
+from sockwave.loadgen import documents
 from sockwave.loadgen.client import LoadError, Target
-from sockwave.loadgen.deflated import DeflatedExchange
 from sockwave.loadgen.exchange import Exchange, SilentExchange
 from sockwave.loadgen.http import HttpExchange
 from sockwave.loadgen.load import Load
@@ -88,17 +87,7 @@ def make_exchange(options: argparse.Namespace, agreement: str | None) -> Exchang
     settings = (options.size, options.depth, options.binary, sender_count)
     if agreement is None:
         return SilentExchange(*settings) if options.silent else Exchange(*settings)
-    name, *parameters = [part.strip() for part in agreement.split(";")]
-    if name != "permessage-deflate":
-        raise LoadError(f"expected permessage-deflate, got {agreement}")
-    agreed = dict(parameter.partition("=")[::2] for parameter in parameters)
-    texts = documents.make_documents(options.size)
-    return DeflatedExchange(
-        *settings,
-        documents=texts,
-        bodies=list(documents.compress(texts, int(agreed.get("client_max_window_bits") or 15))),
-        keeps_context="server_no_context_takeover" not in agreed,
-    )
+    return documents.make_exchange(agreement, *settings)
 
 
 def make_requests(options: argparse.Namespace) -> HttpExchange:
