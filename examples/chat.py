@@ -1,6 +1,6 @@
 """The chat of `sockwave chat`, run by a program of your own.
 
-Its code, some 60 lines, is `create_chat` in `sockwave/cli/chat.py`; its page stands beside it.
+Its code, some 50 lines, is `create_chat` in `sockwave/cli/chat.py`; its page stands beside it.
 """
 
 from sockwave.cli.chat import create_chat
