@@ -10,6 +10,7 @@
 # make faults        break what is around the server  (ARGS="t11 --engine epoll")
 # make autobahn, make bench, make clean
 # make test-peers    run applications of other frameworks under us and under uvicorn, and compare
+# make docs-check    run the programs of the pages, and the configurations of nginx and HAProxy
 # make bench-peers   install the servers that the benchmarks compare with
 #
 # Everything is made in .venv; PYTHON chooses the interpreter that it is made from.
@@ -40,16 +41,16 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The servers on Python to compare with, and what `make bench` runs.
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/requirements/*.txt)))
 BENCHMARKS := echo.py 'echo.py --tls' 'echo.py --deflate' memory.py broadcast.py handshakes.py \
-	fan_in.py listeners.py growth.py two_cores.py http1.py
+	client.py fan_in.py listeners.py growth.py two_cores.py http1.py topics.py hosts.py
 
 # With the folders, whose time says that a file came or went.
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')
 CORE := $(subst /,.,$(patsubst src/%.pyx,%,$(sort $(shell find src -name '*.pyx'))))
 ifneq ($(shell uname -s),Linux)
-CORE := $(filter-out sockwave.core.io.epoll.% sockwave.core.tls.epoll_socket sockwave.loadgen.%,$(CORE))
+CORE := $(filter-out sockwave.core.io.epoll.% sockwave.core.tls.epoll_socket sockwave.core.tls.stamped_socket sockwave.loadgen.%,$(CORE))
 endif
 
-.PHONY: help chat check test lint coverage mutants fuzz sanitize faults test-peers autobahn bench bench-peers clean
+.PHONY: help chat check test lint coverage mutants fuzz sanitize faults test-peers docs-check autobahn bench bench-peers clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -104,6 +105,10 @@ sanitize: ARGS ?= $(patsubst %,tests/test_%.py,reader writer protocol_rfc6455 pr
 sanitize: $(SANITIZED)/stamp $(VENV)/test.stamp
 	PYTHONPATH=$(SANITIZED):tests $(VENV)/bin/python -m fuzz suite $(ARGS)
 
+# With nginx (and its module stream) and HAProxy, where they are.
+docs-check: $(VENV)/install.stamp $(VENV)/test.stamp
+	$(PYTEST) --numprocesses 2 tests/test_documentation.py tests/proxies $(ARGS)
+
 # Applications of other frameworks, under us and under uvicorn, which live in an environment of their own.
 test-peers: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)-peers/install.stamp
 	SOCKWAVE_PEERS_PYTHON=$(abspath $(VENV)-peers)/bin/python $(PYTEST) \
@@ -111,6 +116,8 @@ test-peers: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)-peers/install.stamp
 
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all
+	$(VENV)/bin/python tests/autobahn/run.py --all --client
+	$(VENV)/bin/python tests/autobahn/run.py --all --sync-client
 
 # A few short runs of each question; ARGS="--runs 1 --peers sockwave,floor" makes it shorter.
 bench: $(VENV)/install.stamp $(VENV)/bench.stamp
