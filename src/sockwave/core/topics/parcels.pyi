@@ -1,1 +1,6 @@
-from sockwave.messages import SLOW_POLICIES as SLOW_POLICIES
+from sockwave.messages import (
+    MAX_SHARED_KEY_SIZE as MAX_SHARED_KEY_SIZE,
+)
+from sockwave.messages import (
+    SLOW_POLICIES as SLOW_POLICIES,
+)
