@@ -142,8 +142,8 @@ class Client:
                     await asyncio.sleep(0.5)
 
     async def ping(self) -> None:
-        """Send a ping, and wait for the answer."""
-        with contextlib.suppress(ConnectionClosed, TypeError):
+        """Send a ping, and wait for the answer, which may not come in time."""
+        with contextlib.suppress(ConnectionClosed, TimeoutError, TypeError):
             await self.connection.ping(b"ours")
 
     def write(self, frame: Frame) -> None:
