@@ -5,6 +5,7 @@ The programs are processes of their own, with signals as the system sends them.
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -76,7 +77,8 @@ class Program:
         self.address = "127.0.0.1", port
 
     def signal(self, number: int) -> None:
-        self.process.send_signal(number)
+        # `send_signal` may reap a process that has just ended: its status would be lost.
+        os.kill(self.process.pid, number)
 
     async def read_error(self) -> str:
         assert self.process.stderr

@@ -19,11 +19,16 @@ cdef class Poller(Engine):
     cdef int batch_size, position
     cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
     cdef bint owns_loop                 # the loop waits in `wait`
+    # Of that loop, one of asyncio's own, the calls that are due: no method of it tells them.
+    cdef object ready
 
     # Implemented by the engine. `who` is the object in the place of the socket: see `enter`.
     cdef int serve_event(self, void* who, uint32_t events) except -1
 
     cdef int serve(self, int timeout_ms) except -1
+    cdef int serve_turns(self, double seconds) except -1
+    cdef bint has_no_work(self, object first) except -1
+    cdef object first_timer(self)
     # Serve the only one without asking the kernel what has happened. False: that has to be asked.
     cdef bint serve_sole(self) except -1
     cdef void* find_sole(self) noexcept

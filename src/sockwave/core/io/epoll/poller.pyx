@@ -1,6 +1,7 @@
 """Waits for the events of the epoll engine, and dispatches them."""
 
 import os
+from time import monotonic
 
 from libc.errno cimport errno
 from libc.math cimport INFINITY, ceil
@@ -13,9 +14,17 @@ from sockwave.core.io.epoll.system cimport (
 )
 from sockwave.core.io.timers cimport tick_s
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
 cdef enum:
     LONGEST_WAIT_S = 86400      # in milliseconds it has to fit an int
     LOOP_MARK = 0               # of the surrounding loop's descriptors; no place has this mark
+
+
+cdef int milliseconds_of(double seconds) noexcept:
+    """Return a time to wait as the system takes it; -1: without limit."""
+    return -1 if seconds == INFINITY else <int>ceil(min(seconds, LONGEST_WAIT_S) * 1000)
 
 
 cdef class Poller(Engine):
@@ -39,6 +48,7 @@ cdef class Poller(Engine):
         """Have the loop wait in this engine from now on: `wait` returns whether `fd`, the epoll of
         the loop's own descriptors, has events."""
         self.owns_loop = True
+        self.ready = self.loop._ready
         if poller_add(self.poller, fd, POLL_READ, LOOP_MARK) < 0:
             raise OSError(errno, os.strerror(errno))
 
@@ -67,8 +77,8 @@ cdef class Poller(Engine):
 
     def wait(self, timeout):
         """Wait at most `timeout` seconds (None: without limit) and serve the sockets that are
-        ready. Return True if the loop's own descriptors have events."""
-        cdef int timeout_ms = -1
+        ready, again and again while that leaves the loop nothing to do. Return True if the loop's
+        own descriptors have events."""
         cdef double seconds = INFINITY if timeout is None else timeout
         # Our next two ticks are scheduled, unless the loop has lost both for want of memory.
         cdef bint has_lost_ticks = self.transport_count and seconds > 2 * tick_s
@@ -79,15 +89,44 @@ cdef class Poller(Engine):
         # The code that was called may have scheduled calls after the loop chose the timeout.
         if (
             self.cork.has_called_out or self.next_turn is not None
-            or self.position < self.batch_size
+            or self.position < self.batch_size or seconds <= 0
         ):
-            timeout_ms = 0
-        elif seconds != INFINITY:
-            timeout_ms = <int>ceil(min(max(seconds, 0), LONGEST_WAIT_S) * 1000)
-        self.serve(timeout_ms)
+            self.serve(0)
+        else:
+            self.serve_turns(seconds)
         if has_lost_ticks and self.transport_count:
             self.promise_ticks(self.loop.time())
         return self.is_nested_ready
+
+    cdef int serve_turns(self, double seconds) except -1:
+        """Serve what is ready, for at most so many seconds: one batch, and the next one in a turn
+        of its own, without a round of the loop's, which takes longer than a message does."""
+        cdef double end = INFINITY if seconds == INFINITY else <double>monotonic() + seconds
+        cdef bint goes_on = True
+        first = self.first_timer()
+        while goes_on:
+            self.serve(milliseconds_of(seconds))
+            PyErr_CheckSignals()    # a batch may have run no Python code that would
+            goes_on = self.has_no_work(first)
+            if goes_on and end != INFINITY:
+                seconds = end - <double>monotonic()
+                goes_on = seconds > 0
+        return 0
+
+    cdef bint has_no_work(self, object first) except -1:
+        """Tell whether the loop has nothing to do: nothing was scheduled, no timer before the
+        `first` one, and nobody has stopped it. Nor is anything left of the batch, which was not
+        cut short by a signal or the time."""
+        return (
+            self.batch_size > 0 and self.position == self.batch_size and self.owns_loop
+            and not self.is_nested_ready and not self.cork.promised and self.next_turn is None
+            and not self.ready and not self.loop._stopping and self.first_timer() is first
+        )
+
+    cdef object first_timer(self):
+        """Return the loop's next timer; None: it has none."""
+        scheduled = self.loop._scheduled
+        return scheduled[0] if scheduled else None
 
     cdef int serve(self, int timeout_ms) except -1:
         """Serve a batch of events, or the rest of one that the last wake-up has left."""
