@@ -81,7 +81,8 @@ cdef class Poller(Engine):
         own descriptors have events."""
         cdef double seconds = INFINITY if timeout is None else timeout
         # Our next two ticks are scheduled, unless the loop has lost both for want of memory.
-        cdef bint has_lost_ticks = self.transport_count and seconds > 2 * tick_s
+        cdef bint has_no_ticks = seconds > 2 * tick_s
+        cdef bint has_lost_ticks = has_no_ticks and self.transport_count
         if has_lost_ticks:
             seconds = tick_s
         self.cork.has_called_out = False
@@ -92,6 +93,8 @@ cdef class Poller(Engine):
             or self.position < self.batch_size or seconds <= 0
         ):
             self.serve(0)
+        elif has_no_ticks:
+            self.serve(milliseconds_of(seconds))
         else:
             self.serve_turns(seconds)
         if has_lost_ticks and self.transport_count:
@@ -100,17 +103,14 @@ cdef class Poller(Engine):
 
     cdef int serve_turns(self, double seconds) except -1:
         """Serve what is ready, for at most so many seconds: one batch, and the next one in a turn
-        of its own, without a round of the loop's, which takes longer than a message does."""
-        cdef double end = INFINITY if seconds == INFINITY else <double>monotonic() + seconds
-        cdef bint goes_on = True
+        of its own, without a round of the loop's, which takes longer than a message does. Our next
+        tick ends it, in which the loop makes up for the calls that it has lost."""
+        cdef double end = <double>monotonic() + seconds
         first = self.first_timer()
-        while goes_on:
+        while seconds > 0:
             self.serve(milliseconds_of(seconds))
             PyErr_CheckSignals()    # a batch may have run no Python code that would
-            goes_on = self.has_no_work(first)
-            if goes_on and end != INFINITY:
-                seconds = end - <double>monotonic()
-                goes_on = seconds > 0
+            seconds = end - <double>monotonic() if self.has_no_work(first) else 0
         return 0
 
     cdef bint has_no_work(self, object first) except -1:
