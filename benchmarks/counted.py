@@ -154,15 +154,13 @@ if __name__ == "__main__":
     parser.add_argument("--engine", choices=["epoll", "asyncio"], default="epoll")
     parser.add_argument("--zlib", choices=["default", "zlib"], default="default")
     parser.add_argument("--asgi", action="store_true", help="requests go to an application")
-    parser.add_argument("--own-loop", action="store_true", help="server.run()")
+    parser.add_argument("--watched", action="store_true", help="by another loop than asyncio's")
     arguments = parser.parse_args()
     gc.disable()
-    if arguments.own_loop:
-        # A loop whose next timer is so late has lost the core's two ticks, as the core sees it: it
-        # would promise them anew in each turn.
-        NEVER_S = 0.0
+    if arguments.engine == "epoll" and not arguments.watched:
+        # So that the core takes it for asyncio's own, and has its wait. With a next timer that is
+        # so late it would have lost the core's ticks, which would be promised anew in each turn.
         asyncio.SelectorEventLoop = SteadyLoop
-        create_server(arguments).run()
-    else:
-        with asyncio.Runner(loop_factory=SteadyLoop) as runner:
-            runner.run(main(arguments))
+        NEVER_S = 0.0
+    with asyncio.Runner(loop_factory=SteadyLoop) as runner:
+        runner.run(main(arguments))

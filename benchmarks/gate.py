@@ -24,7 +24,7 @@ COUNTED = {
         "GET, ASGI",
         "GET, ASGI, 16 pipelined",
     ),
-    "epoll, server.run()": ("echo of 20 B, depth 1", "GET", "GET, ASGI"),
+    "epoll, watched": ("echo of 20 B, depth 1", "GET", "GET, ASGI"),
 }
 """Engine -> the questions that the gate asks."""
 

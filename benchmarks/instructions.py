@@ -34,7 +34,7 @@ HERE = Path(__file__).resolve().parent
 
 ENGINES = {
     "epoll": ("--engine", "epoll"),
-    "epoll, server.run()": ("--engine", "epoll", "--own-loop"),
+    "epoll, watched": ("--engine", "epoll", "--watched"),
     "asyncio": ("--engine", "asyncio"),
 }
 MEMORY_KINDS = ("plain", "TLS", "deflate")

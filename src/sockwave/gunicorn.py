@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import AppImportError
@@ -24,9 +24,6 @@ from sockwave.runtime.signals import signal_handlers
 from sockwave.server.server import Server
 from sockwave.server.working import Retirement, count_requests, describe_failure
 from sockwave.workers.link import Order
-
-if TYPE_CHECKING:
-    from sockwave.runtime.selector import CoreSelector
 
 # gunicorn hears at least so often that a worker is alive, and the worker looks as often whether
 # gunicorn still is.
@@ -64,7 +61,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         except Exception as error:
             self.log.error("could not start: %s", describe_failure(error).rstrip())
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        run_in_own_loop(partial(self._serve, server), server.options, server._make_loop)
+        run_in_own_loop(partial(self._serve, server), server._make_loop)
 
     def _share_logs(self) -> None:
         """Log where gunicorn logs."""
@@ -97,8 +94,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             }
         return Settings.collect(given | self.SETTINGS)
 
-    async def _serve(self, server: Server, selector: "CoreSelector | None") -> None:
-        server._selector = selector
+    async def _serve(self, server: Server) -> None:
         order = Order(is_last=False, drain_s=self.cfg.graceful_timeout)
         retirement = Retirement(server._host, server._close_because, ())
 

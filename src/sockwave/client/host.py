@@ -66,9 +66,7 @@ class ClientHost(Emitter):
         self._has_warned_of_drops = False
         self.loop = key[0]
         self.connections = Connections()
-        self.engine: Any = create_engine(
-            options, self.loop, None, self.receiver_failed, LimitCounters()
-        )
+        self.engine: Any = create_engine(options, self.loop, self.receiver_failed, LimitCounters())
         self.engine.acceptor = Acceptor()
         self.engine.when_empty = self._look
         self.hub = Hub(self, self.engine, options.limits, self.connections, options.slow)

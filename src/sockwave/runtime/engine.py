@@ -4,7 +4,6 @@ import asyncio
 import os
 import ssl
 import sys
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -16,35 +15,12 @@ from sockwave.core.tls.session import Records
 from sockwave.core.tls.tls import Tls
 from sockwave.errors import SockwaveError
 from sockwave.limits import Limits
-from sockwave.options import Options
 
 if TYPE_CHECKING:
     from sockwave.core.io.epoll.engine import EpollEngine
     from sockwave.core.io.transport import Transport
-    from sockwave.runtime.selector import CoreSelector
 
 Engine: TypeAlias = "EpollEngine | AsyncioEngine"
-
-
-def create_loop(options: Options) -> "tuple[asyncio.AbstractEventLoop, CoreSelector | None]":
-    """Create the loop for `Server.run`, and its CoreSelector where there is one.
-
-    Where the program has installed an event loop policy, such as uvloop's, it makes the loop.
-    """
-    if sys.platform == "linux" and options.engine != "asyncio" and not _has_policy():
-        from sockwave.runtime.selector import CoreSelector
-
-        selector = CoreSelector()
-        return asyncio.SelectorEventLoop(selector), selector
-    return asyncio.new_event_loop(), None
-
-
-def _has_policy() -> bool:
-    """Tell whether the program has installed an event loop policy of its own."""
-    with warnings.catch_warnings():
-        # Python 3.14 deprecates policies; until it has none, programs install them.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return type(asyncio.get_event_loop_policy()) is not asyncio.DefaultEventLoopPolicy
 
 
 class EngineOptions(Protocol):
@@ -57,7 +33,6 @@ class EngineOptions(Protocol):
 def create_engine(
     options: EngineOptions,
     loop: asyncio.AbstractEventLoop,
-    selector: "CoreSelector | None",
     receiver_failed: "Callable[[BaseException, Transport | None], object]",
     limit_counters: LimitCounters,
 ) -> Engine:
@@ -79,12 +54,11 @@ def create_engine(
     }
     if sys.platform == "linux" and options.engine != "asyncio" and can_watch(loop):
         from sockwave.core.io.epoll.engine import EpollEngine
+        from sockwave.runtime.selector import CoreSelector
 
         engine = EpollEngine(loop, receiver_failed, **settings)
-        if selector is None:
+        if not CoreSelector.lend(loop, engine):
             engine.attach()
-        else:
-            selector.attach(engine)
         return engine
     if options.engine == "epoll":
         raise SockwaveError("engine: expected a system and a loop with epoll, for 'epoll'")

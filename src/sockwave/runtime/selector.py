@@ -1,5 +1,6 @@
-"""The selector of `Server.run`: it waits in the core's epoll, in which the loop's is nested."""
+"""The selector of asyncio's own loops: it waits in the core's epoll, in which its own is nested."""
 
+import asyncio
 import selectors
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,26 @@ if TYPE_CHECKING:
 class CoreSelector(selectors.EpollSelector):
     """Serves the core's sockets inside `select`, without a second wait or asyncio handles."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._engine: EpollEngine | None = None
+    _engine: "EpollEngine | None" = None
 
-    def attach(self, engine: "EpollEngine") -> None:
-        """Wait in the epoll of `engine` from now on."""
-        engine.nest(self.fileno())
-        self._engine = engine
+    @classmethod
+    def lend(cls, loop: asyncio.AbstractEventLoop, engine: "EpollEngine") -> bool:
+        """Have a loop wait in the epoll of `engine` until that detaches; False: it cannot.
+
+        It has to be a loop as asyncio makes them, whose selector is the usual one, and in which no
+        other engine has the wait: what a subclass makes of either is not known.
+        """
+        selector = getattr(loop, "_selector", None)
+        if type(loop) is not asyncio.SelectorEventLoop:
+            return False
+        if type(selector) is selectors.EpollSelector:
+            # The loop calls the methods of this one, and keeps no other reference to any.
+            selector.__class__ = cls
+        if not isinstance(selector, cls) or selector._engine is not None:
+            return False
+        engine.nest(selector)
+        selector._engine = engine
+        return True
 
     def detach(self) -> None:
         """Become an ordinary selector again."""

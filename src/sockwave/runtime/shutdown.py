@@ -5,7 +5,6 @@ import logging
 import math
 import random
 import threading
-from typing import TYPE_CHECKING
 
 from sockwave.close import CloseCode
 from sockwave.core.events.loop_thread import FORKED
@@ -13,9 +12,6 @@ from sockwave.core.session.connection import Connection
 from sockwave.errors import SockwaveError
 from sockwave.forking import unwatch_forks
 from sockwave.runtime.host import Host
-
-if TYPE_CHECKING:
-    from sockwave.runtime.selector import CoreSelector
 
 logger = logging.getLogger("sockwave")
 
@@ -64,12 +60,11 @@ ANSWER_SHARE = 0.1
 class Shutdown:
     """The end of one running server; `done` is its future."""
 
-    def __init__(self, host: Host, selector: "CoreSelector | None") -> None:
+    def __init__(self, host: Host) -> None:
         self.done = host.loop.create_future()
         self._has_begun = False
         self._host = host
         self._engine = host.engine
-        self._selector = selector
         # The connections that are still to be closed, in random order, and the times for that, in
         # seconds after `_begun`, the latest first.
         self._remaining: list[Connection] = []
@@ -115,8 +110,6 @@ class Shutdown:
         """In a forked child, end without closing anything, and fail the future `done`."""
         for timer in self._timers.values():
             timer.cancel()
-        if self._selector is not None:
-            self._selector.detach()
         if self._thread == threading.get_ident() and not self.done.done():
             self.done.set_exception(SockwaveError(FORKED))
             self.done.exception()  # so that asyncio does not log it as never retrieved
@@ -226,8 +219,6 @@ class Shutdown:
             timer.cancel()
         self._engine.when_empty = None
         host.memory.stop()
-        if self._selector is not None:
-            self._selector.detach()
         host.calls = None
         self._engine.stop()
         unwatch_forks(host)

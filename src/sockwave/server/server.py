@@ -32,7 +32,6 @@ from sockwave.server.routing import Routing
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from sockwave.runtime.selector import CoreSelector
     from sockwave.workers.link import Link
 
 logger = logging.getLogger("sockwave")
@@ -49,7 +48,6 @@ class Server(Routing, Closing):
 
     def __init__(self, **options: Unpack[ServerOptions]) -> None:
         super().__init__(Options(**options))
-        self._selector: CoreSelector | None = None
         #: Done when connections are accepted, or the start has failed.
         self._started: asyncio.Future[None] | None = None
         #: How `run` makes its loop; `sockwave serve` changes this.
@@ -260,10 +258,7 @@ class Server(Routing, Closing):
         if workers is None:
             if sequencer is not None:
                 raise ValueError("sequencer: expected workers, too, as it orders what they publish")
-            try:
-                run_in_own_loop(self._run, self.options, self._make_loop)
-            finally:
-                self._selector = None
+            run_in_own_loop(self._run, self._make_loop)
         else:
             self._run_workers(workers, sequencer)
 
@@ -290,13 +285,12 @@ class Server(Routing, Closing):
         if max_requests is not None:
             count_requests(self._host, max_requests, link.tell_retiring)
         work = partial(self._work, link)
-        run_in_own_loop(work, self.options, self._make_loop)
+        run_in_own_loop(work, self._make_loop)
 
-    async def _work(self, link: "Link", selector: "CoreSelector | None") -> None:
+    async def _work(self, link: "Link") -> None:
         from sockwave.server.working import Retirement
         from sockwave.workers.link import Order
 
-        self._selector = selector
         retirement = Retirement(self._host, self._close_because, self._listening.waiting)
         order = Order(is_last=True, drain_s=self._drain_s)
 
@@ -316,8 +310,7 @@ class Server(Routing, Closing):
             await self._serve()
             link.leave()
 
-    async def _run(self, selector: "CoreSelector | None") -> None:
-        self._selector = selector
+    async def _run(self) -> None:
         handlers: dict[str, Callable[[], object]] = {
             name: partial(self._interrupt, name) for name in ENDING_NAMES
         }
@@ -402,12 +395,10 @@ class Server(Routing, Closing):
 
     async def _begin(self) -> None:
         host, loop = self._host, asyncio.get_running_loop()
-        engine = create_engine(
-            self.options, loop, self._selector, host.receiver_failed, host.limit_counters
-        )
+        engine = create_engine(self.options, loop, host.receiver_failed, host.limit_counters)
         host.start(loop, engine)
         await self._join_workers()
-        self._shutdown = Shutdown(host, self._selector)
+        self._shutdown = Shutdown(host)
         self._shutdown.done.add_done_callback(lambda _: self._closed.come())
         host.when_abandoned = self._shutdown.abandon
         running.add(self)

@@ -18,14 +18,18 @@ cdef class Poller(Engine):
     # The events that the last wait found, and how many of them have been handled.
     cdef int batch_size, position
     cdef bint is_nested_ready           # a descriptor of the surrounding loop is ready
-    cdef bint owns_loop                 # the loop waits in `wait`
-    # Of that loop, one of asyncio's own, the calls that are due: no method of it tells them.
+    # What has the loop wait in `wait`; None: it watches our one descriptor.
+    cdef object selector
+    # Of a loop that does, one of asyncio's own, the calls that are due: no method tells them.
     cdef object ready
 
     # Implemented by the engine. `who` is the object in the place of the socket: see `enter`.
     cdef int serve_event(self, void* who, uint32_t events) except -1
 
+    cdef int leave_loop(self) except -1
     cdef int serve(self, int timeout_ms) except -1
+    cdef int take_events(self, int timeout_ms) except -1
+    cdef bint wait_in_task(self, double seconds) except -1
     cdef int serve_turns(self, double seconds) except -1
     cdef bint has_no_work(self, object first) except -1
     cdef object first_timer(self)

@@ -1,6 +1,7 @@
 """Waits for the events of the epoll engine, and dispatches them."""
 
 import os
+from asyncio import current_task
 from time import monotonic
 
 from libc.errno cimport errno
@@ -44,27 +45,34 @@ cdef class Poller(Engine):
         """Have the loop watch this engine's one descriptor."""
         self.loop.add_reader(self.poller, self.poll)
 
-    def nest(self, int fd):
-        """Have the loop wait in this engine from now on: `wait` returns whether `fd`, the epoll of
-        the loop's own descriptors, has events."""
-        self.owns_loop = True
-        self.ready = self.loop._ready
-        if poller_add(self.poller, fd, POLL_READ, LOOP_MARK) < 0:
+    def nest(self, selector):
+        """Have the loop wait in this engine, by its selector, until `stop`: `wait` returns whether
+        the epoll of the loop's own descriptors has events."""
+        if poller_add(self.poller, selector.fileno(), POLL_READ, LOOP_MARK) < 0:
             raise OSError(errno, os.strerror(errno))
+        self.ready = self.loop._ready
+        self.selector = selector
+
+    cdef int leave_loop(self) except -1:
+        """Give the wait back to the loop's selector."""
+        selector, self.selector = self.selector, None
+        if selector is not None:
+            selector.detach()
+        return 0
 
     def stop(self):
         """Detach from the loop; the sockets have been closed before."""
         super().stop()
-        if not self.owns_loop:
+        if self.selector is None:
             self.loop.remove_reader(self.poller)
-        self.owns_loop = False
+        self.leave_loop()
         # Now, and not when the closed server is garbage-collected: a process has only so many
         # descriptors.
         poller_close(self.poller)
         self.poller = -1
 
     def _promise_end(self):
-        if not self.owns_loop:      # else the next `wait` begins with the turn's end
+        if self.selector is None:   # else the next `wait` begins with the turn's end
             self.loop.call_soon(self._end_turn)
 
     def poll(self):
@@ -85,6 +93,8 @@ cdef class Poller(Engine):
         cdef bint has_lost_ticks = has_no_ticks and self.transport_count
         if has_lost_ticks:
             seconds = tick_s
+        if current_task(self.loop) is not None:
+            return self.wait_in_task(seconds)
         self.cork.has_called_out = False
         self.end_turn()
         # The code that was called may have scheduled calls after the loop chose the timeout.
@@ -100,6 +110,19 @@ cdef class Poller(Engine):
         if has_lost_ticks and self.transport_count:
             self.promise_ticks(self.loop.time())
         return self.is_nested_ready
+
+    cdef bint wait_in_task(self, double seconds) except -1:
+        """Wait while the application lets the loop run from within a task, and have the loop call
+        us to serve what is ready. Calls that it leads to need tasks of their own then, which this
+        round must not enter."""
+        if self.cork.promised:
+            seconds = 0
+            self.loop.call_soon(self._end_turn)
+        if self.position == self.batch_size:
+            self.take_events(milliseconds_of(seconds))
+        if self.position < self.batch_size:
+            self.loop.call_soon(self.poll)
+        return True     # perhaps: it costs a look
 
     cdef int serve_turns(self, double seconds) except -1:
         """Serve what is ready, for at most so many seconds: one batch, and the next one in a turn
@@ -118,8 +141,8 @@ cdef class Poller(Engine):
         `first` one, and nobody has stopped it. Nor is anything left of the batch, which was not
         cut short by a signal or the time."""
         return (
-            self.batch_size > 0 and self.position == self.batch_size and self.owns_loop
-            and not self.is_nested_ready and not self.cork.promised and self.next_turn is None
+            self.batch_size > 0 and self.position == self.batch_size
+            and self.selector is not None and not self.is_nested_ready and not self.cork.promised and self.next_turn is None
             and not self.ready and not self.loop._stopping and self.first_timer() is first
         )
 
@@ -133,16 +156,9 @@ cdef class Poller(Engine):
         cdef uint64_t mark
         cdef uint32_t what
         cdef void* who
-        cdef int count
         self.is_nested_ready = False
         if self.position == self.batch_size:
-            if timeout_ms == 0:
-                count = poller_wait(self.poller, self.batch, BATCH_COUNT, 0)
-            else:
-                with nogil:
-                    count = poller_wait(self.poller, self.batch, BATCH_COUNT, timeout_ms)
-            self.position = 0
-            self.batch_size = max(count, 0)     # EINTR: the loop handles the signal
+            self.take_events(timeout_ms)
         refill_messages(&self.budget)
         self.cork.promised = True
         try:
@@ -158,6 +174,18 @@ cdef class Poller(Engine):
                 # else: the socket was closed earlier in this batch
         finally:
             self.end_turn()
+        return 0
+
+    cdef int take_events(self, int timeout_ms) except -1:
+        """Take a batch of events from the kernel."""
+        cdef int count
+        if timeout_ms == 0:
+            count = poller_wait(self.poller, self.batch, BATCH_COUNT, 0)
+        else:
+            with nogil:
+                count = poller_wait(self.poller, self.batch, BATCH_COUNT, timeout_ms)
+        self.position = 0
+        self.batch_size = max(count, 0)     # EINTR: the loop handles the signal
         return 0
 
     cdef bint serve_sole(self) except -1:
@@ -220,7 +248,7 @@ cdef class Poller(Engine):
         poller_close(self.poller)
         self.poller = -1
         self.position = self.batch_size = 0
-        self.owns_loop = False
+        self.leave_loop()
         for fd in range(self.places.count):
             if self.places.who[fd] is not NULL:
                 self.abandon_one(self.places.who[fd])

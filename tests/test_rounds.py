@@ -1,23 +1,31 @@
-"""The loop of `server.run()`: the core serves its sockets without it, and leaves it all the rest.
+"""Rounds of asyncio's own loops: the core serves its sockets without, and leaves them all the rest.
 
 How many messages the core has served meanwhile is counted in the program, in place of time.
 """
 
 import asyncio
 import os
+import selectors
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import pairwise
+from typing import Any
 
 import pytest
+from commands import port_of, serving
 from wire import CLOSE, Wire
+
+import sockwave
+import sockwave.sync
 
 PATIENCE_S = 30
 #: What the core may serve before the loop has its turn: a batch of what has come together.
 BATCH = 4
+ECHO_COUNT = 400
+
+WAYS = ["run", "serve_forever"]
 
 PROGRAM = """
 import asyncio, os, signal, sys, threading
@@ -98,7 +106,10 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
 server.listen(0, "127.0.0.1")
 say(server.addresses[0][1])
 try:
-    server.run()
+    if sys.argv[2] == "run":
+        server.run()
+    else:
+        asyncio.run(server.serve_forever())
 except RuntimeError:
     say(served - server.stopped_at)
 """
@@ -145,9 +156,9 @@ class Busy:
 
 
 @asynccontextmanager
-async def busy(engine: str) -> AsyncIterator[Busy]:
+async def busy(engine: str, way: str) -> AsyncIterator[Busy]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, engine), stdout=subprocess.PIPE
+        *(sys.executable, "-c", PROGRAM, engine, way), stdout=subprocess.PIPE
     )
     try:
         assert process.stdout
@@ -160,15 +171,17 @@ async def busy(engine: str) -> AsyncIterator[Busy]:
             await process.wait()
 
 
-async def test_what_a_listener_leaves_the_loop_is_done_in_time(engine: str) -> None:
-    async with busy(engine) as program:
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_a_listener_leaves_the_loop_is_done_in_time(engine: str, way: str) -> None:
+    async with busy(engine, way) as program:
         for kind in ("soon", "task", "thread", "pipe", "later"):
             for _ in range(3):
                 assert await program.ask(kind) <= BATCH, kind
 
 
-async def test_a_handler_of_a_signal_runs_although_no_python_code_does(engine: str) -> None:
-    async with busy(engine) as program:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_signals_handler_runs_although_no_python_code_does(engine: str, way: str) -> None:
+    async with busy(engine, way) as program:
         program.wire.send("compiled")
         assert await program.wire.receive_message() == "compiled"
         counts = []
@@ -181,8 +194,9 @@ async def test_a_handler_of_a_signal_runs_although_no_python_code_does(engine: s
         assert sum(counts) < 200, counts
 
 
-async def test_a_listener_can_stop_the_loop(engine: str) -> None:
-    async with busy(engine) as program:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_listener_can_stop_the_loop(engine: str, way: str) -> None:
+    async with busy(engine, way) as program:
         program.wire.send("stop")
         assert await program.wire.receive_message() == "stop"
         # The loop has been stopped in `server.run`, which closes the server then.
@@ -193,47 +207,98 @@ async def test_a_listener_can_stop_the_loop(engine: str) -> None:
         assert int(await program.read_line()) <= BATCH
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
-async def test_the_core_serves_its_sockets_without_the_loop() -> None:
-    """Its rounds cost more than a message does."""
-    counting = """
-rounds = 0
-from sockwave.runtime import selector
-select = selector.CoreSelector.select
+if sys.platform == "linux":
+    from sockwave.runtime.selector import CoreSelector
 
-def count(self, timeout=None):
-    global rounds
-    rounds += 1
-    return select(self, timeout)
+    class Rounds:
+        """How often the loops have gone round whose wait the core has had."""
 
-selector.CoreSelector.select = count
-import sockwave, sys
-server = sockwave.create_server(engine="epoll")
+        def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+            self.count = 0
+            select = CoreSelector.select
 
-@server.on("connection")
-def connected(conn):
-    @conn.on("message")
-    def message(text):
-        conn.send(str(rounds))
+            def count(selector: CoreSelector, timeout: float | None = None) -> Any:
+                self.count += 1
+                return select(selector, timeout)
 
-server.listen(0, "127.0.0.1")
-print(server.addresses[0][1], flush=True)
-server.run()
-"""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", counting), stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdout
-        wire = await Wire.connect(("127.0.0.1", int(await process.stdout.readline())))
-        told = []
-        for _ in range(400):
-            wire.send("?")
-            told.append(int(str(await wire.receive_message())))
-        # A tick now and then has the loop go round.
-        steps = [later - sooner for sooner, later in pairwise(told)]
-        assert steps.count(0) > 300
-    finally:
-        await Wire.close_all()
-        process.kill()
-        await process.wait()
+            monkeypatch.setattr(CoreSelector, "select", count)
+
+    def serve_echo() -> sockwave.Server:
+        server = sockwave.create_server(engine="epoll")
+        server.on("connection", lambda conn: conn.on("message", conn.send))
+        return server.listen(0, "127.0.0.1")
+
+    def echo_in_thread(port: int) -> None:
+        with sockwave.sync.connect(f"ws://127.0.0.1:{port}") as conn:
+            for number in range(ECHO_COUNT):
+                conn.send(str(number))
+                assert conn.recv(PATIENCE_S) == str(number)
+
+    async def count_rounds(rounds: Rounds, server: sockwave.Server) -> int:
+        """Have messages echoed, one after the other, and count the rounds that it takes."""
+        before = rounds.count
+        await asyncio.to_thread(echo_in_thread, server.addresses[0][1])
+        return rounds.count - before
+
+    async def test_the_core_serves_its_sockets_without_the_loop(
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A round of the loop's costs more than a message does."""
+        rounds = Rounds(monkeypatch)
+        for _ in range(2):  # the second server has the wait that the first one had
+            async with serve_echo() as server:
+                # A tick has the loop go round now and then.
+                assert await count_rounds(rounds, server) < ECHO_COUNT / 2
+
+    async def test_of_two_servers_in_a_loop_one_has_its_wait(
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        rounds = Rounds(monkeypatch)
+        async with serve_echo() as first, serve_echo() as second:
+            assert await count_rounds(rounds, first) < ECHO_COUNT / 2
+            assert await count_rounds(rounds, second) >= ECHO_COUNT
+            await first.close()
+            assert await count_rounds(rounds, second) >= ECHO_COUNT
+
+    def test_a_loop_of_another_class_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+        """What it does with its selector, or with the time, is not known."""
+
+        class Other(asyncio.SelectorEventLoop):
+            """Such as one with a clock of its own."""
+
+        class OtherSelector(selectors.EpollSelector):
+            """Such as one that counts."""
+
+        rounds = Rounds(monkeypatch)
+
+        async def main() -> None:
+            async with serve_echo() as server:
+                await count_rounds(rounds, server)
+
+        for make in (Other, lambda: asyncio.SelectorEventLoop(OtherSelector())):
+            with asyncio.Runner(loop_factory=make) as runner:
+                runner.run(main())
+        assert not rounds.count
+
+    def test_a_client_has_the_wait_of_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+        rounds = Rounds(monkeypatch)
+        told: list[int] = []
+
+        async def main(url: str) -> None:
+            is_done = asyncio.Event()
+            async with sockwave.connect(url, engine="epoll") as conn:
+
+                @conn.on("message")
+                def message(text: str) -> None:
+                    told.append(rounds.count)
+                    if len(told) == ECHO_COUNT:
+                        is_done.set()
+                    else:
+                        conn.send(text)
+
+                conn.send("on")
+                await asyncio.wait_for(is_done.wait(), PATIENCE_S)
+
+        with serving("echo", "--host", "127.0.0.1", "--port", "0") as (_, url):
+            asyncio.run(main(f"ws://127.0.0.1:{port_of(url)}"))
+        assert told[-1] - told[0] < ECHO_COUNT / 2
