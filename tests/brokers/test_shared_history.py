@@ -390,6 +390,13 @@ async def test_the_rights_that_are_documented_suffice(
     await one.server.publish("kept/1", "again")
     assert (await other.conn.subscribe("kept/1", since="0-0")).recovered
     assert await receive_all(other.wire, "again") == count_from(1, "hello", "again")
+    topic = one.server.topic("stream")
+    await topic.append("delta")
+    await other.conn.subscribe("stream")
+    assert json.loads(await other.wire.receive_message())["delta"] == "delta"
+    await topic.finish()
+    assert json.loads(await other.wire.receive_message())["end"] == "finished"
+    await one.server.close(drain=0)
     await until(lambda: valkey.ask(b"EXISTS", b"sockwave:g"))
     assert other.server.health() == sockwave.Health("ok", "up", 0, 0, 0, 0, 0)
     log = valkey.ask(b"ACL", b"LOG")

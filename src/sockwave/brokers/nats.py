@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
-from sockwave.brokers.interface import Bounds, Listener, Loop, Submitted, Wanted
+from sockwave.brokers.interface import Bounds, Listener, Loop, StreamKeeper, Submitted, Wanted
 from sockwave.brokers.nats_publishing import NatsPublishing
 from sockwave.brokers.nats_subjects import name_of, subject_of
 from sockwave.brokers.sockets import BrokerSocket
@@ -131,6 +131,9 @@ def read_line(sock: socket.socket) -> bytes:
 
 class NatsSession:
     """One connection to one server."""
+
+    #: The server keeps no streams.
+    streams: StreamKeeper | None = None
 
     def __init__(self, loop: Loop, bridge: Bridge, sock: socket.socket, prefix: str) -> None:
         self._loop = loop

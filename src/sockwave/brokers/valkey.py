@@ -21,6 +21,7 @@ from sockwave.brokers.valkey_logs import (
     read_position,
 )
 from sockwave.brokers.valkey_publishing import pack_publish, take_socket
+from sockwave.brokers.valkey_streams import ValkeyStreams
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.resp import RespError, RespReader, pack_command
 from sockwave.errors import SockwaveError
@@ -54,6 +55,8 @@ class ValkeySession:
         #: it is the canary. Or else what takes the answer.
         self._unanswered: deque[bool | Expected | None] = deque()
         self._logs = ValkeyLogs(begin)
+        #: What is done for streams.
+        self.streams = ValkeyStreams(self, bridge, begin)
         #: The topics that are subscribed to at this place of what the server sends; and those of
         #: them that we have not left: each message of theirs that we publish has to reach us.
         self._subscribed: set[bytes] = set()
@@ -154,6 +157,25 @@ class ValkeySession:
             self._bridge.logs.read(name, number, *read_page(reply))
         self._listener.messages_came()
 
+    # ---- for `streams`
+
+    def ask(self, command: bytes, expected: Expected) -> None:
+        """Send a command, and have something take the answer."""
+        self._unanswered.append(expected)
+        self._publisher.write(command)
+
+    def check(self, reply: Any) -> None:
+        """Raise SockwaveError where the session cannot go on with an answer."""
+        check_reply(reply)
+
+    def note_refused(self, reply: RespError) -> None:
+        """Note that the server has refused something."""
+        self._listener.refused(str(reply))
+
+    def note_came(self) -> None:
+        """Note that something has come, and is with the bridge."""
+        self._listener.messages_came()
+
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Tell all hosts of members: the bridge of each hears that."""
         for message in messages:
@@ -174,7 +196,7 @@ class ValkeySession:
         """Send the canary."""
         self._unanswered.append(None)
         self._publisher.write(pack_command(b"PUBLISH", self._canary, b"1b\n"))
-        if self._has_scripts:
+        if self._has_scripts or self.streams.is_used:
             self._unanswered.extend((check_reply, self._take_generation))
             self._publisher.write(self._logs.ask_generation())
 
@@ -266,7 +288,7 @@ class ValkeySession:
             self._bridge.broadcast(rest[0])
             self._listener.messages_came()
         elif kind == b"message" and channel == self._members:
-            self._bridge.presence.hear(rest[0])
+            self._bridge.hear(rest[0])
             self._listener.messages_came()
         elif kind in (b"subscribe", b"unsubscribe"):
             if channel == self._canary:

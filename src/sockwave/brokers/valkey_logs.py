@@ -108,26 +108,9 @@ return {epoch, place}
     PART_SIZE,
 )
 
-# KEYS: hash, stream.
-# ARGV: the epoch that is known, the offset behind which to begin, an epoch if there is none, or if
-# the log ends before that offset: then a part of it is lost; and what is kept, as above.
-_READ = b"""
-local found = redis.call('HMGET', KEYS[1], 'e', 'o', 'n', 's', 'l')
-local epoch, top = found[1], tonumber(found[2] or '0')
-local since = tonumber(ARGV[2])
-if not epoch then
-  epoch = ARGV[3]
-  redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'b', 0)
-  redis.call('EXPIRE', KEYS[1], %d)
-elseif epoch == ARGV[1] and since > top then
-  epoch = ARGV[3]
-  redis.call('HSET', KEYS[1], 'e', epoch)
-end
-if found[3] ~= ARGV[4] or found[4] ~= ARGV[5] or found[5] ~= ARGV[6] then
-  redis.call('HSET', KEYS[1], 'n', ARGV[4], 's', ARGV[5], 'l', ARGV[6])
-end
-if epoch ~= ARGV[1] then since = 0 end
+# The end of a script that reads: of the stream KEYS[2] a page behind `since`, and the answer, with
+# `epoch` and `top` before it.
+READ_PAGE = b"""
 local time = redis.call('TIME')
 local entries, size = {}, 0
 while size < %d and #entries < %d do
@@ -146,7 +129,33 @@ while size < %d and #entries < %d do
 end
 local now = string.format('%%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 return {epoch, string.format('%%.0f', top), now, entries}
-""" % (_EPOCH_LIFE_S, _PAGE_SIZE, _PAGE_COUNT, _PAGE_SIZE)
+""" % (_PAGE_SIZE, _PAGE_COUNT, _PAGE_SIZE)
+
+# KEYS: hash, stream.
+# ARGV: the epoch that is known, the offset behind which to begin, an epoch if there is none, or if
+# the log ends before that offset: then a part of it is lost; and what is kept, as above.
+_READ = (
+    b"""
+local found = redis.call('HMGET', KEYS[1], 'e', 'o', 'n', 's', 'l')
+local epoch, top = found[1], tonumber(found[2] or '0')
+local since = tonumber(ARGV[2])
+if not epoch then
+  epoch = ARGV[3]
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'b', 0)
+  redis.call('EXPIRE', KEYS[1], %d)
+elseif epoch == ARGV[1] and since > top then
+  epoch = ARGV[3]
+  redis.call('HSET', KEYS[1], 'e', epoch)
+end
+if found[3] ~= ARGV[4] or found[4] ~= ARGV[5] or found[5] ~= ARGV[6] then
+  redis.call('HSET', KEYS[1], 'n', ARGV[4], 's', ARGV[5], 'l', ARGV[6])
+end
+if epoch ~= ARGV[1] then since = 0 end
+"""
+    % _EPOCH_LIFE_S
+    + READ_PAGE
+)
 
 # By these names the server knows them (SCRIPT LOAD).
 _PUBLISH_NAME, _READ_NAME = (

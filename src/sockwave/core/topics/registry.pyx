@@ -140,7 +140,7 @@ cdef class Registry:
         cdef bint was_sequenced = is_sequenced(topic)
         if topic.has_history and not settings.has_history:
             clear_history(&self.store, &topic.history)
-        if not (settings.has_history or settings.has_presence):
+        if not (settings.has_history or settings.has_presence) and topic.stream is None:
             topic.shared = None
         topic.has_history = settings.has_history
         topic.has_presence = settings.has_presence
@@ -244,7 +244,7 @@ cdef class Registry:
         if interest is NULL:
             return 0
         topic.set_wants(interest, by_name, by_pattern)
-        if topic.shared is not None and not by_name:
+        if self.outside is not None and not by_name:
             self.outside.stop_keeping(topic, link)
         if was_wanted and not topic.want_count:
             topic.unwanted_since_s = self.now_s

@@ -23,4 +23,5 @@ cdef class SharedLog:
     cdef int put_ahead(
         self, uint64_t epoch, uint64_t offset, const uint8_t* data, size_t size
     ) except -1
+    cdef bint awaits(self, Link link) noexcept
     cdef int forget_link(self, Link link) except -1
