@@ -39,6 +39,9 @@ _BEHIND_COUNT = 12
 # So much of large messages is on its way at a time.
 _WINDOW_SIZE = 2 << 20
 
+# So often it is said again what the application has declared.
+_DECLARE_S = 3600.0
+
 # Of one cause, refusals are logged so often at most.
 _REFUSED_LOG_S = 60.0
 
@@ -92,6 +95,7 @@ class BrokerClient:
         self._dropped_count = 0
         self._unknown_count = 0
         self._refusal_logged_s = -_REFUSED_LOG_S
+        self._declared_s = time.monotonic()
 
     def start(self) -> None:
         """Connect, and go on until `close`."""
@@ -233,11 +237,19 @@ class BrokerClient:
         self._ticking = self._loop.call_later(_TICK_S, self._tick)
         if self._session is not None:
             self._leave()
+            self._declare_again()
             if self._is_ready and self.bridge.presence.is_used:
                 self._session.tell_hosts([self.bridge.presence.beat()])
                 self._came()
             self._check(self._session)
         self._tell()
+
+    def _declare_again(self) -> None:
+        """Say once an hour what the application has declared: so others know that it still does."""
+        now = time.monotonic()
+        if now - self._declared_s >= _DECLARE_S:
+            self._declared_s = now
+            self.bridge.declare_again()
 
     def _check(self, session: Session) -> None:
         """See whether the canary has come back, and send the next one."""
@@ -363,6 +375,8 @@ class BrokerClient:
         self._take_changes(session)
         if told := self.bridge.presence.take_messages():
             session.tell_hosts(told)
+        if declared := self.bridge.take_declarations():
+            session.declare(declared)
         if session.streams is not None:
             self._flush_streams(session, session.streams)
         for read in self.bridge.logs.take_reads():

@@ -148,6 +148,9 @@ class Session(Protocol):
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
         """Read a log behind a position: the bridge gets a page, as that of this number."""
 
+    def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
+        """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
+
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Tell all hosts of members: the bridge of each hears that."""
 

@@ -212,6 +212,9 @@ class NatsSession:
         """Raise SockwaveError: no topic has a history by NATS."""
         raise SockwaveError("NATS: expected no topic with a history")
 
+    def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
+        """Do nothing: who publishes by NATS asks for no history."""
+
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Raise SockwaveError: no topic has presence by NATS."""
         raise SockwaveError("NATS: expected no topic with presence")

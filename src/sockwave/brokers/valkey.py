@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from sockwave.brokers.interface import Bounds, Key, Listener, Loop, Submitted, Wanted
 from sockwave.brokers.sockets import BrokerSocket
+from sockwave.brokers.valkey_declarations import declare, load_declare
 from sockwave.brokers.valkey_logs import (
     PASSING_ERRORS,
     ValkeyLogs,
@@ -43,7 +44,7 @@ class ValkeySession:
         self._loop = loop
         self._bridge = bridge
         self._connections = connections  # each closes its socket when it goes
-        begin = prefix.encode()
+        begin = self._prefix = prefix.encode()
         self._topics = begin + b":t:"
         self._broadcasts = begin + b":b"
         self._members = begin + b":h"
@@ -63,7 +64,7 @@ class ValkeySession:
         self._coming: set[bytes] = set()
         self._replies = RespReader()
         self._pushes = RespReader(bridge, self._topics, self._take_push)
-        self._has_scripts = False
+        self._has_scripts = self._is_watching = False
         self._generation: bytes | None = None
         self.heard_count = 0
         self.answer_count = 0
@@ -138,6 +139,7 @@ class ValkeySession:
             self._has_scripts = True
             self._unanswered.extend((check_reply, check_reply))
             self._publisher.write(self._logs.load())
+            self.watch_keys()
 
     def _take_place(self, key: Key, reply: Any) -> None:
         if isinstance(reply, RespError) and not is_passing(reply):
@@ -156,6 +158,19 @@ class ValkeySession:
             check_reply(reply)
             self._bridge.logs.read(name, number, *read_page(reply))
         self._listener.messages_came()
+
+    def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
+        """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
+        self._load_scripts()
+        self.ask(load_declare(), self._take_declared)
+        for command in declare(self._prefix, declared):
+            self.ask(command, self._take_declared)
+
+    def _take_declared(self, reply: Any) -> None:
+        if isinstance(reply, RespError) and not is_passing(reply):
+            self._listener.refused(str(reply))
+        else:
+            check_reply(reply)
 
     # ---- for `streams`
 
@@ -191,14 +206,24 @@ class ValkeySession:
         known, self._generation = self._generation, reply
         if known is not None and known != reply:
             self._bridge.logs.read_all()
+            self._bridge.declare_again()
 
     def probe(self) -> None:
         """Send the canary."""
         self._unanswered.append(None)
         self._publisher.write(pack_command(b"PUBLISH", self._canary, b"1b\n"))
-        if self._has_scripts or self.streams.is_used:
-            self._unanswered.extend((check_reply, self._take_generation))
-            self._publisher.write(self._logs.ask_generation())
+        if self._is_watching:
+            self._ask_generation()
+
+    def watch_keys(self) -> None:
+        """See from now on, with each canary, whether keys that we need have been deleted."""
+        if not self._is_watching:
+            self._is_watching = True
+            self._ask_generation()
+
+    def _ask_generation(self) -> None:
+        self._unanswered.extend((check_reply, self._take_generation))
+        self._publisher.write(self._logs.ask_generation())
 
     def _take_replies(self, data: bytes) -> None:
         self.answer_count += 1

@@ -186,6 +186,9 @@ class Asking(Protocol):
     def ask(self, command: bytes, expected: Callable[[Any], None]) -> None:
         """Send a command, and have something take the answer."""
 
+    def watch_keys(self) -> None:
+        """See from now on whether keys that we need have been deleted."""
+
     def check(self, reply: Any) -> None:
         """Raise SockwaveError where the session cannot go on with an answer."""
 
@@ -238,16 +241,12 @@ class ValkeyStreams:
         )  # fmt: skip
         self._session.ask(command, partial(self._take_aborted, host))
 
-    @property
-    def is_used(self) -> bool:
-        """Whether there is a stream, or was: that its keys are still there is looked at."""
-        return self._has_scripts
-
     def _load_scripts(self) -> None:
         if not self._has_scripts:
             self._has_scripts = True
             for script in _SCRIPTS:
                 self._session.ask(pack_command(b"SCRIPT", b"LOAD", script), self._take_loaded)
+            self._session.watch_keys()
 
     def _keys_of(self, name: bytes) -> tuple[bytes, bytes, bytes]:
         begin = self._prefix

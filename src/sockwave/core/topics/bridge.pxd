@@ -29,6 +29,7 @@ cdef class Bridge(Outside):
     cdef dict changes           # name (bytes) or pattern (str) → whether it is wanted now
     cdef set confirmed          # the names and patterns whose messages come from other hosts
     cdef dict kept_ends         # name or pattern → [(link, END)]
+    cdef bint is_to_declare     # what the application has declared is to be told
     cdef bint is_expected       # the broker is there, or has not yet been found not to be
     cdef bytes told             # the state of the way, as links were told of it
     cdef PartialMessages partial    # of other hosts, of which parts have come

@@ -17,12 +17,12 @@ from sockwave.core.topics.parcels cimport (
     BAD_CONTENT, describe, is_part, is_sound, read_parcel, read_place, write_payload,
 )
 from sockwave.core.topics.parts cimport PartialMessages
-from sockwave.core.topics.placements cimport Placements
+from sockwave.core.topics.placements cimport Placements, bounds_of_settings
 from sockwave.core.topics.records cimport (
     BROADCAST, BROKER, HEAD_SIZE, ID, MAX_RECORD_SIZE, META, MSG, Parts, SINCE, TEXT, free_buffer,
     split_payload,
 )
-from sockwave.core.topics.registry cimport want_current
+from sockwave.core.topics.registry cimport TopicSettings, read_settings, want_current
 from sockwave.core.topics.relay cimport relay, write_answer, write_broadcast
 from sockwave.core.topics.shared_log cimport SharedLog
 from sockwave.core.topics.shared_logs cimport SharedLogs
@@ -167,7 +167,7 @@ cdef class Bridge(Outside):
 
     def expect(self):
         """Note that the broker is there: topics are confirmed as they come."""
-        self.is_expected = True
+        self.is_expected = self.is_to_declare = True
 
     def lose(self):
         """Note that the broker has gone, or was not found: nobody waits for it."""
@@ -232,6 +232,33 @@ cdef class Bridge(Outside):
         """Take what another host has said of its members, or of streams."""
         if not self.streams.hear(message):
             self.presence.hear(message)
+
+    # ---- what is declared
+
+    cdef int settings_changed(self) except -1:
+        self.is_to_declare = True
+        return self.note()
+
+    def declare_again(self):
+        """Have the broker told again what the application has declared."""
+        self.settings_changed()
+
+    def take_declarations(self):
+        """Return what programs that are no hosts are to know now of topics: the name or pattern,
+        and what is kept, as messages, bytes, seconds (0: for ever); None: it is plain. Where no
+        topic is anything else, there is nothing to know."""
+        cdef TopicSettings settings
+        cdef list found = []
+        cdef bint is_needed = False
+        if not self.is_to_declare:
+            return found
+        self.is_to_declare = False
+        for pattern in self.registry.declared:
+            settings = read_settings(self.registry.declared[pattern])
+            bounds = bounds_of_settings(settings)
+            is_needed = is_needed or bounds is not None
+            found.append((pattern, bounds))
+        return found if is_needed else []
 
     # ---- members
 

@@ -59,6 +59,10 @@ cdef class Outside:
         """Note which host has begun a stream that is shared."""
         raise NotImplementedError
 
+    cdef int settings_changed(self) except -1:
+        """Note that the application has declared something anew."""
+        raise NotImplementedError
+
     cdef int use_presence(self) except -1:
         """Note that some topic has presence."""
         raise NotImplementedError

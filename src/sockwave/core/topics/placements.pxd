@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sockwave.core.topics.links cimport Link
 from sockwave.core.topics.ordered_topic cimport OrderedTopic
 from sockwave.core.topics.records cimport Head, Parts
-from sockwave.core.topics.registry cimport Registry
+from sockwave.core.topics.registry cimport Registry, TopicSettings
 from sockwave.core.topics.shared_log cimport SharedLog
 
 # A message that was handed to the broker, or will be.
@@ -21,6 +21,7 @@ cdef class Submission:
     cdef size_t size
 
 cdef tuple bounds_of(OrderedTopic topic)
+cdef tuple bounds_of_settings(TopicSettings settings)
 
 cdef class Placements:
     cdef Registry registry

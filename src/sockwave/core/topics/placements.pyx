@@ -34,6 +34,13 @@ cdef tuple bounds_of(OrderedTopic topic):
     return GAP_COUNT, GAP_SIZE, float(GAP_TTL_S)
 
 
+cdef tuple bounds_of_settings(TopicSettings settings):
+    """Return the same of what is declared; None: of such topics the broker keeps nothing."""
+    if settings.has_history:
+        return settings.max_count, settings.max_size, settings.ttl_s
+    return (GAP_COUNT, GAP_SIZE, float(GAP_TTL_S)) if settings.has_presence else None
+
+
 cdef class Placements:
     """The messages that wait for their places. `note` is called when there is something for the
     broker's client; `queue_size` bounds what waits for the broker."""

@@ -125,6 +125,8 @@ cdef class Registry:
     cdef int declare(self, str pattern, TopicSettings settings) except -1:
         """Have settings hold for a pattern, or a name, from now on."""
         self.settings.add(pattern, settings)
+        if self.outside is not None:
+            self.outside.settings_changed()
         if settings.has_presence and self.outside is not None:
             self.outside.use_presence()
         if is_pattern(pattern):
