@@ -339,6 +339,23 @@ async def test_a_broker_that_comes_back_with_less_has_another_log(
     assert not (await conn.subscribe("kept/1", since=place)).recovered
 
 
+async def test_who_publishes_finds_out_that_the_broker_has_lost_its_last(
+    start_server: StartServer, valkey: ValkeyServer
+) -> None:
+    one, other = await start_pair(start_server, valkey.url)
+    await other.conn.subscribe("kept/1")
+    for text in ("a", "b"):
+        place = (await one.server.publish("kept/1", text)).position
+    assert await receive_all(other.wire, "b") == count_from(1, "a", "b")
+    # As a replica that takes over, and has not got all.
+    valkey.ask(b"DEL", b"sockwave:s:kept/1")
+    valkey.ask(b"XADD", b"sockwave:s:kept/1", b"1-0", b"t", b"1", b"m", b"1t\na")
+    valkey.ask(b"HSET", b"sockwave:m:kept/1", b"o", b"1")
+    assert (await one.server.publish("kept/1", "c")).position.epoch != place.epoch
+    heard = await receive_all(other.wire, "c")
+    assert any(message is True for _, message in heard)
+
+
 async def test_while_the_broker_is_away_publishing_waits_or_raises(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:

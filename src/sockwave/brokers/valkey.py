@@ -126,7 +126,9 @@ class ValkeySession:
         self._load_scripts()
         for message in messages:
             self._unanswered.append(partial(self._take_place, message[0]))
-            self._publisher.write(self._logs.publish(message))
+            self._publisher.write(
+                self._logs.publish(message, *self._bridge.placements.placed(message[1]))
+            )
 
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
         """Read a log behind a position: the bridge gets a page, as that of this number."""

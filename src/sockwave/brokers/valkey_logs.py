@@ -35,15 +35,20 @@ _MESSAGE_COST = 64
 # message is kept, whether it has an id, its number with its publisher (0: none), its origin.
 # Who is no host says as well which version it knows of what hosts have declared, and is told if
 # there is another one. Where it finds nothing there, it says '' for the most messages: what hosts
-# have left counts, and where there is nothing, the topic is a plain one.
+# have left counts, and where there is nothing, the topic is a plain one. A host says the newest
+# position that it knows: a log that ends before that has lost something, and is another one.
 _PUBLISH = b"""
 if ARGV[10] and ARGV[10] ~= '' then
   local version = redis.call('HGET', KEYS[5], '')
   if version and version ~= ARGV[10] then return {'stale'} end
 end
-local found = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'l', 'p')
+local found = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'l', 'p', 'o')
 if found[5] then return redis.error_reply('ERR the topic is a stream: expected no message') end
 local epoch = found[1]
+if epoch and epoch == ARGV[11] and tonumber(found[6]) < tonumber(ARGV[12]) then
+  epoch = ARGV[3]
+  redis.call('HSET', KEYS[1], 'e', epoch)
+end
 local most_count, most_size, life = ARGV[4], ARGV[5], ARGV[6]
 if most_count == '' then
   if not epoch or not found[2] then
@@ -191,8 +196,8 @@ class ValkeyLogs:
         key = self._prefix + b":g"
         return pack_command(b"SET", key, draw_epoch(), b"NX") + pack_command(b"GET", key)
 
-    def publish(self, submitted: Submitted) -> bytes:
-        """Return the command that gives a message its place."""
+    def publish(self, submitted: Submitted, epoch: int, offset: int) -> bytes:
+        """Return the command that gives a message its place, behind a position that is known."""
         (incarnation, sequence), name, parcel, id, bounds = submitted
         origin = b"%016x" % incarnation
         return pack_command(
@@ -203,7 +208,8 @@ class ValkeyLogs:
             self._prefix + b":p:" + name + b"\n" + origin,
             self._prefix + b":t:" + name,
             parcel, draw_epoch(), *write_bounds(bounds), b"1" if id else b"0",
-            b"%d" % (sequence if incarnation else 0), origin + b".%d" % sequence,
+            b"%d" % (sequence if incarnation else 0), origin + b".%d" % sequence, b"",
+            b"%016x" % epoch, b"%d" % offset,
         )  # fmt: skip
 
     def publish_from_outside(

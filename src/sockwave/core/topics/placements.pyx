@@ -149,6 +149,8 @@ cdef class Placements:
         topic = self.registry.names.get(submission.name)
         if topic is not None and topic.shared is not None and offset:
             log = topic.shared
+            log.placed = max(log.placed, offset) if log.placed_epoch == epoch else offset
+            log.placed_epoch = epoch
             if not log.is_refused and (
                 log.is_live or log.is_reading or is_wanted_by_name(topic)
             ) and not (
@@ -157,6 +159,17 @@ cdef class Placements:
                 log.unheard.append(key)
                 return
         self.finish(key)
+
+    def placed(self, bytes name):
+        """Return the newest position that this host knows of a topic, as epoch and offset: where
+        the broker has less, it has lost something. (0, 0): it knows none."""
+        cdef OrderedTopic topic = self.registry.names.get(name)
+        cdef SharedLog log = None if topic is None else topic.shared
+        if log is None:
+            return 0, 0
+        if topic.epoch and topic.epoch != log.placed_epoch:
+            return topic.epoch, topic.top
+        return log.placed_epoch, max(log.placed, topic.top)
 
     def refused(self, tuple key, str error):
         """Note that the broker has not taken a message, and why."""
