@@ -375,3 +375,23 @@ async def test_what_another_program_says_of_streams_costs_itself_and_a_count(
     assert await receive_to(other.wire, "b") == [(1, "a"), (2, "b")]
     await until(lambda: other.server.health().bad_count >= 12)
     assert other.server.health().status == "ok"
+
+
+async def test_a_client_appends_once_by_its_id_on_any_host(
+    start_server: StartServer, valkey_url: str
+) -> None:
+    hosts = await start_streaming(start_server, valkey_url, subprotocol="sockwave.1")
+    wires = []
+    for host in hosts:
+        host.server.on("publish", lambda conn, topic: True)
+        headers = {"Sec-WebSocket-Protocol": "sockwave.1"}
+        wires.append(await Wire.connect(host.server.addresses[0], headers=headers))
+
+    async def ask(wire: Wire, **fields: str) -> Any:
+        wire.send(json.dumps(fields))
+        return json.loads(await wire.receive_message())["position"]
+
+    places = [await ask(wire, append="answer/1", delta="a", id="c:1") for wire in wires * 2]
+    assert len(set(places)) == 1
+    ends = [await ask(wire, finish="answer/1", id="c:2") for wire in wires]
+    assert [end[-2:] for end in ends] == ["-2", "-2"]

@@ -70,6 +70,7 @@ cdef class SharedStreams:
         topic.shared = SharedLog()
         topic.epoch = topic.top = 0
         topic.unwanted_since_s = self.registry.now_s
+        self.registry.arm(topic, UNWATCHED_DUE, self.registry.now_s + UNWATCHED_S)
         self.is_used = True
         return self.presence.use()      # whether its producer's host is there, beats tell
 
@@ -127,8 +128,6 @@ cdef class SharedStreams:
             stream, log = topic.stream, topic.shared
             if topic.name in self.looked and is_wanted_by_name(topic):
                 log.is_live = log.is_whole = True   # it begins here, unless another host is quicker
-            if not topic.want_count:
-                self.registry.arm(topic, UNWATCHED_DUE, self.registry.now_s + UNWATCHED_S)
         submission = Submission.__new__(Submission)
         submission.is_delta = True
         if not stream.is_begun and not topic.epoch:

@@ -183,7 +183,10 @@ cdef int check_watched(Registry registry, OrderedTopic topic) except -1:
         return 0
     want_current(registry, topic)
     if topic.want_count:
-        return 0
+        # A replica that is wanted by a pattern alone is told of nobody when that goes.
+        return 0 if topic.shared is None else registry.arm(
+            topic, UNWATCHED_DUE, registry.now_s + KEPT_S
+        )
     if topic.shared is not None and registry.now_s >= topic.unwanted_since_s + UNWATCHED_S:
         return registry.outside.check_watched(topic)
     if registry.now_s < topic.unwanted_since_s + UNWATCHED_S:
