@@ -395,3 +395,24 @@ async def test_a_client_appends_once_by_its_id_on_any_host(
     assert len(set(places)) == 1
     ends = [await ask(wire, finish="answer/1", id="c:2") for wire in wires]
     assert [end[-2:] for end in ends] == ["-2", "-2"]
+
+
+async def test_a_stream_that_has_ended_is_kept_for_a_minute(
+    start_server: StartServer, valkey_url: str, shared_valkey: ValkeyServer
+) -> None:
+    one, other = await start_streaming(start_server, valkey_url)
+    prefix = valkey_url.partition("prefix=")[2].encode()
+    keys = [prefix + kind + b"answer/1" for kind in (b":m:", b":s:", b":x:")]
+    topic = one.server.topic("answer/1")
+    await topic.append("a")
+    for key in keys:
+        assert 23 * 3600 < shared_valkey.ask(b"TTL", key) <= 24 * 3600
+    await topic.finish()
+    for key in keys:
+        assert 50 < shared_valkey.ask(b"TTL", key) <= 60
+    # When they have gone, the topic is a plain one again.
+    shared_valkey.ask(b"DEL", *keys)
+    await other.conn.subscribe("answer/1")
+    await other.wire.receive_nothing()
+    await other.server.publish("answer/1", "a message")
+    assert await other.wire.receive_message() == '[0,"a message"]'
