@@ -183,6 +183,9 @@ class Hosts:
         verdict.ledger.expected = self.heard
         verdict.ledger.duplicated = self.duplicated
         kept = "" if self.kept is None else self._close_kept(verdict, self.kept)
+        if self.kept is not None:
+            untold = kinds.get("flushes", 0) - self.kept.renewed
+            verdict.require(untold <= 0, f"{untold} flushes of which nobody was told")
         back_s = sorted(self.back_s)
         named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         return verdict.close(
