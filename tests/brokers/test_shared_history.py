@@ -478,12 +478,20 @@ def test_what_a_broker_cannot_keep_is_refused() -> None:
             server.topic("kept/*", history=History())
 
 
+async def wait_declared(valkey: ValkeyServer, pattern: bytes, prefix: bytes = b"sockwave") -> None:
+    """Wait until the broker has what a host has declared while it ran."""
+    await until(lambda: valkey.ask(b"HEXISTS", prefix + b":d", pattern))
+
+
 async def test_a_program_publishes_with_a_place_before_any_subscriber(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, shared_valkey: ValkeyServer, valkey_url: str
 ) -> None:
     host = await start_kept(start_server, valkey_url)
     host.server.topic("kept/plain", slow="conflate")
     host.server.topic("lobby", presence=True)
+    prefix = valkey_url.partition("prefix=")[2].encode()
+    for pattern in (b"kept/*", b"kept/plain", b"lobby"):
+        await wait_declared(shared_valkey, pattern, prefix)
     large = "x" * 300_000
     async with sockwave.Publisher(valkey_url) as publisher:
         first = await publisher.publish("kept/1", "a", id="x")
@@ -513,13 +521,14 @@ async def test_what_is_declared_outlives_the_keys_of_the_broker(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:
     host = await start_kept(start_server, valkey.url)
+    await wait_declared(valkey, b"kept/*")
     async with sockwave.Publisher(valkey.url) as publisher:
         first = (await publisher.publish("kept/1", "a")).position
         valkey.ask(b"FLUSHALL")
         # Who has known it knows it still; who comes later waits for a host that says it again.
         after = (await publisher.publish("kept/1", "b")).position
         assert after.epoch != first.epoch
-        await until(lambda: valkey.ask(b"EXISTS", b"sockwave:d"))
+        await wait_declared(valkey, b"kept/*")
     async with sockwave.Publisher(valkey.url) as publisher:
         assert (await publisher.publish("kept/2", "c")).position.offset == 1
     assert host.server.health().status == "ok"
@@ -554,3 +563,14 @@ async def test_a_program_publishes_no_message_on_a_stream(
     async with sockwave.Publisher(valkey_url) as publisher:
         with pytest.raises(sockwave.SockwaveError, match="is a stream"):
             await publisher.publish("stream", "x")
+
+
+async def test_a_host_that_is_up_has_declared_its_topics(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as valkey:
+        server = sockwave.create_server(broker=valkey.url)
+        server.topic("kept/*", history=History())
+        server.listen(0, "127.0.0.1")
+        async with server:
+            await until(lambda: server.health().status == "ok")
+            async with sockwave.Publisher(valkey.url) as publisher:
+                assert (await publisher.publish("kept/1", "a")).position.offset == 1
