@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -416,3 +417,30 @@ async def test_a_stream_that_has_ended_is_kept_for_a_minute(
     await other.wire.receive_nothing()
     await other.server.publish("answer/1", "a message")
     assert await other.wire.receive_message() == '[0,"a message"]'
+
+
+async def test_a_user_without_rights_for_streams_hears_plain_topics(
+    start_server: StartServer, valkey: ValkeyServer
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
+    rules = next(line for line in page.splitlines() if line.startswith("ACL SETUSER app on"))
+    given = [b">pass" if word == ">PASSWORD" else word.encode() for word in rules.split()[3:]]
+    assert valkey.ask(b"ACL", b"SETUSER", b"app", *given) == b"OK"
+    (host,) = await start_streaming(start_server, valkey.url.replace("://", "://app:pass@"), 1)
+    for topic in ("answer/1", "answer/2", "answer/3"):
+        await host.conn.subscribe(topic)
+    await host.server.publish("answer/3", "a message")
+    assert await host.wire.receive_message() == '[0,"a message"]'
+    with pytest.raises(sockwave.SockwaveError, match="the broker: NOPERM"):
+        await host.server.topic("answer/1").append("a")
+    entries = [dict(zip(one[::2], one[1::2], strict=True)) for one in valkey.ask(b"ACL", b"LOG")]
+    assert [one[b"count"] for one in entries if one[b"object"] == b"mget"] == [1]
+    # Nor has it what is kept; plain topics are heard all the same.
+    host.server.topic("kept/*", history=sockwave.History())
+    for _ in range(2):
+        with pytest.raises(sockwave.SockwaveError, match="the broker: NOPERM"):
+            await host.server.publish("kept/1", "a")
+    await host.server.publish("answer/3", "again")
+    assert await host.wire.receive_message() == '[0,"again"]'
+    assert host.server.health().status == "ok"
+    assert host.server.health().lost_count == 0

@@ -139,7 +139,7 @@ class ValkeySession:
     def _load_scripts(self) -> None:
         if not self._has_scripts:
             self._has_scripts = True
-            self._unanswered.extend((check_reply, check_reply))
+            self._unanswered.extend((take_loaded, take_loaded))
             self._publisher.write(self._logs.load())
             self.watch_keys()
 
@@ -163,7 +163,7 @@ class ValkeySession:
 
     def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
         """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
-        self._load_scripts()
+        self.watch_keys()
         self.ask(load_declare(), self._take_declared)
         for command in declare(self._prefix, declared):
             self.ask(command, self._take_declared)
@@ -203,8 +203,18 @@ class ValkeySession:
         if isinstance(reply, RespError):
             self._listener.refused(str(reply))
 
+    def _take_marked(self, reply: Any) -> None:
+        """Watch no more where we may not; then nothing is kept for us either."""
+        if isinstance(reply, RespError) and str(reply).startswith("NOPERM"):
+            self._is_watching = False
+        else:
+            check_reply(reply)
+
     def _take_generation(self, reply: Any) -> None:
         """Read all logs anew where what the server keeps is not what it kept before."""
+        if not self._is_watching:
+            return
+        check_reply(reply)
         known, self._generation = self._generation, reply
         if known is not None and known != reply:
             self._bridge.logs.read_all()
@@ -224,7 +234,7 @@ class ValkeySession:
             self._ask_generation()
 
     def _ask_generation(self) -> None:
-        self._unanswered.extend((check_reply, self._take_generation))
+        self._unanswered.extend((self._take_marked, self._take_generation))
         self._publisher.write(self._logs.ask_generation())
 
     def _take_replies(self, data: bytes) -> None:
@@ -364,6 +374,12 @@ def check_reply(reply: Any) -> None:
     """Raise SockwaveError where the session cannot go on with an answer."""
     if isinstance(reply, RespError):
         raise SockwaveError(f"Valkey: {reply}")
+
+
+def take_loaded(reply: Any) -> None:
+    """Take the answer to a script: who may not load it is refused what it would do, each time."""
+    if not (isinstance(reply, RespError) and str(reply).startswith("NOPERM")):
+        check_reply(reply)
 
 
 # What means something in a glob, and stands for itself in a pattern.

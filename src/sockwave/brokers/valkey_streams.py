@@ -209,6 +209,8 @@ class ValkeyStreams:
         self._prefix = prefix
         self._host = bridge.host.encode()
         self._has_scripts = False
+        #: Whether the server tells us which topics are streams, as far as we know.
+        self._may_look = True
 
     def append(self, deltas: Iterable[Appended]) -> None:
         """Append deltas: the bridge is told of their places."""
@@ -228,6 +230,9 @@ class ValkeyStreams:
     def look(self, names: Sequence[bytes]) -> None:
         """Ask which topics are streams: the bridge is told."""
         for place in range(0, len(names), _LOOK_COUNT):
+            if not self._may_look:
+                self._take_looks(list(names), [None] * len(names))
+                return
             some = list(names[place : place + _LOOK_COUNT])
             keys = (self._prefix + b":x:" + name for name in some)
             self._session.ask(pack_command(b"MGET", *keys), partial(self._take_looks, some))
@@ -300,6 +305,7 @@ class ValkeyStreams:
     def _take_looks(self, names: list[bytes], reply: Any) -> None:
         """Note which topics are streams; where the server does not tell us, none is."""
         if isinstance(reply, RespError) and str(reply).startswith(_NO_STREAMS):
+            self._may_look = False  # once is enough for the server's log of what was refused
             reply = [None] * len(names)
         self._session.check(reply)
         self._streams.seen(names, [one is not None for one in reply])
