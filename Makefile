@@ -112,7 +112,7 @@ docs-check: $(VENV)/install.stamp $(VENV)/test.stamp
 # Applications of other frameworks, under us and under uvicorn, which live in an environment of their own.
 test-peers: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)-peers/install.stamp
 	SOCKWAVE_PEERS_PYTHON=$(abspath $(VENV)-peers)/bin/python $(PYTEST) \
-		--numprocesses 2 --dist worksteal tests/asgi/peers $(ARGS)
+		--numprocesses 2 --dist worksteal tests/asgi/peers tests/faults/test_brokers.py $(ARGS)
 
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all

@@ -339,6 +339,23 @@ async def test_a_broker_that_comes_back_with_less_has_another_log(
     assert not (await conn.subscribe("kept/1", since=place)).recovered
 
 
+async def test_who_publishes_finds_out_that_the_broker_has_lost_its_last(
+    start_server: StartServer, valkey: ValkeyServer
+) -> None:
+    one, other = await start_pair(start_server, valkey.url)
+    await other.conn.subscribe("kept/1")
+    for text in ("a", "b"):
+        place = (await one.server.publish("kept/1", text)).position
+    assert await receive_all(other.wire, "b") == count_from(1, "a", "b")
+    # As a replica that takes over, and has not got all.
+    valkey.ask(b"DEL", b"sockwave:s:kept/1")
+    valkey.ask(b"XADD", b"sockwave:s:kept/1", b"1-0", b"t", b"1", b"m", b"1t\na")
+    valkey.ask(b"HSET", b"sockwave:m:kept/1", b"o", b"1")
+    assert (await one.server.publish("kept/1", "c")).position.epoch != place.epoch
+    heard = await receive_all(other.wire, "c")
+    assert any(message is True for _, message in heard)
+
+
 async def test_while_the_broker_is_away_publishing_waits_or_raises(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:
@@ -390,6 +407,13 @@ async def test_the_rights_that_are_documented_suffice(
     await one.server.publish("kept/1", "again")
     assert (await other.conn.subscribe("kept/1", since="0-0")).recovered
     assert await receive_all(other.wire, "again") == count_from(1, "hello", "again")
+    topic = one.server.topic("stream")
+    await topic.append("delta")
+    await other.conn.subscribe("stream")
+    assert json.loads(await other.wire.receive_message())["delta"] == "delta"
+    await topic.finish()
+    assert json.loads(await other.wire.receive_message())["end"] == "finished"
+    await one.server.close(drain=0)
     await until(lambda: valkey.ask(b"EXISTS", b"sockwave:g"))
     assert other.server.health() == sockwave.Health("ok", "up", 0, 0, 0, 0, 0)
     log = valkey.ask(b"ACL", b"LOG")
@@ -452,3 +476,101 @@ def test_what_a_broker_cannot_keep_is_refused() -> None:
         server = sockwave.create_server(**options)
         with pytest.raises(sockwave.SockwaveError, match=expected):
             server.topic("kept/*", history=History())
+
+
+async def wait_declared(valkey: ValkeyServer, pattern: bytes, prefix: bytes = b"sockwave") -> None:
+    """Wait until the broker has what a host has declared while it ran."""
+    await until(lambda: valkey.ask(b"HEXISTS", prefix + b":d", pattern))
+
+
+async def test_a_program_publishes_with_a_place_before_any_subscriber(
+    start_server: StartServer, shared_valkey: ValkeyServer, valkey_url: str
+) -> None:
+    host = await start_kept(start_server, valkey_url)
+    host.server.topic("kept/plain", slow="conflate")
+    host.server.topic("lobby", presence=True)
+    prefix = valkey_url.partition("prefix=")[2].encode()
+    for pattern in (b"kept/*", b"kept/plain", b"lobby"):
+        await wait_declared(shared_valkey, pattern, prefix)
+    large = "x" * 300_000
+    async with sockwave.Publisher(valkey_url) as publisher:
+        first = await publisher.publish("kept/1", "a", id="x")
+        assert first.position.offset == 1
+        assert await publisher.publish("kept/1", "a", id="x") == first
+        assert (await publisher.publish("kept/2", large)).position.offset == 1
+        assert (await publisher.publish("lobby", "hello")).position.offset == 1
+        for plain in ("kept/plain", "kept/1/draft", "other"):
+            assert (await publisher.publish(plain, "a")).position is None
+        # What is declared later, or by a host that comes later, holds for the next message.
+        assert (await publisher.publish("late/1", "a")).position is None
+        host.server.topic("late/*", history=History(count=2))
+        other = await start_host(start_server, valkey_url)
+        other.server.topic("later", history=History())
+        await until(lambda: other.server.health().status == "ok")
+        while (await publisher.publish("late/1", "b")).position is None:
+            pass
+        while (await publisher.publish("later", "b")).position is None:
+            pass
+    assert (await host.conn.subscribe("kept/1", since="0-0")).recovered
+    assert await receive_all(host.wire, "a") == [(1, "a")]
+    assert (await host.conn.subscribe("kept/2", since="0-0")).recovered
+    assert await receive_all(host.wire, large) == [(1, large)]
+
+
+async def test_what_is_declared_outlives_the_keys_of_the_broker(
+    start_server: StartServer, valkey: ValkeyServer
+) -> None:
+    host = await start_kept(start_server, valkey.url)
+    await wait_declared(valkey, b"kept/*")
+    async with sockwave.Publisher(valkey.url) as publisher:
+        first = (await publisher.publish("kept/1", "a")).position
+        valkey.ask(b"FLUSHALL")
+        # Who has known it knows it still; who comes later waits for a host that says it again.
+        after = (await publisher.publish("kept/1", "b")).position
+        assert after.epoch != first.epoch
+        await wait_declared(valkey, b"kept/*")
+    async with sockwave.Publisher(valkey.url) as publisher:
+        assert (await publisher.publish("kept/2", "c")).position.offset == 1
+    assert host.server.health().status == "ok"
+
+
+async def test_what_was_declared_a_day_ago_counts_no_more(
+    start_server: StartServer, valkey: ValkeyServer
+) -> None:
+    old, now = (int(valkey.ask(b"TIME")[0]) - ago for ago in (25 * 3600, 0))
+    for pattern, at in ((b"old", old), (b"new", now)):
+        valkey.ask(b"HSET", b"sockwave:d", pattern, b"10 1000 0@%d" % at)
+    for pattern, said in (
+        (b"a*b", b"10 1000 0@%d" % now),
+        (b"bad", b"ten@%d" % now),
+        (b"no", b"1"),
+    ):
+        valkey.ask(b"HSET", b"sockwave:d", pattern, said)
+    async with sockwave.Publisher(valkey.url) as publisher:
+        assert (await publisher.publish("new", "a")).position.offset == 1
+        for name in ("old", "bad", "no"):
+            assert (await publisher.publish(name, "a")).position is None
+    host = await start_kept(start_server, valkey.url)
+    await until(lambda: not valkey.ask(b"HEXISTS", b"sockwave:d", b"old"))
+    assert host.server.health().status == "ok"
+
+
+async def test_a_program_publishes_no_message_on_a_stream(
+    start_server: StartServer, valkey_url: str
+) -> None:
+    host = await start_kept(start_server, valkey_url)
+    await host.server.topic("stream").append("a")
+    async with sockwave.Publisher(valkey_url) as publisher:
+        with pytest.raises(sockwave.SockwaveError, match="is a stream"):
+            await publisher.publish("stream", "x")
+
+
+async def test_a_host_that_is_up_has_declared_its_topics(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as valkey:
+        server = sockwave.create_server(broker=valkey.url)
+        server.topic("kept/*", history=History())
+        server.listen(0, "127.0.0.1")
+        async with server:
+            await until(lambda: server.health().status == "ok")
+            async with sockwave.Publisher(valkey.url) as publisher:
+                assert (await publisher.publish("kept/1", "a")).position.offset == 1

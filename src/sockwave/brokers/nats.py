@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
-from sockwave.brokers.interface import Bounds, Listener, Loop, Submitted, Wanted
+from sockwave.brokers.interface import Bounds, Listener, Loop, StreamKeeper, Submitted, Wanted
 from sockwave.brokers.nats_publishing import NatsPublishing
 from sockwave.brokers.nats_subjects import name_of, subject_of
 from sockwave.brokers.sockets import BrokerSocket
@@ -132,6 +132,9 @@ def read_line(sock: socket.socket) -> bytes:
 class NatsSession:
     """One connection to one server."""
 
+    #: The server keeps no streams.
+    streams: StreamKeeper | None = None
+
     def __init__(self, loop: Loop, bridge: Bridge, sock: socket.socket, prefix: str) -> None:
         self._loop = loop
         self._bridge = bridge
@@ -208,6 +211,9 @@ class NatsSession:
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
         """Raise SockwaveError: no topic has a history by NATS."""
         raise SockwaveError("NATS: expected no topic with a history")
+
+    def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
+        """Do nothing: who publishes by NATS asks for no history."""
 
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Raise SockwaveError: no topic has presence by NATS."""

@@ -14,6 +14,7 @@ _SERVERS = ("valkey", "valkeys", "redis", "rediss")
 SCHEMES = (*_SERVERS, *(f"{one}+sentinel" for one in _SERVERS), "nats", "tls")
 
 _WITHOUT_LOGS = ("nats", "tls")
+_WITHOUT_STREAMS = ("nats", "tls")
 
 #: What publishing does while the broker is away; see `broker_down`.
 DOWN_POLICIES = ("queue", "raise", "local")
@@ -58,6 +59,11 @@ def check_broker(url: str | None) -> str | None:
 def keeps_logs(url: str) -> bool:
     """Tell whether a broker can keep what topics with a history are to keep."""
     return url.partition(":")[0].lower() not in _WITHOUT_LOGS
+
+
+def keeps_streams(url: str) -> bool:
+    """Tell whether a broker can keep streams that can be joined late."""
+    return url.partition(":")[0].lower() not in _WITHOUT_STREAMS
 
 
 def check_broker_down(policy: str) -> str:

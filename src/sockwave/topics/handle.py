@@ -71,12 +71,13 @@ class Topic:
 
         The first append makes the topic a stream, whose producer this worker is. All deltas are of
         one type: str, or bytes-like. Whoever subscribes, on any worker, gets in one message what it
-        has not seen, then the deltas. When the producer's worker dies, subscribers are told that
-        the stream is aborted.
+        has not seen, then the deltas. When the producer's worker dies, or its host, subscribers are
+        told that the stream is aborted.
 
         Returns an awaitable of its position. It raises SockwaveError once the stream has been
         finished, above `append_size` bytes of all deltas together, and where the topic has had
-        messages; TypeError for anything but str and bytes-like.
+        messages; with a broker also while that is away, as `publish` does, and always with one of
+        NATS. TypeError for anything but str and bytes-like.
         """
         return self._topics.append(self.name, delta)
 
@@ -108,8 +109,8 @@ class Topic:
 
         `join` and `leave` tell the key and the data of a member, and the topic's name: on each
         worker with a subscriber, at most some 100 ms late. `unwatched` tells the topic's name,
-        where nobody on any worker has heard a stream for 10 seconds: on the worker that produces
-        it. A listener may be `async def`, and takes as many of the arguments as it likes.
+        where nobody on any worker, or host, has heard a stream for 10 seconds: on the worker that
+        produces it. A listener may be `async def`, and takes as many of the arguments as it likes.
 
         Raises ValueError for another event, TypeError for what cannot be called with that.
         """
