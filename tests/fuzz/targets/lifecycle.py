@@ -143,7 +143,7 @@ class Client:
 
     async def ping(self) -> None:
         """Send a ping, and wait for the answer."""
-        with contextlib.suppress(ConnectionClosed, TypeError):
+        with contextlib.suppress(ConnectionClosed, TypeError, TimeoutError):
             await self.connection.ping(b"ours")
 
     def write(self, frame: Frame) -> None:
