@@ -192,8 +192,8 @@ $(SANITIZED)/stamp: $(VENV)/install.stamp $(VENV)/fuzz.stamp meson.options \
 			'clang, and the names in what it reports in llvm.' >&2; exit 1; }
 	@echo 'Building sockwave with sanitizers ...'
 	@CC=clang $(PIP_INSTALL) --no-build-isolation --no-deps --upgrade --target $(SANITIZED) \
-		--config-settings=build-dir=$(SANITIZED)-build \
-		--config-settings=setup-args=-Dfuzz=true .
+		--config-settings=build-dir=$(SANITIZED)-build --config-settings=setup-args=-Dfuzz=true \
+		$(addprefix --config-settings=setup-args=,$(SETUP)) .
 	@touch $@
 
 $(VENV)/%.stamp: pyproject.toml $(VENV)/venv.stamp
