@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, port_of, run, serving, stop, wait
+from commands import PATIENCE_S, port_of, run, run_here, serving, stop, wait
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
@@ -108,10 +108,16 @@ def test_host_that_cannot_be_a_name_is_said_in_one_line_with_status_1() -> None:
     ],
 )
 def test_wrong_arguments_are_named_with_status_2(arguments: list[str], named: str) -> None:
-    ended = run(*arguments)
+    ended = run_here(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
+
+
+def test_process_whose_arguments_are_wrong_has_status_2() -> None:
+    ended = run("dance")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == run_here("dance").stderr
 
 
 def test_version_of_the_package_is_printed() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from certificates import AUTHORITY, client_context, common_name, issue, write_pem
-from commands import PATIENCE_S, run
+from commands import PATIENCE_S, run, run_here
 from services import (
     APPLICATION,
     Service,
@@ -354,7 +354,7 @@ def test_wrong_tls_is_said_before_anything_starts(
     ],
 )
 def test_wrong_flags_are_named_with_status_2(flags: Sequence[str], said: str) -> None:
-    ended = run("serve", "main:app", *flags)
+    ended = run_here("serve", "main:app", *flags)
     assert ended.returncode == 2
     assert said in ended.stderr.splitlines()[-1]
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from certificates import AUTHORITY, server_context
+from commands import run_here
 from conftest import StartServer, echo
 from hdrh.histogram import HdrHistogram
 from test_load import port_of
@@ -389,8 +390,8 @@ async def test_pipe_gets_no_colours_and_no_bar(echo_server: sockwave.Server) -> 
         (["http://a"], "ws://"),
     ],
 )
-async def test_wrong_arguments_are_named_with_status_2(arguments: list[str], named: str) -> None:
-    ended = await bench(*arguments)
-    assert (ended.status, ended.figures) == (2, {})
-    assert named in ended.errors
-    assert "Traceback" not in ended.errors
+def test_wrong_arguments_are_named_with_status_2(arguments: list[str], named: str) -> None:
+    ended = run_here("bench", *arguments, "--json=-")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert named in ended.stderr.partition("sockwave bench: ")[2]
+    assert "Traceback" not in ended.stderr

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from certificates import AUTHORITY, server_context
+from commands import run_here
 from conftest import StartServer, echo
 from test_load import port_of
 
@@ -331,11 +332,11 @@ async def test_lost_connection_is_followed_by_another_and_no_line_is_lost(
         (["ws://a", "-c", "x", "--reconnect"], "--reconnect"),
     ],
 )
-async def test_wrong_arguments_are_named_with_status_2(arguments: list[str], named: str) -> None:
-    ended = await connect(*arguments)
-    assert (ended.status, ended.output) == (2, "")
-    assert named in ended.errors.splitlines()[-1]
-    assert "Traceback" not in ended.errors
+def test_wrong_arguments_are_named_with_status_2(arguments: list[str], named: str) -> None:
+    ended = run_here("connect", *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert named in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

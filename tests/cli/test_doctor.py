@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, run
+from commands import PATIENCE_S, run, run_here
 
 from sockwave.cli.doctor.machine import EXTRAS, Machine, Software, read_machine, read_software
 from sockwave.cli.doctor.needs import (
@@ -233,6 +233,6 @@ def test_pipe_gets_no_colours() -> None:
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
 def test_wrong_count_is_named_with_status_2(count: str) -> None:
-    ended = run("doctor", f"--connections={count}")
+    ended = run_here("doctor", f"--connections={count}")
     assert ended.returncode == 2
     assert "--connections" in ended.stderr.splitlines()[-1]
