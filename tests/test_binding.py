@@ -347,6 +347,7 @@ async def test_an_abstract_unix_socket_is_listened_at(
     assert raised.value.errno == errno.EADDRINUSE
     with pytest.raises(ValueError, match="mode: expected with a file"):
         sockwave.create_server().listen(path=f"{name}.2", mode=0o600)
+    await wire.close()  # it would be waited for
     await server.close()
     with pytest.raises(ConnectionRefusedError):
         await Wire.open(name)
