@@ -327,6 +327,7 @@ def test_ipv6_is_enough_where_the_system_has_no_ipv4(monkeypatch: pytest.MonkeyP
     server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 async def test_an_abstract_unix_socket_is_listened_at(
     start_server: StartServer, tmp_path: Path

@@ -287,6 +287,7 @@ def test_peers_hear_of_the_end_while_a_child_holds_their_sockets(
         assert served.stop() == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["python", "raw"])
 def test_server_sleeps_though_a_child_holds_the_sockets_of_those_who_have_gone(
     serve: Serve, how: str
@@ -393,6 +394,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [RUN, SERVE_FOREVER], ids=["run", "serve_forever"])
 @pytest.mark.parametrize(
     ("what", "status"), [("exit", 7), ("kill", -signal.SIGTERM), ("return", 1)]
@@ -529,6 +531,7 @@ server.mount("/", app)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "status"), [("exit", 7), ("kill", -signal.SIGTERM), ("return", 1), ("crash", 1)]
 )
@@ -745,6 +748,7 @@ thread.join()
 """
 
 
+@pytest.mark.slow
 def test_clients_come_and_go_while_threads_spawn_processes(serve: Serve) -> None:
     with serve(TWO_LOOPS) as served:
         assert served.process.stdout

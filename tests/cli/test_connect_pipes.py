@@ -69,6 +69,7 @@ async def test_uri_without_a_scheme_is_ws(echo_server: sockwave.Server) -> None:
     assert (await connect(f"127.0.0.1:{port_of(echo_server)}", "-c", "x")).output == "x\n"
 
 
+@pytest.mark.slow
 async def test_lines_are_messages_and_answers_come_before_the_end(
     echo_server: sockwave.Server,
 ) -> None:

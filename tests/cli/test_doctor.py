@@ -204,6 +204,7 @@ def with_nofile(soft: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
+@pytest.mark.slow
 def test_command_ends_with_1_where_something_is_missing_and_says_how_to_get_it() -> None:
     soft = 128
     enough = with_nofile(soft, "--connections", str(soft - SPARE_FILE_COUNT), "--json")
@@ -218,6 +219,7 @@ def test_command_ends_with_1_where_something_is_missing_and_says_how_to_get_it()
     assert "missing." in lacking.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_command_that_it_gives_repairs_what_it_has_found() -> None:
     need = 300 + SPARE_FILE_COUNT
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= need
