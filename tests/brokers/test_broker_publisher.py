@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import PATIENCE_S
+from commands import PATIENCE_S, find_port
 from conftest import StartServer
 from hosts import Host, start_host
 from nats_server import NatsServer
-from valkey_server import ValkeyServer, find_port, needs_valkey, running_valkey, until
+from valkey_server import ValkeyServer, needs_valkey, running_valkey, until
 
 import sockwave
 from sockwave.brokers.urls import hide_password
