@@ -8,8 +8,7 @@ import subprocess
 import sysconfig
 import time
 
-from commands import PATIENCE_S, freeze
-from valkey_server import find_port
+from commands import PATIENCE_S, find_port, freeze
 
 
 class NatsServer:

@@ -305,6 +305,7 @@ async def test_a_log_that_is_lost_is_another_one_and_that_is_told(
     assert await receive_all(wire, "after") == [(1, "after")]
 
 
+@pytest.mark.slow
 async def test_a_log_that_is_lost_is_missed_without_a_message(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:

@@ -122,6 +122,7 @@ async def test_a_host_that_dies_is_missed_within_five_seconds(
     assert 2.0 < loop.time() - begin < 5.0
 
 
+@pytest.mark.slow
 async def test_a_broker_that_restarts_changes_nobody(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:

@@ -185,6 +185,7 @@ async def test_a_password_and_a_user_are_needed(start_server: StartServer, tmp_p
         assert clients.count(" name=sockwave-") == 4
 
 
+@pytest.mark.slow
 async def test_a_subscription_that_is_refused_is_deafness(
     start_server: StartServer, valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
