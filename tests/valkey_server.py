@@ -94,6 +94,19 @@ class ValkeyServer:
                 replies += reader.take(sock.recv(65536))
         return replies[-1]
 
+    def cut(self) -> None:
+        """End the connections of all clients."""
+        self.ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
+        self.ask(b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+
+    def purge(self) -> None:
+        """Delete all that is kept."""
+        self.ask(b"FLUSHALL")
+
+    def say_to_hosts(self, prefix: str, message: bytes) -> None:
+        """Publish as a host does that tells of its members."""
+        self.ask(b"PUBLISH", prefix.encode() + b":h", message)
+
     def channels(self) -> set[bytes]:
         """Return the channels that anybody hears."""
         return set(self.ask(b"PUBSUB", b"CHANNELS"))
