@@ -21,7 +21,7 @@ LogBroker: TypeAlias = "ValkeyServer | JetStream"
 CONFIGURATION = """
 jetstream {{ store_dir: "{directory}", sync_interval: always }}
 accounts {{
-  APP: {{ jetstream: enabled, users: [{{ user: app, password: app }}] }}
+  APP: {{ jetstream: enabled, users: [{{ user: app, password: app }}{users}] }}
   SYS: {{ users: [{{ user: sys, password: sys }}] }}
 }}
 system_account: SYS
@@ -32,10 +32,10 @@ no_auth_user: app
 class JetStream(NatsServer):
     """A server of NATS with JetStream, which keeps what it has in a directory."""
 
-    def __init__(self, directory: Path, *, more: str = "") -> None:
+    def __init__(self, directory: Path, *, users: str = "") -> None:
         self.directory = directory / "jetstream"
         path = directory / "jetstream.conf"
-        path.write_text(CONFIGURATION.format(directory=self.directory) + more)
+        path.write_text(CONFIGURATION.format(directory=self.directory, users=users))
         super().__init__("-c", str(path))
 
     def ask(self, subject: str, request: Any = None, *, user: str = "app") -> Any:

@@ -269,7 +269,7 @@ class NatsSession:
     def refused(self, key: Key, error: str) -> None:
         """Note that a message was not taken, and why."""
         self._listener.refused(error)
-        self._bridge.placements.refused(key, error)
+        self._bridge.placements.refused(key, str(error))
         self._listener.messages_came()
 
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:

@@ -178,7 +178,7 @@ cdef class SharedLogs:
                     topic, offset, <const uint8_t*>PyBytes_AS_STRING(parcel),
                     PyBytes_GET_SIZE(parcel), 0, not log.is_lost,
                 ):
-                    self.skip_to(topic, log, offset)
+                    needs_more = True       # the log tells whether it is there
             elif has_moved or epoch == topic.epoch and offset == topic.top + 1:
                 needs_more = True
             else:
