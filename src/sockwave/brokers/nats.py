@@ -17,7 +17,7 @@ from sockwave.brokers.nats_pages import NatsPages
 from sockwave.brokers.nats_places import Logs, NatsPlaces, read_place
 from sockwave.brokers.nats_publishing import NatsPublishing
 from sockwave.brokers.nats_requests import NatsRequests
-from sockwave.brokers.nats_stream import LogStream
+from sockwave.brokers.nats_stream import LogStream, NoLogs, check_version
 from sockwave.brokers.nats_subjects import name_of, subject_of
 from sockwave.brokers.nats_wire import (
     MAX_LINE_SIZE,
@@ -57,6 +57,8 @@ class NatsConnected(NamedTuple):
     socket: socket.socket
     #: The size of a message with its headers at most.
     max_payload: int
+    #: Why it keeps no logs, if that is so.
+    refusal: NoLogs | None
 
 
 class NatsOpener:
@@ -120,13 +122,13 @@ class NatsOpener:
             if line.startswith(b"-ERR"):
                 raise SockwaveError(f"NATS: {line[5:].decode('utf-8', 'replace')}")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return NatsConnected(sock, max_payload)
+        return NatsConnected(sock, max_payload, check_version(info))
 
     def connect_publishing(self, within_s: float) -> NatsPublishing:
         """Connect to publish only, and block meanwhile."""
         try:
-            connected = self.connect(within_s)
-            return NatsPublishing(connected.socket, self._prefix, connected.max_payload)
+            sock, max_payload, refusal = self.connect(within_s)
+            return NatsPublishing(sock, self._prefix, max_payload, refusal)
         except PERMANENT_ERRORS as error:
             raise SockwaveError(f"{error}") from error
 
@@ -191,7 +193,7 @@ class NatsSession:
         self._sent_count = 0
         self.heard_count = 0
         self._requests = NatsRequests(self._write, begin)
-        self._stream = LogStream(self._requests, begin, replica_count)
+        self._stream = LogStream(self._requests, begin, replica_count, connected.refusal)
         self._logs = Logs(begin)
         host = bridge.host.encode()
         self._places = NatsPlaces(

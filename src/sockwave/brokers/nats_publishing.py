@@ -28,7 +28,9 @@ _NO_BOUNDS: Bounds = (1, 1, 1.0)
 class NatsPublishing:
     """One connection to one server."""
 
-    def __init__(self, sock: socket.socket, prefix: str, max_payload: int) -> None:
+    def __init__(
+        self, sock: socket.socket, prefix: str, max_payload: int, refusal: NoLogs | None
+    ) -> None:
         self._socket = sock
         begin = prefix.encode()
         self._topics = begin + b".t."
@@ -42,7 +44,7 @@ class NatsPublishing:
         self._is_plain = False
         self._requests = NatsRequests(self._output.append, begin)
         self._output.append(b"SUB %b 1\r\n" % self._requests.subject)
-        self._stream = LogStream(self._requests, begin, 1, is_host=False)
+        self._stream = LogStream(self._requests, begin, 1, refusal, is_host=False)
         self._logs = Logs(begin)
         self._places = _OutsidePlaces(self, self._requests, self._stream, self._logs, max_payload)
         self._count = 0

@@ -4,6 +4,7 @@ https://docs.nats.io/nats-concepts/jetstream/streams
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -29,6 +30,9 @@ _NO_ACCOUNT = (10039, 10076)  # JetStream is not enabled, for this account or at
 #: What it will not be in a moment: no leader, no room in a cluster, just starting.
 PASSING_ERRORS = frozenset({10008, 10009, 10118, 10158, 10163, 10167, 10194, 10226})
 
+# Before, it gave one message for each request, and lost what it had when it was killed.
+_FIRST_VERSION = (2, 11)
+
 
 class NoLogs(str):
     """Why there are no logs, or none for us."""
@@ -42,6 +46,19 @@ _NOT_THERE = NoLogs(
     "account"
 )
 
+
+def check_version(info: dict[str, Any]) -> NoLogs | None:
+    """Return why a server that says this of itself keeps no logs for us, if that is so."""
+    version = str(info.get("version"))
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is not None and (int(found[1]), int(found[2])) >= _FIRST_VERSION:
+        return None
+    return NoLogs(
+        "NATS: expected a server of version 2.11 or later for topics with a history or presence, "
+        f"given {version}"
+    )
+
+
 #: Of a stream: when it was made, its first and its last sequence, and how many messages.
 State: TypeAlias = tuple[str, int, int, int]
 
@@ -53,10 +70,20 @@ class LogStream:
     """The stream of a service: it is made, and it grows, when a host needs it to."""
 
     def __init__(
-        self, requests: NatsRequests, prefix: bytes, replica_count: int, *, is_host: bool = True
+        self,
+        requests: NatsRequests,
+        prefix: bytes,
+        replica_count: int,
+        refusal: NoLogs | None,
+        *,
+        is_host: bool = True,
     ) -> None:
-        """Note where the stream is. Who `is_host` has it made where it is not there."""
+        """Note where the stream is, or why there is none.
+
+        Who `is_host` has it made where it is not there.
+        """
         self._requests = requests
+        self._refusal = refusal
         self.name = prefix
         self._replica_count = replica_count
         self._is_host = is_host
@@ -86,8 +113,8 @@ class LogStream:
 
     def want(self, bounds: Bounds, then: Then) -> None:
         """Have the stream keep so much of a topic at least, and call `then`, perhaps at once."""
-        if self._config is not None and self._is_enough(bounds):
-            then(None)
+        if self._refusal is not None or (self._config is not None and self._is_enough(bounds)):
+            then(self._refusal)
             return
         self._waiting.append((bounds, then))
         self._go()
