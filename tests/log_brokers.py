@@ -34,16 +34,26 @@ class JetStream(NatsServer):
 
     def __init__(self, directory: Path, *, users: str = "") -> None:
         self.directory = directory / "jetstream"
-        path = directory / "jetstream.conf"
-        path.write_text(CONFIGURATION.format(directory=self.directory, users=users))
-        super().__init__("-c", str(path))
+        self.configuration = directory / "jetstream.conf"
+        self.configuration.write_text(CONFIGURATION.format(directory=self.directory, users=users))
+        super().__init__("-c", str(self.configuration))
 
-    def ask(self, subject: str, request: Any = None, *, user: str = "app") -> Any:
-        """Ask the server something, over a connection of its own; return the answer."""
+    def ask(
+        self,
+        subject: str,
+        request: Any = None,
+        *,
+        user: str = "app",
+        patience_s: float = PATIENCE_S,
+    ) -> Any:
+        """Ask the server something, over a connection of its own; return the answer.
+
+        Where none comes in time, that is an error, too.
+        """
         message = b"" if request is None else json.dumps(request).encode()
         said = json.dumps({"user": user, "pass": user, "name": "test"}).encode()
         with socket.create_connection(("127.0.0.1", self.port)) as sock:
-            sock.settimeout(PATIENCE_S)
+            sock.settimeout(patience_s)
             sock.sendall(
                 b"CONNECT %b\r\nSUB answer 1\r\nPUB %b answer %d\r\n%b\r\n"
                 % (said, subject.encode(), len(message), message)
@@ -52,14 +62,23 @@ class JetStream(NatsServer):
             while (found := re.search(rb"\r\nMSG answer 1 +(\d+)\r\n", heard)) is None or len(
                 heard
             ) < found.end() + int(found[1]):
-                data = sock.recv(65536)
+                try:
+                    data = sock.recv(65536)
+                except TimeoutError:
+                    return {"error": heard}
                 assert data, heard
                 heard += data
         return json.loads(heard[found.end() : found.end() + int(found[1])])
 
-    def ask_stream(self, what: str, prefix: str = "sockwave", request: Any = None) -> Any:
+    def ask_stream(
+        self,
+        what: str,
+        prefix: str = "sockwave",
+        request: Any = None,
+        patience_s: float = PATIENCE_S,
+    ) -> Any:
         """Ask JetStream something about the stream of a service."""
-        return self.ask(f"$JS.API.STREAM.{what}.{prefix}", request)
+        return self.ask(f"$JS.API.STREAM.{what}.{prefix}", request, patience_s=patience_s)
 
     def purge(self) -> None:
         assert self.ask_stream("PURGE")["success"]

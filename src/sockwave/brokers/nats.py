@@ -43,6 +43,9 @@ _FULL_SIZE = 1 << 20
 # What a message of ours has at most: a part, or a small one, behind its first line.
 _MAX_SIZE = PART_SIZE + (64 << 10)
 
+# Of names that were confirmed before there is a stream: so many may have a log all the same.
+_FRESH_COUNT = 100
+
 #: What the names of subjects begin with, unless the URL has another `prefix`.
 PREFIX = "sockwave"
 
@@ -59,6 +62,7 @@ class NatsConnected(NamedTuple):
     max_payload: int
     #: Why it keeps no logs, if that is so.
     refusal: NoLogs | None
+    is_clustered: bool
 
 
 class NatsOpener:
@@ -122,12 +126,12 @@ class NatsOpener:
             if line.startswith(b"-ERR"):
                 raise SockwaveError(f"NATS: {line[5:].decode('utf-8', 'replace')}")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return NatsConnected(sock, max_payload, check_version(info))
+        return NatsConnected(sock, max_payload, check_version(info), is_clustered="cluster" in info)
 
     def connect_publishing(self, within_s: float) -> NatsPublishing:
         """Connect to publish only, and block meanwhile."""
         try:
-            sock, max_payload, refusal = self.connect(within_s)
+            sock, max_payload, refusal, _ = self.connect(within_s)
             return NatsPublishing(sock, self._prefix, max_payload, refusal)
         except PERMANENT_ERRORS as error:
             raise SockwaveError(f"{error}") from error
@@ -190,6 +194,10 @@ class NatsSession:
         self._pongs: list[list[Wanted] | None] = []
         self._reader = NatsReader(self._take_line, self._take_message)
         self._has_messages = False
+        self._is_clustered = connected.is_clustered
+        #: Names that were confirmed since the stream was last looked at, and in the turn before.
+        self._fresh: list[bytes] = []
+        self._known_elsewhere: list[bytes] = []
         self._sent_count = 0
         self.heard_count = 0
         self._requests = NatsRequests(self._write, begin)
@@ -197,7 +205,13 @@ class NatsSession:
         self._logs = Logs(begin)
         host = bridge.host.encode()
         self._places = NatsPlaces(
-            self._requests, self._stream, self._logs, self, host, connected.max_payload
+            self._requests,
+            self._stream,
+            self._logs,
+            self,
+            host,
+            connected.max_payload,
+            loop.call_later,
         )
         self._pages = NatsPages(
             self._requests, self._stream, self._logs, self._take_page, self._unread
@@ -299,7 +313,22 @@ class NatsSession:
         self._stream.tick()
         self._places.tick()
         self._pages.tick()
-        self._stream.look(self._bridge.logs.read_all)
+        if self._stream.is_used:
+            self._stream.look(self._looked)
+        else:
+            del self._fresh[:-_FRESH_COUNT]
+
+    def _looked(self, is_to_read: bool) -> None:
+        """Read logs again that may have more than has come.
+
+        In a cluster, a subscription is known everywhere a moment after it was confirmed.
+        """
+        if is_to_read:
+            self._bridge.logs.read_all()
+        else:
+            for name in self._known_elsewhere:
+                self._bridge.logs.read_again(name)
+        self._known_elsewhere, self._fresh = self._fresh, []
 
     # ---- subscribing
 
@@ -335,6 +364,8 @@ class NatsSession:
                 self._confirmed.add(name)
                 if isinstance(name, str):
                     self._patterns.add(name, name)
+                elif self._is_clustered:
+                    self._fresh.append(name)
                 self._listener.confirmed(name)
 
     # ---- what comes
@@ -360,7 +391,9 @@ class NatsSession:
                 self._confirm(confirmed)
         elif line.startswith(b"-ERR"):
             self._take_error(line[5:])
-        elif not line.startswith((b"+OK", b"INFO")):
+        elif line.startswith(b"INFO"):
+            self._stream.doubt()
+        elif not line.startswith(b"+OK"):
             raise SockwaveError(f"NATS: expected a line of a server, given {line[:40]!r}")
 
     def _take_error(self, error: bytes) -> None:

@@ -35,6 +35,9 @@ _PAGE_COUNT = 1000
 # So many reads go on at a time: each holds a page.
 _READ_COUNT = 32
 
+# So often in a row another log cannot begin, as something else is stored.
+_MOST_CONFLICTS = 5
+
 
 class _Read:
     """One page that is being read, behind a position."""
@@ -51,6 +54,7 @@ class _Read:
         self.entries: list[tuple[int, float, bytes]] = []
         self.size = 0
         self.came = False
+        self.conflict_count = 0
 
 
 class NatsPages:
@@ -167,10 +171,12 @@ class NatsPages:
             refusal = find_refusal(answer)
             if refusal is not None:
                 self._fail(one, refusal)
-            elif answer.status or error in PASSING_ERRORS:
+            elif answer.status or error in PASSING_ERRORS or one.conflict_count > _MOST_CONFLICTS:
+                one.conflict_count = 0
                 self._later.append(one)
-            else:
-                self._begin(one)  # somebody else was faster, or the stream has gone
+            else:  # somebody else was faster, or the stream has gone
+                one.conflict_count += 1
+                self._begin(one)
             return
         sequence = int(found["seq"])
         log.note(epoch, 0, sequence)

@@ -29,6 +29,7 @@ from sockwave.brokers.nats_stream import (
 )
 from sockwave.brokers.nats_subjects import subject_of
 from sockwave.brokers.nats_wire import pack_message
+from sockwave.waits import FullJitter
 
 # Of one batch: JetStream takes up to 1,000 messages, and keeps them in memory until the last.
 _BATCH_COUNT = 500
@@ -37,8 +38,12 @@ _BATCH_SIZE = 512 << 10
 # Batches that are on their way at a time; JetStream takes 50, of all hosts.
 _MOST_BATCHES = 8
 
-# So often others are faster, and then the message is refused.
+# Others were faster: so often it is tried again at once, then after a while, and then the message
+# is refused.
+_FAST_COUNT = 2
 _MOST_CONFLICTS = 200
+_FIRST_WAIT_S = 0.001
+_LONGEST_WAIT_S = 0.1
 
 # Topics whose last place is remembered; that of another is asked for.
 _LOG_COUNT = 10_000
@@ -77,6 +82,7 @@ class Log:
         #: So many of those that wait go one by one: a batch with them was refused.
         self.single_count = 0
         self.conflict_count = 0
+        self.waits: FullJitter | None = None
 
     def note(self, epoch: int, offset: int, sequence: int) -> None:
         """Note a place, unless a later one is known."""
@@ -134,8 +140,10 @@ class NatsPlaces:
         outcomes: Outcomes,
         host: bytes,
         max_payload: int,
+        call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
         """Note who is asked and told. `host` is a name of ours alone."""
+        self._call_later = call_later
         self._requests, self._stream, self._logs = requests, stream, logs
         self._outcomes = outcomes
         self._host = host
@@ -283,7 +291,7 @@ class NatsPlaces:
         if answer.status or error_number:
             self._failed(log, unit, before, answer, found, error_number)
             return
-        log.conflict_count = 0
+        log.conflict_count, log.waits = 0, None
         sequence = int(found["seq"])
         if found.get("duplicate"):
             request = json.dumps({"seq": sequence}).encode()
@@ -321,7 +329,11 @@ class NatsPlaces:
                 self._refuse(log, unit[:1], "other hosts were faster, again and again")
                 return
             log.is_known = log.is_known and log.sequence != before[2]
-            self._go_on(log)
+            if log.conflict_count <= _FAST_COUNT:
+                self._go_on(log)
+            else:  # a cluster refuses all while it stores the message of somebody else
+                log.waits = log.waits or FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+                self._call_later(log.waits.take(), partial(self._go_on, log))
         elif error in _BATCH_ERRORS and len(unit) > 1:
             log.single_count = len(unit)
             if error in _NO_BATCHES:

@@ -48,6 +48,7 @@ class NatsPublishing:
         self._logs = Logs(begin)
         self._places = _OutsidePlaces(self, self._requests, self._stream, self._logs, max_payload)
         self._count = 0
+        self._calls: list[tuple[float, Callable[[], object]]] = []
         #: What became of messages: of those of plain topics, nothing yet.
         self._outcomes: dict[Key, Outcome] = {}
         self._plain: set[Key] = set()
@@ -140,6 +141,10 @@ class NatsPublishing:
 
     # ---- the connection
 
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Call something later, while we wait for the server."""
+        self._calls.append((time.monotonic() + delay_s, callback))
+
     def _send(self, until: float) -> None:
         output = b"".join(self._output)
         self._output.clear()
@@ -149,18 +154,25 @@ class NatsPublishing:
 
     def _converse(self, until: float, is_done: Callable[[], object]) -> None:
         """Send what is to be sent, and read, until something is so."""
-        due = time.monotonic() + _TICK_S
+        tick_s = time.monotonic() + _TICK_S
         while True:
             self._send(until)
             if is_done():
                 return
-            if time.monotonic() >= due:
-                due = time.monotonic() + _TICK_S
+            now = time.monotonic()
+            if now >= tick_s:
+                tick_s = now + _TICK_S
                 self._requests.time_out()
                 self._stream.tick()
                 self._places.tick()
                 continue
-            set_deadline(self._socket, min(until, due))
+            due = [one for one in self._calls if one[0] <= now]
+            if due:
+                self._calls = [one for one in self._calls if one[0] > now]
+                for _, callback in due:
+                    callback()
+                continue
+            set_deadline(self._socket, min(until, tick_s, *(one[0] for one in self._calls)))
             try:
                 data = self._socket.recv(_READ_SIZE)
             except TimeoutError:
@@ -216,7 +228,9 @@ class _OutsidePlaces(NatsPlaces):
         max_payload: int,
     ) -> None:
         name = secrets.token_hex(8).encode()
-        super().__init__(requests, stream, logs, publishing, name, max_payload)
+        super().__init__(
+            requests, stream, logs, publishing, name, max_payload, publishing.call_later
+        )
         self._publishing = publishing
 
     def _refuse_all(self, log: Log, error: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 from sockwave.brokers.nats_wire import find_status, pack_message
 
 # A request that is not answered meanwhile is answered by us: the stream may have no leader.
-_PATIENCE_S = 5.0
+_PATIENCE_S = 3.0
 
 #: Nobody is there who answers.
 NOBODY = 503

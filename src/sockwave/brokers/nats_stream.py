@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sockwave.brokers.interface import Bounds
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
@@ -59,8 +59,16 @@ def check_version(info: dict[str, Any]) -> NoLogs | None:
     )
 
 
-#: Of a stream: when it was made, its first and its last sequence, and how many messages.
-State: TypeAlias = tuple[str, int, int, int]
+class State(NamedTuple):
+    """What is said of a stream."""
+
+    #: When it was made.
+    created: str
+    first_sequence: int
+    last_sequence: int
+    message_count: int
+    leader: str
+
 
 #: Called with None once the stream is there, else with why it is not.
 Then: TypeAlias = Callable[[str | None], object]
@@ -91,7 +99,7 @@ class LogStream:
         self._waiting: list[tuple[Bounds, Then]] = []
         self._is_asking = False
         self._later = False
-        self._is_looking = False
+        self._is_looking = self._is_doubtful = False
         #: What the stream had when it was last looked at.
         self._seen: State | None = None
         self._clock_ms = 0.0
@@ -224,32 +232,36 @@ class LogStream:
 
     # ---- whether it is still the same
 
-    def look(self, changed: Callable[[], object]) -> None:
-        """See whether the stream has lost what it had: then `changed` is called."""
+    def doubt(self) -> None:
+        """Note that something may have been lost on its way to us: a cluster has changed."""
+        self._is_doubtful = True
+
+    def look(self, looked: Callable[[bool], object]) -> None:
+        """See how the stream is; `looked` is called with whether logs are to be read again.
+
+        They are where it has lost what it had, and where it has another leader: what is stored
+        while one follows the other is perhaps published by neither.
+        """
         if self._config is not None and not self._is_looking:
             self._is_looking = True
-            self._ask(b"INFO", b"", partial(self._compare, changed))
+            self._ask(b"INFO", b"", partial(self._compare, looked))
 
-    def _compare(self, changed: Callable[[], object], answer: Answer) -> None:
+    def _compare(self, looked: Callable[[bool], object], answer: Answer) -> None:
         self._is_looking = False
         found, error = read_answer(answer)
         if answer.status or (error and error != NO_STREAM):
             return
         before = self._seen
         if error:
-            self._config = self._seen = None
-            self._seen = ("", 0, 0, 0)
+            self._config = None
+            self._seen = State("", 0, 0, 0, "")
         else:
             if self._config is not None:
                 self._config = found["config"]
             self._note_clock(found)
             self._seen = find_state(found)
-        if before is None or before == self._seen:
-            return
-        made, _, last, count = before
-        now_made, now_first, now_last, _ = self._seen
-        if made != now_made or now_last < last or (count and now_first > last):
-            changed()
+        is_doubtful, self._is_doubtful = self._is_doubtful, False
+        looked(is_doubtful or (before is not None and has_lost(before, self._seen)))
 
 
 def make_config(name: bytes, bounds: Bounds, replica_count: int) -> dict[str, Any]:
@@ -295,7 +307,18 @@ def covers(config: dict[str, Any], bounds: Bounds) -> bool:
 def find_state(found: dict[str, Any]) -> State:
     """Return the state of a stream that JetStream has told of."""
     state = found["state"]
-    return found["created"], state["first_seq"], state["last_seq"], state["messages"]
+    leader = (found.get("cluster") or {}).get("leader") or ""
+    return State(found["created"], state["first_seq"], state["last_seq"], state["messages"], leader)
+
+
+def has_lost(before: State, now: State) -> bool:
+    """Tell whether a stream may have lost something that it had, or had to tell."""
+    return (
+        before.created != now.created
+        or before.leader != now.leader
+        or now.last_sequence < before.last_sequence
+        or (before.message_count > 0 and now.first_sequence > before.last_sequence)
+    )
 
 
 def larger(one: int, other: int) -> int:
