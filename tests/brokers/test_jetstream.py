@@ -1,6 +1,7 @@
 """What topics keep by NATS: what JetStream does otherwise than Valkey, and what may befall it."""
 
 import asyncio
+import base64
 import json
 import logging
 import shutil
@@ -162,8 +163,9 @@ async def test_a_burst_goes_in_batches(
     offsets = [(await one).position.offset for one in waiting]
     assert offsets == list(range(1, 1202))
     prefix = prefix_of(jetstream_url)
-    last = {"last_by_subj": f"{prefix}.s.kept.1"}
-    assert "hdrs" in shared_jetstream.ask_stream("MSG.GET", prefix, last)["message"]
+    first = {"seq": find_stream(shared_jetstream, prefix)["state"]["first_seq"]}
+    stored = shared_jetstream.ask_stream("MSG.GET", prefix, first)["message"]
+    assert b"Nats-Batch-Sequence: 1\r\n" in base64.b64decode(stored["hdrs"])
     # An id that is known breaks a batch, and nothing else.
     again = [host.server.publish("kept/1", "again", id="a")] + [
         host.server.publish("kept/1", text) for text in ("x", "y", "z")
