@@ -4,8 +4,10 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +368,36 @@ def test_a_number_of_replicas_is_checked(count: str) -> None:
         sockwave.create_server(broker=f"nats://h?replicas={count}&prefix=a")
     for fine in ("1", "5"):
         sockwave.create_server(broker=f"nats://h?replicas={fine}")
+
+
+async def test_the_rights_that_are_documented_suffice_for_nats(
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
+    rights = {
+        kind: json.dumps(re.findall(rf"^{kind}: (\S+)$", page, re.MULTILINE))
+        for kind in ("publish", "subscribe")
+    }
+    allowed = ", ".join(f"{kind}: {found}" for kind, found in rights.items())
+    users = f", {{ user: rights, password: pw, permissions: {{ {allowed} }} }}"
+    server = JetStream(tmp_path, users=users).start()
+    try:
+        url = server.url.replace("://", "://rights:pw@")
+        hosts = await start_pair(start_server, url)
+        for host in hosts:
+            host.server.topic("lobby", presence=True)
+        await hosts[0].server.publish("kept/1", "hello", id="a")
+        await hosts[0].server.publish("kept/1", "again")
+        await hosts[0].conn.subscribe("lobby", member="ann")
+        assert (await hosts[1].conn.subscribe("kept/1", since="0-0")).recovered
+        assert await receive_all(hosts[1].wire, "again") == count_from(1, "hello", "again")
+        while await hosts[1].server.topic("lobby").members() != {"ann": None}:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        with sockwave.Publisher(url) as publisher:
+            publish = partial(publisher.publish, "kept/1", "from outside")
+            published = await asyncio.get_running_loop().run_in_executor(None, publish)
+        assert published.position.offset == 3
+        assert hosts[1].server.health() == sockwave.Health("ok", "up")
+        assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+    finally:
+        server.kill()
