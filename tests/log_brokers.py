@@ -86,6 +86,12 @@ class JetStream(NatsServer):
     def say_to_hosts(self, prefix: str, message: bytes) -> None:
         self.publish(prefix.encode() + b".h", message)
 
+    def is_heard(self, prefix: str, topic: str) -> bool:
+        subject = f"{prefix}.t.{topic.replace('/', '.')}"
+        request = {"subscriptions": True, "account": "APP", "test": subject, "limit": 10}
+        found = self.ask("$SYS.REQ.SERVER.PING.SUBSZ", request, user="sys")
+        return bool(found["data"].get("subscriptions_list"))
+
     def cut(self) -> None:
         found = self.ask("$SYS.REQ.SERVER.PING.CONNZ", {"limit": 1000}, user="sys")
         for one in found["data"]["connections"]:

@@ -107,6 +107,10 @@ class ValkeyServer:
         """Publish as a host does that tells of its members."""
         self.ask(b"PUBLISH", prefix.encode() + b":h", message)
 
+    def is_heard(self, prefix: str, topic: str) -> bool:
+        """Tell whether a host is subscribed to a topic by its name."""
+        return f"{prefix}:t:{topic}".encode() in self.channels()
+
     def channels(self) -> set[bytes]:
         """Return the channels that anybody hears."""
         return set(self.ask(b"PUBSUB", b"CHANNELS"))

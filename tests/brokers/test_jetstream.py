@@ -189,6 +189,35 @@ async def test_an_id_is_known_when_its_message_has_gone(
     assert (await host.server.publish("kept/1", "c")).position.offset == 3
 
 
+async def test_programs_publish_beside_hosts(
+    start_server: StartServer, jetstream: JetStream
+) -> None:
+    host = await start_kept(start_server, jetstream.url, history=History(count=1000))
+    await host.conn.subscribe("kept/1")
+    async with sockwave.Publisher(jetstream.url) as one, sockwave.Publisher(jetstream.url) as other:
+        published: list[Any] = []
+        for turn in range(3):
+            waiting = [
+                publisher.publish("kept/1", f"{turn} {name} {number}")
+                for number in range(20)
+                for name, publisher in (("host", host.server), ("one", one), ("other", other))
+            ]
+            published += [await each for each in waiting]
+            jetstream.cut()  # idle connections are found to have ended
+            await until(lambda turn=turn: host.server.health().lost_count > turn)
+    offsets = [each.position.offset for each in published]
+    assert sorted(offsets) == list(range(1, 181))
+    heard = await receive_places(host, 180)
+    assert [place for place, _ in heard] == list(range(1, 181))
+    for name in ("host", "one", "other"):  # each in its order
+        mine = [text for _, text in heard if name in text]
+        assert mine == [f"{turn} {name} {number}" for turn in range(3) for number in range(20)]
+
+
+async def receive_places(host: Host, count: int) -> list[tuple[int, str]]:
+    return [tuple(json.loads(await host.wire.receive_message())) for _ in range(count)]
+
+
 # ---- how the stream is
 
 
@@ -269,6 +298,26 @@ async def test_what_the_server_forbids_raises(
         assert (await host.conn.subscribe("kept/1", since="0-0")).recovered is False
         assert (await host.server.publish("kept/1", "c")).position.offset == 2
         assert "pw@" not in caplog.text
+    finally:
+        server.kill()
+
+
+async def test_who_may_hear_no_answers_keeps_nothing(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    rules = 'subscribe: { deny: "sockwave.r.>" }'
+    users = f", {{ user: deaf, password: pw, permissions: {{ {rules} }} }}"
+    server = JetStream(tmp_path, users=users).start()
+    try:
+        url = server.url.replace("://", "://deaf:pw@")
+        host = await start_kept(start_server, url)
+        with pytest.raises(sockwave.SockwaveError, match=r"the broker: .*Permissions"):
+            await host.server.publish("kept/1", "a")
+        await host.conn.subscribe("plain")
+        async with sockwave.Publisher(url) as publisher:
+            for message in ("small", "x" * 300_000):
+                assert (await publisher.publish("plain", message)).position is None
+                assert await host.wire.receive_message() == message
     finally:
         server.kill()
 

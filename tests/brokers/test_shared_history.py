@@ -220,18 +220,18 @@ async def test_who_hears_by_a_pattern_misses_nothing(
 
 async def test_a_topic_that_is_left_and_heard_again_is_whole(
     start_server: StartServer,
-    shared_valkey: ValkeyServer,
-    valkey_url: str,
+    shared_log_broker: LogBroker,
+    log_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sockwave.brokers.client._LEAVE_S", 0.0)
-    one, other = await start_pair(start_server, valkey_url)
-    channel = valkey_url.partition("prefix=")[2].encode() + b":t:kept/1"
+    one, other = await start_pair(start_server, log_url)
+    prefix = log_url.partition("prefix=")[2]
     await other.conn.subscribe("kept/1")
     await one.server.publish("kept/1", "a")
     assert await receive_all(other.wire, "a") == [(1, "a")]
     other.conn.unsubscribe("kept/1")
-    await until(lambda: channel not in shared_valkey.channels())
+    await until(lambda: not shared_log_broker.is_heard(prefix, "kept/1"))
     await one.server.publish("kept/1", "b")
     assert (await other.conn.subscribe("kept/1", since="0-0")).recovered
     await one.server.publish("kept/1", "c")

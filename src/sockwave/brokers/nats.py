@@ -399,6 +399,7 @@ class NatsSession:
     def _take_error(self, error: bytes) -> None:
         subject = find_refused(error)
         if subject == self._requests.subject:
+            self._stream.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._listener.refused(error.decode("utf-8", "replace"))

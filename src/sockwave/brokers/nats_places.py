@@ -347,12 +347,12 @@ class NatsPlaces:
             self._wait(log)
         elif error in _CONFLICTS:
             log.conflict_count += 1
+            log.is_known = log.is_known and log.sequence != before[2]
             if log.conflict_count > _MOST_CONFLICTS:
                 log.conflict_count = 0
                 log.waiting.popleft()
                 self._refuse(log, unit[:1], "other hosts were faster, again and again")
                 return
-            log.is_known = log.is_known and log.sequence != before[2]
             if log.conflict_count <= _FAST_COUNT:
                 self._go_on(log)
             else:  # a cluster refuses all while it stores the message of somebody else

@@ -40,8 +40,6 @@ class NatsPublishing:
         self._failure = ""
         self._refusals: dict[bytes, SockwaveError] = {}
         self._has_pong = False
-        #: Whether there are no logs for us: all topics are plain ones.
-        self._is_plain = False
         self._requests = NatsRequests(self._output.append, begin)
         self._output.append(b"SUB %b 1\r\n" % self._requests.subject)
         self._stream = LogStream(self._requests, begin, 1, refusal, is_host=False)
@@ -72,8 +70,6 @@ class NatsPublishing:
 
         Where there is no JetStream, or none for us, all topics are plain ones.
         """
-        if self._is_plain:
-            return self.publish_parts([(name, parcel) for name, parcel, _ in messages], until)
         first = self._count + 1
         self._count += len(messages)
         keys = [(0, number) for number in range(first, self._count + 1)]
@@ -107,8 +103,6 @@ class NatsPublishing:
 
     def has_history(self, name: bytes, until: float) -> bool | SockwaveError:
         """Ask whether a topic has a history: then no message of it goes in parts."""
-        if self._is_plain:
-            return False
         found: list[bool | SockwaveError] = []
 
         def learned(answer: Answer) -> None:
@@ -199,7 +193,7 @@ class NatsPublishing:
         if not subject:  # the server closes the connection next
             self._failure = reason
         elif subject == self._requests.subject:
-            self._is_plain = True
+            self._stream.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._refusals[subject] = _refusal(reason)

@@ -115,6 +115,10 @@ class LogStream:
         """Return the server's time in milliseconds."""
         return self._clock_ms + time.monotonic() * 1000
 
+    def refuse(self, error: bytes) -> None:
+        """Note that the server sends us no answers, and why: there are no logs for us."""
+        self._refusal = NoLogs(f"NATS: {error.decode('utf-8', 'replace')}")
+
     def forget(self) -> None:
         """Look for the stream again: it was not there."""
         self._config = None
