@@ -255,6 +255,19 @@ async def test_a_stream_that_is_not_ours_is_left_alone(
     assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == 1
 
 
+async def test_a_stream_that_is_changed_is_no_more_ours(
+    start_server: StartServer, jetstream: JetStream, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = await start_kept(start_server, jetstream.url)
+    await publish_before(host)
+    config = find_stream(jetstream)["config"]
+    del config["republish"]
+    assert "error" not in jetstream.ask_stream("UPDATE", request=config)
+    await until(lambda: "another one of this name" in caplog.text)
+    with pytest.raises(sockwave.SockwaveError, match="another one of this name"):
+        await host.server.publish("kept/1", "a")
+
+
 async def test_a_server_without_jetstream_says_how_to_switch_it_on(
     start_server: StartServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -110,10 +110,6 @@ class Logs:
         self._begin = stream_name + b".s."
         self._logs: dict[bytes, Log] = {}
 
-    def find(self, name: bytes) -> Log | None:
-        """Return what is known of a topic's log, if anything."""
-        return self._logs.get(name)
-
     def provide(self, name: bytes) -> Log:
         """Return what is known of a topic's log, from now on something."""
         log = self._logs.get(name)

@@ -198,15 +198,7 @@ class LogStream:
     def _take_found(self, found: dict[str, Any]) -> None:
         """Take the stream as it is, or have it keep more first."""
         config = found["config"]
-        expected = make_config(self.name, (1, 1, 1), 1)
-        source = config.get("republish") or {}
-        if (
-            config.get("subjects") != expected["subjects"]
-            or not config.get("allow_direct")
-            or source.get("src") != expected["republish"]["src"]
-            or source.get("dest") != expected["republish"]["dest"]
-            or source.get("headers_only")
-        ):
+        if not self._is_ours(config):
             self._finish(
                 f"NATS: expected the stream {self.name.decode()} to be as sockwave makes it, given "
                 "another one of this name: delete it, or take another prefix"
@@ -223,6 +215,17 @@ class LogStream:
         for name, value in bound_fields(bounds).items():
             config[name] = larger(config[name], value)
         self._ask(b"UPDATE", json.dumps(config).encode(), self._take_updated)
+
+    def _is_ours(self, config: dict[str, Any]) -> bool:
+        """Tell whether a stream stores, and publishes anew, what hosts expect it to."""
+        expected = make_config(self.name, (1, 1, 1), 1)
+        again = config.get("republish") or {}
+        return (
+            config.get("subjects") == expected["subjects"]
+            and bool(config.get("allow_direct"))
+            and {name: again.get(name) for name in ("src", "dest")} == expected["republish"]
+            and not again.get("headers_only")
+        )
 
     def _take_updated(self, answer: Answer) -> None:
         found, error = self._read(answer)
@@ -260,8 +263,9 @@ class LogStream:
             self._config = None
             self._seen = State("", 0, 0, 0, "")
         else:
-            if self._config is not None:
-                self._config = found["config"]
+            is_ours = self._is_ours(found["config"])
+            self._is_doubtful |= not is_ours
+            self._config = found["config"] if is_ours else None  # all are told with the next read
             self._note_clock(found)
             self._seen = find_state(found)
         is_doubtful, self._is_doubtful = self._is_doubtful, False
