@@ -89,6 +89,23 @@ class ValkeyServer:
                 replies += reader.take(answer)
         return replies[-1]
 
+    def cut(self) -> None:
+        """End the connections of all clients."""
+        self.ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
+        self.ask(b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+
+    def purge(self) -> None:
+        """Delete all that is kept."""
+        self.ask(b"FLUSHALL")
+
+    def say_to_hosts(self, prefix: str, message: bytes) -> None:
+        """Publish as a host does that tells of its members."""
+        self.ask(b"PUBLISH", prefix.encode() + b":h", message)
+
+    def is_heard(self, prefix: str, topic: str) -> bool:
+        """Tell whether a host is subscribed to a topic by its name."""
+        return f"{prefix}:t:{topic}".encode() in self.channels()
+
     def channels(self) -> set[bytes]:
         """Return the channels that anybody hears."""
         return set(self.ask(b"PUBSUB", b"CHANNELS"))

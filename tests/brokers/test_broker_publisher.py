@@ -19,6 +19,7 @@ import pytest
 from commands import PATIENCE_S, find_port
 from conftest import StartServer
 from hosts import Host, start_host
+from log_brokers import JetStream
 from nats_server import NatsServer
 from valkey_server import ValkeyServer, needs_valkey, running_valkey, until
 
@@ -31,9 +32,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 pytestmark = needs_valkey
 
 
-@pytest.fixture(params=["valkey", "nats"])
+@pytest.fixture(params=["valkey", "nats", "jetstream"])
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    server: Any = ValkeyServer(tmp_path) if request.param == "valkey" else NatsServer()
+    server: Any = NatsServer() if request.param == "nats" else JetStream(tmp_path)
+    if request.param == "valkey":
+        server = ValkeyServer(tmp_path)
     yield server.start()
     server.kill()
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from sockwave.brokers.client import BrokerClient
-from sockwave.brokers.urls import keeps_logs, keeps_streams
+from sockwave.brokers.urls import keeps_streams
 from sockwave.core.topics.link import SequencerLink
 from sockwave.core.topics.local import LocalLink
 from sockwave.errors import SockwaveError
@@ -36,14 +36,7 @@ class OtherHosts:
 
     def check_settings(self, pattern: str, settings: TopicSettings) -> None:
         """Raise SockwaveError for settings that a topic cannot have over several hosts."""
-        if not settings.is_sequenced:
-            return
-        if not keeps_logs(self.url):
-            raise SockwaveError(
-                f"topic {pattern!r}: expected no history and no presence with a broker of NATS, "
-                "which keeps nothing"
-            )
-        if self.policy == "local":
+        if settings.is_sequenced and self.policy == "local":
             raise SockwaveError(
                 f"topic {pattern!r}: expected broker_down='queue' or 'raise' with a history or "
                 "presence, whose messages have no place without the broker, given 'local'"

@@ -74,6 +74,13 @@ cdef class SharedLogs:
             if log is not None and log.is_live:
                 self.begin_read(topic, log.is_whole)
 
+    def read_again(self, bytes name):
+        """Read a log again, if this host follows it: more may have been stored than has come."""
+        cdef OrderedTopic topic = self.registry.names.get(name)
+        cdef SharedLog log = None if topic is None else topic.shared
+        if log is not None and log.is_live:
+            self.begin_read(topic, log.is_whole)
+
     def take_reads(self):
         """Return of which logs a page is wanted, as tuples: name, number, epoch and offset behind
         which it begins, and what is to be kept of the log."""
@@ -256,7 +263,7 @@ cdef class SharedLogs:
                     topic, offset, <const uint8_t*>PyBytes_AS_STRING(parcel),
                     PyBytes_GET_SIZE(parcel), 0, not log.is_lost,
                 ):
-                    self.skip_to(topic, log, offset)
+                    needs_more = True       # the log tells whether it is there
             elif has_moved or epoch == topic.epoch and offset == topic.top + 1:
                 needs_more = True
             else:
