@@ -19,8 +19,8 @@ from sockwave.core.protocol.framing cimport draft_frame_of
 from sockwave.core.protocol.masking cimport mask_frame, next_mask
 from sockwave.core.protocol.reader cimport Reader
 from sockwave.core.protocol.server_frames cimport ServerFrameReader
-from sockwave.core.limits.counters cimport QUEUE_SIZE
-from sockwave.core.session.flow_control cimport INBOX_FULL
+from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
+from sockwave.core.session.flow_control cimport INBOX_FULL, TOPICS_FULL
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.session.inbox cimport Inbox
 
@@ -34,8 +34,16 @@ cdef enum:
 
 
 cdef object without_server(str call):
-    """Make the exception for a call that concerns a server's other connections, or its topics."""
+    """Make the exception for a call that concerns a server's other connections."""
     return SockwaveError(f"{call}: expected a connection of a server, given a client's")
+
+
+cdef object without_topics(str call):
+    """Make the exception for a call that concerns topics, where no subprotocol tells of them."""
+    return SockwaveError(
+        f"{call}: expected a connection of a server, or one with subprotocol='sockwave.1', given a "
+        "client's without it"
+    )
 
 
 cdef class ClientConnection(Connection):
@@ -161,6 +169,13 @@ cdef class ClientConnection(Connection):
         self.queued_count += 1
         return -1
 
+    def _hold(self, bint is_full):
+        """Read the socket no more while deliveries of topics wait for the application."""
+        if is_full:
+            self.pause(TOPICS_FULL, QUEUE_COUNT)
+        else:
+            self.resume(TOPICS_FULL)
+
     # ---- bytes out: 5.1, "a client MUST mask all frames that it sends to the server"
 
     cdef int write_message(
@@ -204,16 +219,16 @@ cdef class ClientConnection(Connection):
         raise without_server("conn.broadcast_json")
 
     def subscribe(self, topic, *, since=None, member=None, data=None):
-        """Raise SockwaveError: it is a server that sends the messages of topics."""
-        raise without_server("conn.subscribe")
+        """Raise SockwaveError: without the subprotocol sockwave.1, a client hears of no topics."""
+        raise without_topics("conn.subscribe")
 
     def unsubscribe(self, topic):
-        """Raise SockwaveError: it is a server that sends the messages of topics."""
-        raise without_server("conn.unsubscribe")
+        """Raise SockwaveError: without the subprotocol sockwave.1, a client hears of no topics."""
+        raise without_topics("conn.unsubscribe")
 
     @property
     def topics(self):
-        """Empty: it is a server that sends the messages of topics."""
+        """Empty: without the subprotocol sockwave.1, a client hears of no topics."""
         return []
 
     # ---- the end
