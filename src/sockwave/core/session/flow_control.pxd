@@ -24,6 +24,7 @@ cdef class FlowControl(Sender):
     cdef uint32_t heard         # the wheel's tick at which bytes last came
     cdef uint8_t pause_reasons       # bits of PauseReason; 0: the application is not behind
     cdef flag is_write_blocked         # the peer does not read enough: reading is paused
+    cdef flag is_read_owed      # … but once it has caught up, it is read once, whatever is sent
     cdef flag is_postponed      # messages are left for the next wake-up
     cdef flag reads_rest        # the peer has gone; its last messages are still handed over
 
@@ -39,6 +40,7 @@ cdef class FlowControl(Sender):
     cdef int forget_received(self) except -1
     cdef bint must_wait(self) noexcept
     cdef int set_reading(self) except -1
+    cdef int note_read(self) except -1
     cdef int postpone(self) except -1
     cdef int postpone_inflating(self, Inflation inflation) except -1
     cdef int go_on_later(self) except -1
