@@ -20,7 +20,7 @@ from sockwave.core.protocol.masking cimport mask_frame, next_mask
 from sockwave.core.protocol.reader cimport Reader
 from sockwave.core.protocol.server_frames cimport ServerFrameReader
 from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
-from sockwave.core.session.flow_control cimport INBOX_FULL, TOPICS_FULL
+from sockwave.core.session.flow_control cimport HELD, INBOX_FULL
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.session.inbox cimport Inbox
 
@@ -124,19 +124,34 @@ cdef class ClientConnection(Connection):
         self.places = {}
 
     cdef int queue(self, object message, size_t size) except -1:
-        cdef Inbox inbox = self.inbox
-        cdef Py_ssize_t at = -1
+        cdef object key = None
         cdef object failure = None
         if self.conflate is None:
             return self.queue_last(message, size)
         try:
-            at = self.find_older(message)
+            key = self.find_key(message)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             failure = error
         if failure is not None:
             return self.failed(failure)
+        return self.queue_by_key(key, message, size)
+
+    cdef object find_key(self, object message):
+        """Return the key of a message, which is hashable."""
+        entered = self.enter_context()
+        try:
+            key = self.conflate(message)
+            hash(key)
+        finally:
+            self.leave_context(entered)
+        return key
+
+    cdef int queue_by_key(self, object key, object message, size_t size) except -1:
+        """Have a message wait in the place of the one with the same key, or as the last one."""
+        cdef Inbox inbox = self.inbox
+        cdef Py_ssize_t at = self.find_older(key)
         if at < 0 or inbox is None:
             return self.queue_last(message, size)
         if self.stamps is not None:
@@ -147,20 +162,13 @@ cdef class ClientConnection(Connection):
             self.pause(INBOX_FULL, QUEUE_SIZE)
         return 0
 
-    cdef Py_ssize_t find_older(self, object message) except -2:
-        """Return how many messages wait before the one with the key of `message`; -1: none has it,
-        and `message` waits as the last one from now on."""
+    cdef Py_ssize_t find_older(self, object key) except -2:
+        """Return how many messages wait before the one with a key; -1: none has it, and the next
+        one to wait has it from now on."""
         cdef Inbox inbox = self.inbox
         cdef Py_ssize_t count = 0 if inbox is None else inbox.count
-        cdef uint64_t first
-        entered = self.enter_context()
-        try:
-            key = self.conflate(message)
-            number = self.places.get(key)
-        finally:
-            self.leave_context(entered)
-        count = 0 if inbox is None else min(count, inbox.count)
-        first = self.queued_count - count
+        cdef uint64_t first = self.queued_count - count
+        number = self.places.get(key)
         if number is not None and number >= first:
             return <Py_ssize_t>(<uint64_t>number - first)
         if len(self.places) > FEW_KEYS + 2 * count:
@@ -172,9 +180,9 @@ cdef class ClientConnection(Connection):
     def _hold(self, bint is_full):
         """Read the socket no more while deliveries of topics wait for the application."""
         if is_full:
-            self.pause(TOPICS_FULL, QUEUE_COUNT)
+            self.pause(HELD, QUEUE_COUNT)
         else:
-            self.resume(TOPICS_FULL)
+            self.resume(HELD)
 
     # ---- bytes out: 5.1, "a client MUST mask all frames that it sends to the server"
 

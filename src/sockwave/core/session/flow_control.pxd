@@ -15,7 +15,7 @@ cdef enum PauseReason:
     TASKS_FULL = 2              # listeners' tasks are still at work on earlier messages
     CHUNKS_FULL = 4             # chunks of a streamed message wait
     NOT_ASKED = 8               # a message over `max_size` may yet be asked for as a stream
-    TOPICS_FULL = 16            # a client's deliveries of topics wait for the application
+    HELD = 16                   # a client's deliveries of topics wait, or keys of its messages
 
 cdef class FlowControl(Sender):
     """A session that reads its socket while neither the application nor the peer is behind."""
