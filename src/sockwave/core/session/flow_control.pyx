@@ -81,11 +81,8 @@ cdef class FlowControl(Sender):
 
     cdef int note_read(self) except -1:
         """Note that the peer has been read since it caught up: now it may have to wait again."""
-        if self.is_read_owed:
-            self.is_read_owed = False
-            if self.is_write_blocked:
-                self.set_reading()
-        return 0
+        self.is_read_owed = False
+        return self.set_reading() if self.is_write_blocked else 0
 
     cdef int postpone(self) except -1:
         """Go on in the next wake-up of the loop; until then the socket is not read either."""

@@ -318,7 +318,8 @@ cdef class Session(FlowControl):
                 given.size += kept_size
             self.read(&given)
             self.leave_reader()
-            self.note_read()
+            if self.is_read_owed:
+                self.note_read()
         return 0
 
     cdef int go_on(self) except -1:
@@ -333,7 +334,8 @@ cdef class Session(FlowControl):
             finally:
                 self.reader.take_back()
             self.leave_reader()
-            self.note_read()
+            if self.is_read_owed:
+                self.note_read()
         if not self.is_postponed:
             self.set_reading()
         return 0
