@@ -410,6 +410,7 @@ async def test_handler_of_logs_may_use_connections(
 
     await aside(talk)
     assert len(sent) == 1
+    await wait_until(lambda: error_log.records)  # which other handlers have by now, or soon
     assert "error in" in str(sent[0])
     assert {type(error) for error in error_log.take()} == {LookupError}
 

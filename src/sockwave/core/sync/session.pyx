@@ -98,8 +98,10 @@ cdef class ThreadSession(ClientConnection):
         self.unplaced.append((message, size, self.arrived_s))
         self.unplaced_count += 1
         self.unplaced_size += size
-        if self.unplaced_count >= self.hub.queue_count or self.unplaced_size >= self.hub.queue_size:
-            self.pause(HELD, QUEUE_COUNT if self.unplaced_size < self.hub.queue_size else QUEUE_SIZE)
+        if self.unplaced_size >= self.hub.queue_size:
+            self.pause(HELD, QUEUE_SIZE)
+        elif self.unplaced_count >= self.hub.queue_count:
+            self.pause(HELD, QUEUE_COUNT)
         if self.is_finding:
             return self.found_more.ring()
         self.is_finding = True
@@ -190,7 +192,7 @@ cdef class ThreadSession(ClientConnection):
         return self.await_drain_unlocked() if may_wait else 0
 
     def _submit(self, message, compress, bint may_wait):
-        """Queue a message; return False where it has to wait, for what other threads have queued."""
+        """Queue a message; return False where it has to wait for what others have queued."""
         if may_wait and self.state == CONNECTED and self.is_behind():
             return False
         self.submit(message, compress, None, None)
