@@ -281,6 +281,20 @@ async def test_what_is_refused_is_told(
         assert conn.is_open
 
 
+async def test_what_is_no_topic_can_be_left_at_once(
+    start_server: StartServer, engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start_topics(start_server)
+    async with connect(server, engine) as conn:
+        conn.subscribe("a\x00b")
+        assert conn.unsubscribe("a\x00b")
+        await conn.subscribe("room")
+        await server.publish("room", "hello")
+        assert await take(conn, 1) == ["hello"]
+        assert conn.topics == ["room"]
+        assert not conn._reception.leaving
+
+
 async def test_limits_of_the_server_are_told(start_server: StartServer, engine: str) -> None:
     server = await start_topics(start_server, subscription_count=2)
     async with connect(server, engine) as conn:

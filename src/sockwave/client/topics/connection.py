@@ -1,6 +1,7 @@
 """A client's connection that speaks `sockwave.1`: it hears topics, and publishes on them."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Literal, Self, TypeVar, overload
@@ -14,7 +15,6 @@ from sockwave.client.topics.subprotocol import (
     Malformed,
     is_pattern,
     read_frame,
-    read_ordinary,
     write_command,
     write_message,
 )
@@ -25,7 +25,7 @@ from sockwave.core.io.transport import Transport
 from sockwave.core.session.client_connection import ClientConnection
 from sockwave.core.session.hub import Hub
 from sockwave.deliveries import Delivery, Position, Published, Subscribed
-from sockwave.errors import SockwaveError
+from sockwave.errors import ConnectionClosed, SockwaveError
 from sockwave.json_codec import encode_json
 from sockwave.log import peers
 from sockwave.messages import Message, SlowPolicy
@@ -84,9 +84,10 @@ class TopicConnection(ClientConnection):
         super()._open(answer, subprotocol, route)
         if self._speaks and self.is_open:
             self._state.attach(self)
-            self._reception.enter_all()
             self._unsent.extend(self._state.take_unacknowledged(now()))
-            self._pump()
+            with contextlib.suppress(ConnectionClosed):  # all at once may be too much
+                self._reception.enter_all()
+                self._pump()
 
     def _ended(self) -> None:
         self._state.detach(self)
@@ -98,16 +99,16 @@ class TopicConnection(ClientConnection):
 
     def _heard(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
         """Take a message of the server's: the connection calls this in place of the application."""
+        said = read_frame(message)
+        if not isinstance(said, dict):
+            self._hand_message(said)
+            return None
         try:
-            said = read_frame(message)
-            if said is not None:
-                return self._reception.hear(said)
+            return self._reception.hear(said)
         except Malformed as error:
             peers.info("%s: closed with 1002: %s", self, error)
             self.close(CloseCode.PROTOCOL_ERROR, str(error))
-        else:
-            self._hand_message(read_ordinary(message))
-        return None
+            return None
 
     @property
     def _has_gone(self) -> bool:

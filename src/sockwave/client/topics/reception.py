@@ -187,6 +187,10 @@ class Reception:
             pending = self._state.pending.pop(id)
             self._refuse(pending.outcome, f"{pending.what}: the server refuses it: {reason}")
             return
+        if said["refused"] == "unsubscribe":
+            if self.leaving:
+                self.leaving.popleft()  # it was no topic at all
+            return
         request = self._take_request(said)
         subscription = request.subscription
         what = f"{said['refused']} {said.get('topic')!r}"

@@ -23,29 +23,23 @@ class Malformed(Exception):  # noqa: N818  (says what it is)
     """A server has said what the subprotocol does not know; the text says what was expected."""
 
 
-def read_frame(message: str | bytes) -> Fields | None:
-    """Return the fields of a frame; None for a message of the application's own."""
-    if not isinstance(message, str) or not message.startswith("{"):
-        return None
+def read_frame(message: str | bytes) -> Fields | str | bytes:
+    """Return the fields of a frame, or a message of the application's own.
+
+    That is what it has sent: as it is, or in the object `{"message": …}`.
+    """
+    if not isinstance(message, str):
+        return message
     try:
         said = json.loads(message)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(said, dict) or _OWN_FIELDS.isdisjoint(said):
-        return None
-    return said
-
-
-def read_ordinary(message: str | bytes) -> str | bytes:
-    """Return what the application has sent, without the object `{"message": …}` around it."""
-    if isinstance(message, str) and message.startswith('{"message":'):
-        try:
-            said = json.loads(message)
-        except (ValueError, RecursionError):
-            return message
-        if len(said) == 1 and isinstance(said["message"], str):
-            return str(said["message"])
-    return message
+        return message
+    if not isinstance(said, dict):
+        return message
+    if not _OWN_FIELDS.isdisjoint(said):
+        return said
+    inner = said.get("message")
+    return inner if len(said) == 1 and isinstance(inner, str) else message
 
 
 def read_text(said: Fields, name: str) -> str:
