@@ -115,6 +115,8 @@ class Opening(PyReceiver):
         self._transport.close()
         if not self.done.done():
             self.done.set_exception(error)
+            # Seen: an attempt that the handler of a signal has ended does not ask for it.
+            self.done.exception()
 
     # ---- called by the connection, should the transport end before it is open
 

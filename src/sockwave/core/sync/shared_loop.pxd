@@ -50,6 +50,8 @@ cdef class Job:
     cdef bint is_done
     cdef Reading done           # rung when it is
 
+    cdef int forget(self) except -1
+
 cdef class Reading:
     """How the one thread that receives from a transport waits for its bytes."""
     cdef SharedLoop shared
@@ -59,6 +61,7 @@ cdef class Reading:
     # Wait for so many seconds at most, or for less; negative: without limit.
     cdef int wait(self, double seconds) except -1
     cdef int wait_unlocked(self) except -1
+    cdef int wait_blindly(self) except -1
     cdef int ring(self) except -1           # something has happened: wake the thread that waits
     cdef int give_back(self) except -1      # have the loop's own thread read
     cdef int end(self) noexcept             # the connection has ended, and nothing waits any more

@@ -193,10 +193,20 @@ cdef class SharedLoop:
         """Tell whether the caller, who holds the lock, is another thread than asyncio's."""
         return self.loop is not self and self.holder != self.own_id and not self.has_ended()
 
+    def call(self, function, *arguments):
+        """Call a function under the lock: in the calling thread, or in the loop's own."""
+        if self.hands_over():
+            return self.call_there(function, arguments)
+        self.enter()
+        try:
+            return function(*arguments)
+        finally:
+            self.leave()
+
     cdef object call_there(self, object function, tuple arguments):
         """Have the loop's own thread call a function; wait for it, and return what it returns.
 
-        The handler of a signal may raise out of this. The call has been made as a whole then, or
+        The handler of a signal may raise out of this. The call has been made as a whole by then, or
         never is.
         """
         cdef Job job = Job.__new__(Job, self)
@@ -207,7 +217,7 @@ cdef class SharedLoop:
             while not job.is_done:
                 job.done.wait_unlocked()
         except BaseException:
-            job.function = None
+            job.forget()
             raise
         if job.error is not None:
             raise job.error
@@ -265,15 +275,26 @@ cdef class Job:
 
     def _run(self):
         """Make the call, in the loop's own thread, unless it is not wanted any more."""
-        function, self.function = self.function, None
+        function = self.function
         if function is None:
             return
+        self.function = None
         try:
             self.result = function(*self.arguments)
         except BaseException as error:
             self.error = error
         self.is_done = True
         self.done.ring()
+
+
+    cdef int forget(self) except -1:
+        """Have the call not made, or wait for its end if it has begun: it waits for nothing."""
+        if self.function is not None:
+            self.function = None
+            return 0
+        while not self.is_done and not is_finalizing():
+            self.done.wait_blindly()
+        return 0
 
 
 cdef class Reading:
@@ -308,6 +329,13 @@ cdef class Reading:
         finally:
             self.shared.enter()
             self.is_waiting = False
+        return 0
+
+    cdef int wait_blindly(self) except -1:
+        """Wait without the lock, whatever signals come."""
+        cdef long long microseconds = <long long>(longest_wait_s * 1e6)
+        with nogil:
+            PyThread_acquire_lock_timed(self.alarm, microseconds, 0)
         return 0
 
     cdef int wait_unlocked(self) except -1:
