@@ -286,7 +286,6 @@ cdef class Job:
         self.is_done = True
         self.done.ring()
 
-
     cdef int forget(self) except -1:
         """Have the call not made, or wait for its end if it has begun: it waits for nothing."""
         if self.function is not None:
