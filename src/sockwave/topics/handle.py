@@ -1,11 +1,10 @@
 """A topic as the application holds it: what `server.topic` returns."""
 
-import inspect
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from sockwave.deliveries import Published
-from sockwave.functions import check_runs
+from sockwave.functions import check_runs, count_arguments
 from sockwave.messages import Message, SlowPolicy
 
 if TYPE_CHECKING:
@@ -122,28 +121,11 @@ class Topic:
         if not callable(listener):
             raise TypeError(f"listener: expected a function, given {type(listener).__name__}")
         check_runs("listener", listener)
-        self._topics.listen(self.name, event, listener, count_arguments(event, listener))
+        count = count_arguments(event, len(_EVENTS[event]), listener)
+        self._topics.listen(self.name, event, listener, count)
         return self
 
     def off(self, event: TopicEvent, listener: Callable[..., object]) -> "Topic":
         """Remove a listener; nothing happens when it is not there."""
         self._topics.unlisten(self.name, event, listener)
         return self
-
-
-def count_arguments(event: str, listener: Callable[..., object]) -> int:
-    """Return how many of an event's arguments a listener takes; TypeError if it takes none such."""
-    most = len(_EVENTS[event])
-    try:
-        signature = inspect.signature(listener)
-    except ValueError:
-        return most  # a built-in that does not say
-    for count in range(most, -1, -1):
-        try:
-            signature.bind(*(None,) * count)
-        except TypeError:
-            continue
-        return count
-    raise TypeError(
-        f"a listener of {event!r}: expected one of at most {most} arguments, given {listener!r}"
-    )
