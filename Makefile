@@ -1,6 +1,6 @@
 # make chat    serve the chat and print its address
 # make check   see in a minute what a change has broken: style, types, a sample of the tests
-# make test    run all the tests, three at a time for each core
+# make test    run all the tests, four at a time for each core
 #              (ARGS="-k close" runs some of them, WORKERS=0 one after the other)
 # make lint    check style and types, those of the compiled core too
 # make coverage      measure what the tests reach, of the compiled core too
@@ -17,8 +17,8 @@
 
 PYTHON ?= python3
 VENV := .venv
-# Three for each core: more than half of the time a test waits, for a process or a deadline.
-WORKERS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
+# Four for each core: more than half of the time a test waits, for a process or a deadline.
+WORKERS ?= $(shell echo $$((4 * $$(getconf _NPROCESSORS_ONLN))))
 DIST := --dist loadfile --no-loadscope-reorder
 BUILD := $(VENV)/build
 PYTEST := $(VENV)/bin/python -m pytest
@@ -65,8 +65,8 @@ check: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(PYTEST) --numprocesses $(WORKERS) $(DIST) --sample $(ARGS)
 
 # A file's tests stay together, as they share servers; the files are taken in order, which begins
-# with those that take long, not with those of many tests. What compares times has the machine to
-# itself. Each of the two may find nothing to run (5), as long as the other does.
+# with those that take long (tests/conftest.py), not with those of many tests. What compares times
+# has the machine to itself. Each of the two may find nothing to run (5), as long as the other does.
 test: $(VENV)/install.stamp $(VENV)/test.stamp
 	@status=5; \
 	run() { \
@@ -112,7 +112,7 @@ docs-check: $(VENV)/install.stamp $(VENV)/test.stamp
 # Applications of other frameworks, under us and under uvicorn, which live in an environment of their own.
 test-peers: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)-peers/install.stamp
 	SOCKWAVE_PEERS_PYTHON=$(abspath $(VENV)-peers)/bin/python $(PYTEST) \
-		--numprocesses 2 --dist worksteal tests/asgi/peers $(ARGS)
+		--numprocesses 2 --dist worksteal tests/asgi/peers tests/faults/test_brokers.py $(ARGS)
 
 autobahn: $(VENV)/install.stamp $(VENV)/test.stamp
 	$(VENV)/bin/python tests/autobahn/run.py --all
@@ -192,8 +192,8 @@ $(SANITIZED)/stamp: $(VENV)/install.stamp $(VENV)/fuzz.stamp meson.options \
 			'clang, and the names in what it reports in llvm.' >&2; exit 1; }
 	@echo 'Building sockwave with sanitizers ...'
 	@CC=clang $(PIP_INSTALL) --no-build-isolation --no-deps --upgrade --target $(SANITIZED) \
-		--config-settings=build-dir=$(SANITIZED)-build \
-		--config-settings=setup-args=-Dfuzz=true .
+		--config-settings=build-dir=$(SANITIZED)-build --config-settings=setup-args=-Dfuzz=true \
+		$(addprefix --config-settings=setup-args=,$(SETUP)) .
 	@touch $@
 
 $(VENV)/%.stamp: pyproject.toml $(VENV)/venv.stamp

@@ -1,6 +1,7 @@
 """The commands as people run them: processes, what they print, and how they end."""
 
 import contextlib
+import io
 import itertools
 import os
 import random
@@ -13,8 +14,11 @@ import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import sockwave.cli
 
 ADDRESS = re.compile(r"(?:Chat|Echo) on (\S+)\n")
 PATIENCE_S = 30
@@ -116,6 +120,18 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE_S,
         check=False,
     )
+
+
+def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose arguments end it, in this process: another one takes a hundred times as
+    long to start as to read them."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            status: Any = sockwave.cli.main(arguments)
+        except SystemExit as ended:
+            status = ended.code
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
 def stop(process: Process, number: int = signal.SIGTERM) -> tuple[int, str]:

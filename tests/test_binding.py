@@ -327,6 +327,7 @@ def test_ipv6_is_enough_where_the_system_has_no_ipv4(monkeypatch: pytest.MonkeyP
     server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 async def test_an_abstract_unix_socket_is_listened_at(
     start_server: StartServer, tmp_path: Path
@@ -347,6 +348,7 @@ async def test_an_abstract_unix_socket_is_listened_at(
     assert raised.value.errno == errno.EADDRINUSE
     with pytest.raises(ValueError, match="mode: expected with a file"):
         sockwave.create_server().listen(path=f"{name}.2", mode=0o600)
+    await wire.close()  # it would be waited for
     await server.close()
     with pytest.raises(ConnectionRefusedError):
         await Wire.open(name)

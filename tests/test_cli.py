@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, port_of, run, serving, stop, wait
+from commands import PATIENCE_S, port_of, run, run_here, serving, stop, wait
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
@@ -30,6 +30,7 @@ def test_command_prints_the_real_port_and_stops_cleanly_on_a_signal(
         assert stop(process, number) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 def test_chat_on_several_workers_prints_its_address_once_and_stops_cleanly() -> None:
     with serving("chat", "--port", "0", "--workers", "2") as (process, url):
@@ -81,6 +82,7 @@ def test_address_of_another_machine_is_said_in_one_line_with_status_1() -> None:
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_host_that_cannot_be_a_name_is_said_in_one_line_with_status_1() -> None:
     ended = run("echo", "--host", "a" * 300, "--port", "0")
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -108,10 +110,16 @@ def test_host_that_cannot_be_a_name_is_said_in_one_line_with_status_1() -> None:
     ],
 )
 def test_wrong_arguments_are_named_with_status_2(arguments: list[str], named: str) -> None:
-    ended = run(*arguments)
+    ended = run_here(*arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
+
+
+def test_process_whose_arguments_are_wrong_has_status_2() -> None:
+    ended = run("dance")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == run_here("dance").stderr
 
 
 def test_version_of_the_package_is_printed() -> None:
@@ -140,6 +148,7 @@ def test_echo_returns_text_as_text_and_binary_as_binary(engine: str) -> None:
         assert stop(process) == (0, "")
 
 
+@pytest.mark.slow
 def test_echo_compresses_where_it_is_told_to() -> None:
     for options, answers in (["--compression"], 1), ([], 0):
         with serving("echo", "--port", "0", *options) as (_, url), connect(url) as client:
@@ -189,6 +198,7 @@ def test_echo_listens_on_a_unix_socket(tmp_path: Path) -> None:
         assert stop(process) == (0, "")
 
 
+@pytest.mark.slow
 @needs_unix
 def test_taken_unix_socket_is_said_in_one_line_with_status_1(tmp_path: Path) -> None:
     path = str(tmp_path / "echo")

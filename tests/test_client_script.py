@@ -427,8 +427,8 @@ def test_publish_that_may_be_forgotten_is_not_sent_again(client: Client, host: H
     assert peer.hear()["message"] == "old"
     host.is_refusing = True
     peer.cut()
-    client.publish("room", "never sent")
     waited_s, wait = 0.0, wait_s(client)
+    client.publish("room", "never sent")
     while waited_s < 300:
         # No more than that: the clock would run on to what the client does about silence.
         client.pass_by(wait)

@@ -351,6 +351,7 @@ async def test_own_message_may_refer_to_a_broadcast_but_no_broadcast_to_anything
         await wait_until(lambda: not server.connections)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

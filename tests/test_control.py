@@ -104,6 +104,7 @@ def test_end_of_a_process_is_said(status: int, said: str) -> None:
     assert describe_end(status) == said
 
 
+@pytest.mark.slow
 def test_worker_that_tells_nonsense_is_replaced(tmp_path: Path) -> None:
     application = APPLICATION.replace(
         "os._exit(7)", "os.write(server._link._channel.fileno(), b'\\0\\0\\0\\0\\x63')"

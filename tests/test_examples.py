@@ -58,6 +58,7 @@ def test_ticker_conflates_what_a_slow_client_does_not_read() -> None:
         assert heard == {"ACME", "INIT"}
 
 
+@pytest.mark.slow
 def test_script_without_asyncio_watches_the_ticker() -> None:
     with example("ticker.py") as address:
         uri = f"ws://{address}/prices/ACME"
@@ -74,6 +75,7 @@ def test_script_without_asyncio_watches_the_ticker() -> None:
     assert not watched.stderr
 
 
+@pytest.mark.slow
 def test_answer_of_tokens_is_joined_late() -> None:
     with example("tokens.py") as address:
         asked = httpx.post(f"http://{address}/ask", json={"question": "why?"})
@@ -93,6 +95,7 @@ def test_answer_of_tokens_is_joined_late() -> None:
             assert "end" in rest or heard.endswith(rest["delta"])
 
 
+@pytest.mark.slow
 def test_upload_is_written_as_it_comes_and_told() -> None:
     content = bytes(range(256)) * 40_000
     digest = hashlib.sha256(content).hexdigest()
@@ -120,6 +123,7 @@ def test_calls_of_rpc_run_side_by_side() -> None:
         ]
 
 
+@pytest.mark.slow
 def test_production_believes_the_proxies_in_front_of_it() -> None:
     with example("production.py") as address:
         chain = {"X-Forwarded-For": "192.0.2.7, 10.0.0.3", "X-Forwarded-Proto": "https"}
@@ -130,6 +134,7 @@ def test_production_believes_the_proxies_in_front_of_it() -> None:
             connect(f"ws://{address}/news", origin="https://elsewhere.example")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_application_is_tested_as_the_example_shows() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_rooms.py"]
     found = subprocess.run(
@@ -157,6 +162,7 @@ def test_lobby_of_hosts_runs_without_a_broker() -> None:
             assert set(json.loads(answer.read())) == {"host", "worker", "clients"}
 
 
+@pytest.mark.slow
 def test_page_of_the_cursors_is_there() -> None:
     with example("cursors.py") as address:
         answer = httpx.get(f"http://{address}/")
@@ -174,6 +180,7 @@ def test_json_rpc_is_spoken_by_any_client() -> None:
         assert answer == {"jsonrpc": "2.0", "id": "a", "result": "transferred 70"}
 
 
+@pytest.mark.slow
 def test_file_is_sent_by_any_client() -> None:
     content = bytes(1_500_000)
     with example("send_file.py") as address, connect(f"ws://{address}/files") as client:

@@ -287,6 +287,7 @@ def test_peers_hear_of_the_end_while_a_child_holds_their_sockets(
         assert served.stop() == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["python", "raw"])
 def test_server_sleeps_though_a_child_holds_the_sockets_of_those_who_have_gone(
     serve: Serve, how: str
@@ -393,17 +394,18 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [RUN, SERVE_FOREVER], ids=["run", "serve_forever"])
 @pytest.mark.parametrize(
-    ("what", "status"), [("exit", 7), ("kill", -signal.SIGTERM), ("return", 1)]
+    "statuses", [{"exit": 7, "kill": -signal.SIGTERM}, {"return": 1}], ids=["in silence", "told of"]
 )
 def test_child_forked_in_a_listener_ends_without_a_trace(
-    serve: Serve, transport: str, ending: str, what: str, status: int
+    serve: Serve, transport: str, ending: str, statuses: dict[str, int]
 ) -> None:
     with serve(IN_THE_LISTENER + ending, transport) as served:
         other = served.peer().open()
         wire = served.peer().open()
-        for _ in range(2):
+        for what, status in [*statuses.items()] * 2:
             wire.say(f"fork {what}")
             assert [wire.hear(), wire.hear()] == ["before", "after"]
             assert wire.ask("wait") == str(status)
@@ -415,7 +417,7 @@ def test_child_forked_in_a_listener_ends_without_a_trace(
         output, errors = served.process.communicate(timeout=PATIENCE_S)
         assert served.process.returncode == 0
         assert output == f"closed {served.process.pid}\n"
-        if what != "return":
+        if "return" not in statuses:
             assert errors == ""
         else:
             assert "the server goes on in the parent alone" in errors
@@ -529,6 +531,7 @@ server.mount("/", app)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "status"), [("exit", 7), ("kill", -signal.SIGTERM), ("return", 1), ("crash", 1)]
 )
@@ -745,6 +748,7 @@ thread.join()
 """
 
 
+@pytest.mark.slow
 def test_clients_come_and_go_while_threads_spawn_processes(serve: Serve) -> None:
     with serve(TWO_LOOPS) as served:
         assert served.process.stdout

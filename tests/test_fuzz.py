@@ -15,6 +15,7 @@ def test_kept_inputs_are_read_as_they_must_be(target: str) -> None:
     assert replay.replay(target) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", NAMES)
 @pytest.mark.measures
 def test_kept_inputs_leave_nothing_behind(target: str) -> None:

@@ -241,6 +241,7 @@ def expect_answer_or_refusal(raw: bytes) -> None:
         assert not set(line) & {0, 10, 13}
 
 
+@pytest.mark.slow
 @together
 @VERSIONS
 @pytest.mark.parametrize("name", FIELDS)

@@ -31,6 +31,7 @@ def test_flag_stands_beside_the_option(tmp_path: Path, path: str) -> None:
                 assert b'"status":"ok"' in answer.read()
 
 
+@pytest.mark.slow
 def test_path_that_the_application_has_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(ROUTE)
     said = fails(tmp_path, "main:server", "--health-path", "/health")

@@ -360,6 +360,7 @@ async def test_stream_that_is_asked_for_in_the_middle_of_a_costly_message_gets_i
     await client.wire.close()
 
 
+@pytest.mark.slow
 async def test_client_that_answers_pings_outlives_its_own_costly_message(
     start_server: StartServer,
 ) -> None:

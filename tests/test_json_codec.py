@@ -113,6 +113,7 @@ def run(program: str, installed: list[str]) -> Any:
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
+@pytest.mark.slow
 def test_value_is_the_same_text_whatever_is_installed() -> None:
     plain = run(WRITE, [])
     assert plain["plain"] == '{"a":[1,-2.5,true,false,null,"x"]}'
@@ -135,6 +136,7 @@ def test_value_is_the_same_text_whatever_is_installed() -> None:
             assert run(WRITE, installed) == plain
 
 
+@pytest.mark.slow
 def test_text_is_the_same_value_whatever_is_installed() -> None:
     plain = run(READ, [])
     assert plain[:5] == [1, [1, 2.5, 0, 1000.0, True, None], "ë😀", {"a": 2}, "Zoë"]

@@ -285,6 +285,7 @@ async def test_silence_can_be_allowed(start_server: StartServer) -> None:
 # ---- lifetime ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_busiest_connection_ends_with_its_lifetime(start_server: StartServer) -> None:
     server = await start_server(max_lifetime=LATER)
     wire, conn = await connect_both(server)

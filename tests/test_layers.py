@@ -65,7 +65,7 @@ FLOORS = (
     ("options",),
     ("option_types",),
     ("topics",),
-    ("runtime", "workers"),
+    ("runtime", "workers", "client.topics"),
     ("server", "client"),
     ("sync",),
     ("launch", "testing"),

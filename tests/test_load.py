@@ -95,6 +95,7 @@ async def test_load_finds_nothing_wrong_with_an_echo(
     assert result["latency_us"]["p99.9"] <= result["latency_us"]["max"]
 
 
+@pytest.mark.slow
 async def test_load_counts_the_bytes_of_replies_with_their_headers(
     echo_server: sockwave.Server,
 ) -> None:
@@ -102,6 +103,7 @@ async def test_load_counts_the_bytes_of_replies_with_their_headers(
     assert result["reply_bytes"] == 204 * result["messages"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--depth=3", "--size=20000"], [DEFLATE, "--size=1024"]])
 async def test_load_speaks_tls(start_server: StartServer, options: list[str]) -> None:
     server = await start_server(compression=True)
@@ -165,6 +167,7 @@ async def test_load_holds_idle_connections_until_its_input_ends(
     assert opened["connections"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--tls"]])
 async def test_load_writes_on_when_its_server_takes_bytes_again(
     start_server: StartServer, options: list[str]

@@ -141,6 +141,7 @@ async def test_client_gets_its_messages_back(
         assert await peer.receive() == message
 
 
+@pytest.mark.slow
 @together
 @PEERS
 @pytest.mark.parametrize("history_size", [0, 1024, 32768])

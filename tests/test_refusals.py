@@ -80,6 +80,7 @@ async def get_status(server: sockwave.Server, data: bytes) -> int:
 # ---- origins -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @together
 @pytest.mark.parametrize(("policy", "accepted"), POLICIES)
 @pytest.mark.parametrize("way", ["fast", "slow"])

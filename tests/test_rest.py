@@ -249,6 +249,7 @@ def count_connections() -> int:
     return sum(type(one) is sockwave.Connection for one in gc.get_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("carried", ["unix", "unix tls", "tcp", "tcp tls"])
 async def test_an_echo_to_who_has_gone_is_no_error_and_leaves_nothing_behind(
     start_server: StartServer, error_log: ErrorLog, tmp_path: Path, carried: str

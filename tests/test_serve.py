@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from certificates import AUTHORITY, client_context, common_name, issue, write_pem
-from commands import PATIENCE_S, run
+from commands import PATIENCE_S, run, run_here
 from services import (
     APPLICATION,
     Service,
@@ -221,6 +221,7 @@ def test_unix_socket_is_open_to_all_and_goes_with_the_service(
         assert not path.exists()
 
 
+@pytest.mark.slow
 @needs_workers
 @pytest.mark.parametrize("flags", [(), ("--workers", "2")])
 def test_inherited_descriptor_is_served_and_stays_with_its_owner(
@@ -294,6 +295,7 @@ def test_tls_flags_are_those_of_uvicorn(tmp_path: Path) -> None:
             assert client.cipher() == ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLSv1.2", 128)
 
 
+@pytest.mark.slow
 def test_key_may_have_a_password(tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
 
@@ -354,7 +356,7 @@ def test_wrong_tls_is_said_before_anything_starts(
     ],
 )
 def test_wrong_flags_are_named_with_status_2(flags: Sequence[str], said: str) -> None:
-    ended = run("serve", "main:app", *flags)
+    ended = run_here("serve", "main:app", *flags)
     assert ended.returncode == 2
     assert said in ended.stderr.splitlines()[-1]
 
@@ -399,6 +401,7 @@ def test_every_flag_can_be_a_variable(tmp_path: Path) -> None:
     assert line == "sockwave serve: SOCKWAVE_WORKERS: expected a whole number, given 'many'\n"
 
 
+@pytest.mark.slow
 @needs_workers
 def test_variables_of_other_servers_are_read_too(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(APPLICATION)
@@ -429,6 +432,7 @@ def test_env_file_sets_variables_for_the_application(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_log_level_chooses_what_is_logged(tmp_path: Path) -> None:
     with serving_application(tmp_path, "--log-level", "debug", "--workers", "1") as service:
         service.wait_for("DEBUG: +worker 1 .* is started")
@@ -493,6 +497,7 @@ def test_colors_can_be_chosen(tmp_path: Path, flag: str, is_colored: bool) -> No
         assert ("\x1b[32mINFO\x1b[0m:" in service.log) is is_colored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio", "main:make_loop"])
 def test_loop_can_be_chosen(tmp_path: Path, loop: str) -> None:
     application = TELLING.replace(

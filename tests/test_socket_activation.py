@@ -129,6 +129,7 @@ def test_clients_that_come_during_a_restart_wait(passed: socket.socket) -> None:
             assert early.recv(100).startswith(b"HTTP/1.1 426")
 
 
+@pytest.mark.slow
 def test_a_name_chooses_its_sockets(passed: socket.socket) -> None:
     listen = 'server.listen_fds("admin"); server.listen_fds("chat")'
     with (
@@ -178,6 +179,7 @@ def test_the_sockets_of_another_process_are_not_taken(
         sockwave.create_server().listen_fds()
 
 
+@pytest.mark.slow
 def test_what_does_not_listen_is_refused(passed: socket.socket) -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
@@ -217,6 +219,7 @@ def test_a_service_manager_hears_of_the_beginning_and_the_end(
             assert manager.recv(100) == b"STOPPING=1"
 
 
+@pytest.mark.slow
 def test_a_service_manager_that_does_not_listen_is_no_error(
     passed: socket.socket, tmp_path: Path
 ) -> None:

@@ -81,6 +81,11 @@ SURFACE = {
     sockwave.Subscribed: "position recovered" + TUPLE,
     sockwave.TLSInfo: "version cipher alpn peer_certificate server_name",
     sockwave.Topic: "publish append finish members count on off",
+    sockwave.TopicConnection: EMITTER
+    + CONNECTION
+    + """
+        lag response_headers publish append finish members deliveries receive_delivery
+    """,
     sockwave.UploadedFile: "filename content_type content",
 }
 # Of a package of its own.

@@ -512,6 +512,7 @@ if what == "on":
 WAYS = [("run", "asyncio"), *(("serve_forever", name) for name in LOOPS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("how", ["thread", "wait", "turn"])
 @pytest.mark.parametrize("what", ["orderly", "rest"])

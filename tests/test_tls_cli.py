@@ -31,6 +31,7 @@ def test_echo_speaks_tls_with_the_certificate_that_it_is_told(tmp_path: Path, en
         assert stop(process) == (0, "")
 
 
+@pytest.mark.slow
 def test_chat_gives_its_page_over_https(tmp_path: Path) -> None:
     cert, key = write_pem(issue("localhost"), tmp_path, "pair")
     both = tmp_path / "both.pem"

@@ -105,6 +105,7 @@ QUESTIONS: dict[str, Callable[[str], Awaitable[None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 async def test_both_programs_of_a_pair_answer_the_same(name: str) -> None:
     place = NAMES.index(name)

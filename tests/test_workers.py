@@ -56,6 +56,7 @@ def start_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[St
         yield start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_workers_serve_until_a_signal_ends_all(start_service: StartService, number: int) -> None:
     service = start_service(2)
@@ -72,6 +73,7 @@ def test_workers_serve_until_a_signal_ends_all(start_service: StartService, numb
         service.open()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_drains_them_once(
     start_service: StartService, tmp_path: Path, number: signal.Signals
@@ -90,6 +92,7 @@ def test_a_signal_to_all_processes_drains_them_once(
     assert "Traceback" not in service.log
 
 
+@pytest.mark.slow
 def test_killed_worker_is_replaced_and_said(start_service: StartService) -> None:
     service = start_service(2)
     service.wait_ready(2)
@@ -101,6 +104,7 @@ def test_killed_worker_is_replaced_and_said(start_service: StartService) -> None
     assert service.stop() == 0
 
 
+@pytest.mark.slow
 def test_worker_that_exits_is_replaced_and_its_status_said(start_service: StartService) -> None:
     service = start_service(1)
     service.wait_ready(1)
@@ -113,6 +117,7 @@ def test_worker_that_exits_is_replaced_and_its_status_said(start_service: StartS
     assert service.pids(2) == {service.ready_pids()[1]}
 
 
+@pytest.mark.slow
 def test_worker_that_is_terminated_drains_and_is_replaced(start_service: StartService) -> None:
     service = start_service(1)
     service.wait_ready(1)
@@ -134,6 +139,7 @@ def test_workers_drain_when_their_supervisor_is_killed(start_service: StartServi
     assert service.wait() == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_close_in_a_worker_ends_the_whole_service(start_service: StartService) -> None:
     service = start_service(2)
     service.wait_ready(2)
@@ -145,6 +151,7 @@ def test_close_in_a_worker_ends_the_whole_service(start_service: StartService) -
     service.wait_for("the application has closed the server, and the service ends")
 
 
+@pytest.mark.slow
 def test_run_goes_on_in_the_parent_alone(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(APPLICATION + FORKING)
@@ -157,6 +164,7 @@ def test_run_goes_on_in_the_parent_alone(tmp_path: Path) -> None:
 # ---- starting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -174,6 +182,7 @@ def test_worker_that_cannot_start_ends_all(tmp_path: Path, line: str, said: str)
         assert service.log.count("Traceback") <= 1
 
 
+@pytest.mark.slow
 def test_server_that_cannot_start_in_forks_raises(tmp_path: Path) -> None:
     application = APPLICATION + "server.on('listening', lambda: 1 / 0)\n"
     application += "async def start(): raise RuntimeError('no database')\nserver.start = start\n"
@@ -219,6 +228,7 @@ def test_workers_are_not_forked_where_a_thread_runs() -> None:
     assert "given MainThread, other" in refuses_to_fork(program + "server.run(workers=2)")
 
 
+@pytest.mark.slow
 def test_workers_are_not_forked_where_there_is_a_loop() -> None:
     program = "import asyncio\nloop = asyncio.new_event_loop()\n"
     assert "expected no loop" in refuses_to_fork(program + "server.run(workers=2)")
@@ -254,6 +264,7 @@ def test_rolling_restart_loses_no_request(start_service: StartService) -> None:
     assert "WARNING" not in service.log
 
 
+@pytest.mark.slow
 def test_old_workers_drain_when_the_new_ones_are_ready(
     start_service: StartService, tmp_path: Path
 ) -> None:
@@ -375,6 +386,7 @@ def test_connections_spread_evenly(start_service: StartService) -> None:
     assert min(counts.values()) > 50, counts
 
 
+@pytest.mark.slow
 def test_port_that_other_services_share_is_left_to_them(tmp_path: Path) -> None:
     # What is steered is the whole group of sockets, and so it must be ours alone.
     program = tmp_path / "program.py"
@@ -429,6 +441,7 @@ def test_worker_is_replaced_after_so_many_requests(tmp_path: Path) -> None:
 # ---- ending
 
 
+@pytest.mark.slow
 def test_second_signal_drops_the_rest(start_service: StartService) -> None:
     service = start_service(2)
     service.wait_ready(2)
@@ -443,6 +456,7 @@ def test_second_signal_drops_the_rest(start_service: StartService) -> None:
     assert "SIGKILL" not in service.log
 
 
+@pytest.mark.slow
 def test_third_signal_kills_a_worker_that_hears_nothing(
     start_service: StartService, tmp_path: Path
 ) -> None:

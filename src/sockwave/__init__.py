@@ -31,6 +31,7 @@ A client
 To connect
     connect           opens a connection to a server, and comes back when it is lost
     ClientConnection  what it gives
+    TopicConnection   the same with topics: subprotocol="sockwave.1"
     Backoff           how long it waits before it comes back
     HandshakeError    the server does not speak the protocol
     HandshakeRefused  the server has answered with an error status
@@ -69,6 +70,7 @@ from typing import TYPE_CHECKING
 from sockwave.client.backoff import Backoff
 from sockwave.client.connecting import connect
 from sockwave.client.errors import HandshakeError, HandshakeRefused
+from sockwave.client.topics.connection import TopicConnection
 from sockwave.close import CloseCode
 from sockwave.core.http.event_stream import EventStream
 from sockwave.core.session.client_connection import ClientConnection
@@ -134,6 +136,7 @@ __all__ = [
     "Subscribed",
     "TLSInfo",
     "Topic",
+    "TopicConnection",
     "UploadedFile",
     "__version__",
     "connect",

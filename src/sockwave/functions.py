@@ -61,6 +61,26 @@ def check_runs(name: str, function: Callable[..., object]) -> None:
         )
 
 
+def count_arguments(event: str, most: int, listener: Callable[..., object]) -> int:
+    """Return how many of an event's `most` arguments a listener takes.
+
+    Raises TypeError where it cannot be called with any number of them.
+    """
+    try:
+        signature = inspect.signature(listener)
+    except ValueError:
+        return most  # a built-in that does not say
+    for count in range(most, -1, -1):
+        try:
+            signature.bind(*(None,) * count)
+        except TypeError:
+            continue
+        return count
+    raise TypeError(
+        f"a listener of {event!r}: expected one of at most {most} arguments, given {listener!r}"
+    )
+
+
 def _unwrap(function: object) -> tuple[object, CodeType | None]:
     """Return the function inside partials, methods and decorators, and its code if it is known."""
     function = _bare(function)

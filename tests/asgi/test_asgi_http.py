@@ -502,6 +502,7 @@ async def test_header_values_may_be_any_text_but_controls(start_server: StartSer
         assert found.headers["x-empty"] == ""
 
 
+@pytest.mark.slow
 async def test_send_waits_while_the_client_is_slow(start_server: StartServer) -> None:
     sent = 0
 

@@ -333,6 +333,7 @@ async def test_client_is_not_read_while_the_application_receives_nothing(
     await wait_until(lambda: received == 999)
 
 
+@pytest.mark.slow
 async def test_send_waits_while_the_client_is_slow(start_server: StartServer) -> None:
     sent = 0
 
@@ -354,6 +355,7 @@ async def test_send_waits_while_the_client_is_slow(start_server: StartServer) ->
     assert await wire.receive_close() == (1000, "")
 
 
+@pytest.mark.slow
 async def test_message_over_max_size_ends_the_connection(start_server: StartServer) -> None:
     codes: list[Any] = []
 

@@ -73,6 +73,7 @@ async def wait_for_broker(wire: Wire, state: str) -> None:
         pass
 
 
+@pytest.mark.slow
 async def test_workers_of_two_hosts_hear_everything_once(
     start_host: StartService, valkey: ValkeyServer
 ) -> None:

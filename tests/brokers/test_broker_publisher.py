@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import PATIENCE_S
+from commands import PATIENCE_S, find_port
 from conftest import StartServer
 from hosts import Host, start_host
+from log_brokers import JetStream
 from nats_server import NatsServer
-from valkey_server import ValkeyServer, find_port, needs_valkey, running_valkey, until
+from valkey_server import ValkeyServer, needs_valkey, running_valkey, until
 
 import sockwave
 from sockwave.brokers.urls import hide_password
@@ -31,9 +32,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
 pytestmark = needs_valkey
 
 
-@pytest.fixture(params=["valkey", "nats"])
+@pytest.fixture(params=["valkey", "nats", "jetstream"])
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    server: Any = ValkeyServer(tmp_path) if request.param == "valkey" else NatsServer()
+    server: Any = NatsServer() if request.param == "nats" else JetStream(tmp_path)
+    if request.param == "valkey":
+        server = ValkeyServer(tmp_path)
     yield server.start()
     server.kill()
 
@@ -231,6 +234,7 @@ def test_a_user_without_rights_for_scripts_publishes_on_plain_topics(tmp_path: P
             assert publisher.publish("plain", bytes(PART_SIZE + 1)).position is None
 
 
+@pytest.mark.slow
 def test_a_cluster_publishes_on_plain_topics(tmp_path: Path) -> None:
     with running_valkey(
         tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(find_port())
@@ -318,6 +322,7 @@ def test_a_url_is_checked_when_the_publisher_is_made() -> None:
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 async def test_a_forked_child_publishes_by_a_connection_of_its_own(
     start_server: StartServer, broker: Any
@@ -338,6 +343,7 @@ with sockwave.Publisher(sys.argv[1]) as publisher:
     assert heard == ["parent", "both", "both", "parent again"]
 
 
+@pytest.mark.slow
 async def test_a_shell_publishes(start_server: StartServer, broker: Any) -> None:
     host = await hear_room(start_server, broker.url)
     publish = ("-m", "sockwave", "publish", "room/1")

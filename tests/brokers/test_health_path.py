@@ -41,6 +41,7 @@ async def answer_all(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body"})
 
 
+@pytest.mark.slow
 @needs_valkey
 @pytest.mark.parametrize("is_red", [False, True])
 async def test_a_deaf_host_is_red_and_one_without_its_broker_only_if_asked(

@@ -99,6 +99,7 @@ async def test_what_was_asked_for_a_moment_ago_is_not_missed(
     assert other.health() == sockwave.Health("ok", "up")
 
 
+@pytest.mark.slow
 async def test_silence_is_no_deafness(start_server: StartServer, valkey: ValkeyServer) -> None:
     one, other, wire = await start_two(start_server, valkey.url)
 
@@ -113,6 +114,7 @@ async def test_silence_is_no_deafness(start_server: StartServer, valkey: ValkeyS
     assert other.health() == sockwave.Health("ok", "up")
 
 
+@pytest.mark.slow
 async def test_deafness_is_found_counted_said_once_and_repaired(
     start_server: StartServer, valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -179,6 +181,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_keeps_no_connection_to_the_broker(valkey: ValkeyServer) -> None:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM, valkey.url]

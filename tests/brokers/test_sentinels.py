@@ -63,6 +63,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         yield found
 
 
+@pytest.mark.slow
 async def test_hosts_follow_the_primary(start_server: StartServer, watched: Watched) -> None:
     one, other = await start_two(start_server, watched.url)
     await one.server.publish("room/1", "by the first")

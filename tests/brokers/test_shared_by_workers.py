@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from hosts import StartService, connect_to_each, starting_services
+from log_brokers import LogBroker
 from services import FORKING, Service, needs_workers, started_service
-from valkey_server import ValkeyServer, needs_valkey, until
+from valkey_server import needs_valkey, until
 from wire import Wire
 
 pytestmark = [needs_valkey, needs_workers]
@@ -51,12 +52,12 @@ async def connected(conn):
 
 
 @pytest.fixture
-def start_host(tmp_path: Path, valkey: ValkeyServer) -> Iterator[StartService]:
+def start_host(tmp_path: Path, log_broker: LogBroker) -> Iterator[StartService]:
     """`host = start_host()`: a host with two workers."""
 
     def serve(place: Path) -> AbstractContextManager[Service]:
         program = place / "program.py"
-        program.write_text(APPLICATION.format(url=valkey.url) + FORKING)
+        program.write_text(APPLICATION.format(url=log_broker.url) + FORKING)
         return started_service(place, str(program), "2")
 
     with starting_services(tmp_path, serve) as start:
@@ -88,7 +89,7 @@ async def receive_places(wire: Wire, count: int) -> list[tuple[int, str]]:
 
 @pytest.mark.slow
 async def test_workers_of_all_hosts_agree_whatever_dies(
-    start_host: StartService, valkey: ValkeyServer
+    start_host: StartService, log_broker: LogBroker
 ) -> None:
     hosts = [start_host(), start_host()]
     readers = [wire for host in hosts for wire in await connect_heard(host)]
@@ -110,8 +111,7 @@ async def test_workers_of_all_hosts_agree_whatever_dies(
         await until(lambda: len(places) >= 60)
         os.kill(int(started[1]), signal.SIGKILL)
         await until(lambda: len(places) >= 120)
-        valkey.ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
-        valkey.ask(b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+        log_broker.cut()
 
     await asyncio.gather(break_things(), *(write(*one) for one in enumerate(writers)))
     assert sorted(places) == list(range(1, 241))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from valkey_server import ValkeyServer, needs_valkey, running_valkey, until
+from log_brokers import LogBroker
+from valkey_server import ValkeyServer, needs_valkey, until
 from wire import Wire, connect_both
 
 import sockwave
@@ -19,17 +20,17 @@ pytestmark = needs_valkey
 
 
 async def start_kept(
-    start_server: StartServer, valkey_url: str, *, history: History | None = None, **options: Any
+    start_server: StartServer, url: str, *, history: History | None = None, **options: Any
 ) -> Host:
     """Start a host whose topics `kept/*` have a history, and wait for its broker."""
-    host = await start_host(start_server, valkey_url, **options)
+    host = await start_host(start_server, url, **options)
     host.server.topic("kept/*", history=history or History(), envelope="compact")
     await until(lambda: host.server.health().status == "ok")
     return host
 
 
-async def start_pair(start_server: StartServer, valkey_url: str, **options: Any) -> list[Host]:
-    return [await start_kept(start_server, valkey_url, **options) for _ in range(2)]
+async def start_pair(start_server: StartServer, url: str, **options: Any) -> list[Host]:
+    return [await start_kept(start_server, url, **options) for _ in range(2)]
 
 
 async def receive_all(wire: Wire, last: str) -> list[Any]:
@@ -44,8 +45,8 @@ def count_from(first: int, *messages: str) -> list[tuple[int, str]]:
     return list(enumerate(messages, first))
 
 
-async def test_hosts_agree_on_places(start_server: StartServer, valkey_url: str) -> None:
-    hosts = await start_pair(start_server, valkey_url)
+async def test_hosts_agree_on_places(start_server: StartServer, log_url: str) -> None:
+    hosts = await start_pair(start_server, log_url)
     for host in hosts:
         await host.conn.subscribe("kept/1")
     published = await asyncio.gather(
@@ -62,9 +63,9 @@ async def test_hosts_agree_on_places(start_server: StartServer, valkey_url: str)
 
 
 async def test_who_comes_later_to_another_host_recovers(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_pair(start_server, valkey_url)
+    one, other = await start_pair(start_server, log_url)
     places = [(await one.server.publish("kept/1", f"{number}")).position for number in range(5)]
     subscribed = await other.conn.subscribe("kept/1", since=places[1])
     assert subscribed == (places[4], True)
@@ -81,9 +82,9 @@ async def test_who_comes_later_to_another_host_recovers(
 
 
 async def test_the_publisher_does_not_get_its_message_where_it_is_excluded(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_pair(start_server, valkey_url)
+    one, other = await start_pair(start_server, log_url)
     for host in (one, other):
         await host.conn.subscribe("kept/1")
     published = await one.server.publish("kept/1", "hello", exclude=one.conn)
@@ -94,9 +95,9 @@ async def test_the_publisher_does_not_get_its_message_where_it_is_excluded(
 
 
 async def test_an_id_is_published_once_on_all_hosts(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    hosts = await start_pair(start_server, valkey_url)
+    hosts = await start_pair(start_server, log_url)
     await hosts[1].conn.subscribe("kept/1")
     published = await asyncio.gather(
         *(hosts[number % 2].server.publish("kept/1", "once", id="a:b") for number in range(6))
@@ -108,15 +109,15 @@ async def test_an_id_is_published_once_on_all_hosts(
 
 @pytest.mark.parametrize("is_heard", [False, True])
 async def test_a_program_that_is_no_host_publishes_with_a_place(
-    start_server: StartServer, valkey_url: str, is_heard: bool
+    start_server: StartServer, log_url: str, is_heard: bool
 ) -> None:
-    host, other = await start_pair(start_server, valkey_url, history=History(count=3))
+    host, other = await start_pair(start_server, log_url, history=History(count=3))
     if is_heard:
         await other.conn.subscribe("kept/1")
     else:
         await host.server.publish("kept/1", "by a host")
     large = "x" * 300_000
-    async with sockwave.Publisher(valkey_url) as publisher:
+    async with sockwave.Publisher(log_url) as publisher:
         first = await publisher.publish("kept/1", "a", id="x")
         assert await publisher.publish("kept/1", "a", id="x") == first
         await publisher.publish("kept/1", large)
@@ -157,9 +158,9 @@ async def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(
     [(History(count=3), 3), (History(size=3 * 200), 3), (History(ttl=None), 5)],
 )
 async def test_the_broker_keeps_what_the_history_says(
-    start_server: StartServer, valkey_url: str, history: History, kept: int
+    start_server: StartServer, log_url: str, history: History, kept: int
 ) -> None:
-    one, other = await start_pair(start_server, valkey_url, history=history)
+    one, other = await start_pair(start_server, log_url, history=history)
     for number in range(5):
         place = (await one.server.publish("kept/1", f"{number}" * 92)).position
     assert (await other.conn.subscribe("kept/1", since="0-0")).recovered
@@ -171,8 +172,8 @@ async def test_the_broker_keeps_what_the_history_says(
     await wire.receive_nothing()
 
 
-async def test_messages_end_with_their_time(start_server: StartServer, valkey_url: str) -> None:
-    one, other = await start_pair(start_server, valkey_url, history=History(ttl=0.3))
+async def test_messages_end_with_their_time(start_server: StartServer, log_url: str) -> None:
+    one, other = await start_pair(start_server, log_url, history=History(ttl=0.3))
     await one.server.publish("kept/1", "old")
     await asyncio.sleep(0.31)
     assert (await other.conn.subscribe("kept/1", since="0-0")).position.offset == 1
@@ -181,9 +182,9 @@ async def test_messages_end_with_their_time(start_server: StartServer, valkey_ur
 
 
 async def test_a_large_message_is_read_from_the_log(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_pair(start_server, valkey_url)
+    one, other = await start_pair(start_server, log_url)
     for host in (one, other):
         await host.conn.subscribe("kept/1")
     large = "x" * (300 << 10)
@@ -192,8 +193,8 @@ async def test_a_large_message_is_read_from_the_log(
         assert await receive_all(host.wire, "c") == count_from(1, "a", large, "b", "c")
 
 
-async def test_a_long_history_comes_in_pages(start_server: StartServer, valkey_url: str) -> None:
-    one, other = await start_pair(start_server, valkey_url, history=History(count=5000, size=None))
+async def test_a_long_history_comes_in_pages(start_server: StartServer, log_url: str) -> None:
+    one, other = await start_pair(start_server, log_url, history=History(count=5000, size=None))
     texts = [f"{number}" for number in range(2500)]
     await asyncio.gather(*(one.server.publish("kept/1", text) for text in texts))
     assert (await other.conn.subscribe("kept/1", since="0-0")).recovered
@@ -201,9 +202,9 @@ async def test_a_long_history_comes_in_pages(start_server: StartServer, valkey_u
 
 
 async def test_who_hears_by_a_pattern_misses_nothing(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_pair(start_server, valkey_url)
+    one, other = await start_pair(start_server, log_url)
     await other.conn.subscribe("kept/*")
     await one.server.publish("kept/1", "a")
     await one.server.publish("kept/1", "x" * (200 << 10))
@@ -219,18 +220,18 @@ async def test_who_hears_by_a_pattern_misses_nothing(
 
 async def test_a_topic_that_is_left_and_heard_again_is_whole(
     start_server: StartServer,
-    shared_valkey: ValkeyServer,
-    valkey_url: str,
+    shared_log_broker: LogBroker,
+    log_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sockwave.brokers.client._LEAVE_S", 0.0)
-    one, other = await start_pair(start_server, valkey_url)
-    channel = valkey_url.partition("prefix=")[2].encode() + b":t:kept/1"
+    one, other = await start_pair(start_server, log_url)
+    prefix = log_url.partition("prefix=")[2]
     await other.conn.subscribe("kept/1")
     await one.server.publish("kept/1", "a")
     assert await receive_all(other.wire, "a") == [(1, "a")]
     other.conn.unsubscribe("kept/1")
-    await until(lambda: channel not in shared_valkey.channels())
+    await until(lambda: not shared_log_broker.is_heard(prefix, "kept/1"))
     await one.server.publish("kept/1", "b")
     assert (await other.conn.subscribe("kept/1", since="0-0")).recovered
     await one.server.publish("kept/1", "c")
@@ -238,9 +239,9 @@ async def test_a_topic_that_is_left_and_heard_again_is_whole(
 
 
 async def test_a_connection_that_breaks_costs_no_message(
-    start_server: StartServer, valkey: ValkeyServer
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    hosts = await start_pair(start_server, valkey.url, history=History(count=1000))
+    hosts = await start_pair(start_server, log_broker.url, history=History(count=1000))
     for host in hosts:
         await host.conn.subscribe("kept/1")
     places = {}
@@ -250,8 +251,7 @@ async def test_a_connection_that_breaks_costs_no_message(
             text = f"{turn} {number}"
             waiting[text] = hosts[number % 2].server.publish("kept/1", text)
             if number == 50:
-                valkey.ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
-                valkey.ask(b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+                log_broker.cut()
             await asyncio.sleep(0)
         places.update({(await one).position.offset: text for text, one in waiting.items()})
     assert sorted(places) == list(range(1, 301))
@@ -263,37 +263,35 @@ async def test_a_connection_that_breaks_costs_no_message(
 
 
 async def test_a_restart_that_loses_nothing_costs_nothing(
-    start_server: StartServer, tmp_path: Path
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    durable = ("--appendonly", "yes", "--appendfsync", "always")
-    with running_valkey(tmp_path, *durable) as valkey:
-        hosts = await start_pair(start_server, valkey.url)
-        for host in hosts:
-            await host.conn.subscribe("kept/1")
-        before = (await hosts[0].server.publish("kept/1", "before")).position
-        valkey.kill()
-        for host in hosts:
-            await until(lambda host=host: host.server.health().status != "ok")
-        waiting = [host.server.publish("kept/1", "meanwhile") for host in hosts]
-        valkey.start()
-        places = [(await one).position for one in waiting]
-        assert sorted(one.offset for one in places) == [2, 3]
-        assert {one.epoch for one in places} == {before.epoch}
-        await hosts[1].server.publish("kept/1", "after")
-        for host in hosts:
-            assert await receive_all(host.wire, "after") == count_from(
-                1, "before", "meanwhile", "meanwhile", "after"
-            )
+    hosts = await start_pair(start_server, log_broker.url)
+    for host in hosts:
+        await host.conn.subscribe("kept/1")
+    before = (await hosts[0].server.publish("kept/1", "before")).position
+    log_broker.kill()
+    for host in hosts:
+        await until(lambda host=host: host.server.health().status != "ok")
+    waiting = [host.server.publish("kept/1", "meanwhile") for host in hosts]
+    log_broker.start()
+    places = [(await one).position for one in waiting]
+    assert sorted(one.offset for one in places) == [2, 3]
+    assert {one.epoch for one in places} == {before.epoch}
+    await hosts[1].server.publish("kept/1", "after")
+    for host in hosts:
+        assert await receive_all(host.wire, "after") == count_from(
+            1, "before", "meanwhile", "meanwhile", "after"
+        )
 
 
 async def test_a_log_that_is_lost_is_another_one_and_that_is_told(
-    start_server: StartServer, valkey: ValkeyServer
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    one, other = await start_pair(start_server, valkey.url)
+    one, other = await start_pair(start_server, log_broker.url)
     await other.conn.subscribe("kept/1")
     before = (await one.server.publish("kept/1", "before")).position
     assert await receive_all(other.wire, "before") == [(1, "before")]
-    valkey.ask(b"FLUSHALL")
+    log_broker.purge()
     after = (await one.server.publish("kept/1", "after")).position
     assert after.offset == 1
     assert after.epoch != before.epoch
@@ -305,6 +303,7 @@ async def test_a_log_that_is_lost_is_another_one_and_that_is_told(
     assert await receive_all(wire, "after") == [(1, "after")]
 
 
+@pytest.mark.slow
 async def test_a_log_that_is_lost_is_missed_without_a_message(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:
@@ -339,12 +338,29 @@ async def test_a_broker_that_comes_back_with_less_has_another_log(
     assert not (await conn.subscribe("kept/1", since=place)).recovered
 
 
-async def test_while_the_broker_is_away_publishing_waits_or_raises(
+async def test_who_publishes_finds_out_that_the_broker_has_lost_its_last(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:
-    queueing = await start_kept(start_server, valkey.url)
-    raising = await start_kept(start_server, valkey.url, broker_down="raise")
-    valkey.kill()
+    one, other = await start_pair(start_server, valkey.url)
+    await other.conn.subscribe("kept/1")
+    for text in ("a", "b"):
+        place = (await one.server.publish("kept/1", text)).position
+    assert await receive_all(other.wire, "b") == count_from(1, "a", "b")
+    # As a replica that takes over, and has not got all.
+    valkey.ask(b"DEL", b"sockwave:s:kept/1")
+    valkey.ask(b"XADD", b"sockwave:s:kept/1", b"1-0", b"t", b"1", b"m", b"1t\na")
+    valkey.ask(b"HSET", b"sockwave:m:kept/1", b"o", b"1")
+    assert (await one.server.publish("kept/1", "c")).position.epoch != place.epoch
+    heard = await receive_all(other.wire, "c")
+    assert any(message is True for _, message in heard)
+
+
+async def test_while_the_broker_is_away_publishing_waits_or_raises(
+    start_server: StartServer, log_broker: LogBroker
+) -> None:
+    queueing = await start_kept(start_server, log_broker.url)
+    raising = await start_kept(start_server, log_broker.url, broker_down="raise")
+    log_broker.kill()
     for host in (queueing, raising):
         await until(lambda host=host: host.server.health().broker == "down")
     with pytest.raises(sockwave.SockwaveError, match="the broker is away"):
@@ -352,7 +368,7 @@ async def test_while_the_broker_is_away_publishing_waits_or_raises(
     assert await queueing.conn.subscribe("kept/1") == (None, False)
     coming_back = raising.conn.subscribe("kept/1", since="0-0")
     waiting = [queueing.server.publish("kept/1", f"{number}") for number in range(3)]
-    valkey.start()
+    log_broker.start()
     assert [(await one).position.offset for one in waiting] == [1, 2, 3]
     assert (await coming_back).recovered
     assert await receive_all(raising.wire, "2") == count_from(1, "0", "1", "2")
@@ -390,6 +406,13 @@ async def test_the_rights_that_are_documented_suffice(
     await one.server.publish("kept/1", "again")
     assert (await other.conn.subscribe("kept/1", since="0-0")).recovered
     assert await receive_all(other.wire, "again") == count_from(1, "hello", "again")
+    topic = one.server.topic("stream")
+    await topic.append("delta")
+    await other.conn.subscribe("stream")
+    assert json.loads(await other.wire.receive_message())["delta"] == "delta"
+    await topic.finish()
+    assert json.loads(await other.wire.receive_message())["end"] == "finished"
+    await one.server.close(drain=0)
     await until(lambda: valkey.ask(b"EXISTS", b"sockwave:g"))
     assert other.server.health() == sockwave.Health("ok", "up", 0, 0, 0, 0, 0)
     log = valkey.ask(b"ACL", b"LOG")
@@ -443,7 +466,10 @@ async def test_what_stands_in_a_log_and_is_no_message_is_missing(
 
 def test_what_a_broker_cannot_keep_is_refused() -> None:
     for options, expected in (
-        ({"broker": "nats://127.0.0.1"}, "no history and no presence with a broker of NATS"),
+        (
+            {"broker": "nats://127.0.0.1", "broker_down": "local"},
+            "broker_down='queue' or 'raise'",
+        ),
         (
             {"broker": "valkey://127.0.0.1", "broker_down": "local"},
             "broker_down='queue' or 'raise'",
@@ -452,3 +478,101 @@ def test_what_a_broker_cannot_keep_is_refused() -> None:
         server = sockwave.create_server(**options)
         with pytest.raises(sockwave.SockwaveError, match=expected):
             server.topic("kept/*", history=History())
+
+
+async def wait_declared(valkey: ValkeyServer, pattern: bytes, prefix: bytes = b"sockwave") -> None:
+    """Wait until the broker has what a host has declared while it ran."""
+    await until(lambda: valkey.ask(b"HEXISTS", prefix + b":d", pattern))
+
+
+async def test_a_program_publishes_with_a_place_before_any_subscriber(
+    start_server: StartServer, shared_valkey: ValkeyServer, valkey_url: str
+) -> None:
+    host = await start_kept(start_server, valkey_url)
+    host.server.topic("kept/plain", slow="conflate")
+    host.server.topic("lobby", presence=True)
+    prefix = valkey_url.partition("prefix=")[2].encode()
+    for pattern in (b"kept/*", b"kept/plain", b"lobby"):
+        await wait_declared(shared_valkey, pattern, prefix)
+    large = "x" * 300_000
+    async with sockwave.Publisher(valkey_url) as publisher:
+        first = await publisher.publish("kept/1", "a", id="x")
+        assert first.position.offset == 1
+        assert await publisher.publish("kept/1", "a", id="x") == first
+        assert (await publisher.publish("kept/2", large)).position.offset == 1
+        assert (await publisher.publish("lobby", "hello")).position.offset == 1
+        for plain in ("kept/plain", "kept/1/draft", "other"):
+            assert (await publisher.publish(plain, "a")).position is None
+        # What is declared later, or by a host that comes later, holds for the next message.
+        assert (await publisher.publish("late/1", "a")).position is None
+        host.server.topic("late/*", history=History(count=2))
+        other = await start_host(start_server, valkey_url)
+        other.server.topic("later", history=History())
+        await until(lambda: other.server.health().status == "ok")
+        while (await publisher.publish("late/1", "b")).position is None:
+            pass
+        while (await publisher.publish("later", "b")).position is None:
+            pass
+    assert (await host.conn.subscribe("kept/1", since="0-0")).recovered
+    assert await receive_all(host.wire, "a") == [(1, "a")]
+    assert (await host.conn.subscribe("kept/2", since="0-0")).recovered
+    assert await receive_all(host.wire, large) == [(1, large)]
+
+
+async def test_what_is_declared_outlives_the_keys_of_the_broker(
+    start_server: StartServer, valkey: ValkeyServer
+) -> None:
+    host = await start_kept(start_server, valkey.url)
+    await wait_declared(valkey, b"kept/*")
+    async with sockwave.Publisher(valkey.url) as publisher:
+        first = (await publisher.publish("kept/1", "a")).position
+        valkey.ask(b"FLUSHALL")
+        # Who has known it knows it still; who comes later waits for a host that says it again.
+        after = (await publisher.publish("kept/1", "b")).position
+        assert after.epoch != first.epoch
+        await wait_declared(valkey, b"kept/*")
+    async with sockwave.Publisher(valkey.url) as publisher:
+        assert (await publisher.publish("kept/2", "c")).position.offset == 1
+    assert host.server.health().status == "ok"
+
+
+async def test_what_was_declared_a_day_ago_counts_no_more(
+    start_server: StartServer, valkey: ValkeyServer
+) -> None:
+    old, now = (int(valkey.ask(b"TIME")[0]) - ago for ago in (25 * 3600, 0))
+    for pattern, at in ((b"old", old), (b"new", now)):
+        valkey.ask(b"HSET", b"sockwave:d", pattern, b"10 1000 0@%d" % at)
+    for pattern, said in (
+        (b"a*b", b"10 1000 0@%d" % now),
+        (b"bad", b"ten@%d" % now),
+        (b"no", b"1"),
+    ):
+        valkey.ask(b"HSET", b"sockwave:d", pattern, said)
+    async with sockwave.Publisher(valkey.url) as publisher:
+        assert (await publisher.publish("new", "a")).position.offset == 1
+        for name in ("old", "bad", "no"):
+            assert (await publisher.publish(name, "a")).position is None
+    host = await start_kept(start_server, valkey.url)
+    await until(lambda: not valkey.ask(b"HEXISTS", b"sockwave:d", b"old"))
+    assert host.server.health().status == "ok"
+
+
+async def test_a_program_publishes_no_message_on_a_stream(
+    start_server: StartServer, valkey_url: str
+) -> None:
+    host = await start_kept(start_server, valkey_url)
+    await host.server.topic("stream").append("a")
+    async with sockwave.Publisher(valkey_url) as publisher:
+        with pytest.raises(sockwave.SockwaveError, match="is a stream"):
+            await publisher.publish("stream", "x")
+
+
+async def test_a_host_that_is_up_has_declared_its_topics(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as valkey:
+        server = sockwave.create_server(broker=valkey.url)
+        server.topic("kept/*", history=History())
+        server.listen(0, "127.0.0.1")
+        async with server:
+            await until(lambda: server.health().status == "ok")
+            async with sockwave.Publisher(valkey.url) as publisher:
+                assert (await publisher.publish("kept/1", "a")).position.offset == 1

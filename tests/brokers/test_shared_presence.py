@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from valkey_server import ValkeyServer, needs_valkey, until
+from log_brokers import LogBroker
+from valkey_server import needs_valkey, until
 from wire import connect_both
 
 import sockwave
@@ -19,9 +20,9 @@ from sockwave.core.topics.sequencer import Sequencer
 pytestmark = needs_valkey
 
 
-async def start_lobby(start_server: StartServer, valkey_url: str, **settings: Any) -> Host:
+async def start_lobby(start_server: StartServer, log_url: str, **settings: Any) -> Host:
     """Start a host whose topics `lobby/*` have presence, and wait for its broker."""
-    host = await start_host(start_server, valkey_url)
+    host = await start_host(start_server, log_url)
     host.server.topic("lobby/*", presence=True, **settings)
     await until(lambda: host.server.health().status == "ok")
     return host
@@ -32,8 +33,8 @@ async def wait_for_members(host: Host, expected: dict[str, Any], topic: str = "l
         await asyncio.sleep(0.01)
 
 
-async def test_members_are_those_of_all_hosts(start_server: StartServer, valkey_url: str) -> None:
-    one, other = [await start_lobby(start_server, valkey_url) for _ in range(2)]
+async def test_members_are_those_of_all_hosts(start_server: StartServer, log_url: str) -> None:
+    one, other = [await start_lobby(start_server, log_url) for _ in range(2)]
     await one.conn.subscribe("lobby/1", member="ann", data={"n": 1})
     await other.conn.subscribe("lobby/1", member="bob")
     both = {"ann": {"n": 1}, "bob": None}
@@ -52,8 +53,8 @@ async def test_members_are_those_of_all_hosts(start_server: StartServer, valkey_
         await wait_for_members(host, {})
 
 
-async def test_events_come_on_all_hosts(start_server: StartServer, valkey_url: str) -> None:
-    one, other = [await start_lobby(start_server, valkey_url) for _ in range(2)]
+async def test_events_come_on_all_hosts(start_server: StartServer, log_url: str) -> None:
+    one, other = [await start_lobby(start_server, log_url) for _ in range(2)]
     heard: list[tuple[str, str]] = []
     lobby = other.server.topic("lobby/1")
     lobby.on("join", lambda key: heard.append(("join", key)))
@@ -65,8 +66,8 @@ async def test_events_come_on_all_hosts(start_server: StartServer, valkey_url: s
     await until(lambda: heard == [("join", "ann"), ("leave", "ann")])
 
 
-async def test_a_grace_holds_on_all_hosts(start_server: StartServer, valkey_url: str) -> None:
-    one, other = [await start_lobby(start_server, valkey_url, grace=3600) for _ in range(2)]
+async def test_a_grace_holds_on_all_hosts(start_server: StartServer, log_url: str) -> None:
+    one, other = [await start_lobby(start_server, log_url, grace=3600) for _ in range(2)]
     await one.conn.subscribe("lobby/1", member="ann")
     await one.conn.subscribe("lobby/2", member="bob")
     await wait_for_members(other, {"ann": None})
@@ -77,10 +78,8 @@ async def test_a_grace_holds_on_all_hosts(start_server: StartServer, valkey_url:
     assert await other.server.topic("lobby/1").members() == {"ann": None}
 
 
-async def test_a_host_that_comes_later_knows_all(
-    start_server: StartServer, valkey_url: str
-) -> None:
-    one = await start_lobby(start_server, valkey_url)
+async def test_a_host_that_comes_later_knows_all(start_server: StartServer, log_url: str) -> None:
+    one = await start_lobby(start_server, log_url)
     conns = [await connect_both(one.server) for _ in range(3)]
     expected = {}
     for number, (_, conn) in enumerate(conns):
@@ -88,16 +87,16 @@ async def test_a_host_that_comes_later_knows_all(
             key = f"{room} {number}" + "k" * 200
             expected[key] = {"text": "d" * 200}
             await conn.subscribe(f"lobby/{room}", member=key, data=expected[key])
-    other = await start_lobby(start_server, valkey_url)
+    other = await start_lobby(start_server, log_url)
     for room in (0, 50, 99):
         mine = {key: data for key, data in expected.items() if key.startswith(f"{room} ")}
         await wait_for_members(other, mine, f"lobby/{room}")
 
 
 async def test_a_host_that_ends_takes_its_members_with_it(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = [await start_lobby(start_server, valkey_url) for _ in range(2)]
+    one, other = [await start_lobby(start_server, log_url) for _ in range(2)]
     await one.conn.subscribe("lobby/1", member="ann")
     await other.conn.subscribe("lobby/1", member="bob")
     await wait_for_members(other, {"ann": None, "bob": None})
@@ -107,25 +106,26 @@ async def test_a_host_that_ends_takes_its_members_with_it(
 
 @pytest.mark.slow
 async def test_a_host_that_dies_is_missed_within_five_seconds(
-    start_server: StartServer, valkey_url: str, shared_valkey: ValkeyServer
+    start_server: StartServer, log_url: str, shared_log_broker: LogBroker
 ) -> None:
-    host = await start_lobby(start_server, valkey_url)
+    host = await start_lobby(start_server, log_url)
     await host.conn.subscribe("lobby/1", member="bob")
     # A host that says who is there, and nothing any more.
-    channel = valkey_url.partition("prefix=")[2].encode() + b":h"
+    prefix = log_url.partition("prefix=")[2]
     said = b'1m 00000000000000ab 7 s 0 1\n[["lobby/1","ann","1"]]'
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    shared_valkey.ask(b"PUBLISH", channel, said)
+    shared_log_broker.say_to_hosts(prefix, said)
     await wait_for_members(host, {"ann": 1, "bob": None})
     await wait_for_members(host, {"bob": None})
     assert 2.0 < loop.time() - begin < 5.0
 
 
+@pytest.mark.slow
 async def test_a_broker_that_restarts_changes_nobody(
-    start_server: StartServer, valkey: ValkeyServer
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    one, other = [await start_lobby(start_server, valkey.url) for _ in range(2)]
+    one, other = [await start_lobby(start_server, log_broker.url) for _ in range(2)]
     left: list[str] = []
     other.server.topic("lobby/*").on("leave", left.append)
     await other.conn.subscribe("lobby/1")
@@ -133,20 +133,20 @@ async def test_a_broker_that_restarts_changes_nobody(
     wire, conn = await connect_both(one.server)
     await conn.subscribe("lobby/1", member="bob")
     await wait_for_members(other, {"ann": None, "bob": None})
-    valkey.kill()
+    log_broker.kill()
     for host in (one, other):
         await until(lambda host=host: host.server.health().broker == "down")
     await wire.close()  # what changes meanwhile is known afterwards
     await wait_for_members(one, {"ann": None})
-    valkey.start()
+    log_broker.start()
     await wait_for_members(other, {"ann": None})
     await until(lambda: left == ["bob"])
 
 
 async def test_messages_of_a_topic_with_presence_have_one_order(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    hosts = [await start_lobby(start_server, valkey_url) for _ in range(2)]
+    hosts = [await start_lobby(start_server, log_url) for _ in range(2)]
     for number, host in enumerate(hosts):
         await host.conn.subscribe("lobby/1", member=f"{number}")
     published = await asyncio.gather(
@@ -247,6 +247,6 @@ def test_what_was_missed_is_asked_for_once_a_beat() -> None:
 
 
 def test_presence_is_refused_where_nothing_orders_messages() -> None:
-    for options in ({"broker": "nats://h"}, {"broker": "valkey://h", "broker_down": "local"}):
+    for url in ("nats://h", "valkey://h"):
         with pytest.raises(sockwave.SockwaveError, match="presence"):
-            sockwave.create_server(**options).topic("lobby", presence=True)
+            sockwave.create_server(broker=url, broker_down="local").topic("lobby", presence=True)

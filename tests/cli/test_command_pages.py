@@ -1,6 +1,7 @@
 """What docs/commands.md and `--help` say of the commands: the same, and what is true."""
 
 import argparse
+import functools
 import os
 import re
 import shlex
@@ -16,6 +17,10 @@ from sockwave.cli.commands import outline
 PAGE = Path(__file__).parents[2] / "docs/commands.md"
 TEXT = PAGE.read_text("utf-8")
 COMMANDS = ("serve", "connect", "bench", "doctor", "publish", "chat", "echo")
+
+
+#: Two tests ask for the help of each.
+run_once = functools.cache(run)
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -45,7 +50,7 @@ def test_page_has_every_command_and_no_other() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_opens_with_an_example_that_the_page_has_too(command: str) -> None:
-    ended = run(command, "--help")
+    ended = run_once(command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     example = ended.stdout.splitlines()[0]
     assert example.startswith(f"  $ sockwave {command} ")
@@ -83,7 +88,7 @@ def test_page_names_each_option_with_its_default(command: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_statuses_of_the_page_are_those_of_the_help(command: str) -> None:
     (row,) = (row for row in table(TEXT, "command") if row[0] == f"`{command}`")
-    text = " ".join(run(command, "--help").stdout.split())
+    text = " ".join(run_once(command, "--help").stdout.split())
     said = text.split("Exit status: ")[1]
     for status, meaning in zip((0, 1, 2, 3, 4, 130), row[1:], strict=True):
         assert bool(meaning) == bool(re.search(rf"\b{status} (when|for) ", said)), status

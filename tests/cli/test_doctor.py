@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S, run
+from commands import PATIENCE_S, run, run_here
 
 from sockwave.cli.doctor.machine import EXTRAS, Machine, Software, read_machine, read_software
 from sockwave.cli.doctor.needs import (
@@ -204,6 +204,7 @@ def with_nofile(soft: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
+@pytest.mark.slow
 def test_command_ends_with_1_where_something_is_missing_and_says_how_to_get_it() -> None:
     soft = 128
     enough = with_nofile(soft, "--connections", str(soft - SPARE_FILE_COUNT), "--json")
@@ -218,6 +219,7 @@ def test_command_ends_with_1_where_something_is_missing_and_says_how_to_get_it()
     assert "missing." in lacking.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_command_that_it_gives_repairs_what_it_has_found() -> None:
     need = 300 + SPARE_FILE_COUNT
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= need
@@ -233,6 +235,6 @@ def test_pipe_gets_no_colours() -> None:
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
 def test_wrong_count_is_named_with_status_2(count: str) -> None:
-    ended = run("doctor", f"--connections={count}")
+    ended = run_here("doctor", f"--connections={count}")
     assert ended.returncode == 2
     assert "--connections" in ended.stderr.splitlines()[-1]

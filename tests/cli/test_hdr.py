@@ -58,6 +58,7 @@ def test_what_we_write_is_read_by_the_package(values: list[tuple[int, int]]) -> 
     assert (header[0], *header[3:]) == (0x1C849313, 3, 1, HOUR_NS, 1.0)
 
 
+@pytest.mark.slow
 @given(latencies, st.floats(0.01, 0.9999))
 def test_percentiles_are_those_of_the_package(values: list[tuple[int, int]], share: float) -> None:
     reference, ours = read(values)
@@ -73,6 +74,7 @@ def test_empty_histogram_has_no_latencies() -> None:
     assert HdrHistogram.decode(empty.encode()).get_total_count() == 0
 
 
+@pytest.mark.slow
 def test_log_is_read_by_the_package(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with serving("echo", "--port", "0") as (_, url):

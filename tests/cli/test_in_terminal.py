@@ -18,6 +18,7 @@ def home(tmp_path: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(tmp_path), "NO_COLOR": ""}
 
 
+@pytest.mark.slow
 def test_what_is_typed_is_sent_and_what_comes_is_shown(echo: str, home: dict[str, str]) -> None:
     with in_terminal("connect", echo, environment=home) as terminal:
         terminal.wait_for("connected to ws://")
@@ -28,6 +29,7 @@ def test_what_is_typed_is_sent_and_what_comes_is_shown(echo: str, home: dict[str
         assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_answers_are_shown_though_the_end_is_typed_with_the_lines(
     echo: str, home: dict[str, str]
 ) -> None:
@@ -39,6 +41,7 @@ def test_answers_are_shown_though_the_end_is_typed_with_the_lines(
         assert "< second" in terminal.text
 
 
+@pytest.mark.slow
 def test_line_can_be_edited_and_earlier_ones_come_back(echo: str, home: dict[str, str]) -> None:
     with in_terminal("connect", echo, environment=home) as terminal:
         terminal.wait_for("connected to")
@@ -54,6 +57,7 @@ def test_line_can_be_edited_and_earlier_ones_come_back(echo: str, home: dict[str
         terminal.wait_for("< hel-lo!")
 
 
+@pytest.mark.slow
 def test_commands_measure_the_latency_send_bytes_and_close(echo: str, home: dict[str, str]) -> None:
     with in_terminal("connect", echo, environment=home) as terminal:
         terminal.wait_for("connected to")
@@ -78,6 +82,7 @@ def test_commands_measure_the_latency_send_bytes_and_close(echo: str, home: dict
         assert "! closed with 4001" in terminal.text
 
 
+@pytest.mark.slow
 def test_ctrl_c_clears_the_line_and_closes_where_there_is_none(
     echo: str, home: dict[str, str]
 ) -> None:
@@ -106,12 +111,14 @@ def test_no_color_is_honoured(echo: str, home: dict[str, str]) -> None:
         assert "[0;32m" not in terminal.written.decode()
 
 
+@pytest.mark.slow
 def test_server_that_nobody_runs_is_said_with_status_1(home: dict[str, str]) -> None:
     with in_terminal("connect", "127.0.0.1:1", environment=home) as terminal:
         assert terminal.wait() == 1
         assert "cannot connect to 127.0.0.1:1" in terminal.text
 
 
+@pytest.mark.slow
 def test_client_comes_back_where_it_is_told_to(home: dict[str, str]) -> None:
     with (
         serving("echo", "--port", "0") as (process, url),
@@ -128,6 +135,7 @@ def test_client_comes_back_where_it_is_told_to(home: dict[str, str]) -> None:
             assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_colours_of_the_doctor_are_those_of_a_terminal(home: dict[str, str]) -> None:
     with in_terminal("doctor", environment=home) as terminal:
         assert terminal.wait() in (0, 1)
@@ -137,6 +145,7 @@ def test_colours_of_the_doctor_are_those_of_a_terminal(home: dict[str, str]) -> 
         assert "\x1b[" not in terminal.written.decode()
 
 
+@pytest.mark.slow
 def test_load_shows_how_it_goes(echo: str, home: dict[str, str]) -> None:
     words = ("bench", echo, "--connections", "2", "--duration", "1", "--rate", "500")
     with in_terminal(*words, environment=home) as terminal:
@@ -146,6 +155,7 @@ def test_load_shows_how_it_goes(echo: str, home: dict[str, str]) -> None:
         assert "p99.99" in terminal.text
 
 
+@pytest.mark.slow
 def test_load_has_neither_a_bar_nor_bold_where_colours_are_not_wanted(
     echo: str, home: dict[str, str]
 ) -> None:
@@ -156,6 +166,7 @@ def test_load_has_neither_a_bar_nor_bold_where_colours_are_not_wanted(
         assert "\x1b" not in terminal.written.decode()
 
 
+@pytest.mark.slow
 def test_client_without_a_connection_says_so_and_can_be_left(home: dict[str, str]) -> None:
     words = ("connect", "127.0.0.1:1", "--reconnect")
     nowhere = home | {"XDG_STATE_HOME": "/dev/null"}  # where no history can be kept
@@ -168,6 +179,7 @@ def test_client_without_a_connection_says_so_and_can_be_left(home: dict[str, str
         assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_fields_of_the_answer_are_shown_where_asked_for(echo: str, home: dict[str, str]) -> None:
     with in_terminal("connect", echo, "--verbose", environment=home) as terminal:
         terminal.wait_for("* Sec-WebSocket-Accept: ")

@@ -75,6 +75,7 @@ async def test_answer_that_has_not_come_is_not_0(start_server: StartServer) -> N
         assert await asyncio.to_thread(wait, process) == (130, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the load is Linux's")
 def test_load_that_has_no_figures_is_not_0() -> None:
     listener = listen()
@@ -89,6 +90,7 @@ def test_load_that_has_no_figures_is_not_0() -> None:
     assert errors == "sockwave bench: interrupted before the load began\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the load is Linux's")
 def test_ctrl_c_waits_until_the_load_can_tell_of_it() -> None:
     """The command is interrupted as soon as it has looked who answers, while the load starts."""
@@ -103,6 +105,7 @@ def test_ctrl_c_waits_until_the_load_can_tell_of_it() -> None:
     assert errors == "sockwave bench: interrupted before the load began\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the load is Linux's")
 @pytest.mark.parametrize(
     ("number", "status"),

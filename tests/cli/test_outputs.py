@@ -66,6 +66,7 @@ def test_output_that_nobody_reads_is_141_without_a_traceback(echo: str, words: s
     assert (process.returncode, process.stderr) == (141, b"")
 
 
+@pytest.mark.slow
 @needs_linux
 def test_output_that_is_full_is_told_in_a_line(echo: str) -> None:
     full = "No space left on device\n"
@@ -81,6 +82,7 @@ def test_output_that_is_full_is_told_in_a_line(echo: str) -> None:
         assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_output_that_is_closed_takes_nothing(echo: str) -> None:
     assert shell(f"{SOCKWAVE} connect {echo} -c hi >&-").returncode == 0
     assert shell(f"{SOCKWAVE} doctor >&-").stderr == ""
@@ -99,12 +101,14 @@ def test_encoding_without_a_character_gets_it_escaped(echo: str) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "\\u2603\n", "")
 
 
+@pytest.mark.slow
 def test_argument_that_is_no_text_is_named_with_status_2(echo: str) -> None:
     ended = shell(f"{SOCKWAVE} connect {echo} -c $'a\\xff'")
     assert ended.returncode == 2
     assert ended.stderr.endswith("error: expected UTF-8, got 'a\\udcff'\n")
 
 
+@pytest.mark.slow
 @needs_linux
 def test_encoding_without_the_letter_gets_us(echo: str) -> None:
     ended = shell(load(echo), PYTHONIOENCODING="ascii")
@@ -115,6 +119,7 @@ def test_encoding_without_the_letter_gets_us(echo: str) -> None:
 # ---- who reads it
 
 
+@pytest.mark.slow
 async def test_slow_reader_keeps_its_connection(start_server: StartServer) -> None:
     """A server that pings gets its pongs while nobody reads what is printed, and loses nothing."""
     server = await start_server(ping_interval=0.05, ping_timeout=0.5)

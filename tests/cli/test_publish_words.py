@@ -1,26 +1,11 @@
 """The arguments of `sockwave publish`, and what it does without a standard input."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from commands import PATIENCE_S
-
-#: Where nothing is to be published by mistake.
-ELSEWHERE = {"SOCKWAVE_BROKER": "unix:/nowhere"}
-
-
-def publish(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sockwave", "publish", *words],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        env=os.environ | ELSEWHERE,
-    )
+from commands import PATIENCE_S, run_here
 
 
 @pytest.mark.parametrize(
@@ -35,8 +20,11 @@ def publish(*words: str) -> subprocess.CompletedProcess[str]:
         (["--to", "nowhere"], "expected 'unix:PATH'"),
     ],
 )
-def test_wrong_words_are_named_with_status_2(words: list[str], named: str) -> None:
-    ended = publish("topic", "message", *words)
+def test_wrong_words_are_named_with_status_2(
+    words: list[str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOCKWAVE_BROKER", "unix:/nowhere")  # where nothing is published by mistake
+    ended = run_here("publish", "topic", "message", *words)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert named in ended.stderr
     assert "Traceback" not in ended.stderr

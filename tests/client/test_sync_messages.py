@@ -1,7 +1,9 @@
 """`sockwave.sync`: messages of threads without asyncio, against our own server."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import pytest
 from conftest import ErrorLog, StartServer
 from raw_servers import RawPeer, raw_server
 from reference import CONTINUATION, PING, PONG, TEXT
-from wire import PATIENCE_S, wait_until
+from wire import PATIENCE_S, settle, wait_until
 
 import sockwave
 from sockwave import ConnectionClosed, ReadyState, SockwaveError
@@ -378,6 +380,7 @@ async def test_handler_of_logs_may_use_connections(
     echo_server: sockwave.Server, engine: str, error_log: ErrorLog
 ) -> None:
     sent: list[str | bytes] = []
+    told = threading.Event()
 
     def fail(_: object) -> None:
         raise LookupError("no key")
@@ -391,6 +394,7 @@ async def test_handler_of_logs_may_use_connections(
                     thread = threading.Thread(target=own.send, args=(record.getMessage(),))
                     thread.start()
                     thread.join(PATIENCE_S)
+                    told.set()
 
             handler = Handler()
             logging.getLogger("sockwave").addHandler(handler)
@@ -400,12 +404,14 @@ async def test_handler_of_logs_may_use_connections(
                     with pytest.raises(ConnectionClosed) as caught:
                         conn.recv()
                     assert caught.value.code == 1011
+                    assert told.wait(PATIENCE_S)  # in whichever thread
             finally:
                 logging.getLogger("sockwave").removeHandler(handler)
             sent.append(own.recv(timeout=PATIENCE_S))
 
     await aside(talk)
     assert len(sent) == 1
+    await wait_until(lambda: error_log.records)  # which other handlers have by now, or soon
     assert "error in" in str(sent[0])
     assert {type(error) for error in error_log.take()} == {LookupError}
 
@@ -431,7 +437,13 @@ async def test_two_receivers_at_once_are_refused(echo_server: sockwave.Server, e
     def talk() -> None:
         with connect(uri_of(echo_server), engine=engine) as conn:
             results: list[str | bytes] = []
-            thread = threading.Thread(target=lambda: results.append(conn.recv()))
+
+            def receive() -> None:
+                while not results:
+                    with contextlib.suppress(SockwaveError):  # where the other one was first
+                        results.append(conn.recv())
+
+            thread = threading.Thread(target=receive)
             thread.start()
             while thread.is_alive():
                 # Until the other one has begun, this one receives, and nothing comes.
@@ -470,6 +482,99 @@ async def test_what_a_function_of_the_connection_may_call(
     await aside(talk)
     assert errors
     assert all("may wait" in error for error in errors)
+
+
+async def test_conflate_may_use_other_connections(
+    echo_server: sockwave.Server, engine: str
+) -> None:
+    def talk() -> None:
+        def key(message: str | bytes) -> str:
+            own.send(message)
+            with connect(uri_of(echo_server), engine=engine) as opened:
+                opened.send("opened")
+                return f"{own.recv(timeout=PATIENCE_S)!r} {opened.recv(timeout=PATIENCE_S)!r}"
+
+        with (
+            connect(uri_of(echo_server), engine=engine) as own,
+            connect(uri_of(echo_server), engine=engine, conflate=key) as conn,
+        ):
+            for number in range(5):
+                conn.send(str(number))
+                assert conn.recv(timeout=PATIENCE_S) == str(number)
+
+    await aside(talk)
+
+
+async def test_conflate_that_waits_holds_up_its_own_connection_alone(
+    echo_server: sockwave.Server, engine: str
+) -> None:
+    def talk() -> None:
+        lock = threading.Lock()
+
+        def key(message: str | bytes) -> int:
+            with lock:  # which a thread holds while it sends and receives
+                return int(message) % 2
+
+        with (
+            connect(uri_of(echo_server), engine=engine) as other,
+            connect(uri_of(echo_server), engine=engine, conflate=key, queue_count=8) as conn,
+        ):
+            with lock:
+                for number in range(100):
+                    conn.send(str(number))
+                    other.send(str(number))
+                    assert other.recv(timeout=PATIENCE_S) == str(number)
+                with pytest.raises(TimeoutError):
+                    conn.recv(timeout=0.01)
+            heard = [conn.recv(timeout=PATIENCE_S)]
+            while heard[-1] != "99":
+                heard.append(conn.recv(timeout=PATIENCE_S))
+            for rest in (0, 1):
+                of_key = [int(message) for message in heard if int(message) % 2 == rest]
+                assert of_key == sorted(of_key)
+            assert conn.dropped_count in (100 - len(heard), 99 - len(heard))
+
+    await aside(talk)
+
+
+async def test_conflated_messages_behind_the_servers_end_are_received(
+    start_server: StartServer, engine: str
+) -> None:
+    server = await start_server()
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        for number in range(1000):
+            conn.send(str(number))
+        conn.close()
+
+    def talk() -> None:
+        options: dict[str, Any] = {"queue_count": 4, "conflate": lambda message: message}
+        with connect(uri_of(server), engine=engine, **options) as conn:
+            assert [str(number) for number in range(1000)] == list(conn)
+
+    await aside(talk)
+
+
+async def test_threads_that_find_keys_end(echo_server: sockwave.Server, engine: str) -> None:
+    def talk() -> None:
+        with connect(uri_of(echo_server), engine=engine, conflate=len) as conn:
+            conn.send("hello")
+            assert conn.recv(timeout=PATIENCE_S) == "hello"
+
+    def count_threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    await aside(talk)  # the threads that all share
+    await asyncio.sleep(0)
+    counts = []
+    for _ in range(2):
+        talking = [threading.Thread(target=talk) for _ in range(5)]
+        for thread in talking:
+            thread.start()
+        await wait_until(lambda talking=talking: not any(one.is_alive() for one in talking))  # type: ignore[misc]
+        counts.append(await settle(count_threads))
+    assert counts[1] <= counts[0]
 
 
 async def test_conflation_and_lag(start_server: StartServer, engine: str) -> None:

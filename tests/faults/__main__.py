@@ -30,6 +30,7 @@ from faults import (
     t26_stopped,
     t27_presence,
     t28_drains,
+    t29_reconnects,
 )
 from faults.ledger import Verdict
 
@@ -65,6 +66,7 @@ FAULTS: dict[str, tuple[Run, dict[str, Any], dict[str, Any]]] = {
     "t26": (t26_stopped.run, t26_stopped.LONG, t26_stopped.SHORT),
     "t27": (t27_presence.run, t27_presence.LONG, t27_presence.SHORT),
     "t28": (t28_drains.run, t28_drains.LONG, t28_drains.SHORT),
+    "t29": (t29_reconnects.run, t29_reconnects.LONG, t29_reconnects.SHORT),
 }
 
 

@@ -17,14 +17,15 @@ from typing import Any
 
 import sockwave
 from faults.client import TEXT, Client
+from faults.kept_topic import KeptTopic, serve_kept
 from faults.ledger import Verdict
 from faults.road import Road
 
 TOPIC = "room/1"
 INTERVAL_S = 0.002
 
-#: What is more than a broker holds for a subscriber that does not read.
-FLOOD_COUNT, FLOOD_SIZE = 160, 100_000
+#: Of what is more than a broker holds for a subscriber that does not read.
+FLOOD_SIZE = 100_000
 
 #: A host that has not heard again by then is deaf.
 PATIENCE_S = 20.0
@@ -33,8 +34,11 @@ PATIENCE_S = 20.0
 class Hosts:
     """Both hosts, and the account of one topic between them."""
 
-    def __init__(self, engine: str, url: str, port: int) -> None:
+    def __init__(self, engine: str, url: str, port: int, *, keeps: bool = False) -> None:
+        """Note what there is; where the broker `keeps` histories, a topic with one runs as well."""
         self._engine, self._url, self._port = engine, url, port
+        self._keeps = keeps
+        self.kept: KeptTopic | None = None
         self.published = 0
         #: The number that is expected next.
         self.next = 0
@@ -64,6 +68,8 @@ class Hosts:
                     max_backlog=None,
                 )
                 server.on("connection", subscribe)
+                if self._keeps:
+                    serve_kept(server)
                 server.listen(0, "127.0.0.1")
                 await stack.enter_async_context(server)
                 self.servers.append(server)
@@ -72,14 +78,20 @@ class Hosts:
             await client.opened
             stack.callback(client.reset)
             await self._wait_well()
-            publishing = asyncio.ensure_future(self._publish())
+            publishing = [asyncio.ensure_future(self._publish())]
+            if self._keeps:
+                self.kept = KeptTopic(self.publisher, self.hearer)
+                await self.kept.begin()
+                stack.callback(self.kept.end)
+                publishing.append(asyncio.ensure_future(self.kept.publish()))
             try:
                 await self._hear_new()
                 yield self
             finally:
-                publishing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await publishing  # raises what publishing has raised
+                for one in publishing:
+                    one.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await one  # raises what publishing has raised
 
     async def _publish(self) -> None:
         while True:
@@ -124,16 +136,22 @@ class Hosts:
         """Count the connections to the broker that both have lost."""
         return sum(server.health().lost_count for server in self.servers)
 
-    async def bear(self, fault: Any, *, breaks: bool) -> None:
+    async def bear(self, fault: Any, *, breaks: bool, may_lose: bool) -> None:
         """Let something happen, and see whether all comes back, and what was missed is told.
 
-        A fault that `breaks` a connection has to: else it has proven nothing.
+        A fault that `breaks` a connection has to: else it has proven nothing. Of a topic with a
+        history nothing is missed, unless the fault `may_lose` what the broker keeps.
         """
+        if self.kept is not None:
+            await self.kept.hear_to(self.kept.published, PATIENCE_S)
+            before = self.kept.mark()
         missing, told, lost = self.missing, self.count_told(), self.count_lost()
         await fault()
         began = time.monotonic()
         is_heard = await self._hear_new() and await self._wait_well() and await self._hear_new()
         self.back_s.append(time.monotonic() - began)
+        if self.kept is not None and is_heard:
+            is_heard = await self.kept.settle(before, PATIENCE_S, may_lose=may_lose)
         self.deaf += not is_heard
         self.idle += breaks and self.count_lost() == lost
         if self.missing > missing:
@@ -149,7 +167,9 @@ class Hosts:
         names = (chosen * (trials // len(chosen) + 1))[:trials]
         random.Random(verdict.seed).shuffle(names)
         for name in names:
-            await self.bear(kinds[name], breaks=name != faults.harmless)
+            await self.bear(
+                kinds[name], breaks=name != faults.harmless, may_lose=name in faults.losing
+            )
         return self._close(verdict, Counter(names))
 
     def _close(self, verdict: Verdict, kinds: dict[str, int]) -> Verdict:
@@ -162,12 +182,37 @@ class Hosts:
         verdict.ledger.delivered = self.heard
         verdict.ledger.expected = self.heard
         verdict.ledger.duplicated = self.duplicated
+        kept = "" if self.kept is None else self._close_kept(verdict, self.kept)
+        if self.kept is not None:
+            untold = kinds.get("flushes", 0) - self.kept.renewed
+            verdict.require(untold <= 0, f"{untold} flushes of which nobody was told")
         back_s = sorted(self.back_s)
         named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         return verdict.close(
             f"{trials} faults ({named}): deaf {self.deaf}, silent gaps {self.silent}, told gaps "
             f"{self.told} of {self.missing} messages; heard again after "
-            f"{back_s[trials // 2]:.2f} s (p50), {back_s[int(trials * 0.99)]:.2f} s (p99)"
+            f"{back_s[trials // 2]:.2f} s (p50), {back_s[int(trials * 0.99)]:.2f} s (p99){kept}"
+        )
+
+    def _close_kept(self, verdict: Verdict, kept: KeptTopic) -> str:
+        """Add the account of the topic with a history, and return its figures."""
+        verdict.require(not kept.silent, f"{kept.silent} gaps of the history that nobody told")
+        verdict.require(
+            not kept.unrecovered,
+            f"{kept.unrecovered} times a client that came back did not recover",
+        )
+        heard = kept.heard
+        verdict.ledger.published += kept.published
+        verdict.ledger.delivered += len(heard.numbers)
+        verdict.ledger.expected += len(heard.numbers) + kept.lost
+        verdict.ledger.lost += kept.lost
+        verdict.ledger.duplicated += heard.duplicated
+        verdict.ledger.reordered += heard.reordered
+        return (
+            f"; with a history: published {kept.published}, lost {kept.lost}, duplicated "
+            f"{heard.duplicated}, told gaps {kept.told} of {kept.missing} messages, silent "
+            f"{kept.silent}, other logs told {kept.renewed}; came back {kept.returned}, not "
+            f"recovered though nothing was lost {kept.unrecovered}"
         )
 
 
@@ -176,6 +221,10 @@ class BrokerFaults:
 
     #: The name of the one that ends no connection.
     harmless: str
+    #: The names of those after which the broker may have less than before.
+    losing: frozenset[str] = frozenset()
+    #: How many messages a flood has at most.
+    flood_count = 160
 
     def __init__(self, hosts: Hosts, server: Any) -> None:
         self.hosts = hosts
@@ -207,11 +256,18 @@ class BrokerFaults:
         road = self.hosts.roads[1]
         road.stop_back()
         lost = self.hosts.hearer.health().lost_count
-        for _ in range(FLOOD_COUNT):
+        subscribed = await asyncio.to_thread(self.count_subscribed)
+        for _ in range(self.flood_count):
             await asyncio.to_thread(self.publish, b"1b\n" + bytes(FLOOD_SIZE))
             if self.hosts.hearer.health().lost_count > lost:
                 break
+            if await asyncio.to_thread(self.count_subscribed) < subscribed:
+                break
         road.go_on()
+
+    def count_subscribed(self) -> int:
+        """Count the hosts that are subscribed to the topic, where the broker tells that."""
+        return 0
 
     def publish(self, message: bytes) -> None:
         """Publish on the topic, as another program does."""

@@ -1,7 +1,8 @@
 """T4: Valkey restarts, drops its clients, is flushed, fails over; the way to it falls silent.
 
 Plain topics: what is published while a host is away is lost to it, and told. Nothing comes twice,
-and no host stays deaf.
+and no host stays deaf. Topics with a history, where the server writes each change before it
+answers: nothing is lost, but with the keys or the server, and then that is told.
 """
 
 import asyncio
@@ -18,6 +19,9 @@ from faults.ledger import Verdict
 LONG = {"trials": 250}
 SHORT = {"trials": 7}
 
+#: Each change is on the disk before it is answered.
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
 #: What the broker holds for a subscriber that does not read.
 BUFFER_LIMIT = b"pubsub 1mb 1mb 1"
 
@@ -26,6 +30,13 @@ class ValkeyFaults(BrokerFaults):
     """What can happen to a server of Valkey."""
 
     harmless = "flushes"
+    losing = frozenset({"flushes", "failovers"})
+    flood_count = 600  # sockets hold up to 32 MiB and more, where the system lets them
+
+    def __init__(self, hosts: Hosts, server: ValkeyServer, directory: Path) -> None:
+        super().__init__(hosts, server)
+        self._directory = directory
+        self._count = 0
 
     def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
         return super().kinds() | {
@@ -51,20 +62,31 @@ class ValkeyFaults(BrokerFaults):
     async def flush(self) -> None:
         self.server.ask(b"FLUSHALL")
 
+    def count_subscribed(self) -> int:
+        count: int = self.server.ask(b"PUBSUB", b"NUMSUB", b"sockwave:t:" + TOPIC.encode())[1]
+        return count
+
     def publish(self, message: bytes) -> None:
         self.server.ask(b"PUBLISH", b"sockwave:t:" + TOPIC.encode(), message)
 
     async def fail_over(self) -> None:
-        """Have a replica take the place of the server, which is gone."""
+        """Have a replica take the place of the server, which is gone.
+
+        Every other time it lacks what the server has taken at the end.
+        """
         old = self.server
-        replica = ValkeyServer(
-            old.directory, "--replicaof", f"127.0.0.1 {old.port}", "--dbfilename", "b"
-        )
+        self._count += 1
+        place = self._directory / f"{self._count}"
+        place.mkdir()
+        replica = ValkeyServer(place, *DURABLE, "--replicaof", f"127.0.0.1 {old.port}")
         await asyncio.to_thread(replica.start)
         await until(lambda: b"master_link_status:up" in replica.ask(b"INFO", b"replication"))
+        if self._count % 2:
+            replica.ask(b"REPLICAOF", b"NO", b"ONE")
+            await asyncio.sleep(0.1)
         old.kill()
         replica.ask(b"REPLICAOF", b"NO", b"ONE")
-        replica.arguments = ()
+        replica.arguments = DURABLE
         self.lead_to(replica)
         self.limit()
 
@@ -74,9 +96,9 @@ async def run(engine: str, seed: int, *, trials: int, only: str | None = None) -
     verdict = Verdict("T4" if only is None else f"T4 {only}", engine, seed)
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = ValkeyServer(directory).start()
-        async with Hosts(engine, server.url, server.port).run() as hosts:
-            faults = ValkeyFaults(hosts, server)
+        server = ValkeyServer(directory, *DURABLE).start()
+        async with Hosts(engine, server.url, server.port, keeps=True).run() as hosts:
+            faults = ValkeyFaults(hosts, server, directory)
             stack.callback(faults.kill)
             faults.limit()
             return await hosts.bear_all(verdict, faults, trials, only)

@@ -59,7 +59,7 @@ LONG = {"counts": FULL, "seconds": 20.0, "rounds": 3}
 # says nothing: the long run judges it.
 SHORT = {
     "counts": SMALL,
-    "seconds": 2.0,
+    "seconds": 1.0,
     "rounds": 1,
     "patience_s": 30.0,
     "paced": False,

@@ -29,7 +29,7 @@ DEADLINES = {"keep_alive_timeout": 10.0, "answer_timeout": 10.0, "body_timeout":
 LONG = {"counts": FULL, "seconds": 20.0, "rounds": 3, "options": DEADLINES}
 SHORT = {
     "counts": SMALL,
-    "seconds": 2.0,
+    "seconds": 1.0,
     "rounds": 1,
     "patience_s": 90.0,  # of which a quiet machine needs three; a loud one stops clocks
     "paced": False,

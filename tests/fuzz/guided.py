@@ -1,10 +1,12 @@
 """Coverage-guided runs: each target in a process of its own, under atheris and libFuzzer."""
 
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fuzz import replay
@@ -55,17 +57,20 @@ def timed(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
 
 
 def run_targets(names: list[str], seconds: int, seed: int) -> int:
-    """Fuzz these targets, so many seconds each, and print a line of figures for each; give how many
-    failed."""
+    """Fuzz these targets, so many seconds each and as many at a time as there are cores, and print
+    what each has found; give how many failed."""
     check_sanitizers()
     failures = 0
-    for name in names:
-        failures += not run_target(name, seconds, seed)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for has_passed, said in pool.map(lambda name: run_target(name, seconds, seed), names):
+            print(said, flush=True)
+            failures += not has_passed
     return failures
 
 
-def run_target(name: str, seconds: int, seed: int) -> bool:
-    """Fuzz one target in a process of its own; tell whether nothing was found."""
+def run_target(name: str, seconds: int, seed: int) -> tuple[bool, str]:
+    """Fuzz one target in a process of its own; tell whether nothing was found, and what there is to
+    say: a line of figures, and the report of a failure."""
     found, findings = WORK / "corpus" / name, WORK / "findings"
     found.mkdir(parents=True, exist_ok=True)
     findings.mkdir(parents=True, exist_ok=True)
@@ -89,11 +94,11 @@ def run_target(name: str, seconds: int, seed: int) -> bool:
     with log.open("w") as file:
         done = subprocess.run(command, env=environment(), stdout=file, stderr=file, check=False)
     text = log.read_text(errors="replace")
-    print(summarize(name, text, done.returncode), flush=True)
+    said = [summarize(name, text, done.returncode)]
     if done.returncode != 0:
-        print(first_report(text))
-        print(f"fuzz: the input is in {findings}, all of what was said in {log}", flush=True)
-    return done.returncode == 0
+        said.append(first_report(text))
+        said.append(f"fuzz: the input is in {findings}, all of what was said in {log}")
+    return done.returncode == 0, "\n".join(said)
 
 
 def first_report(text: str) -> str:

@@ -93,6 +93,7 @@ def run_pytest(folder: Path, source: str, *options: str, finds_plugins: bool = F
     return found.stdout + found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLUGINS)
 def test_fixtures_serve_and_end_with_the_test(name: str, tmp_path: Path) -> None:
     plugin, mark, options = PLUGINS[name]
@@ -128,11 +129,13 @@ async def test_raises(sockwave_server):
 """
 
 
+@pytest.mark.slow
 def test_test_that_fails_or_skips_ends_what_it_has_opened(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, ENDED, *SCOPE)
     assert "2 failed, 1 skipped in" in said, said
 
 
+@pytest.mark.slow
 def test_plain_test_that_opens_something_is_told_so(tmp_path: Path) -> None:
     source = """
 import asyncio
@@ -222,6 +225,7 @@ async def test_all_have_ended():
 """
 
 
+@pytest.mark.slow
 def test_kit_is_found_however_a_test_comes_by_it(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, WAYS, *SCOPE)
     assert "7 passed, 1 error in" in said, said
@@ -250,6 +254,7 @@ async def test_real():
 """
 
 
+@pytest.mark.slow
 def test_mark_is_for_every_async_test(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, MARKED, *SCOPE)
     assert "2 failed, 1 passed in" in said, said
@@ -317,6 +322,7 @@ def anyio_backend():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["asyncio", "anyio"])
 def test_block_across_a_fixtures_yield_watches_the_test_that_runs(
     name: str, tmp_path: Path

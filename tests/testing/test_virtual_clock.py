@@ -53,6 +53,7 @@ async def test_large_and_compressed_messages_pass() -> None:
             assert await client_conn.receive() == message
 
 
+@pytest.mark.slow
 def test_a_thousand_connections_are_opened_talked_over_and_closed() -> None:
     ended = 0
 

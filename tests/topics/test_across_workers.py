@@ -104,6 +104,7 @@ async def clients_of(service: Service, count: int = 1) -> AsyncIterator[list[lis
             await client.wire.close()
 
 
+@pytest.mark.slow
 async def test_a_message_reaches_the_subscribers_of_all_workers(
     start_service: StartService,
 ) -> None:
@@ -127,6 +128,7 @@ async def test_a_message_reaches_the_subscribers_of_all_workers(
         assert await ask(four, "count room/7") == 1
 
 
+@pytest.mark.slow
 async def test_a_broadcast_reaches_all_workers(start_service: StartService) -> None:
     service = start_service(2)
     async with clients_of(service, 2) as ((one, two), (three, four)):
@@ -140,6 +142,7 @@ async def test_a_broadcast_reaches_all_workers(start_service: StartService) -> N
         assert await one.hear() == {"message": "the end"}
 
 
+@pytest.mark.slow
 async def test_all_workers_agree_on_the_order_of_a_history(start_service: StartService) -> None:
     service = start_service(2)
     async with clients_of(service) as ((one,), (two,)):
@@ -187,6 +190,7 @@ async def test_members_are_those_of_all_workers(start_service: StartService) -> 
         assert (await ask(one, "members people/pids")).keys() == {f"pid-{pids[0]}"}
 
 
+@pytest.mark.slow
 async def test_a_stream_can_be_joined_on_any_worker(start_service: StartService) -> None:
     service = start_service(2)
     async with clients_of(service) as ((one,), (two,)):
@@ -201,6 +205,7 @@ async def test_a_stream_can_be_joined_on_any_worker(start_service: StartService)
         assert (await two.hear())["end"] == "aborted"
 
 
+@pytest.mark.slow
 async def test_what_is_published_while_the_sequencer_is_away_is_not_lost(
     start_service: StartService,
 ) -> None:

@@ -92,6 +92,7 @@ async def test_what_a_stream_cannot_have_raises(start_server: StartServer) -> No
         await topic.append("z")
 
 
+@pytest.mark.slow
 async def test_a_stream_that_nobody_hears_is_told_to_be_unwatched(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_rooms(serve: Serve, connect: Connect) -> None:
         stranger.recv(PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_an_application_of_fastapi(serve: Serve, connect: Connect) -> None:
     address = serve("## Publishing")
     one, two = connect(address, "/news"), connect(address, "/news")
@@ -149,6 +150,7 @@ def test_clients_that_speak_the_subprotocol(serve: Serve, connect: Connect) -> N
     assert hear_json(client)["message"] == "hello"
 
 
+@pytest.mark.slow
 def test_presence(serve: Serve, connect: Connect) -> None:
     address = serve("## Presence")
     ann = connect(address, name="ann")

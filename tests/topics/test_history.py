@@ -107,6 +107,7 @@ async def test_what_is_gone_is_said_to_be(start_server: StartServer) -> None:
         conn.subscribe("room", since=5)
 
 
+@pytest.mark.slow
 async def test_a_long_replay_goes_as_fast_as_the_client_takes_it(
     start_server: StartServer,
 ) -> None:

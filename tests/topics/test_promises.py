@@ -169,6 +169,7 @@ async def both(tmp_path: Path) -> AsyncIterator[tuple[Client, int]]:
         await client.wire.close()
 
 
+@pytest.mark.slow
 @needs_workers
 async def test_who_is_there_when_the_sequencer_dies_hears_of_it(both: tuple[Client, int]) -> None:
     client, sequencer = both
@@ -199,6 +200,7 @@ def epoch_of(said: dict[str, Any]) -> str:
     return epoch
 
 
+@pytest.mark.slow
 @needs_workers
 async def test_publishing_raises_when_too_much_waits_for_the_sequencer(
     both: tuple[Client, int],

@@ -146,6 +146,7 @@ def test_an_address_is_a_unix_socket_or_a_broker(where: str) -> None:
         sockwave.Publisher(1)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_publisher_goes_on_with_the_next_sequencer(sequencer: SequencerProcess) -> None:
     with sockwave.Publisher(address(sequencer)) as publisher:
         for _ in range(3):
@@ -206,6 +207,7 @@ def test_threads_may_share_a_publisher(sequencer: SequencerProcess) -> None:
         assert [link.hear(MSG).sequence for _ in range(200)] == list(range(1, 201))
 
 
+@pytest.mark.slow
 def test_a_forked_child_has_a_link_of_its_own(sequencer: SequencerProcess) -> None:
     program = f"""
 import os, sockwave
@@ -249,6 +251,7 @@ async def test_the_end_of_the_block_waits_for_acknowledgements(
         publisher.publish("news", "b")
 
 
+@pytest.mark.slow
 async def test_messages_on_their_way_reach_the_next_sequencer(
     sequencer: SequencerProcess,
 ) -> None:
@@ -348,6 +351,7 @@ def publish(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[b
     return subprocess.run(command, input=data, capture_output=True, timeout=PATIENCE_S, check=False)
 
 
+@pytest.mark.slow
 def test_command_publishes_a_message(sequencer: SequencerProcess) -> None:
     to = ("--to", address(sequencer))
     with listening(sequencer) as link:
@@ -366,6 +370,7 @@ def test_command_publishes_a_message(sequencer: SequencerProcess) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_command_prints_the_position(sequencer: SequencerProcess) -> None:
     with listening(sequencer, "room/1"):
         first, again = (
@@ -375,6 +380,7 @@ def test_command_prints_the_position(sequencer: SequencerProcess) -> None:
     assert first.stdout.endswith(b"-1\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [

@@ -242,6 +242,7 @@ heads = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, 2), heads | st.binary(max_size=60)), max_size=40),

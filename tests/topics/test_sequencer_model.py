@@ -38,6 +38,7 @@ STEPS: tuple[tuple[Action, ...], ...] = (
 )
 
 
+@pytest.mark.slow
 @settings(
     deadline=None,
     database=None,

@@ -230,6 +230,7 @@ def test_links_of_other_users_are_refused(running: Callable[..., Running]) -> No
     assert "is refused: expected a process of user 0" in sequencer.stop()
 
 
+@pytest.mark.slow
 def test_links_wait_where_there_are_no_more_descriptors(running: Callable[..., Running]) -> None:
     sequencer = running()
     with sequencer.link() as first:
@@ -325,6 +326,7 @@ def find_sequencer(service: Service, count: int = 1) -> int:
     return int(service.wait_for(r"the sequencer is started \(pid (\d+)\)", count)[1])
 
 
+@pytest.mark.slow
 def test_the_socket_is_private_and_goes_with_the_service(start_service: StartService) -> None:
     service = start_service()
     path = service.get("/sequencer")
@@ -342,6 +344,7 @@ def test_the_socket_is_private_and_goes_with_the_service(start_service: StartSer
     assert service.log.rindex("the sequencer") > service.log.rindex("worker ")
 
 
+@pytest.mark.slow
 def test_it_listens_where_it_is_told(start_service: StartService, tmp_path: Path) -> None:
     path = str(tmp_path / "here")
     service = start_service(path)
@@ -353,6 +356,7 @@ def test_it_listens_where_it_is_told(start_service: StartService, tmp_path: Path
     assert not os.path.exists(path)
 
 
+@pytest.mark.slow
 def test_a_sequencer_that_dies_is_replaced_and_links_wait_meanwhile(
     start_service: StartService,
 ) -> None:
@@ -374,6 +378,7 @@ def test_a_sequencer_that_dies_is_replaced_and_links_wait_meanwhile(
     assert service.pids() == workers
 
 
+@pytest.mark.slow
 def test_all_end_when_the_supervisor_is_killed(start_service: StartService) -> None:
     service = start_service()
     path = service.get("/sequencer")
@@ -437,6 +442,7 @@ def kill(process: SequencerProcess) -> None:
     process.start_due()
 
 
+@pytest.mark.slow
 def test_no_message_is_lost_or_taken_twice_when_the_sequencer_is_killed(tmp_path: Path) -> None:
     process = SequencerProcess(str(tmp_path / "here"))
     process.open()
@@ -493,6 +499,7 @@ def test_a_log_of_which_sequencers_die_is_given_up(
         process.close()
 
 
+@pytest.mark.slow
 def test_what_is_no_log_is_said_and_left_behind(tmp_path: Path) -> None:
     process = SequencerProcess(str(tmp_path / "here"))
     process.open()

@@ -229,6 +229,7 @@ async def test_topics_that_nobody_uses_are_forgotten(start_server: StartServer) 
     assert server.limit_hits["topic_count"] == 0
 
 
+@pytest.mark.slow
 async def test_a_listener_may_change_subscriptions_during_a_publish(
     start_server: StartServer,
 ) -> None:

@@ -66,6 +66,7 @@ async def hear_until(client: Client, *names: str) -> dict[str, Any]:
     return said
 
 
+@pytest.mark.slow
 @needs_workers
 async def test_a_worker_that_was_stopped_hears_of_all_that_it_has_missed(
     service: Service,
@@ -120,6 +121,7 @@ async def test_positions_go_on_in_the_log_that_outlives_its_sequencer(service: S
             await two.ask(unsubscribe="kept/1")
 
 
+@pytest.mark.slow
 @needs_workers
 async def test_a_worker_that_dies_at_once_leaves_no_member(service: Service) -> None:
     for number in range(2):
@@ -133,6 +135,7 @@ async def test_a_worker_that_dies_at_once_leaves_no_member(service: Service) -> 
             assert f"pid-{pids[0]}" not in await ask(two, "members people/pids")
 
 
+@pytest.mark.slow
 @needs_workers
 async def test_a_child_of_a_worker_does_not_keep_its_link(service: Service) -> None:
     async with clients_of(service) as ((one,), (two,)):
@@ -152,6 +155,7 @@ async def test_a_child_of_a_worker_does_not_keep_its_link(service: Service) -> N
             os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @needs_workers
 async def test_what_waits_for_a_stopped_sequencer_comes_whole(service: Service) -> None:
     async with clients_of(service) as ((one,), (two,)):

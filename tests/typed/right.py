@@ -99,3 +99,24 @@ async def handler(conn: sockwave.Connection) -> None:
 
 sockwave.serve(handler, "127.0.0.1", 0, max_size=1024)
 sockwave.run("main:app", workers=2, log_level="debug", reload_dirs=["src"], interface="asgi3")
+
+
+async def hear_topics() -> None:
+    async for conn in sockwave.connect("ws://127.0.0.1/", subprotocol="sockwave.1"):
+        subscribed = await conn.subscribe("room", since="0-0", data={"name": "me"})
+        print(subscribed.recovered)
+
+        @conn.on("join")
+        def joined(key: str, data: Any) -> None:
+            print(key, data)
+
+        publishing = conn.publish("room", b"bytes", id="mine")
+        print(publishing.id, (await publishing).position)
+        members: dict[str, Any] = await conn.members("room")
+        print(members)
+        async for delivery in conn.deliveries():
+            print(delivery.topic, delivery.position)
+    async with sockwave.connect("ws://127.0.0.1/", subprotocol=["sockwave.1"]) as conn:
+        conn.once("delivery", print).finish("stream")
+    plain: sockwave.ClientConnection = await sockwave.connect("ws://127.0.0.1/", subprotocol="a")
+    print(plain.subprotocol)

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sockwave.brokers.interface import Loop, Session, Timer, Wanted
-from sockwave.brokers.urls import hide_password, make_opener
+from sockwave.brokers.interface import Loop, Session, StreamKeeper, Timer, Wanted
+from sockwave.brokers.urls import hide_password, keeps_streams, make_opener
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE, split_message
 from sockwave.waits import FullJitter
@@ -39,6 +39,9 @@ _BEHIND_COUNT = 12
 # So much of large messages is on its way at a time.
 _WINDOW_SIZE = 2 << 20
 
+# So often it is said again what the application has declared.
+_DECLARE_S = 3600.0
+
 # Of one cause, refusals are logged so often at most.
 _REFUSED_LOG_S = 60.0
 
@@ -60,7 +63,7 @@ class BrokerClient:
         `keeps`, what is published while the broker is away stays on this host.
         """
         #: What the sequencer is to be attached to.
-        self.bridge = Bridge(self._schedule)
+        self.bridge = Bridge(self._schedule, has_streams=keeps_streams(url))
         self._name = hide_password(url)
         self._opener = make_opener(url, self.bridge.host)
         self._loop = loop
@@ -92,6 +95,7 @@ class BrokerClient:
         self._dropped_count = 0
         self._unknown_count = 0
         self._refusal_logged_s = -_REFUSED_LOG_S
+        self._declared_s = time.monotonic()
 
     def start(self) -> None:
         """Connect, and go on until `close`."""
@@ -233,11 +237,19 @@ class BrokerClient:
         self._ticking = self._loop.call_later(_TICK_S, self._tick)
         if self._session is not None:
             self._leave()
+            self._declare_again()
             if self._is_ready and self.bridge.presence.is_used:
                 self._session.tell_hosts([self.bridge.presence.beat()])
                 self._came()
             self._check(self._session)
         self._tell()
+
+    def _declare_again(self) -> None:
+        """Say once an hour what the application has declared: so others know that it still does."""
+        now = time.monotonic()
+        if now - self._declared_s >= _DECLARE_S:
+            self._declared_s = now
+            self.bridge.declare_again()
 
     def _check(self, session: Session) -> None:
         """See whether the canary has come back, and send the next one."""
@@ -363,6 +375,10 @@ class BrokerClient:
         self._take_changes(session)
         if told := self.bridge.presence.take_messages():
             session.tell_hosts(told)
+        if declared := self.bridge.take_declarations():
+            session.declare(declared)
+        if session.streams is not None:
+            self._flush_streams(session, session.streams)
         for read in self.bridge.logs.take_reads():
             session.read_log(*read)
         if not session.is_full and (submissions := self.bridge.placements.take_submissions()):
@@ -370,6 +386,20 @@ class BrokerClient:
         while self._has_more(session) and self._send(session):
             pass
         self._tell_full()
+
+    def _flush_streams(self, session: Session, keeper: StreamKeeper) -> None:
+        """Hand over what is new of streams."""
+        streams = self.bridge.streams
+        if told := streams.take_messages():
+            session.tell_hosts(told)
+        if names := streams.take_looks():
+            keeper.look(names)
+        for read in self.bridge.logs.take_stream_reads():
+            keeper.read(*read)
+        for host in streams.take_gone_hosts():
+            keeper.abort(host)
+        if not session.is_full and (deltas := streams.take_deltas()):
+            keeper.append(deltas)
 
     def _has_more(self, session: Session) -> bool:
         """Tell whether there is something to publish; what has come meanwhile is taken then."""
@@ -430,7 +460,10 @@ class BrokerClient:
             "is_full": bridge.queued_size >= _QUEUE_SIZE,
             "deaf_count": self._deaf_count,
             "lost_count": self._lost_count,
-            "bad_count": bridge.bad_count + bridge.logs.bad_count + bridge.presence.bad_count,
+            "bad_count": bridge.bad_count
+            + bridge.logs.bad_count
+            + bridge.presence.bad_count
+            + bridge.streams.bad_count,
             "dropped_count": bridge.dropped_count + self._refused_count + self._dropped_count,
             "unknown_count": self._unknown_count,
         }

@@ -18,6 +18,11 @@ Bounds: TypeAlias = tuple[int, int, float]
 #: A message of a topic with a history: its key, the topic, the message, its id, and what is kept.
 Submitted: TypeAlias = tuple[Key, bytes, bytes, bytes, Bounds]
 
+#: A delta of a stream: its key, the topic, the message, its id, the epoch of the stream and the
+#: highest offset that is known of it, whether another epoch will do, whether it may begin the
+#: stream, its kind (text or binary), its size, and how it ends the stream.
+Appended: TypeAlias = tuple[Key, bytes, bytes, bytes, int, int, bool, bool, bytes, int, bytes]
+
 #: Of a log: its epoch, its last offset, the broker's time in milliseconds, and messages: offset,
 #: time, and the message.
 Page: TypeAlias = tuple[int, int, float, list[tuple[int, float, bytes]]]
@@ -86,8 +91,28 @@ class Listener(Protocol):
         """Note that the session is over."""
 
 
+class StreamKeeper(Protocol):
+    """What a session does for streams, where the broker keeps them."""
+
+    def append(self, deltas: Iterable[Appended]) -> None:
+        """Append deltas: the bridge is told of their places."""
+
+    def read(self, name: bytes, number: int, epoch: int, offset: int) -> None:
+        """Read a stream behind a position: the bridge gets a page, as that of this number."""
+
+    def look(self, names: Sequence[bytes]) -> None:
+        """Ask which topics are streams: the bridge is told."""
+
+    def abort(self, host: bytes) -> None:
+        """Abort the streams of a host that has gone, unless another host has done it."""
+
+
 class Session(Protocol):
     """One session with a broker: what is subscribed to ends with it."""
+
+    @property
+    def streams(self) -> StreamKeeper | None:
+        """What it does for streams; None: the broker keeps none."""
 
     @property
     def heard_count(self) -> int:
@@ -122,6 +147,9 @@ class Session(Protocol):
 
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
         """Read a log behind a position: the bridge gets a page, as that of this number."""
+
+    def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
+        """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
 
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Tell all hosts of members: the bridge of each hears that."""

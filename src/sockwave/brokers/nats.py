@@ -1,6 +1,6 @@
 """NATS: publish/subscribe over one connection, by its own protocol, for which no package is needed.
 
-https://docs.nats.io/reference/reference-protocols/nats-protocol
+What topics keep is JetStream's: a stream has their messages, and publishes anew what it has stored.
 """
 
 import json
@@ -8,13 +8,33 @@ import re
 import socket
 import ssl
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
-from sockwave.brokers.interface import Bounds, Listener, Loop, Submitted, Wanted
+from sockwave.brokers.interface import (
+    Bounds,
+    Key,
+    Listener,
+    Loop,
+    Page,
+    StreamKeeper,
+    Submitted,
+    Wanted,
+)
+from sockwave.brokers.nats_pages import NatsPages
+from sockwave.brokers.nats_places import Logs, NatsPlaces, read_place
 from sockwave.brokers.nats_publishing import NatsPublishing
+from sockwave.brokers.nats_requests import NatsRequests
+from sockwave.brokers.nats_stream import LogStream, NoLogs, check_version
 from sockwave.brokers.nats_subjects import name_of, subject_of
+from sockwave.brokers.nats_wire import (
+    MAX_LINE_SIZE,
+    NatsReader,
+    find_header,
+    find_refused,
+    pack_message,
+)
 from sockwave.brokers.sockets import BrokerSocket
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE
@@ -29,19 +49,29 @@ _CONNECT_S = 2.0
 # Nothing more is published while so much waits to be sent.
 _FULL_SIZE = 1 << 20
 
-# INFO is the longest line: a cluster lists its servers there.
-_MAX_LINE_SIZE = 64 << 10
-
 # What a message of ours has at most: a part, or a small one, behind its first line.
 _MAX_SIZE = PART_SIZE + (64 << 10)
 
-# A part of a message of another program may be larger, as far as the server lets it.
-_MAX_RECEIVED_SIZE = 65 << 20
+# Of names that were confirmed before there is a stream: so many may have a log all the same.
+_FRESH_COUNT = 100
 
 #: What the names of subjects begin with, unless the URL has another `prefix`.
 PREFIX = "sockwave"
 
-_CANARY, _BROADCASTS, _FIRST_SID = b"1", b"2", 3
+_CANARY, _BROADCASTS, _MEMBERS, _ANSWERS, _FIRST_SID = b"1", b"2", b"3", b"4", 5
+
+_MAX_REPLICA_COUNT = 5  # of JetStream
+
+
+class NatsConnected(NamedTuple):
+    """A connection that a server has let in."""
+
+    socket: socket.socket
+    #: The size of a message with its headers at most.
+    max_payload: int
+    #: Why it keeps no logs, if that is so.
+    refusal: NoLogs | None
+    is_clustered: bool
 
 
 class NatsOpener:
@@ -56,9 +86,11 @@ class NatsOpener:
         if not re.fullmatch(r"[\w-]+", self._prefix, re.ASCII):
             raise ValueError(f"broker: expected a prefix of letters, given {self._prefix!r}")
         self._ca = settings.pop("ssl_ca_certs", None)
+        self._replica_count = read_replica_count(settings.pop("replicas", "1"))
         if settings:
             raise ValueError(
-                f"broker: expected the settings prefix and ssl_ca_certs, given {min(settings)!r}"
+                "broker: expected the settings prefix, ssl_ca_certs and replicas, given "
+                f"{min(settings)!r}"
             )
         self._host = parts.hostname or "localhost"
         self._needs_tls = parts.scheme.lower() == "tls"
@@ -69,6 +101,8 @@ class NatsOpener:
             "lang": "python",
             "version": "1",
             "protocol": 1,
+            "headers": True,
+            "no_responders": True,
             "name": f"sockwave-{host}",
         }
         user = unquote(parts.username or "")
@@ -77,7 +111,7 @@ class NatsOpener:
         elif user:
             self._said["auth_token"] = user
 
-    def connect(self, within_s: float = _CONNECT_S) -> socket.socket:
+    def connect(self, within_s: float = _CONNECT_S) -> NatsConnected:
         """Connect, and have the server let us in."""
         sock = socket.create_connection((self._host, self._port), min(within_s, _CONNECT_S))
         try:
@@ -86,36 +120,47 @@ class NatsOpener:
             sock.close()
             raise
 
-    def _enter(self, sock: socket.socket) -> socket.socket:
+    def _enter(self, sock: socket.socket) -> NatsConnected:
         info = json.loads(read_line(sock).removeprefix(b"INFO "))
         if self._needs_tls or info.get("tls_required"):
             context = ssl.create_default_context(cafile=self._ca)
             sock = context.wrap_socket(sock, server_hostname=self._host)
-        if info.get("max_payload", 0) < _MAX_SIZE:
+        max_payload = info.get("max_payload", 0)
+        if not info.get("headers"):
+            raise SockwaveError("NATS: expected a server that knows headers, from 2.2 on")
+        if max_payload < _MAX_SIZE:
             raise SockwaveError(f"NATS: expected a max_payload of at least {_MAX_SIZE} bytes")
         sock.sendall(b"CONNECT %b\r\nPING\r\n" % json.dumps(self._said).encode())
         while (line := read_line(sock)) != b"PONG":
             if line.startswith(b"-ERR"):
                 raise SockwaveError(f"NATS: {line[5:].decode('utf-8', 'replace')}")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return NatsConnected(sock, max_payload, check_version(info), is_clustered="cluster" in info)
 
     def connect_publishing(self, within_s: float) -> NatsPublishing:
         """Connect to publish only, and block meanwhile."""
         try:
-            return NatsPublishing(self.connect(within_s), self._prefix)
+            sock, max_payload, refusal, _ = self.connect(within_s)
+            return NatsPublishing(sock, self._prefix, max_payload, refusal)
         except PERMANENT_ERRORS as error:
             raise SockwaveError(f"{error}") from error
 
     def open(self, connected: object, loop: Loop, bridge: Bridge) -> "NatsSession":
         """Make a session of the connection."""
-        assert isinstance(connected, socket.socket)
-        return NatsSession(loop, bridge, connected, self._prefix)
+        assert isinstance(connected, NatsConnected)
+        return NatsSession(loop, bridge, connected, self._prefix, self._replica_count)
 
     def discard(self, connected: object) -> None:
         """Close the connection."""
-        assert isinstance(connected, socket.socket)
-        connected.close()
+        assert isinstance(connected, NatsConnected)
+        connected.socket.close()
+
+
+def read_replica_count(text: str) -> int:
+    """Return how many servers of a cluster are to keep what topics keep. Raises ValueError."""
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_REPLICA_COUNT:
+        raise ValueError(f"broker: expected 1 to {_MAX_REPLICA_COUNT} replicas, given {text!r}")
+    return int(text)
 
 
 def read_line(sock: socket.socket) -> bytes:
@@ -123,7 +168,7 @@ def read_line(sock: socket.socket) -> bytes:
     line = bytearray()
     while not line.endswith(b"\r\n"):
         byte = sock.recv(1)
-        if not byte or len(line) > _MAX_LINE_SIZE:
+        if not byte or len(line) > MAX_LINE_SIZE:
             raise ConnectionError("NATS: expected a line of a server")
         line += byte
     return bytes(line[:-2])
@@ -132,13 +177,24 @@ def read_line(sock: socket.socket) -> bytes:
 class NatsSession:
     """One connection to one server."""
 
-    def __init__(self, loop: Loop, bridge: Bridge, sock: socket.socket, prefix: str) -> None:
+    #: The server keeps no streams.
+    streams: StreamKeeper | None = None
+
+    def __init__(
+        self,
+        loop: Loop,
+        bridge: Bridge,
+        connected: NatsConnected,
+        prefix: str,
+        replica_count: int,
+    ) -> None:
         self._loop = loop
         self._bridge = bridge
-        self._connected = sock
+        self._connected = connected.socket
         begin = prefix.encode()
         self._topics = begin + b".t."
         self._broadcasts = begin + b".b"
+        self._members = begin + b".h"
         self._canary = begin + b".c." + bridge.host.encode()
         self._last_sid = _FIRST_SID - 1
         self._sids: dict[Wanted, bytes] = {}
@@ -148,9 +204,30 @@ class NatsSession:
         self._patterns: Patterns = Patterns()
         #: What each PONG to come says: that these are confirmed; None: that the canary was taken.
         self._pongs: list[list[Wanted] | None] = []
-        self._input = b""
+        self._reader = NatsReader(self._take_line, self._take_message)
+        self._has_messages = False
+        self._is_clustered = connected.is_clustered
+        #: Names that were confirmed since the stream was last looked at, and in the turn before.
+        self._fresh: list[bytes] = []
+        self._known_elsewhere: list[bytes] = []
         self._sent_count = 0
         self.heard_count = 0
+        self._requests = NatsRequests(self._write, begin)
+        self._stream = LogStream(self._requests, begin, replica_count, connected.refusal)
+        self._logs = Logs(begin)
+        host = bridge.host.encode()
+        self._places = NatsPlaces(
+            self._requests,
+            self._stream,
+            self._logs,
+            self,
+            host,
+            connected.max_payload,
+            loop.call_later,
+        )
+        self._pages = NatsPages(
+            self._requests, self._stream, self._logs, self._take_page, self._unread
+        )
 
     def begin(self, listener: Listener) -> None:
         """Start to read, and subscribe to broadcasts and to the canary."""
@@ -162,9 +239,13 @@ class NatsSession:
             lost=listener.lost,
             drained=listener.drained,
         )
-        self._socket.write(
-            b"SUB %b %b\r\nSUB %b %b\r\n" % (self._canary, _CANARY, self._broadcasts, _BROADCASTS)
-        )
+        for subject, sid in (
+            (self._canary, _CANARY),
+            (self._broadcasts, _BROADCASTS),
+            (self._members, _MEMBERS),
+            (self._requests.subject, _ANSWERS),
+        ):
+            self._socket.write(b"SUB %b %b\r\n" % (subject, sid))
         listener.ready()  # one connection: the canary cannot come before its subscription
 
     def abandon(self) -> None:
@@ -174,6 +255,9 @@ class NatsSession:
     def close(self) -> None:
         """End the session."""
         self._socket.close()
+
+    def _write(self, data: bytes) -> None:
+        self._socket.write(data)
 
     # ---- publishing
 
@@ -197,26 +281,69 @@ class NatsSession:
         commands = []
         for name, message in messages:
             subject = self._topics + subject_of(name) if name else self._broadcasts
-            commands.append(b"PUB %b %d\r\n%b\r\n" % (subject, len(message), message))
+            commands.append(pack_message(subject, message))
         self._sent_count += len(commands)
         self._socket.write(b"".join(commands))
 
     def submit(self, messages: Iterable[Submitted]) -> None:
-        """Raise SockwaveError: no topic has a history by NATS."""
-        raise SockwaveError("NATS: expected no topic with a history")
+        """Publish messages on topics that have a history: the bridge is told of their places."""
+        self._places.submit(messages)
+
+    def placed(self, key: Key, epoch: int, offset: int) -> None:
+        """Note where a message stands."""
+        self._bridge.placements.answered(key, epoch, offset)
+        self._listener.messages_came()
+
+    def refused(self, key: Key, error: str) -> None:
+        """Note that a message was not taken, and why."""
+        self._listener.refused(error)
+        self._bridge.placements.refused(key, str(error))
+        self._listener.messages_came()
 
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
-        """Raise SockwaveError: no topic has a history by NATS."""
-        raise SockwaveError("NATS: expected no topic with a history")
+        """Read a log behind a position: the bridge gets a page, as that of this number."""
+        self._pages.read(name, number, epoch, offset, bounds)
+
+    def _take_page(self, name: bytes, number: int, page: Page) -> None:
+        self._bridge.logs.read(name, number, *page)
+        self._listener.messages_came()
+
+    def _unread(self, name: bytes, number: int, error: str) -> None:
+        self._listener.refused(error)
+        self._bridge.logs.unread(name, number)
+        self._listener.messages_came()
+
+    def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
+        """Do nothing: who publishes by NATS sees by the stream what has a history."""
 
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
-        """Raise SockwaveError: no topic has presence by NATS."""
-        raise SockwaveError("NATS: expected no topic with presence")
+        """Tell all hosts of members: the bridge of each hears that."""
+        self._socket.write(b"".join(pack_message(self._members, one) for one in messages))
 
     def probe(self) -> None:
-        """Send the canary."""
+        """Send the canary, and see how the stream is."""
         self._pongs.append(None)
         self._socket.write(b"PUB %b 0\r\n\r\nPING\r\n" % self._canary)
+        self._requests.time_out()
+        self._stream.tick()
+        self._places.tick()
+        self._pages.tick()
+        if self._stream.is_used:
+            self._stream.look(self._looked)
+        else:
+            del self._fresh[:-_FRESH_COUNT]
+
+    def _looked(self, is_to_read: bool) -> None:
+        """Read logs again that may have more than has come.
+
+        In a cluster, a subscription is known everywhere a moment after it was confirmed.
+        """
+        if is_to_read:
+            self._bridge.logs.read_all()
+        else:
+            for name in self._known_elsewhere:
+                self._bridge.logs.read_again(name)
+        self._known_elsewhere, self._fresh = self._fresh, []
 
     # ---- subscribing
 
@@ -252,30 +379,17 @@ class NatsSession:
                 self._confirmed.add(name)
                 if isinstance(name, str):
                     self._patterns.add(name, name)
+                elif self._is_clustered:
+                    self._fresh.append(name)
                 self._listener.confirmed(name)
 
     # ---- what comes
 
     def _take(self, data: bytes) -> None:
         self.heard_count += 1
-        data = self._input + data if self._input else data
-        place, has_messages = 0, False
-        while (end := data.find(b"\r\n", place, place + _MAX_LINE_SIZE)) >= 0:
-            if not data.startswith(b"MSG ", place):
-                self._take_line(data[place:end])
-                place = end + 2
-                continue
-            words = data[place:end].split(b" ")
-            size = parse_size(words)
-            if len(data) < end + 4 + size:
-                break
-            has_messages |= self._take_message(words[1], words[2], data[end + 2 : end + 2 + size])
-            place = end + 4 + size
-        else:
-            if len(data) - place >= _MAX_LINE_SIZE:
-                raise SockwaveError("NATS: expected a line to end")
-        self._input = data[place:]
-        if has_messages:
+        self._reader.take(data)
+        if self._has_messages:
+            self._has_messages = False
             self._listener.messages_came()
 
     def _take_line(self, line: bytes) -> None:
@@ -291,25 +405,54 @@ class NatsSession:
             else:
                 self._confirm(confirmed)
         elif line.startswith(b"-ERR"):
-            self._listener.refused(line[5:].decode("utf-8", "replace"))
-        elif not line.startswith((b"+OK", b"INFO")):
+            self._take_error(line[5:])
+        elif line.startswith(b"INFO"):
+            self._stream.doubt()
+        elif not line.startswith(b"+OK"):
             raise SockwaveError(f"NATS: expected a line of a server, given {line[:40]!r}")
 
-    def _take_message(self, subject: bytes, sid: bytes, message: bytes) -> bool:
-        """Hand a message over; return whether it was one for our links."""
+    def _take_error(self, error: bytes) -> None:
+        subject = find_refused(error)
+        if subject == self._requests.subject:
+            self._stream.refuse(error)
+            self._requests.forbid_all(error)
+        elif not self._requests.forbid(subject, error):
+            self._listener.refused(error.decode("utf-8", "replace"))
+
+    def _take_message(self, subject: bytes, sid: bytes, head: bytes, message: bytes) -> None:
+        """Hand a message over; note whether it was one for our links."""
         if sid == _CANARY:
             self._listener.probe_heard()
-            return False
-        if sid == _BROADCASTS:
+        elif sid == _BROADCASTS:
             self._bridge.broadcast(message)
-            return True
-        wanted = self._names.get(sid)
-        if wanted is None:
-            return False  # left meanwhile
-        name = name_of(subject.removeprefix(self._topics))
-        if self._patterns.count and not self._is_first(wanted, name):
-            return False
-        return self._bridge.take(name, message)
+            self._has_messages = True
+        elif sid == _MEMBERS:
+            self._bridge.presence.hear(message)
+            self._has_messages = True
+        elif sid == _ANSWERS:
+            self._requests.take(subject, head, message)
+        elif (wanted := self._names.get(sid)) is not None:  # else it was left meanwhile
+            name = name_of(subject.removeprefix(self._topics))
+            if self._patterns.count and not self._is_first(wanted, name):
+                return
+            if head and message.startswith(b"1o "):
+                message = self._note_stored(name, head, message)
+            if message:
+                self._has_messages |= self._bridge.take(name, message)
+
+    def _note_stored(self, name: bytes, head: bytes, message: bytes) -> bytes:
+        """Note a message that was stored, and return what the bridge is to have of it.
+
+        Where another log begins, that is the news that there is something to read.
+        """
+        place = read_place(message)
+        sequence = find_header(head, b"Nats-Sequence")
+        if place is None or not sequence.isdigit():
+            return message
+        is_other = self._logs.heard(name, *place, int(sequence))
+        if place[1]:
+            return message
+        return b"1o %016x 1\n" % place[0] if is_other else b""
 
     def _is_first(self, wanted: Wanted, name: bytes) -> bool:
         """Tell whether a message that comes for each of our subscriptions counts for this one.
@@ -320,13 +463,3 @@ class NatsSession:
             return wanted == name
         matching: list[Any] = self._patterns.match(name.decode("utf-8", "replace"))
         return wanted == min(matching) if matching else True
-
-
-def parse_size(words: list[Any]) -> int:
-    """Return the size that the line of a message announces. Raises SockwaveError."""
-    size = words[-1]
-    if len(words) not in (4, 5) or not size.isdigit() or len(size) > 9:
-        raise SockwaveError("NATS: expected the line of a message")
-    if int(size) > _MAX_RECEIVED_SIZE:
-        raise SockwaveError(f"NATS: expected up to {_MAX_RECEIVED_SIZE} bytes, given {int(size)}")
-    return int(size)

@@ -1,85 +1,205 @@
 """Publishing on subjects of NATS, by one connection whose caller waits."""
 
-import re
+import secrets
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from sockwave.brokers.interface import Outcome
+from sockwave.brokers.interface import Bounds, Key, Outcome
+from sockwave.brokers.nats_places import Log, Logs, NatsPlaces, ask_last
+from sockwave.brokers.nats_requests import Answer, NatsRequests
+from sockwave.brokers.nats_stream import LogStream, NoLogs, read_answer
 from sockwave.brokers.nats_subjects import subject_of
+from sockwave.brokers.nats_wire import NatsReader, find_refused, pack_message
 from sockwave.brokers.sockets import receive_now, set_deadline
+from sockwave.deliveries import Position
 from sockwave.errors import SockwaveError
 
 _READ_SIZE = 64 << 10
 
-# What the server says of a subject that we may not publish on.
-_REFUSED_SUBJECT = re.compile(rb'Publish to "([^"]*)"', re.IGNORECASE)
+# What a stream does not take at the moment is sent again so much later.
+_TICK_S = 0.1
+
+# A program that is no host says nothing of what is kept.
+_NO_BOUNDS: Bounds = (1, 1, 1.0)
 
 
 class NatsPublishing:
     """One connection to one server."""
 
-    def __init__(self, sock: socket.socket, prefix: str) -> None:
+    def __init__(
+        self, sock: socket.socket, prefix: str, max_payload: int, refusal: NoLogs | None
+    ) -> None:
         self._socket = sock
-        self._topics = prefix.encode() + b".t."
-        self._input = b""
+        begin = prefix.encode()
+        self._topics = begin + b".t."
+        self._reader = NatsReader(self._take_line, self._take_message)
+        self._output: list[bytes] = []
+        #: Why the server ends the connection, if it has said so.
+        self._failure = ""
+        self._refusals: dict[bytes, SockwaveError] = {}
+        self._has_pong = False
+        self._requests = NatsRequests(self._output.append, begin)
+        self._output.append(b"SUB %b 1\r\n" % self._requests.subject)
+        self._stream = LogStream(self._requests, begin, 1, refusal, is_host=False)
+        self._logs = Logs(begin)
+        self._places = _OutsidePlaces(self, self._requests, self._stream, self._logs, max_payload)
+        self._count = 0
+        self._calls: list[tuple[float, Callable[[], object]]] = []
+        #: What became of messages: of those of plain topics, nothing yet.
+        self._outcomes: dict[Key, Outcome] = {}
+        self._plain: set[Key] = set()
 
     def is_alive(self) -> bool:
         """Tell whether the server has not closed the connection; answer it if it has asked us."""
         while data := receive_now(self._socket):
             try:
-                lines = self._take(data)
-            except OSError:
+                self._reader.take(data)
+                self._send(time.monotonic() + _TICK_S)
+            except (OSError, SockwaveError):
                 return False
-            if any(line.startswith(b"-ERR") for line in lines):
+            if self._failure:
                 return False
         return data is not None
 
     def publish(
         self, messages: Sequence[tuple[bytes, bytes, bytes]], until: float
     ) -> list[Outcome]:
-        """Publish messages, all on plain topics."""
-        return self.publish_parts([(name, message) for name, message, _ in messages], until)
+        """Publish messages: each gets its place, where the topic has a history.
 
-    def has_history(self, name: bytes, until: float) -> bool:
-        """Tell that no topic has a history."""
-        return False
+        Where there is no JetStream, or none for us, all topics are plain ones.
+        """
+        first = self._count + 1
+        self._count += len(messages)
+        keys = [(0, number) for number in range(first, self._count + 1)]
+        self._outcomes, self._plain = {}, set()
+        self._places.submit(
+            [(key, *message, _NO_BOUNDS) for key, message in zip(keys, messages, strict=True)]
+        )
+        self._converse(until, lambda: len(self._outcomes) + len(self._plain) == len(keys))
+        plain = [
+            (key, message[:2])
+            for key, message in zip(keys, messages, strict=True)
+            if key in self._plain
+        ]
+        if plain:
+            found = self.publish_parts([message for _, message in plain], until)
+            self._outcomes.update(zip((key for key, _ in plain), found, strict=True))
+        return [self._outcomes[key] for key in keys]
 
     def publish_parts(self, messages: Sequence[tuple[bytes, bytes]], until: float) -> list[Outcome]:
-        """Publish messages in one write; a PONG says that they have been taken."""
+        """Publish messages on plain topics; a PONG says that they have been taken."""
         subjects = [self._topics + subject_of(name) for name, _ in messages]
-        set_deadline(self._socket, until)
-        self._socket.sendall(
-            b"".join(
-                b"PUB %b %d\r\n%b\r\n" % (subject, len(message), message)
-                for subject, (_, message) in zip(subjects, messages, strict=True)
-            )
-            + b"PING\r\n"
-        )
-        refusals: dict[bytes, SockwaveError] = {}
-        while True:
+        self._output += [
+            pack_message(subject, message)
+            for subject, (_, message) in zip(subjects, messages, strict=True)
+        ]
+        self._output.append(b"PING\r\n")
+        self._has_pong = False
+        self._refusals = {}
+        self._converse(until, lambda: self._has_pong)
+        return [self._refusals.get(subject) for subject in subjects]
+
+    def has_history(self, name: bytes, until: float) -> bool | SockwaveError:
+        """Ask whether a topic has a history: then no message of it goes in parts."""
+        found: list[bool | SockwaveError] = []
+
+        def learned(answer: Answer) -> None:
+            found.append(not answer.status and not read_answer(answer)[1])
+
+        def prepared(error: str | None) -> None:
+            if error is None:
+                subject = self._logs.provide(name).subject
+                ask_last(self._requests, self._stream.name, subject, learned)
+            else:
+                found.append(not isinstance(error, NoLogs) and _refusal(error))
+
+        self._stream.want(_NO_BOUNDS, prepared)
+        self._converse(until, lambda: bool(found))
+        return found[0]
+
+    # ---- what became of messages
+
+    def placed(self, key: Key, epoch: int, offset: int) -> None:
+        """Note where a message stands."""
+        self._outcomes[key] = Position(epoch, offset)
+
+    def refused(self, key: Key, error: str) -> None:
+        """Note that a message was not taken, and why."""
+        self._outcomes[key] = _refusal(error)
+
+    def found_plain(self, key: Key) -> None:
+        """Note that a message is one of a plain topic."""
+        self._plain.add(key)
+
+    # ---- the connection
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> None:
+        """Call something later, while we wait for the server."""
+        self._calls.append((time.monotonic() + delay_s, callback))
+
+    def _send(self, until: float) -> None:
+        output = b"".join(self._output)
+        self._output.clear()
+        if output:
             set_deadline(self._socket, until)
-            data = self._socket.recv(_READ_SIZE)
+            self._socket.sendall(output)
+
+    def _converse(self, until: float, is_done: Callable[[], object]) -> None:
+        """Send what is to be sent, and read, until something is so."""
+        tick_s = time.monotonic() + _TICK_S
+        while True:
+            self._send(until)
+            if is_done():
+                return
+            now = time.monotonic()
+            if now >= tick_s:
+                tick_s = now + _TICK_S
+                self._requests.time_out()
+                self._stream.tick()
+                self._places.tick()
+                continue
+            due = [one for one in self._calls if one[0] <= now]
+            if due:
+                self._calls = [one for one in self._calls if one[0] > now]
+                for _, callback in due:
+                    callback()
+                continue
+            set_deadline(self._socket, min(until, tick_s, *(one[0] for one in self._calls)))
+            try:
+                data = self._socket.recv(_READ_SIZE)
+            except TimeoutError:
+                if time.monotonic() >= until:
+                    raise
+                continue
             if not data:
                 raise ConnectionResetError("it has closed the connection")
-            lines = self._take(data)
-            for line in lines:
-                if not line.startswith(b"-ERR"):
-                    continue
-                reason = line[5:].decode("utf-8", "replace")
-                found = _REFUSED_SUBJECT.search(line)
-                if found is None:  # it closes the connection next
-                    raise ConnectionResetError(f"it says {reason}")
-                refusals[found[1]] = SockwaveError(f"the broker refuses it: {reason}")
-            if b"PONG" in lines:
-                return [refusals.get(subject) for subject in subjects]
+            self._reader.take(data)
+            if self._failure:
+                raise ConnectionResetError(f"it says {self._failure}")
 
-    def _take(self, data: bytes) -> list[bytes]:
-        """Return the lines that have come, each whole. Answers a PING."""
-        *lines, self._input = (self._input + data).split(b"\r\n")
-        for line in lines:
-            if line == b"PING":
-                self._socket.sendall(b"PONG\r\n")
-        return lines
+    def _take_line(self, line: bytes) -> None:
+        if line == b"PING":
+            self._output.append(b"PONG\r\n")
+        elif line == b"PONG":
+            self._has_pong = True
+        elif line.startswith(b"-ERR"):
+            self._take_error(line[5:])
+
+    def _take_error(self, error: bytes) -> None:
+        subject = find_refused(error)
+        reason = error.decode("utf-8", "replace")
+        if not subject:  # the server closes the connection next
+            self._failure = reason
+        elif subject == self._requests.subject:
+            self._stream.refuse(error)
+            self._requests.forbid_all(error)
+        elif not self._requests.forbid(subject, error):
+            self._refusals[subject] = _refusal(reason)
+
+    def _take_message(self, subject: bytes, sid: bytes, head: bytes, message: bytes) -> None:
+        self._requests.take(subject, head, message)
 
     def abandon(self) -> None:
         """In a forked child, let go of what is the parent's."""
@@ -88,3 +208,42 @@ class NatsPublishing:
     def close(self) -> None:
         """End the connection."""
         self._socket.close()
+
+
+class _OutsidePlaces(NatsPlaces):
+    """The messages of a program that is no host: where nothing is kept, a topic is a plain one."""
+
+    def __init__(
+        self,
+        publishing: NatsPublishing,
+        requests: NatsRequests,
+        stream: LogStream,
+        logs: Logs,
+        max_payload: int,
+    ) -> None:
+        name = secrets.token_hex(8).encode()
+        super().__init__(
+            requests, stream, logs, publishing, name, max_payload, publishing.call_later
+        )
+        self._publishing = publishing
+
+    def _refuse_all(self, log: Log, error: str) -> None:
+        if isinstance(error, NoLogs):
+            self._find_plain(log)
+        else:
+            super()._refuse_all(log, error)
+
+    def _take_last(self, log: Log, message: dict[str, Any] | None) -> None:
+        if message is None:
+            self._find_plain(log)
+        else:
+            super()._take_last(log, message)
+
+    def _find_plain(self, log: Log) -> None:
+        while log.waiting:
+            self._publishing.found_plain(log.waiting.popleft()[0])
+        log.is_known = log.is_busy = False
+
+
+def _refusal(error: str) -> SockwaveError:
+    return SockwaveError(f"the broker refuses it: {error}")

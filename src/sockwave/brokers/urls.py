@@ -13,7 +13,7 @@ _SERVERS = ("valkey", "valkeys", "redis", "rediss")
 
 SCHEMES = (*_SERVERS, *(f"{one}+sentinel" for one in _SERVERS), "nats", "tls")
 
-_WITHOUT_LOGS = ("nats", "tls")
+_NATS = ("nats", "tls")
 
 #: What publishing does while the broker is away; see `broker_down`.
 DOWN_POLICIES = ("queue", "raise", "local")
@@ -55,9 +55,9 @@ def check_broker(url: str | None) -> str | None:
     return url
 
 
-def keeps_logs(url: str) -> bool:
-    """Tell whether a broker can keep what topics with a history are to keep."""
-    return url.partition(":")[0].lower() not in _WITHOUT_LOGS
+def keeps_streams(url: str) -> bool:
+    """Tell whether a broker can keep streams that can be joined late."""
+    return url.partition(":")[0].lower() not in _NATS
 
 
 def check_broker_down(policy: str) -> str:
@@ -71,7 +71,7 @@ def make_opener(url: str, host: str) -> Opener:
     if scheme not in SCHEMES:
         names = ", ".join(f"{one}://" for one in SCHEMES if "+" not in one)
         raise ValueError(f"broker: expected a URL with {names}, given {hide_password(url)!r}")
-    if scheme in _WITHOUT_LOGS:
+    if scheme in _NATS:
         from sockwave.brokers.nats import NatsOpener
 
         return NatsOpener(url, host)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from sockwave.brokers.interface import Bounds, Key, Listener, Loop, Submitted, Wanted
 from sockwave.brokers.sockets import BrokerSocket
+from sockwave.brokers.valkey_declarations import declare, load_declare
 from sockwave.brokers.valkey_logs import (
     PASSING_ERRORS,
     ValkeyLogs,
@@ -21,6 +22,7 @@ from sockwave.brokers.valkey_logs import (
     read_position,
 )
 from sockwave.brokers.valkey_publishing import pack_publish, take_socket
+from sockwave.brokers.valkey_streams import ValkeyStreams
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.resp import RespError, RespReader, pack_command
 from sockwave.errors import SockwaveError
@@ -42,7 +44,7 @@ class ValkeySession:
         self._loop = loop
         self._bridge = bridge
         self._connections = connections  # each closes its socket when it goes
-        begin = prefix.encode()
+        begin = self._prefix = prefix.encode()
         self._topics = begin + b":t:"
         self._broadcasts = begin + b":b"
         self._members = begin + b":h"
@@ -54,13 +56,15 @@ class ValkeySession:
         #: it is the canary. Or else what takes the answer.
         self._unanswered: deque[bool | Expected | None] = deque()
         self._logs = ValkeyLogs(begin)
+        #: What is done for streams.
+        self.streams = ValkeyStreams(self, bridge, begin)
         #: The topics that are subscribed to at this place of what the server sends; and those of
         #: them that we have not left: each message of theirs that we publish has to reach us.
         self._subscribed: set[bytes] = set()
         self._coming: set[bytes] = set()
         self._replies = RespReader()
         self._pushes = RespReader(bridge, self._topics, self._take_push)
-        self._has_scripts = False
+        self._has_scripts = self._is_watching = False
         self._generation: bytes | None = None
         self.heard_count = 0
         self.answer_count = 0
@@ -122,7 +126,9 @@ class ValkeySession:
         self._load_scripts()
         for message in messages:
             self._unanswered.append(partial(self._take_place, message[0]))
-            self._publisher.write(self._logs.publish(message))
+            self._publisher.write(
+                self._logs.publish(message, *self._bridge.placements.placed(message[1]))
+            )
 
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
         """Read a log behind a position: the bridge gets a page, as that of this number."""
@@ -133,8 +139,9 @@ class ValkeySession:
     def _load_scripts(self) -> None:
         if not self._has_scripts:
             self._has_scripts = True
-            self._unanswered.extend((check_reply, check_reply))
+            self._unanswered.extend((take_loaded, take_loaded))
             self._publisher.write(self._logs.load())
+            self.watch_keys()
 
     def _take_place(self, key: Key, reply: Any) -> None:
         if isinstance(reply, RespError) and not is_passing(reply):
@@ -154,6 +161,38 @@ class ValkeySession:
             self._bridge.logs.read(name, number, *read_page(reply))
         self._listener.messages_came()
 
+    def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
+        """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
+        self.watch_keys()
+        self.ask(load_declare(), self._take_declared)
+        for command in declare(self._prefix, declared):
+            self.ask(command, self._take_declared)
+
+    def _take_declared(self, reply: Any) -> None:
+        if isinstance(reply, RespError) and not is_passing(reply):
+            self._listener.refused(str(reply))
+        else:
+            check_reply(reply)
+
+    # ---- for `streams`
+
+    def ask(self, command: bytes, expected: Expected) -> None:
+        """Send a command, and have something take the answer."""
+        self._unanswered.append(expected)
+        self._publisher.write(command)
+
+    def check(self, reply: Any) -> None:
+        """Raise SockwaveError where the session cannot go on with an answer."""
+        check_reply(reply)
+
+    def note_refused(self, reply: RespError) -> None:
+        """Note that the server has refused something."""
+        self._listener.refused(str(reply))
+
+    def note_came(self) -> None:
+        """Note that something has come, and is with the bridge."""
+        self._listener.messages_came()
+
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Tell all hosts of members: the bridge of each hears that."""
         for message in messages:
@@ -164,19 +203,39 @@ class ValkeySession:
         if isinstance(reply, RespError):
             self._listener.refused(str(reply))
 
+    def _take_marked(self, reply: Any) -> None:
+        """Watch no more where we may not; then nothing is kept for us either."""
+        if isinstance(reply, RespError) and str(reply).startswith("NOPERM"):
+            self._is_watching = False
+        else:
+            check_reply(reply)
+
     def _take_generation(self, reply: Any) -> None:
         """Read all logs anew where what the server keeps is not what it kept before."""
+        if not self._is_watching:
+            return
+        check_reply(reply)
         known, self._generation = self._generation, reply
         if known is not None and known != reply:
             self._bridge.logs.read_all()
+            self._bridge.declare_again()
 
     def probe(self) -> None:
         """Send the canary."""
         self._unanswered.append(None)
         self._publisher.write(pack_command(b"PUBLISH", self._canary, b"1b\n"))
-        if self._has_scripts:
-            self._unanswered.extend((check_reply, self._take_generation))
-            self._publisher.write(self._logs.ask_generation())
+        if self._is_watching:
+            self._ask_generation()
+
+    def watch_keys(self) -> None:
+        """See from now on, with each canary, whether keys that we need have been deleted."""
+        if not self._is_watching:
+            self._is_watching = True
+            self._ask_generation()
+
+    def _ask_generation(self) -> None:
+        self._unanswered.extend((self._take_marked, self._take_generation))
+        self._publisher.write(self._logs.ask_generation())
 
     def _take_replies(self, data: bytes) -> None:
         self.answer_count += 1
@@ -266,7 +325,7 @@ class ValkeySession:
             self._bridge.broadcast(rest[0])
             self._listener.messages_came()
         elif kind == b"message" and channel == self._members:
-            self._bridge.presence.hear(rest[0])
+            self._bridge.hear(rest[0])
             self._listener.messages_came()
         elif kind in (b"subscribe", b"unsubscribe"):
             if channel == self._canary:
@@ -315,6 +374,12 @@ def check_reply(reply: Any) -> None:
     """Raise SockwaveError where the session cannot go on with an answer."""
     if isinstance(reply, RespError):
         raise SockwaveError(f"Valkey: {reply}")
+
+
+def take_loaded(reply: Any) -> None:
+    """Take the answer to a script: who may not load it is refused what it would do, each time."""
+    if not (isinstance(reply, RespError) and str(reply).startswith("NOPERM")):
+        check_reply(reply)
 
 
 # What means something in a glob, and stands for itself in a pattern.

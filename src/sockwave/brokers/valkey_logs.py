@@ -7,6 +7,7 @@ reads and writes them.
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sockwave.brokers.interface import Bounds, Page, Submitted
@@ -29,14 +30,25 @@ _SEARCH_COUNT = 512
 # What a message counts beside its own bytes.
 _MESSAGE_COST = 64
 
-# KEYS: hash, stream, the id's place, the publisher's last message.
+# KEYS: hash, stream, the id's place, the publisher's last message, and what hosts have declared.
 # ARGV: channel, message, an epoch if there is none, most messages, most bytes, milliseconds that a
 # message is kept, whether it has an id, its number with its publisher (0: none), its origin.
-# Who is no host knows nothing of what is kept, and says '' for the most messages: what hosts have
-# left counts, and where there is nothing, the topic is a plain one.
+# Who is no host says as well which version it knows of what hosts have declared, and is told if
+# there is another one. Where it finds nothing there, it says '' for the most messages: what hosts
+# have left counts, and where there is nothing, the topic is a plain one. A host says the newest
+# position that it knows: a log that ends before that has lost something, and is another one.
 _PUBLISH = b"""
-local found = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'l')
+if ARGV[10] and ARGV[10] ~= '' then
+  local version = redis.call('HGET', KEYS[5], '')
+  if version and version ~= ARGV[10] then return {'stale'} end
+end
+local found = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'l', 'p', 'o')
+if found[5] then return redis.error_reply('ERR the topic is a stream: expected no message') end
 local epoch = found[1]
+if epoch and epoch == ARGV[11] and tonumber(found[6]) < tonumber(ARGV[12]) then
+  epoch = ARGV[3]
+  redis.call('HSET', KEYS[1], 'e', epoch)
+end
 local most_count, most_size, life = ARGV[4], ARGV[5], ARGV[6]
 if most_count == '' then
   if not epoch or not found[2] then
@@ -108,26 +120,9 @@ return {epoch, place}
     PART_SIZE,
 )
 
-# KEYS: hash, stream.
-# ARGV: the epoch that is known, the offset behind which to begin, an epoch if there is none, or if
-# the log ends before that offset: then a part of it is lost; and what is kept, as above.
-_READ = b"""
-local found = redis.call('HMGET', KEYS[1], 'e', 'o', 'n', 's', 'l')
-local epoch, top = found[1], tonumber(found[2] or '0')
-local since = tonumber(ARGV[2])
-if not epoch then
-  epoch = ARGV[3]
-  redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'b', 0)
-  redis.call('EXPIRE', KEYS[1], %d)
-elseif epoch == ARGV[1] and since > top then
-  epoch = ARGV[3]
-  redis.call('HSET', KEYS[1], 'e', epoch)
-end
-if found[3] ~= ARGV[4] or found[4] ~= ARGV[5] or found[5] ~= ARGV[6] then
-  redis.call('HSET', KEYS[1], 'n', ARGV[4], 's', ARGV[5], 'l', ARGV[6])
-end
-if epoch ~= ARGV[1] then since = 0 end
+# The end of a script that reads: of the stream KEYS[2] a page behind `since`, and the answer, with
+# `epoch` and `top` before it.
+READ_PAGE = b"""
 local time = redis.call('TIME')
 local entries, size = {}, 0
 while size < %d and #entries < %d do
@@ -146,7 +141,33 @@ while size < %d and #entries < %d do
 end
 local now = string.format('%%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 return {epoch, string.format('%%.0f', top), now, entries}
-""" % (_EPOCH_LIFE_S, _PAGE_SIZE, _PAGE_COUNT, _PAGE_SIZE)
+""" % (_PAGE_SIZE, _PAGE_COUNT, _PAGE_SIZE)
+
+# KEYS: hash, stream.
+# ARGV: the epoch that is known, the offset behind which to begin, an epoch if there is none, or if
+# the log ends before that offset: then a part of it is lost; and what is kept, as above.
+_READ = (
+    b"""
+local found = redis.call('HMGET', KEYS[1], 'e', 'o', 'n', 's', 'l')
+local epoch, top = found[1], tonumber(found[2] or '0')
+local since = tonumber(ARGV[2])
+if not epoch then
+  epoch = ARGV[3]
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'b', 0)
+  redis.call('EXPIRE', KEYS[1], %d)
+elseif epoch == ARGV[1] and since > top then
+  epoch = ARGV[3]
+  redis.call('HSET', KEYS[1], 'e', epoch)
+end
+if found[3] ~= ARGV[4] or found[4] ~= ARGV[5] or found[5] ~= ARGV[6] then
+  redis.call('HSET', KEYS[1], 'n', ARGV[4], 's', ARGV[5], 'l', ARGV[6])
+end
+if epoch ~= ARGV[1] then since = 0 end
+"""
+    % _EPOCH_LIFE_S
+    + READ_PAGE
+)
 
 # By these names the server knows them (SCRIPT LOAD).
 _PUBLISH_NAME, _READ_NAME = (
@@ -175,8 +196,8 @@ class ValkeyLogs:
         key = self._prefix + b":g"
         return pack_command(b"SET", key, draw_epoch(), b"NX") + pack_command(b"GET", key)
 
-    def publish(self, submitted: Submitted) -> bytes:
-        """Return the command that gives a message its place."""
+    def publish(self, submitted: Submitted, epoch: int, offset: int) -> bytes:
+        """Return the command that gives a message its place, behind a position that is known."""
         (incarnation, sequence), name, parcel, id, bounds = submitted
         origin = b"%016x" % incarnation
         return pack_command(
@@ -186,23 +207,30 @@ class ValkeyLogs:
             self._prefix + b":i:" + name + b"\n" + id,
             self._prefix + b":p:" + name + b"\n" + origin,
             self._prefix + b":t:" + name,
-            parcel, draw_epoch(), *_write_bounds(bounds), b"1" if id else b"0",
-            b"%d" % (sequence if incarnation else 0), origin + b".%d" % sequence,
+            parcel, draw_epoch(), *write_bounds(bounds), b"1" if id else b"0",
+            b"%d" % (sequence if incarnation else 0), origin + b".%d" % sequence, b"",
+            b"%016x" % epoch, b"%d" % offset,
         )  # fmt: skip
 
-    def publish_from_outside(self, name: bytes, parcel: bytes, id: bytes) -> bytes:
+    def publish_from_outside(
+        self, name: bytes, parcel: bytes, id: bytes, kept: Sequence[bytes] | None, version: bytes
+    ) -> bytes:
         """Return the command that publishes for a program that is no host.
 
-        Its answer is empty where the topic is a plain one.
+        It says what is kept of the topic, as hosts have declared it, None if they have not, and
+        which version of what they have declared that is. The answer is empty where the topic is a
+        plain one, and STALE where there is another version.
         """
         return pack_command(
-            b"EVALSHA", _PUBLISH_NAME, b"4",
+            b"EVALSHA", _PUBLISH_NAME, b"5",
             self._prefix + b":m:" + name,
             self._prefix + b":s:" + name,
             self._prefix + b":i:" + name + b"\n" + id,
             self._prefix + b":p:" + name,
+            self._prefix + b":d",
             self._prefix + b":t:" + name,
-            parcel, draw_epoch(), b"", b"", b"", b"1" if id else b"0", b"0", b"",
+            parcel, draw_epoch(), *(kept or (b"", b"", b"")), b"1" if id else b"0", b"0", b"",
+            version,
         )  # fmt: skip
 
     def ask_whether_kept(self, name: bytes) -> bytes:
@@ -214,11 +242,15 @@ class ValkeyLogs:
         return pack_command(
             b"EVALSHA", _READ_NAME, b"2", self._prefix + b":m:" + name,
             self._prefix + b":s:" + name, b"%016x" % epoch, b"%d" % offset, draw_epoch(),
-            *_write_bounds(bounds),
+            *write_bounds(bounds),
         )  # fmt: skip
 
 
-def _write_bounds(bounds: Bounds) -> tuple[bytes, bytes, bytes]:
+#: The answer to who does not know what hosts have declared.
+STALE = [b"stale"]
+
+
+def write_bounds(bounds: Bounds) -> tuple[bytes, bytes, bytes]:
     """Write what is kept: messages, bytes, milliseconds (0: for ever)."""
     count, size, ttl_s = bounds
     life_ms = max(1, int(ttl_s * 1000)) if ttl_s else 0

@@ -7,7 +7,8 @@ from typing import Any
 
 from sockwave.brokers.interface import Outcome
 from sockwave.brokers.sockets import receive_now, set_deadline
-from sockwave.brokers.valkey_logs import ValkeyLogs, read_position
+from sockwave.brokers.valkey_declarations import Declared, ask_declared
+from sockwave.brokers.valkey_logs import STALE, ValkeyLogs, read_position
 from sockwave.core.topics.resp import RespError, RespReader
 from sockwave.deliveries import Position
 from sockwave.errors import SockwaveError
@@ -45,6 +46,9 @@ class ValkeyPublishing:
         self._topics = prefix.encode() + b":t:"
         self._logs = ValkeyLogs(prefix.encode())
         self._has_scripts = self._is_plain = False
+        self._prefix = prefix.encode()
+        #: What hosts have declared of topics, as we know it.
+        self._declared = Declared()
         self._replies = RespReader()
 
     def is_alive(self) -> bool:
@@ -56,7 +60,8 @@ class ValkeyPublishing:
     ) -> list[Outcome]:
         """Publish messages in one write: each gets its place, where the topic has a history.
 
-        Where the server runs no scripts for us, all topics are plain ones.
+        Where the server runs no scripts for us, all topics are plain ones. It tells us where hosts
+        have declared something that we do not know, before it publishes anything.
         """
         if not self._has_scripts and not self._is_plain:
             for reply in self._ask(self._logs.load(), 2, until):
@@ -65,16 +70,41 @@ class ValkeyPublishing:
                 elif isinstance(reply, RespError):
                     return [_refusal(reply)] * len(messages)
             self._has_scripts = not self._is_plain
+            self._learn(until)
         if self._is_plain:
             return self.publish_parts([(name, parcel) for name, parcel, _ in messages], until)
-        commands = [self._logs.publish_from_outside(*message) for message in messages]
+        declared = self._declared
+        commands = [
+            self._logs.publish_from_outside(*message, declared.find(message[0]), declared.version)
+            for message in messages
+        ]
         replies = self._ask(b"".join(commands), len(messages), until)
         if replies and all(is_error(reply, "NOSCRIPT", *_NO_SCRIPTS) for reply in replies):
             # The server has published nothing: it has forgotten the scripts, or runs none of them.
             self._is_plain = is_error(replies[0], *_NO_SCRIPTS)
             self._has_scripts = False
             return self.publish(messages, until)
+        if STALE in replies:
+            return self._publish_known(messages, replies, until)
         return [_read_place(reply) for reply in replies]
+
+    def _publish_known(
+        self, messages: Sequence[tuple[bytes, bytes, bytes]], replies: list[Any], until: float
+    ) -> list[Outcome]:
+        """Publish what was not, as hosts have declared something else; in its order."""
+        first = replies.index(STALE)
+        outcomes = [_read_place(reply) for reply in replies[:first]]
+        if not self._learn(until):
+            self._declared.version = b""  # any will do: we cannot know what it says
+        return [*outcomes, *self.publish(messages[first:], until)]
+
+    def _learn(self, until: float) -> bool:
+        """Ask what hosts have declared; False: the server does not tell us."""
+        (reply,) = self._ask(ask_declared(self._prefix), 1, until)
+        if not isinstance(reply, list):
+            return False
+        self._declared.learn(reply)
+        return True
 
     def publish_parts(self, messages: Sequence[tuple[bytes, bytes]], until: float) -> list[Outcome]:
         """Publish parts of a large message, on a plain topic."""
@@ -86,6 +116,8 @@ class ValkeyPublishing:
 
     def has_history(self, name: bytes, until: float) -> bool | SockwaveError:
         """Ask whether a topic has a history; where the server does not tell us, it has none."""
+        if not self._is_plain and self._learn(until) and self._declared.find(name) is not None:
+            return True
         (reply,) = self._ask(self._logs.ask_whether_kept(name), 1, until)
         if isinstance(reply, RespError) and not is_error(reply, *_NO_SCRIPTS):
             return _refusal(reply)

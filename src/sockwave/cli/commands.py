@@ -15,7 +15,7 @@ from sockwave.cli.doctor.command import add_doctor
 from sockwave.cli.publish import add_publish
 from sockwave.cli.serve import add_serve
 from sockwave.cli.shell.output import drop_output, prepare_output
-from sockwave.cli.shell.parser import CommandParser
+from sockwave.cli.shell.parser import CommandParser, VersionAction
 from sockwave.cli.shell.values import path_name, port_number, positive
 
 #: That of a command which Ctrl-C has ended before it was done: 128 and the number of SIGINT.
@@ -71,8 +71,7 @@ def outline() -> CommandParser:
     """Build the parser of all commands."""
     parser = CommandParser(prog="sockwave", description="WebSocket servers, ready to run.")
     parser.example = "$ sockwave serve main:app"
-    version = f"sockwave {sockwave.__version__}"
-    parser.add_argument("--version", action="version", version=version, help="print the version")
+    parser.add_argument("--version", action=VersionAction)
     parser.set_defaults(serves=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 

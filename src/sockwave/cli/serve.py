@@ -6,8 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import sockwave
-from sockwave.cli.shell.parser import CommandParser
+from sockwave.cli.shell.parser import CommandParser, VersionAction
 from sockwave.errors import LaunchError
 from sockwave.launch.flags import ENVIRONMENT_PREFIX, FLAGS, Flag, read_environment
 from sockwave.launch.service import FAILURE, serve_target
@@ -25,12 +24,7 @@ def add_serve(parser: CommandParser) -> None:
         nargs="?",
         help="module:app, module:server, or with --factory module:create",
     )
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=f"sockwave {sockwave.__version__}",
-        help="print the version",
-    )
+    parser.add_argument("--version", action=VersionAction)
     for flag in FLAGS:
         _add(parser, flag)
     parser.set_defaults(command=run_serve, parser=parser, serves=True)

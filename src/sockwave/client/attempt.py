@@ -15,6 +15,7 @@ from sockwave.client.options import ClientOptions, check_context, default_contex
 from sockwave.client.proxies import ProxyOption, dial_by_proxy, find_proxy
 from sockwave.client.redirects import REDIRECT_COUNT, find_next
 from sockwave.client.request import make_request
+from sockwave.client.topics.state import TopicState
 from sockwave.client.transports import make_transport, stamp
 from sockwave.client.uri import Uri
 from sockwave.core.session.client_connection import ClientConnection
@@ -53,11 +54,17 @@ class Route:
 
 
 class Attempt:
-    """One attempt to open a connection, which begins at the original URI."""
+    """One attempt to open a connection, which begins at the original URI.
 
-    def __init__(self, route: Route, options: ClientOptions) -> None:
+    `topics` is what the connection goes on with that speaks `sockwave.1`; None: it does not.
+    """
+
+    def __init__(
+        self, route: Route, options: ClientOptions, topics: TopicState | None = None
+    ) -> None:
         self._route = route
         self._options = options
+        self._topics = topics
         #: How the server has refused, where its answer was not whole in time.
         self.refusal: HandshakeRefused | None = None
 
@@ -93,7 +100,7 @@ class Attempt:
         sock = await self.dial(uri)
         is_stamped = options.lag and sock.fileno() >= 0 and stamp(sock)
         transport, tls = make_transport(host, context, name or uri.host, is_stamped=is_stamped)
-        opening = Opening(host, transport, request, options)
+        opening = Opening(host, transport, request, options, self._topics)
         try:
             await host.engine.carry(sock, transport)
             if tls is None:

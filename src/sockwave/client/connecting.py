@@ -4,9 +4,9 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from sockwave.client.attempt import Attempt, Route
 from sockwave.client.backoff import Backoff
@@ -14,21 +14,54 @@ from sockwave.client.host import find_host
 from sockwave.client.options import ClientOptions
 from sockwave.client.proxies import ProxyOption, check_proxy
 from sockwave.client.reconnecting import reconnect
+from sockwave.client.topics.connection import TopicConnection
+from sockwave.client.topics.state import TopicState
+from sockwave.client.topics.subprotocol import NAME
 from sockwave.client.uri import parse_uri
 from sockwave.core.session.client_connection import ClientConnection
 from sockwave.errors import code_at_exit
 
+#: What a connector gives.
+Opened = TypeVar("Opened", bound=ClientConnection, covariant=True)
 
+_TopicNames: TypeAlias = Literal["sockwave.1"] | list[Literal["sockwave.1"]]
+
+
+@overload
 def connect(
     uri: str,
     *,
+    subprotocol: _TopicNames,
     path: str | os.PathLike[str] | None = None,
     sock: socket.socket | None = None,
     proxy: ProxyOption = True,
     proxy_ssl: ssl.SSLContext | None = None,
     backoff: Backoff | None = None,
     **options: Any,
-) -> "Connector":
+) -> "Connector[TopicConnection]": ...
+@overload
+def connect(
+    uri: str,
+    *,
+    subprotocol: str | Iterable[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+    sock: socket.socket | None = None,
+    proxy: ProxyOption = True,
+    proxy_ssl: ssl.SSLContext | None = None,
+    backoff: Backoff | None = None,
+    **options: Any,
+) -> "Connector[ClientConnection]": ...
+def connect(
+    uri: str,
+    *,
+    subprotocol: str | Iterable[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+    sock: socket.socket | None = None,
+    proxy: ProxyOption = True,
+    proxy_ssl: ssl.SSLContext | None = None,
+    backoff: Backoff | None = None,
+    **options: Any,
+) -> "Connector[Any]":
     """Connect to a WebSocket server.
 
     `async with sockwave.connect(uri) as conn` closes the connection at the end of the block;
@@ -36,8 +69,11 @@ def connect(
     `async for conn in sockwave.connect(uri)` connects again whenever the loop's body is done with
     the connection, after waits that `backoff` describes.
 
-    The options are those of `sockwave.client.options.ClientOptions`. `path` is a Unix socket to
-    connect to in place of the URI's host and port, `sock` a socket that is connected already.
+    With `subprotocol="sockwave.1"` it gives a `TopicConnection`, which hears topics, and misses
+    nothing of them from one connection of the loop to the next.
+
+    The other options are those of `sockwave.client.options.ClientOptions`. `path` is a Unix socket
+    to connect to in place of the URI's host and port, `sock` a socket that is connected already.
     `proxy` is the URL of a proxy, http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT; True:
     the one that the environment names (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`), but
     none for localhost and its addresses; False: none. `proxy_ssl` is the SSLContext for a proxy
@@ -48,10 +84,11 @@ def connect(
     server answers with an error, and HandshakeError where it does not speak the protocol.
     """
     route = Route(parse_uri(uri), path, sock, check_proxy(proxy), proxy_ssl)
-    return Connector(route, ClientOptions(**options), backoff or Backoff())
+    checked = ClientOptions(subprotocol=subprotocol, **options)
+    return Connector(route, checked, backoff or Backoff())
 
 
-class Connector:
+class Connector(Generic[Opened]):
     """A connection to be opened, or one after the other: what `connect` returns."""
 
     def __init__(self, route: Route, options: ClientOptions, backoff: Backoff) -> None:
@@ -62,14 +99,16 @@ class Connector:
         self._route = route
         self._options = options
         self._backoff = backoff
+        self._has_topics = NAME in options.subprotocols
         self._connection: ClientConnection | None = None
 
-    def __await__(self) -> Generator[Any, None, ClientConnection]:
-        return self._open().__await__()
+    def __await__(self) -> Generator[Any, None, Opened]:
+        return self._open(self._make_topics()).__await__()
 
-    async def __aenter__(self) -> ClientConnection:
-        self._connection = await self._open()
-        return self._connection
+    async def __aenter__(self) -> Opened:
+        opened: Opened = await self._open(self._make_topics())
+        self._connection = opened
+        return opened
 
     async def __aexit__(
         self,
@@ -81,15 +120,24 @@ class Connector:
         if connection is not None:
             await connection._leave(code_at_exit(error))
 
-    def __aiter__(self) -> AsyncIterator[ClientConnection]:
+    def __aiter__(self) -> AsyncIterator[Opened]:
         if self._route.sock is not None:
             raise TypeError("sock: expected None, to connect more than once")
-        return reconnect(self._open, self._backoff, str(self._route.uri))
+        topics = self._make_topics()
+        return reconnect(lambda: self._open(topics), self._backoff, str(self._route.uri))
 
-    async def _open(self) -> ClientConnection:
-        """Open a connection within `open_timeout`."""
+    def _without_topics(self) -> "Connector[ClientConnection]":
+        """Hand each message to the application as it is, whatever the subprotocol."""
+        self._has_topics = False
+        return self
+
+    def _make_topics(self) -> TopicState | None:
+        return TopicState(self._options.limits) if self._has_topics else None
+
+    async def _open(self, topics: TopicState | None) -> Any:
+        """Open a connection within `open_timeout`, which goes on with these topics."""
         options = self._options
-        attempt = Attempt(self._route, options)
+        attempt = Attempt(self._route, options, topics)
         try:
             async with asyncio.timeout(options.open_timeout) as timer:
                 with find_host(options) as host:

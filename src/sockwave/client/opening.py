@@ -7,6 +7,9 @@ from sockwave.client.errors import HandshakeError, HandshakeRefused
 from sockwave.client.host import ClientHost
 from sockwave.client.options import ClientOptions
 from sockwave.client.request import OpeningRequest
+from sockwave.client.topics.connection import TopicConnection
+from sockwave.client.topics.state import TopicState
+from sockwave.core.http.headers import Headers
 from sockwave.core.io.receiver import PyReceiver
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.client_connection import ClientConnection
@@ -25,8 +28,10 @@ class Opening(PyReceiver):
         transport: Transport,
         request: OpeningRequest,
         options: ClientOptions,
+        topics: TopicState | None = None,
     ) -> None:
         self._host = host
+        self._topics = topics
         self._transport = transport
         self._request = request
         self._options = options
@@ -83,9 +88,7 @@ class Opening(PyReceiver):
         if answer.rest[: len(expected)] != expected:
             given = answer.rest[: len(expected)]
             raise HandshakeError(f"signature: expected {expected!r}, given {given!r}")
-        connection = self._host.make_connection(
-            self._transport, options.version, self._request.head, answer.headers
-        )
+        connection = self._make_connection(answer.headers)
         connection._begin(self, answer.rest[len(expected) :])
         connection._enter(ReadyState.HANDSHAKING)
         if agreement is not None:
@@ -97,6 +100,13 @@ class Opening(PyReceiver):
         connection._open(b"", subprotocol)
         self.done.set_result(connection)
 
+    def _make_connection(self, headers: Headers) -> ClientConnection:
+        version, head = self._options.version, self._request.head
+        if self._topics is None:
+            return self._host.make_connection(self._transport, version, head, headers)
+        hub = self._host.hub
+        return TopicConnection(hub, self._transport, version, head, headers, self._topics)
+
     def _refusal(self) -> HandshakeRefused:
         answer = self._answer
         return HandshakeRefused(answer.status, answer.headers, bytes(answer.body))
@@ -105,6 +115,8 @@ class Opening(PyReceiver):
         self._transport.close()
         if not self.done.done():
             self.done.set_exception(error)
+            # Seen: an attempt that the handler of a signal has ended does not ask for it.
+            self.done.exception()
 
     # ---- called by the connection, should the transport end before it is open
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from sockwave.client.backoff import (
     Backoff,
@@ -16,12 +17,14 @@ from sockwave.close import CloseCode
 from sockwave.core.session.client_connection import ClientConnection
 from sockwave.errors import ConnectionClosed
 
+Opened = TypeVar("Opened", bound=ClientConnection)
+
 logger = logging.getLogger("sockwave")
 
 
 async def reconnect(
-    open_one: Callable[[], Awaitable[ClientConnection]], backoff: Backoff, name: str
-) -> AsyncIterator[ClientConnection]:
+    open_one: Callable[[], Awaitable[Opened]], backoff: Backoff, name: str
+) -> AsyncIterator[Opened]:
     """Yield a connection, and another one when the loop's body is done with it.
 
     Raises what ends it for good: ConnectionClosed with a code that says so, HandshakeRefused with

@@ -130,13 +130,15 @@ class ThreadAttempt(Attempt):
 def _drive(
     coroutine: Coroutine[Any, Any, object], shared: SharedLoop, deadline: Deadline
 ) -> object:
-    """Run a coroutine in this thread, which waits for what it awaits. Raises Overdue."""
+    """Run a coroutine, and wait in this thread for what it awaits. Raises Overdue."""
     value: object = None
     error: BaseException | None = None
     while True:
         try:
-            with shared:
-                awaited = coroutine.send(value) if error is None else coroutine.throw(error)
+            if error is None:
+                awaited = shared.call(coroutine.send, value)
+            else:
+                awaited = shared.call(coroutine.throw, error)
         except StopIteration as done:
             return done.value
         except asyncio.CancelledError:

@@ -62,7 +62,7 @@ class Kit:
     async def connect(self, url: str, **options: Any) -> ClientConnection:
         """Connect, until the test ends; the options are those of `sockwave.connect`."""
         await self._begin()
-        connection = await connect(url, **{"proxy": False, **options})
+        connection: ClientConnection = await connect(url, **{"proxy": False, **options})
         self._stack.push_async_callback(self._leave, connection)
         return connection
 

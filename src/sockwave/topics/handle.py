@@ -1,11 +1,10 @@
 """A topic as the application holds it: what `server.topic` returns."""
 
-import inspect
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from sockwave.deliveries import Published
-from sockwave.functions import check_runs
+from sockwave.functions import check_runs, count_arguments
 from sockwave.messages import Message, SlowPolicy
 
 if TYPE_CHECKING:
@@ -71,12 +70,13 @@ class Topic:
 
         The first append makes the topic a stream, whose producer this worker is. All deltas are of
         one type: str, or bytes-like. Whoever subscribes, on any worker, gets in one message what it
-        has not seen, then the deltas. When the producer's worker dies, subscribers are told that
-        the stream is aborted.
+        has not seen, then the deltas. When the producer's worker dies, or its host, subscribers are
+        told that the stream is aborted.
 
         Returns an awaitable of its position. It raises SockwaveError once the stream has been
         finished, above `append_size` bytes of all deltas together, and where the topic has had
-        messages; TypeError for anything but str and bytes-like.
+        messages; with a broker also while that is away, as `publish` does, and always with one of
+        NATS. TypeError for anything but str and bytes-like.
         """
         return self._topics.append(self.name, delta)
 
@@ -108,8 +108,8 @@ class Topic:
 
         `join` and `leave` tell the key and the data of a member, and the topic's name: on each
         worker with a subscriber, at most some 100 ms late. `unwatched` tells the topic's name,
-        where nobody on any worker has heard a stream for 10 seconds: on the worker that produces
-        it. A listener may be `async def`, and takes as many of the arguments as it likes.
+        where nobody on any worker, or host, has heard a stream for 10 seconds: on the worker that
+        produces it. A listener may be `async def`, and takes as many of the arguments as it likes.
 
         Raises ValueError for another event, TypeError for what cannot be called with that.
         """
@@ -121,28 +121,11 @@ class Topic:
         if not callable(listener):
             raise TypeError(f"listener: expected a function, given {type(listener).__name__}")
         check_runs("listener", listener)
-        self._topics.listen(self.name, event, listener, count_arguments(event, listener))
+        count = count_arguments(event, len(_EVENTS[event]), listener)
+        self._topics.listen(self.name, event, listener, count)
         return self
 
     def off(self, event: TopicEvent, listener: Callable[..., object]) -> "Topic":
         """Remove a listener; nothing happens when it is not there."""
         self._topics.unlisten(self.name, event, listener)
         return self
-
-
-def count_arguments(event: str, listener: Callable[..., object]) -> int:
-    """Return how many of an event's arguments a listener takes; TypeError if it takes none such."""
-    most = len(_EVENTS[event])
-    try:
-        signature = inspect.signature(listener)
-    except ValueError:
-        return most  # a built-in that does not say
-    for count in range(most, -1, -1):
-        try:
-            signature.bind(*(None,) * count)
-        except TypeError:
-            continue
-        return count
-    raise TypeError(
-        f"a listener of {event!r}: expected one of at most {most} arguments, given {listener!r}"
-    )

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from sockwave.brokers.client import BrokerClient
-from sockwave.brokers.urls import keeps_logs
+from sockwave.brokers.urls import keeps_streams
 from sockwave.core.topics.link import SequencerLink
 from sockwave.core.topics.local import LocalLink
 from sockwave.errors import SockwaveError
@@ -36,17 +36,22 @@ class OtherHosts:
 
     def check_settings(self, pattern: str, settings: TopicSettings) -> None:
         """Raise SockwaveError for settings that a topic cannot have over several hosts."""
-        if not settings.is_sequenced:
-            return
-        if not keeps_logs(self.url):
-            raise SockwaveError(
-                f"topic {pattern!r}: expected no history and no presence with a broker of NATS, "
-                "which keeps nothing"
-            )
-        if self.policy == "local":
+        if settings.is_sequenced and self.policy == "local":
             raise SockwaveError(
                 f"topic {pattern!r}: expected broker_down='queue' or 'raise' with a history or "
                 "presence, whose messages have no place without the broker, given 'local'"
+            )
+
+    def check_stream(self, name: str) -> None:
+        """Raise SockwaveError where a topic cannot be a stream over several hosts."""
+        if not keeps_streams(self.url):
+            raise SockwaveError(
+                f"topic {name!r}: expected no stream with a broker of NATS, which keeps none"
+            )
+        if self.policy == "local":
+            raise SockwaveError(
+                f"topic {name!r}: expected broker_down='queue' or 'raise' with a stream, whose "
+                "deltas have no place without the broker, given 'local'"
             )
 
     # ---- the broker's client, where this process has it

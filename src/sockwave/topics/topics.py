@@ -473,7 +473,13 @@ class Topics:
 
     def _stream(self, name: str) -> Subscribers:
         if self.hosts is not None:
-            raise SockwaveError(f"topic {name!r}: expected no stream with a broker")
+            self.hosts.check_stream(name)
+        if self._host.calls is None:
+            raise SockwaveError(
+                "the server does not run: expected to append between its start and its end"
+            )
+        if self.hosts is not None:
+            self.hosts.check()
         topic = self.table.find(name)
         if not topic.is_stream:
             if topic.is_sequenced:

@@ -38,9 +38,10 @@ class Settings:
             "listen_timeout": None,
         }
 
-    def connector(self) -> Connector:
+    def connector(self) -> Connector[sockwave.ClientConnection]:
         """Return what connects; raises TypeError or ValueError for a wrong argument."""
-        return sockwave.connect(self.uri, **self._options)
+        # What is typed and shown is what is said, in `sockwave.1` too.
+        return sockwave.connect(self.uri, **self._options)._without_topics()
 
 
 def convert(text: str, *, is_binary: bool) -> str | bytes:

@@ -18,5 +18,7 @@ cdef class ClientConnection(Connection):
     cdef list stamps            # the same for the messages that wait, and the one taken before them
 
     cdef int leave(self, object code) except -1     # close; nobody takes messages any more
-    cdef Py_ssize_t find_older(self, object message) except -2
+    cdef object find_key(self, object message)
+    cdef int queue_by_key(self, object key, object message, size_t size) except -1
+    cdef Py_ssize_t find_older(self, object key) except -2
     cdef int queue_last(self, object message, size_t size) except -1

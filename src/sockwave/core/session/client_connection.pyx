@@ -19,8 +19,8 @@ from sockwave.core.protocol.framing cimport draft_frame_of
 from sockwave.core.protocol.masking cimport mask_frame, next_mask
 from sockwave.core.protocol.reader cimport Reader
 from sockwave.core.protocol.server_frames cimport ServerFrameReader
-from sockwave.core.limits.counters cimport QUEUE_SIZE
-from sockwave.core.session.flow_control cimport INBOX_FULL
+from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
+from sockwave.core.session.flow_control cimport HELD, INBOX_FULL
 from sockwave.core.session.hub cimport Hub
 from sockwave.core.session.inbox cimport Inbox
 
@@ -34,8 +34,16 @@ cdef enum:
 
 
 cdef object without_server(str call):
-    """Make the exception for a call that concerns a server's other connections, or its topics."""
+    """Make the exception for a call that concerns a server's other connections."""
     return SockwaveError(f"{call}: expected a connection of a server, given a client's")
+
+
+cdef object without_topics(str call):
+    """Make the exception for a call that concerns topics, where no subprotocol tells of them."""
+    return SockwaveError(
+        f"{call}: expected a connection of a server, or one with subprotocol='sockwave.1', given a "
+        "client's without it"
+    )
 
 
 cdef class ClientConnection(Connection):
@@ -116,19 +124,34 @@ cdef class ClientConnection(Connection):
         self.places = {}
 
     cdef int queue(self, object message, size_t size) except -1:
-        cdef Inbox inbox = self.inbox
-        cdef Py_ssize_t at = -1
+        cdef object key = None
         cdef object failure = None
         if self.conflate is None:
             return self.queue_last(message, size)
         try:
-            at = self.find_older(message)
+            key = self.find_key(message)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             failure = error
         if failure is not None:
             return self.failed(failure)
+        return self.queue_by_key(key, message, size)
+
+    cdef object find_key(self, object message):
+        """Return the key of a message, which is hashable."""
+        entered = self.enter_context()
+        try:
+            key = self.conflate(message)
+            hash(key)
+        finally:
+            self.leave_context(entered)
+        return key
+
+    cdef int queue_by_key(self, object key, object message, size_t size) except -1:
+        """Have a message wait in the place of the one with the same key, or as the last one."""
+        cdef Inbox inbox = self.inbox
+        cdef Py_ssize_t at = self.find_older(key)
         if at < 0 or inbox is None:
             return self.queue_last(message, size)
         if self.stamps is not None:
@@ -139,20 +162,13 @@ cdef class ClientConnection(Connection):
             self.pause(INBOX_FULL, QUEUE_SIZE)
         return 0
 
-    cdef Py_ssize_t find_older(self, object message) except -2:
-        """Return how many messages wait before the one with the key of `message`; -1: none has it,
-        and `message` waits as the last one from now on."""
+    cdef Py_ssize_t find_older(self, object key) except -2:
+        """Return how many messages wait before the one with a key; -1: none has it, and the next
+        one to wait has it from now on."""
         cdef Inbox inbox = self.inbox
         cdef Py_ssize_t count = 0 if inbox is None else inbox.count
-        cdef uint64_t first
-        entered = self.enter_context()
-        try:
-            key = self.conflate(message)
-            number = self.places.get(key)
-        finally:
-            self.leave_context(entered)
-        count = 0 if inbox is None else min(count, inbox.count)
-        first = self.queued_count - count
+        cdef uint64_t first = self.queued_count - count
+        number = self.places.get(key)
         if number is not None and number >= first:
             return <Py_ssize_t>(<uint64_t>number - first)
         if len(self.places) > FEW_KEYS + 2 * count:
@@ -160,6 +176,13 @@ cdef class ClientConnection(Connection):
         self.places[key] = self.queued_count
         self.queued_count += 1
         return -1
+
+    def _hold(self, bint is_full):
+        """Read the socket no more while deliveries of topics wait for the application."""
+        if is_full:
+            self.pause(HELD, QUEUE_COUNT)
+        else:
+            self.resume(HELD)
 
     # ---- bytes out: 5.1, "a client MUST mask all frames that it sends to the server"
 
@@ -204,16 +227,16 @@ cdef class ClientConnection(Connection):
         raise without_server("conn.broadcast_json")
 
     def subscribe(self, topic, *, since=None, member=None, data=None):
-        """Raise SockwaveError: it is a server that sends the messages of topics."""
-        raise without_server("conn.subscribe")
+        """Raise SockwaveError: without the subprotocol sockwave.1, a client hears of no topics."""
+        raise without_topics("conn.subscribe")
 
     def unsubscribe(self, topic):
-        """Raise SockwaveError: it is a server that sends the messages of topics."""
-        raise without_server("conn.unsubscribe")
+        """Raise SockwaveError: without the subprotocol sockwave.1, a client hears of no topics."""
+        raise without_topics("conn.unsubscribe")
 
     @property
     def topics(self):
-        """Empty: it is a server that sends the messages of topics."""
+        """Empty: without the subprotocol sockwave.1, a client hears of no topics."""
         return []
 
     # ---- the end

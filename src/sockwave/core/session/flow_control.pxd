@@ -15,6 +15,7 @@ cdef enum PauseReason:
     TASKS_FULL = 2              # listeners' tasks are still at work on earlier messages
     CHUNKS_FULL = 4             # chunks of a streamed message wait
     NOT_ASKED = 8               # a message over `max_size` may yet be asked for as a stream
+    HELD = 16                   # a client's deliveries of topics wait, or keys of its messages
 
 cdef class FlowControl(Sender):
     """A session that reads its socket while neither the application nor the peer is behind."""
@@ -23,6 +24,7 @@ cdef class FlowControl(Sender):
     cdef uint32_t heard         # the wheel's tick at which bytes last came
     cdef uint8_t pause_reasons       # bits of PauseReason; 0: the application is not behind
     cdef flag is_write_blocked         # the peer does not read enough: reading is paused
+    cdef flag is_read_owed      # … but once it has caught up, it is read once, whatever is sent
     cdef flag is_postponed      # messages are left for the next wake-up
     cdef flag reads_rest        # the peer has gone; its last messages are still handed over
 
@@ -38,6 +40,7 @@ cdef class FlowControl(Sender):
     cdef int forget_received(self) except -1
     cdef bint must_wait(self) noexcept
     cdef int set_reading(self) except -1
+    cdef int note_read(self) except -1
     cdef int postpone(self) except -1
     cdef int postpone_inflating(self, Inflation inflation) except -1
     cdef int go_on_later(self) except -1

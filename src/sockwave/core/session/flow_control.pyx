@@ -68,7 +68,7 @@ cdef class FlowControl(Sender):
         """Say whether messages have to wait: for the application, or for a peer that does not read
         the answers to them. While the session closes, they do not wait."""
         return (self.state == CONNECTED or self.reads_rest) and (
-            self.pause_reasons != 0 or self.is_write_blocked
+            self.pause_reasons != 0 or self.is_write_blocked and not self.is_read_owed
         )
 
     cdef int set_reading(self) except -1:
@@ -78,6 +78,11 @@ cdef class FlowControl(Sender):
         elif self.state >= CONNECTED:
             self.transport.resume()
         return 0
+
+    cdef int note_read(self) except -1:
+        """Note that the peer has been read since it caught up: now it may have to wait again."""
+        self.is_read_owed = False
+        return self.set_reading() if self.is_write_blocked else 0
 
     cdef int postpone(self) except -1:
         """Go on in the next wake-up of the loop; until then the socket is not read either."""
@@ -125,6 +130,9 @@ cdef class FlowControl(Sender):
 
     cdef int backlog_fell(self) except -1:
         self.is_write_blocked = False
+        # An application that sends without end is behind again before the loop looks at the
+        # socket. Its peer's close frame would not be read as long as it sends.
+        self.is_read_owed = True
         self.go_on_later()
         return self.may_send_again()
 

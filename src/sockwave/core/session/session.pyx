@@ -318,6 +318,8 @@ cdef class Session(FlowControl):
                 given.size += kept_size
             self.read(&given)
             self.leave_reader()
+            if self.is_read_owed:
+                self.note_read()
         return 0
 
     cdef int go_on(self) except -1:
@@ -332,6 +334,8 @@ cdef class Session(FlowControl):
             finally:
                 self.reader.take_back()
             self.leave_reader()
+            if self.is_read_owed:
+                self.note_read()
         if not self.is_postponed:
             self.set_reading()
         return 0
@@ -352,12 +356,15 @@ cdef class Session(FlowControl):
         cdef Found found
         cdef Engine engine = self.transport.engine
         cdef Reader reader = self.take_reader()
+        cdef size_t unsent_size = self.unsent_size() if self.is_read_owed else 0
         cdef int event
         found.is_deflated = False
         # 1.4: "After sending a control frame indicating the connection should be closed, a peer
         # does not send any further data; after receiving a control frame indicating the connection
         # should be closed, a peer discards any further data received."
         while self.state == CONNECTED or self.state == CLOSING or self.reads_rest:
+            if self.is_read_owed and self.unsent_size() > unsent_size:
+                self.note_read()        # the peer has not taken the answers to what was read so far
             if self.must_wait():
                 return reader.store(given)
             if reader.inflation is not None:

@@ -49,7 +49,7 @@ cdef class Connection:
 
     cdef int begin(self, str call) except -1:
         """Begin a call that may block. Raises SockwaveError where the thread must not."""
-        self.session.shared.check_may_wait(call)
+        self.session.check_may_wait(call)
         return self.session.shared.enter()
 
     cdef int end(self) except -1:
@@ -69,6 +69,9 @@ cdef class Connection:
         section 6.1.
         """
         cdef ThreadSession session = self.session
+        if session.shared.hands_over():
+            session.send_there(message, compress)
+            return
         session.shared.enter()
         try:
             session.send_now(message, compress)
@@ -109,9 +112,14 @@ cdef class Connection:
         TimeoutError if that has not come within `ping_timeout`; TypeError on a draft, which has no
         ping, ValueError for more than 125 bytes.
         """
+        cdef ThreadSession session = self.session
+        session.check_may_wait("ping")
+        future = None
+        if session.shared.hands_over():
+            future = session.shared.call_there(session._ping, (data,))
         self.begin("ping")
         try:
-            seconds = self.session.await_future(self.session.ping(data))
+            seconds = session.await_future(session._ping(data) if future is None else future)
         finally:
             self.end()
         return seconds
@@ -133,11 +141,14 @@ cdef class Connection:
         encode_close(code, reason)      # a code that cannot be sent is an error in any case
         if session.shared.is_abandoned:
             return
+        is_handed_over = session.shared.hands_over()
+        if is_handed_over:
+            session.shared.call_there(session._close, (code, reason))
         session.shared.enter()
         try:
-            session.close(code, reason)
-            session.leave(code)
-            if session.shared.may_wait():
+            if not is_handed_over:
+                session._close(code, reason)
+            if session.may_wait():
                 session.await_end_now()
         finally:
             session.shared.leave()
@@ -146,6 +157,9 @@ cdef class Connection:
         """Reset the connection now, without a closing handshake."""
         cdef SharedLoop shared = self.session.shared
         if shared.is_abandoned:
+            return
+        if shared.hands_over():
+            shared.call_there(self.session.abort, ())
             return
         shared.enter()
         try:

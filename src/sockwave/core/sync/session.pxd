@@ -9,9 +9,25 @@ cdef class ThreadSession(ClientConnection):
     cdef Reading reading        # how the thread that receives waits; None: none has received yet
     cdef list watchers          # Readings of the threads that wait for anything else
     cdef unsigned long receiver  # the thread that is in `take_next`; 0: none
+    # With `conflate`: (message, size, when it has come) of those whose keys are not known yet.
+    cdef list unplaced
+    cdef size_t unplaced_size
+    cdef Py_ssize_t unplaced_count  # with those whose keys are being found
+    cdef object key_context     # the context in which the connection was opened
+    cdef unsigned long finder   # the thread that finds keys; 0: it does not run
+    cdef bint is_finding        # it runs, or is about to
+    cdef Reading found_more     # how it waits
 
+    cdef bint may_wait(self) except -1
+    cdef int check_may_wait(self, str call) except -1
+    cdef int queue_unplaced(self, object message, size_t size) except -1
+    cdef bint find_keys(self) except -1
+    cdef int send_there(self, object message, object compress) except -1
     cdef int send_now(self, object message, object compress) except -1
     cdef int await_drain(self) except -1
+    cdef int await_drain_unlocked(self) except -1
+    cdef bint is_behind(self) noexcept
+    cdef object take_placed(self)
     cdef object take_next(self, double seconds)
     cdef bint await_message(self, double end) except -1
     cdef object await_future(self, object future)

@@ -1,14 +1,21 @@
 """A connection whose messages threads take."""
 
+from _thread import start_new_thread
+from contextvars import copy_context
 from time import monotonic
 
 from libc.math cimport INFINITY
 
+from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
 from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
+from sockwave.core.session.flow_control cimport HELD, INBOX_FULL
 from sockwave.core.session.inbox cimport Inbox
 from sockwave.core.sync.shared_loop cimport current_thread_id, time_left
 
 from sockwave.errors import SockwaveError
+
+# A thread that finds keys ends when there was nothing to do for so long.
+cdef double FINDER_REST_S = 1.0
 
 
 cdef class ThreadSession(ClientConnection):
@@ -25,7 +32,9 @@ cdef class ThreadSession(ClientConnection):
     # ---- what the core tells
 
     cdef int queue(self, object message, size_t size) except -1:
-        ClientConnection.queue(self, message, size)
+        if self.conflate is not None:
+            return self.queue_unplaced(message, size)
+        self.queue_last(message, size)
         return 0 if self.reading is None else self.reading.ring()
 
     cdef bint may_be_streamed(self) except -1:
@@ -42,6 +51,8 @@ cdef class ThreadSession(ClientConnection):
         try:
             ClientConnection.ended(self)
         finally:
+            if self.found_more is not None:
+                self.found_more.ring()
             if self.reading is not None:
                 self.reading.ring()
                 if not self.receiver:
@@ -56,11 +67,111 @@ cdef class ThreadSession(ClientConnection):
             watcher.ring()
         return 0
 
+    # ---- which thread may wait
+
+    cdef bint may_wait(self) except -1:
+        """Tell whether the calling thread, which holds the lock, may wait for the connection."""
+        return self.shared.may_wait() and current_thread_id() != self.finder
+
+    cdef int check_may_wait(self, str call) except -1:
+        """Raise SockwaveError where the calling thread must not wait for the connection."""
+        self.shared.check_may_wait(call)
+        if current_thread_id() == self.finder:
+            raise SockwaveError(
+                f"{call}: expected a thread that may wait, given one in the connection's own "
+                "`conflate`"
+            )
+        return 0
+
+    # ---- keys of messages: the application's function is called without the lock
+
+    def _conflate(self, key):
+        """Keep only the newest message for each `key(message)`, of those that wait."""
+        ClientConnection._conflate(self, key)
+        self.unplaced = []
+        self.key_context = copy_context()
+        self.found_more = Reading.__new__(Reading, self.shared)
+
+    cdef int queue_unplaced(self, object message, size_t size) except -1:
+        """Have a thread find the key of a message: with the lock, the function would hold up all
+        other connections, and could wait for a thread that waits for the lock."""
+        self.unplaced.append((message, size, self.arrived_s))
+        self.unplaced_count += 1
+        self.unplaced_size += size
+        if self.unplaced_size >= self.hub.queue_size:
+            self.pause(HELD, QUEUE_SIZE)
+        elif self.unplaced_count >= self.hub.queue_count:
+            self.pause(HELD, QUEUE_COUNT)
+        if self.is_finding:
+            return self.found_more.ring()
+        self.is_finding = True
+        start_new_thread(self.key_context.copy().run, (self._find_keys,))
+        return 0
+
+    def _find_keys(self):
+        """Find keys, and place their messages, as long as some come: what the thread does."""
+        self.finder = current_thread_id()
+        try:
+            while self.find_keys():
+                pass
+        except SockwaveError:
+            self.is_finding = False     # the interpreter ends
+
+    cdef bint find_keys(self) except -1:
+        """Find the keys of the messages that have come; return whether to go on."""
+        cdef list batch
+        self.shared.enter()
+        try:
+            if not self.unplaced and self.state != ENDED:
+                self.found_more.wait(FINDER_REST_S)
+            batch = self.unplaced
+            self.unplaced = []
+            if not batch:
+                self.is_finding = False
+                self.finder = 0
+        finally:
+            self.shared.leave()
+        for message, size, arrived_s in batch:
+            key = failure = None
+            try:
+                key = self.conflate(message)
+                hash(key)
+            except BaseException as error:
+                failure = error
+            if self.shared.hands_over():
+                self.shared.call_there(self._place, (key, failure, message, size, arrived_s))
+                continue
+            self.shared.enter()
+            try:
+                self._place(key, failure, message, size, arrived_s)
+            finally:
+                self.shared.leave()
+        return len(batch) > 0
+
+    def _place(self, key, failure, message, size_t size, double arrived_s):
+        """Have a message wait whose key is known."""
+        cdef double latest_s = self.arrived_s
+        self.unplaced_count -= 1
+        self.unplaced_size -= size
+        if failure is not None:
+            self.failed(failure)
+        else:
+            self.arrived_s = arrived_s
+            self.queue_by_key(key, message, size)
+            self.arrived_s = latest_s
+        if (
+            self.unplaced_count <= self.hub.queue_count // 4
+            and self.unplaced_size <= self.hub.queue_size // 4
+        ):
+            self.resume(HELD)
+        if self.reading is not None:
+            self.reading.ring()
+
     # ---- messages out
 
     cdef int send_now(self, object message, object compress) except -1:
         """Send a message: what is written is sent at once, as in a turn of the connection's own."""
-        if not self.shared.may_wait():
+        if not self.may_wait():
             return self.submit(message, compress, None, None)
         self.await_drain()      # what other threads have queued: all at once would be too much
         self.transport.take_cork()
@@ -70,11 +181,39 @@ cdef class ThreadSession(ClientConnection):
             self.transport.release_cork()
         return self.await_drain()
 
+    cdef int send_there(self, object message, object compress) except -1:
+        """Have the loop's own thread send a message; the caller does not hold the lock."""
+        cdef bint may_wait = current_thread_id() != self.finder
+        while True:
+            if may_wait:
+                self.await_drain_unlocked()
+            if self.shared.call_there(self._submit, (message, compress, may_wait)):
+                break
+        return self.await_drain_unlocked() if may_wait else 0
+
+    def _submit(self, message, compress, bint may_wait):
+        """Queue a message; return False where it has to wait for what others have queued."""
+        if may_wait and self.state == CONNECTED and self.is_behind():
+            return False
+        self.submit(message, compress, None, None)
+        return True
+
+    cdef bint is_behind(self) noexcept:
+        """Tell whether more than the high-water mark waits for the server to take it."""
+        return self.transport.backlog.size > self.transport.cork.marks.high_water
+
+    cdef int await_drain_unlocked(self) except -1:
+        """Wait as `await_drain` does; the caller does not hold the lock."""
+        self.shared.enter()
+        try:
+            self.await_drain()
+        finally:
+            self.shared.leave()
+        return 0
+
     cdef int await_drain(self) except -1:
         """Wait while more than the high-water mark waits for the server to take it."""
-        while self.state == CONNECTED and (
-            self.transport.backlog.size > self.transport.cork.marks.high_water
-        ):
+        while self.state == CONNECTED and self.is_behind():
             self.await_change(-1)
             if self.state != CONNECTED:
                 raise closed_error(self)
@@ -99,7 +238,19 @@ cdef class ThreadSession(ClientConnection):
                     self.reading.give_back()        # the loop reads what other threads wait for
                 if self.state == ENDED and self.reading is not None:
                     self.reading.end()
-        return self.take_message()
+        return self.take_placed()
+
+    cdef object take_placed(self):
+        """Take the message that is there. A loop of asyncio's reads again by its own thread: it is
+        told first, as nothing may raise once the message has been taken."""
+        if not self.shared.is_lent():
+            return self.take_message()
+        if self.pause_reasons & INBOX_FULL and self.inbox.count - 1 <= self.hub.queue_count // 4:
+            self.shared.loop.call_soon_threadsafe(self._note_room)
+        return self.inbox.take()
+
+    def _note_room(self):
+        self.note_room()
 
     cdef bint await_message(self, double end) except -1:
         """Wait until there is a message. Raises TimeoutError, and ConnectionClosed if none comes.
@@ -108,20 +259,31 @@ cdef class ThreadSession(ClientConnection):
         if self.reading is None:
             self.reading = self.shared.make_reading(self.transport)
         while not self.inbox.count:
-            if self.state == ENDED:
+            if self.state == ENDED and not self.unplaced_count:
                 self.inbox.is_told = True
                 raise closed_error(self)
             left = time_left(end)
             self.reading.wait(left)
-            if left == 0 and not self.inbox.count and self.state != ENDED:
+            if left == 0 and not self.inbox.count and (
+                self.state != ENDED or self.unplaced_count
+            ):
                 raise TimeoutError("recv: expected a message within the timeout")
         return True
 
     # ---- all else that takes time
 
+    def _ping(self, data):
+        """Send a ping; return a future of its round trip, which wakes those who wait."""
+        future = self.ping(data)
+        future.add_done_callback(lambda _: self.tell_watchers())
+        return future
+
+    def _close(self, code, reason):
+        self.close(code, reason)
+        self.leave(code)
+
     cdef object await_future(self, object future):
         """Wait until a future of the loop is done; return its result."""
-        future.add_done_callback(lambda _: self.tell_watchers())
         while not future.done():
             self.await_change(-1)
         return future.result()

@@ -32,10 +32,25 @@ cdef class SharedLoop:
     cdef bint has_ended(self) except -1
     cdef int leave(self) except -1
     cdef int drop(self) noexcept            # … without a look at what is scheduled
+    cdef int begin_reports(self, bint is_own) except -1
     cdef int make_reports(self) except -1
     cdef bint is_inside(self) noexcept      # whether the calling thread holds the lock
-    cdef int settle(self) except -1         # do what is scheduled, or see that it will be done
+    cdef int settle(self) except -1         # do what is scheduled
+    cdef bint hands_over(self) except -1    # calls are made by the loop's own thread, for a caller
+    cdef bint is_lent(self) except -1       # the same, for a caller that holds the lock
+    cdef object call_there(self, object function, tuple arguments)
     cdef Reading make_reading(self, Transport transport)
+
+cdef class Job:
+    """A call that the loop's own thread makes for another one."""
+    cdef object function        # None: it is made, or not wanted any more
+    cdef tuple arguments
+    cdef object result
+    cdef object error           # what it has raised; None: nothing
+    cdef bint is_done
+    cdef Reading done           # rung when it is
+
+    cdef int forget(self) except -1
 
 cdef class Reading:
     """How the one thread that receives from a transport waits for its bytes."""
@@ -45,6 +60,8 @@ cdef class Reading:
 
     # Wait for so many seconds at most, or for less; negative: without limit.
     cdef int wait(self, double seconds) except -1
+    cdef int wait_unlocked(self) except -1
+    cdef int wait_blindly(self) except -1
     cdef int ring(self) except -1           # something has happened: wake the thread that waits
     cdef int give_back(self) except -1      # have the loop's own thread read
     cdef int end(self) noexcept             # the connection has ended, and nothing waits any more

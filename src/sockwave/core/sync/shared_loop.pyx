@@ -5,6 +5,7 @@ it works and drops it while it waits, and another one takes it for each call.
 """
 
 import sys
+from _thread import start_new_thread
 from time import monotonic
 
 from libc.math cimport INFINITY
@@ -120,13 +121,15 @@ cdef class SharedLoop:
 
     cdef int leave(self) except -1:
         """Drop the lock, when what this thread has scheduled is done, or will be."""
+        cdef bint is_own
         if self.depth == 1:
+            is_own = self.holder == self.own_id
             try:
                 self.settle()
             finally:
                 self.drop()
             if self.reports:
-                self.make_reports()
+                self.begin_reports(is_own)
         else:
             self.depth -= 1
         return 0
@@ -142,6 +145,18 @@ cdef class SharedLoop:
         application, which may send by a connection, or wait for a thread that does. The caller
         holds the lock."""
         self.reports.append((function, arguments))
+
+    cdef int begin_reports(self, bint is_own) except -1:
+        """Log what there is to log. The loop's own thread has another one do it where it makes the
+        calls of all others: a handler may wait for such a call."""
+        if is_own and self.loop is not self:
+            start_new_thread(self._make_reports, ())
+            return 0
+        return self.make_reports()
+
+    def _make_reports(self):
+        while self.reports:
+            self.make_reports()
 
     cdef int make_reports(self) except -1:
         """Log what there is to log; the caller does not hold the lock."""
@@ -160,10 +175,53 @@ cdef class SharedLoop:
         return self.holder == current_thread_id()
 
     cdef int settle(self) except -1:
-        """Wake the loop's own thread: a loop of asyncio's does what is scheduled there alone."""
-        if not self.is_abandoned and self.holder != self.own_id:
-            self.loop.call_soon_threadsafe(nothing)
         return 0
+
+    # ---- calls in the loop's own thread
+
+    cdef bint hands_over(self) except -1:
+        """Tell whether the calling thread has to have its calls made by the loop's own.
+
+        What uses a loop of asyncio's is Python, and in the main thread the handler of a signal may
+        raise anywhere in that: between two bytes of a message, or two steps of a transport.
+        """
+        return self.loop is not self and not self.is_inside() and (
+            current_thread_id() != self.own_id and not self.has_ended()
+        )
+
+    cdef bint is_lent(self) except -1:
+        """Tell whether the caller, who holds the lock, is another thread than asyncio's."""
+        return self.loop is not self and self.holder != self.own_id and not self.has_ended()
+
+    def call(self, function, *arguments):
+        """Call a function under the lock: in the calling thread, or in the loop's own."""
+        if self.hands_over():
+            return self.call_there(function, arguments)
+        self.enter()
+        try:
+            return function(*arguments)
+        finally:
+            self.leave()
+
+    cdef object call_there(self, object function, tuple arguments):
+        """Have the loop's own thread call a function; wait for it, and return what it returns.
+
+        The handler of a signal may raise out of this. The call has been made as a whole by then, or
+        never is.
+        """
+        cdef Job job = Job.__new__(Job, self)
+        job.function = function
+        job.arguments = arguments
+        try:
+            self.loop.call_soon_threadsafe(job._run)
+            while not job.is_done:
+                job.done.wait_unlocked()
+        except BaseException:
+            job.forget()
+            raise
+        if job.error is not None:
+            raise job.error
+        return job.result
 
     cdef Reading make_reading(self, Transport transport):
         return Reading.__new__(Reading, self)
@@ -173,7 +231,12 @@ cdef class SharedLoop:
         return self
 
     def __exit__(self, *_):
-        self.leave()
+        try:
+            # A loop of asyncio's does what is scheduled in its own thread alone.
+            if self.loop is not self and not self.is_abandoned and self.holder != self.own_id:
+                self.loop.call_soon_threadsafe(nothing)
+        finally:
+            self.leave()
 
     def wait_for(self, future, timeout):
         """Wait until a future of the loop is done, for at most `timeout` seconds (None: without
@@ -201,6 +264,36 @@ cdef class SharedLoop:
 
 def nothing():
     """Do nothing: to be called wakes a loop."""
+
+
+cdef class Job:
+    """A call that the loop's own thread makes for another one."""
+
+    def __cinit__(self, SharedLoop shared):
+        self.done = Reading.__new__(Reading, shared)
+        self.done.is_waiting = True
+
+    def _run(self):
+        """Make the call, in the loop's own thread, unless it is not wanted any more."""
+        function = self.function
+        if function is None:
+            return
+        self.function = None
+        try:
+            self.result = function(*self.arguments)
+        except BaseException as error:
+            self.error = error
+        self.is_done = True
+        self.done.ring()
+
+    cdef int forget(self) except -1:
+        """Have the call not made, or wait for its end if it has begun: it waits for nothing."""
+        if self.function is not None:
+            self.function = None
+            return 0
+        while not self.is_done and not is_finalizing():
+            self.done.wait_blindly()
+        return 0
 
 
 cdef class Reading:
@@ -235,6 +328,23 @@ cdef class Reading:
         finally:
             self.shared.enter()
             self.is_waiting = False
+        return 0
+
+    cdef int wait_blindly(self) except -1:
+        """Wait without the lock, whatever signals come."""
+        cdef long long microseconds = <long long>(longest_wait_s * 1e6)
+        with nogil:
+            PyThread_acquire_lock_timed(self.alarm, microseconds, 0)
+        return 0
+
+    cdef int wait_unlocked(self) except -1:
+        """Wait as `wait` does, without the lock, until it is rung. May return for nothing."""
+        cdef long long microseconds = <long long>(longest_wait_s * 1e6)
+        check_living()
+        PyErr_CheckSignals()
+        with nogil:
+            PyThread_acquire_lock_timed(self.alarm, microseconds, 1)
+        PyErr_CheckSignals()
         return 0
 
     cdef int ring(self) except -1:

@@ -11,12 +11,14 @@ from sockwave.core.topics.records cimport Buffer, Head
 from sockwave.core.topics.registry cimport Registry
 from sockwave.core.topics.shared_logs cimport SharedLogs
 from sockwave.core.topics.shared_presence cimport SharedPresence
+from sockwave.core.topics.shared_streams cimport SharedStreams
 
 cdef class Bridge(Outside):
     cdef Registry registry
     cdef readonly Placements placements
     cdef readonly SharedLogs logs   # of the topics that have a history, or presence
     cdef readonly SharedPresence presence
+    cdef readonly SharedStreams streams
     cdef readonly str host      # of this host, and of this run of its sequencer: 16 hex digits
     cdef bytes host_name
     cdef object schedule        # called when there is something to take, once until it is taken
@@ -27,6 +29,7 @@ cdef class Bridge(Outside):
     cdef dict changes           # name (bytes) or pattern (str) → whether it is wanted now
     cdef set confirmed          # the names and patterns whose messages come from other hosts
     cdef dict kept_ends         # name or pattern → [(link, END)]
+    cdef bint is_to_declare     # what the application has declared is to be told
     cdef bint is_expected       # the broker is there, or has not yet been found not to be
     cdef bytes told             # the state of the way, as links were told of it
     cdef PartialMessages partial    # of other hosts, of which parts have come
@@ -36,7 +39,7 @@ cdef class Bridge(Outside):
     cdef int use(self, object registry, object connect) except -1
     cdef int note(self) except -1
     cdef size_t room(self) noexcept
-    cdef OrderedTopic find_topic(self, bytes name, bint has_log)
+    cdef OrderedTopic find_topic(self, bytes name, bint has_log, bint is_stream=*)
     cdef bint take_placed(
         self, const uint8_t* name, size_t name_size, const uint8_t* data, size_t size
     ) except -1

@@ -11,22 +11,23 @@ from libc.string cimport memcmp, memset
 
 from sockwave.core.topics.links cimport Link
 from sockwave.core.topics.ordered_topic cimport (
-    OrderedTopic, is_sequenced, is_wanted_by_name,
+    OrderedTopic, is_kept_whole, is_sequenced, is_wanted_by_name,
 )
 from sockwave.core.topics.parcels cimport (
     BAD_CONTENT, describe, is_part, is_sound, read_parcel, read_place, write_payload,
 )
 from sockwave.core.topics.parts cimport PartialMessages
-from sockwave.core.topics.placements cimport Placements
+from sockwave.core.topics.placements cimport Placements, bounds_of_settings
 from sockwave.core.topics.records cimport (
     BROADCAST, BROKER, HEAD_SIZE, ID, MAX_RECORD_SIZE, META, MSG, Parts, SINCE, TEXT, free_buffer,
     split_payload,
 )
-from sockwave.core.topics.registry cimport want_current
+from sockwave.core.topics.registry cimport TopicSettings, read_settings, want_current
 from sockwave.core.topics.relay cimport relay, write_answer, write_broadcast
 from sockwave.core.topics.shared_log cimport SharedLog
 from sockwave.core.topics.shared_logs cimport SharedLogs
 from sockwave.core.topics.shared_presence cimport SharedPresence
+from sockwave.core.topics.shared_streams cimport SharedStreams
 from sockwave.core.topics.wildcards cimport check_topic_name
 
 cdef enum:
@@ -39,9 +40,10 @@ cdef enum:
 
 cdef class Bridge(Outside):
     """The way to other hosts. `schedule` is called when there is something for the broker to take,
-    once until `take_changes` is called; `queue_size` bounds the bytes that wait for it."""
+    once until `take_changes` is called; `queue_size` bounds the bytes that wait for it. With
+    `has_streams`, the broker keeps streams."""
 
-    def __cinit__(self, schedule, queue_size=QUEUE_SIZE):
+    def __cinit__(self, schedule, queue_size=QUEUE_SIZE, *, has_streams=False):
         self.schedule = schedule
         self.queue_size = queue_size
         self.host = secrets.token_hex(8)
@@ -50,6 +52,9 @@ cdef class Bridge(Outside):
         self.placements = Placements(self.note_new, queue_size)
         self.logs = SharedLogs(self.note_new, self.placements)
         self.presence = SharedPresence(self.note_new, self.host_name)
+        self.streams = SharedStreams(
+            self.note_new, self.placements, self.logs, self.presence, self.host_name, has_streams
+        )
         self.changes = {}
         self.confirmed = set()
         self.kept_ends = {}
@@ -64,7 +69,7 @@ cdef class Bridge(Outside):
     cdef int use(self, object registry, object connect) except -1:
         self.registry = registry
         self.logs.registry = self.placements.registry = self.registry
-        self.presence.registry = self.registry
+        self.presence.registry = self.streams.registry = self.registry
         self.presence.connect = connect
         if any(fields.get("presence") for fields in self.registry.declared.values()):
             self.presence.use()
@@ -92,6 +97,7 @@ cdef class Bridge(Outside):
         self.changes[topic.name] = is_wanted
         if not is_wanted:
             self.release(topic.name)
+            self.streams.unwanted(topic.name)
         return self.note()
 
     cdef int pattern_wanted(self, str pattern, bint is_wanted) except -1:
@@ -140,7 +146,10 @@ cdef class Bridge(Outside):
                 if topic.shared is not None and topic.epoch and not is_wanted_by_name(topic):
                     self.logs.begin_read(topic, False)
         elif (topic := self.registry.names.get(name)) is not None and topic.shared is not None:
-            self.logs.begin_read(topic, topic.has_history)
+            self.logs.begin_read(topic, is_kept_whole(topic))
+            self.streams.answer_waiting(name)   # it has become a stream meanwhile
+        else:
+            self.streams.look(name)
 
     def unconfirm(self, name):
         """Note that they come no more."""
@@ -158,7 +167,7 @@ cdef class Bridge(Outside):
 
     def expect(self):
         """Note that the broker is there: topics are confirmed as they come."""
-        self.is_expected = True
+        self.is_expected = self.is_to_declare = True
 
     def lose(self):
         """Note that the broker has gone, or was not found: nobody waits for it."""
@@ -166,6 +175,7 @@ cdef class Bridge(Outside):
         self.confirmed.clear()
         self.logs.lose()
         self.presence.lose()
+        self.streams.lose()
         for name in list(self.kept_ends):
             self.release(name)
 
@@ -180,24 +190,75 @@ cdef class Bridge(Outside):
         self, OrderedTopic topic, Link link, const Head* head
     ) except -1:
         cdef SharedLog log = topic.shared
+        if log is None:
+            return not topic.stream and not topic.has_presence and self.streams.keeps_subscription(
+                topic, link, head, topic.name in self.confirmed, self.is_expected
+            )
         # Who asks for what was missed is answered when that is known: nothing is published before.
-        cdef bint has_all = log.is_whole or not topic.has_history
-        if log.is_live and has_all or log.is_refused or not (
-            self.is_expected or head.flags & SINCE
-        ):
+        cdef bint has_all = log.is_whole or not is_kept_whole(topic)
+        if log.is_live and has_all or log.is_refused:
+            return False
+        if not self.is_expected and not head.flags & SINCE and (has_all or not topic.stream):
             return False
         self.logs.keep_subscription(topic, link, head)
         if topic.name in self.confirmed and not (log.is_reading and has_all):
-            self.logs.begin_read(topic, topic.has_history)
+            self.logs.begin_read(topic, is_kept_whole(topic))
         return True
 
     cdef int stop_keeping(self, OrderedTopic topic, Link link) except -1:
+        if topic.shared is None:
+            return self.streams.forget_link(topic.name, link)
         return (<SharedLog>topic.shared).forget_link(link)
 
     cdef int submit(
         self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size
     ) except -1:
+        if topic.stream is not None or topic.shared is None:
+            return self.streams.submit(link, topic, head, payload, size)
         return self.placements.submit(link, topic, head, payload, size)
+
+    # ---- streams
+
+    cdef int abort_stream(self, OrderedTopic topic) except -1:
+        return self.streams.abort(topic)
+
+    cdef int check_watched(self, OrderedTopic topic) except -1:
+        return self.streams.check_watched(topic)
+
+    cdef int know_producer(self, OrderedTopic topic, bytes host) except -1:
+        return self.streams.know_producer(topic, host)
+
+    def hear(self, bytes message):
+        """Take what another host has said of its members, or of streams."""
+        if not self.streams.hear(message):
+            self.presence.hear(message)
+
+    # ---- what is declared
+
+    cdef int settings_changed(self) except -1:
+        self.is_to_declare = True
+        return self.note()
+
+    def declare_again(self):
+        """Have the broker told again what the application has declared."""
+        self.settings_changed()
+
+    def take_declarations(self):
+        """Return what programs that are no hosts are to know now of topics: the name or pattern,
+        and what is kept, as messages, bytes, seconds (0: for ever); None: it is plain. Where no
+        topic is anything else, there is nothing to know."""
+        cdef TopicSettings settings
+        cdef list found = []
+        cdef bint is_needed = False
+        if not self.is_to_declare:
+            return found
+        self.is_to_declare = False
+        for pattern in self.registry.declared:
+            settings = read_settings(self.registry.declared[pattern])
+            bounds = bounds_of_settings(settings)
+            is_needed = is_needed or bounds is not None
+            found.append((pattern, bounds))
+        return found if is_needed else []
 
     # ---- members
 
@@ -282,7 +343,7 @@ cdef class Bridge(Outside):
             return False if whole is None else self.take(
                 (<const char*>name)[:name_size], whole
             )
-        if size > 3 and data[1] == b"o":
+        if size > 3 and (data[1] == b"o" or data[1] == b"s"):
             return self.take_placed(name, name_size, data, size)
         if not self.open_parcel(data, size, &parcel):
             return False
@@ -315,7 +376,13 @@ cdef class Bridge(Outside):
         if not begin:
             self.bad_count += 1
             return False
-        topic = self.find_topic((<const char*>name)[:name_size], True)
+        topic = self.registry.names.get((<const char*>name)[:name_size])
+        if topic is not None and topic.shared is None and data[1] == b"s" and not is_sequenced(
+            topic
+        ):
+            if not self.streams.heard_first(topic, epoch, offset):
+                return False
+        topic = self.find_topic((<const char*>name)[:name_size], True, data[1] == b"s")
         if topic is None:
             return False
         want_current(self.registry, topic)
@@ -327,7 +394,7 @@ cdef class Bridge(Outside):
         )
         return True
 
-    cdef OrderedTopic find_topic(self, bytes name, bint has_log):
+    cdef OrderedTopic find_topic(self, bytes name, bint has_log, bint is_stream=False):
         """Return a topic that some link may want; None: there is none, or it takes no such messages
         of other hosts: those of a topic have a place in a log, or none has."""
         cdef OrderedTopic topic = self.registry.names.get(name)
@@ -345,7 +412,12 @@ cdef class Bridge(Outside):
             if topic is None:
                 self.bad_count += 1
                 return None
-        if (topic.shared is not None) != has_log or is_sequenced(topic) and not has_log:
+            if is_stream and not is_sequenced(topic):
+                self.streams.heard_first(topic, 0, 0)
+        if (
+            (topic.stream is not None) != is_stream or (topic.shared is not None) != has_log
+            or is_sequenced(topic) and not has_log
+        ):
             self.bad_count += 1
             return None
         return topic

@@ -60,6 +60,11 @@ cdef inline bint is_wanted_by_name(OrderedTopic topic) noexcept:
     return False
 
 
+cdef inline bint is_kept_whole(OrderedTopic topic) noexcept:
+    """Tell whether all that there is of it is kept for those who come late."""
+    return topic.has_history or topic.stream is not None
+
+
 cdef inline bint is_sequenced(OrderedTopic topic) noexcept:
     """Tell whether its messages have places in one order, for all workers."""
     return topic.has_history or topic.has_presence or topic.stream is not None

@@ -23,6 +23,10 @@ cdef class Outside:
     cdef int submit(
         self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size
     ) except -1
+    cdef int abort_stream(self, OrderedTopic topic) except -1
+    cdef int check_watched(self, OrderedTopic topic) except -1
+    cdef int know_producer(self, OrderedTopic topic, bytes host) except -1
+    cdef int settings_changed(self) except -1
     cdef int use_presence(self) except -1
     cdef int member_joined(self, OrderedTopic topic, bytes key, bytes data) except -1
     cdef int member_left(self, OrderedTopic topic, bytes key, object member) except -1

@@ -33,18 +33,34 @@ cdef class Outside:
     cdef bint keeps_subscription(
         self, OrderedTopic topic, Link link, const Head* head
     ) except -1:
-        """Tell whether a link that wants such a topic is answered later: once all is here that it
-        may have missed."""
+        """Tell whether a link that wants a topic is answered later: once all is here that it may
+        have missed, or it is known that this is nothing."""
         raise NotImplementedError
 
     cdef int stop_keeping(self, OrderedTopic topic, Link link) except -1:
-        """Answer a link no more that does not want the topic any longer."""
+        """Answer a link no more that does not want the topic any longer by its name."""
         raise NotImplementedError
 
     cdef int submit(
         self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size
     ) except -1:
         """Take a message of such a topic, which gets its place outside."""
+        raise NotImplementedError
+
+    cdef int abort_stream(self, OrderedTopic topic) except -1:
+        """End a stream that is shared, and whose producer was a link that has gone."""
+        raise NotImplementedError
+
+    cdef int check_watched(self, OrderedTopic topic) except -1:
+        """Look at a stream that is shared, and that no link has wanted for a while."""
+        raise NotImplementedError
+
+    cdef int know_producer(self, OrderedTopic topic, bytes host) except -1:
+        """Note which host has begun a stream that is shared."""
+        raise NotImplementedError
+
+    cdef int settings_changed(self) except -1:
+        """Note that the application has declared something anew."""
         raise NotImplementedError
 
     cdef int use_presence(self) except -1:

@@ -91,10 +91,12 @@ cdef bint read_decimal(const uint8_t* digits, size_t size, uint64_t* value) noex
 cdef size_t read_place(
     const uint8_t* data, size_t size, uint64_t* epoch, uint64_t* offset
 ) noexcept nogil:
-    """Read `1o EPOCH OFFSET\\n`, what stands before the parcel of a topic with a history; return
-    its size. 0: something else stands there."""
+    """Read `1o EPOCH OFFSET\\n`, what stands before the parcel of a topic with a history, or `1s`,
+    of a stream; return its size. 0: something else stands there."""
     cdef const uint8_t* end
-    if size < 22 or data[0] != b"1" or data[1] != b"o" or data[2] != b" " or data[19] != b" ":
+    if size < 22 or data[0] != b"1" or (data[1] != b"o" and data[1] != b"s"):
+        return 0
+    if data[2] != b" " or data[19] != b" ":
         return 0
     end = <const uint8_t*>memchr(data + 20, b"\n", min(size - 20, 19))
     if end is NULL or not read_hex(data + 3, epoch) or not read_decimal(

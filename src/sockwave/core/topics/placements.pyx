@@ -4,6 +4,8 @@ A message keeps the number that it has with its worker: by that the broker knows
 again, by us or by the sequencer that follows us. So none is published twice.
 """
 
+import json
+
 from cpython.bytes cimport PyBytes_GET_SIZE
 
 from sockwave.core.topics.ordered_topic cimport is_wanted_by_name
@@ -32,6 +34,13 @@ cdef tuple bounds_of(OrderedTopic topic):
     return GAP_COUNT, GAP_SIZE, float(GAP_TTL_S)
 
 
+cdef tuple bounds_of_settings(TopicSettings settings):
+    """Return the same of what is declared; None: of such topics the broker keeps nothing."""
+    if settings.has_history:
+        return settings.max_count, settings.max_size, settings.ttl_s
+    return (GAP_COUNT, GAP_SIZE, float(GAP_TTL_S)) if settings.has_presence else None
+
+
 cdef class Placements:
     """The messages that wait for their places. `note` is called when there is something for the
     broker's client; `queue_size` bounds what waits for the broker."""
@@ -41,6 +50,7 @@ cdef class Placements:
         self.queue_size = queue_size
         self.submissions = {}
         self.unsent = []
+        self.unsent_deltas = []
 
     cdef int submit(
         self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size
@@ -95,10 +105,21 @@ cdef class Placements:
         Those of topics that come to this host wait until these come: none is missed that is ours.
         """
         cdef Submission submission
+        cdef list taken = []
+        for key in self.take_unsent(False):
+            submission = self.submissions[key]
+            taken.append((
+                key, submission.name, submission.parcel, submission.id, submission.bounds,
+            ))
+        return taken
+
+    cdef list take_unsent(self, bint is_delta):
+        """Return the keys of the messages, or of the deltas, that leave now."""
+        cdef Submission submission
         cdef OrderedTopic topic
         cdef list taken = []
         cdef list left = []
-        for key in self.unsent:
+        for key in self.unsent_deltas if is_delta else self.unsent:
             submission = self.submissions.get(key)
             if submission is None:
                 continue
@@ -109,11 +130,12 @@ cdef class Placements:
                 and not (<SharedLog>topic.shared).is_refused
             ):
                 left.append(key)
-                continue
-            taken.append((
-                key, submission.name, submission.parcel, submission.id, submission.bounds,
-            ))
-        self.unsent = left
+            else:
+                taken.append(key)
+        if is_delta:
+            self.unsent_deltas = left
+        else:
+            self.unsent = left
         return taken
 
     def answered(self, tuple key, uint64_t epoch, uint64_t offset):
@@ -127,6 +149,8 @@ cdef class Placements:
         topic = self.registry.names.get(submission.name)
         if topic is not None and topic.shared is not None and offset:
             log = topic.shared
+            log.placed = max(log.placed, offset) if log.placed_epoch == epoch else offset
+            log.placed_epoch = epoch
             if not log.is_refused and (
                 log.is_live or log.is_reading or is_wanted_by_name(topic)
             ) and not (
@@ -136,16 +160,70 @@ cdef class Placements:
                 return
         self.finish(key)
 
+    def placed(self, bytes name):
+        """Return the newest position that this host knows of a topic, as epoch and offset: where
+        the broker has less, it has lost something. (0, 0): it knows none."""
+        cdef OrderedTopic topic = self.registry.names.get(name)
+        cdef SharedLog log = None if topic is None else topic.shared
+        if log is None:
+            return 0, 0
+        if topic.epoch and topic.epoch != log.placed_epoch:
+            return topic.epoch, topic.top
+        return log.placed_epoch, max(log.placed, topic.top)
+
     def refused(self, tuple key, str error):
         """Note that the broker has not taken a message, and why."""
+        self.refuse_with(key, b"the broker: " + error.encode())
+
+    cdef int refuse_with(self, tuple key, bytes reason) except -1:
+        """Note that a message has no place, and why."""
         cdef Submission submission = self.submissions.get(key)
         if submission is None:
-            return
+            return 0
         self.remove(key)
-        refuse(
-            submission.link, &submission.head, self.registry.names.get(submission.name),
-            b"the broker: " + error.encode(),
+        return refuse(
+            submission.link, &submission.head, self.registry.names.get(submission.name), reason
         )
+
+    # ---- deltas of streams
+
+    cdef bint has(self, Link link, tuple key) except -1:
+        """Tell whether a message waits already: then the old link of its worker has broken."""
+        cdef Submission submission = self.submissions.get(key)
+        if submission is None:
+            return False
+        submission.link = link
+        return True
+
+    cdef bint is_full(self, size_t size) noexcept:
+        return bool(self.submissions) and (
+            self.queued_size + size > self.queue_size + MAX_RECORD_SIZE
+        )
+
+    cdef int put(
+        self, Link link, OrderedTopic topic, const Head* head, tuple key, Submission submission,
+        dict meta, const Parts* parts,
+    ) except -1:
+        """Keep a delta until it has its place; of `submission`, what deltas have is set."""
+        cdef bytes begin = b"1t " if head.flags & TEXT else b"1b "
+        if head.sequence:
+            begin += b"%016x.%d" % (link.incarnation, head.sequence)
+        else:
+            begin += b"-"
+            self.last_number += 1
+            key = (0, self.last_number)
+        if meta:
+            begin += b" " + json.dumps(meta, separators=(",", ":")).encode()
+        submission.link, submission.name, submission.head = link, topic.name, head[0]
+        submission.parcel = begin + b"\n" + (<const char*>parts.message)[:parts.message_size]
+        submission.id = submission.id or b""
+        submission.kind = submission.kind or b""
+        submission.end = submission.end or b""
+        self.submissions[key] = submission
+        self.unsent_deltas.append(key)
+        self.queued_size += PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
+        self.note()
+        return 0
 
     cdef Submission find(self, OrderedTopic topic, tuple key):
         """Return the message of a topic that has a key; None: it is none of ours, or has its place.
@@ -185,7 +263,8 @@ cdef class Placements:
     cdef int lose(self) except -1:
         """The broker has gone: all is sent again that has no place."""
         cdef Submission submission
-        self.unsent = [
-            key for key, submission in self.submissions.items() if not submission.offset
-        ]
+        self.unsent, self.unsent_deltas = [], []
+        for key, submission in self.submissions.items():
+            if not submission.offset:
+                (self.unsent_deltas if submission.is_delta else self.unsent).append(key)
         return 0

@@ -39,7 +39,8 @@ cdef int publish(
         is_again = head.sequence <= link.origin.last_sequence
         if not is_again:
             link.origin.last_sequence = head.sequence
-    if topic.shared is not None:            # the broker knows whether it comes again
+    if topic.shared is not None or head.flags & DELTA and registry.outside is not None:
+        # The broker knows whether it comes again.
         return registry.outside.submit(link, topic, head, payload, size)
     if is_ordered and parts.id_size:
         known = find_id(&registry.ids, topic.number, parts.id, parts.id_size)

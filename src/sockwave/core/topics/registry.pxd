@@ -68,6 +68,7 @@ cdef class Registry:
     cdef int arm(self, OrderedTopic topic, DeadlineKind kind, double due_s) except -1
     cdef int arm_alone(self, DeadlineKind kind, uint32_t number, double due_s) except -1
 
+cdef uint64_t draw_epoch() except 0
 cdef TopicSettings read_settings(object fields)
 
 

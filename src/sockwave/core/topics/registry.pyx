@@ -125,6 +125,8 @@ cdef class Registry:
     cdef int declare(self, str pattern, TopicSettings settings) except -1:
         """Have settings hold for a pattern, or a name, from now on."""
         self.settings.add(pattern, settings)
+        if self.outside is not None:
+            self.outside.settings_changed()
         if settings.has_presence and self.outside is not None:
             self.outside.use_presence()
         if is_pattern(pattern):
@@ -140,7 +142,7 @@ cdef class Registry:
         cdef bint was_sequenced = is_sequenced(topic)
         if topic.has_history and not settings.has_history:
             clear_history(&self.store, &topic.history)
-        if not (settings.has_history or settings.has_presence):
+        if not (settings.has_history or settings.has_presence) and topic.stream is None:
             topic.shared = None
         topic.has_history = settings.has_history
         topic.has_presence = settings.has_presence
@@ -244,7 +246,7 @@ cdef class Registry:
         if interest is NULL:
             return 0
         topic.set_wants(interest, by_name, by_pattern)
-        if topic.shared is not None and not by_name:
+        if self.outside is not None and not by_name:
             self.outside.stop_keeping(topic, link)
         if was_wanted and not topic.want_count:
             topic.unwanted_since_s = self.now_s

@@ -9,8 +9,8 @@ from sockwave.core.topics.records cimport (
     END, GAP, HEAD_SIZE, MORE, RECOVERED, REPLAY, SINCE, free_buffer,
 )
 from sockwave.core.topics.registry cimport want_current
-from sockwave.core.topics.relay cimport tell_name, write_answer
-from sockwave.core.topics.streams cimport write_stream
+from sockwave.core.topics.relay cimport refuse, tell_name, write_answer
+from sockwave.core.topics.streams cimport Stream, objection_of, write_stream
 
 
 cdef int subscribe(
@@ -22,12 +22,18 @@ cdef int subscribe(
     at its cap: at least one message stands in it then, or the link has not read the page before.
     """
     cdef Interest* interest
+    cdef bint was_named = False, was_matched = False
     cdef Head end
     want_current(registry, topic)
     interest = topic.find(link)
-    registry.want(topic, link, True, interest is not NULL and interest.by_pattern)
-    if topic.shared is not None and registry.outside.keeps_subscription(topic, link, head):
+    if interest is not NULL:
+        was_named, was_matched = interest.by_name, interest.by_pattern
+    registry.want(topic, link, True, was_matched)
+    if registry.outside is not None and registry.outside.keeps_subscription(topic, link, head):
         return 0
+    if not can_replay(topic) and not (head.flags & SINCE and head.epoch):
+        registry.want(topic, link, was_named, was_matched)
+        return refuse(link, head, topic, objection_of(b"room"))
     memset(&end, 0, sizeof(end))
     end.type = END
     end.topic = topic.number
@@ -38,6 +44,8 @@ cdef int subscribe(
         apply_bounds(&registry.store, &topic.history, registry.now_s)
         if not topic.epoch:
             pass        # the broker has not told yet what there is
+        elif not can_replay(topic):
+            pass
         elif topic.stream is not None and not head.flags & SINCE:
             replay(topic, link, head, 0, &end)
         elif head.flags & SINCE and not head.epoch:
@@ -47,6 +55,11 @@ cdef int subscribe(
     elif registry.outside is not None and registry.outside.keeps_end(link, topic.name, &end):
         return 0
     return write_answer(link, &end, NULL, 0)
+
+
+cdef bint can_replay(OrderedTopic topic) noexcept:
+    """Tell whether all is here of a stream, if it is one: a replica may have found no room."""
+    return topic.stream is None or not (<Stream>topic.stream).is_partial
 
 
 cdef uint64_t oldest_of(OrderedTopic topic) noexcept:

@@ -18,9 +18,11 @@ cdef class SharedLog:
     cdef list waiting           # (link, SUB) that are answered once it is live and whole
     cdef list ahead             # (epoch, offset, parcel or None) that have come while we read
     cdef size_t ahead_size
+    cdef uint64_t placed_epoch, placed  # the newest place of a message of ours
     cdef list unheard           # keys of submissions that have a place, and have not come yet
 
     cdef int put_ahead(
         self, uint64_t epoch, uint64_t offset, const uint8_t* data, size_t size
     ) except -1
+    cdef bint awaits(self, Link link) noexcept
     cdef int forget_link(self, Link link) except -1

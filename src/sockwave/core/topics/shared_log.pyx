@@ -30,6 +30,13 @@ cdef class SharedLog:
         ))
         return 0
 
+    cdef bint awaits(self, Link link) noexcept:
+        """Tell whether a link is answered later."""
+        for one in self.waiting:
+            if one[0] is link:
+                return True
+        return False
+
     cdef int forget_link(self, Link link) except -1:
         """Answer a link no more: it does not want the topic any longer."""
         if self.waiting:

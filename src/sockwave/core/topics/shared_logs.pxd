@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from sockwave.core.topics.links cimport Link
 from sockwave.core.topics.ordered_topic cimport OrderedTopic
+from sockwave.core.topics.parcels cimport Parcel
 from sockwave.core.topics.placements cimport Placements
 from sockwave.core.topics.records cimport Buffer, Head
 from sockwave.core.topics.registry cimport Registry
@@ -14,6 +15,7 @@ cdef class SharedLogs:
     cdef object note            # called when there is something for the broker's client
     cdef Placements placements
     cdef list reads             # the names of topics of which a page is asked for
+    cdef list stream_reads      # the same, of streams
     cdef uint64_t last_number
     cdef Buffer scratch         # of a message that is put together
     cdef readonly uint64_t heard_count, bad_count
@@ -28,6 +30,11 @@ cdef class SharedLogs:
         self, OrderedTopic topic, uint64_t offset, const uint8_t* data, size_t size, double age_s,
         bint is_news,
     ) except -1
+    cdef int take_delta(
+        self, OrderedTopic topic, uint64_t offset, const Parcel* parcel, Head* head, double age_s
+    ) except -1
+    cdef int begin_stream(self, OrderedTopic topic, SharedLog log) except -1
+    cdef int lose_stream(self, OrderedTopic topic) except -1
     cdef int skip_to(self, OrderedTopic topic, SharedLog log, uint64_t offset) except -1
     cdef int take_page(
         self, OrderedTopic topic, SharedLog log, uint64_t top, double now_ms, list entries

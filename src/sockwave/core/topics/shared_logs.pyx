@@ -7,6 +7,8 @@ broker here: its client takes what is to be sent, and brings what was answered. 
 comes is trusted.
 """
 
+import json
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
@@ -14,13 +16,16 @@ from libc.string cimport memset
 from sockwave.core.topics.history cimport clear_history, keep, message_at
 from sockwave.core.topics.ordered_topic cimport Interest, is_wanted_by_name, wants
 from sockwave.core.topics.parcels cimport (
-    Parcel, is_sound, read_origin, read_parcel, write_payload,
+    BAD_CONTENT, Parcel, is_sound, read_origin, read_parcel, write_payload,
 )
 from sockwave.core.topics.placements cimport Submission, bounds_of
-from sockwave.core.topics.records cimport GAP, MSG, free_buffer
+from sockwave.core.topics.records cimport ABORTED, DELTA, GAP, LAST, MSG, TEXT, free_buffer
 from sockwave.core.topics.registry cimport TTL_DUE, want_current
 from sockwave.core.topics.relay cimport relay_to_all, tell_name, write_answer
 from sockwave.core.topics.replay cimport subscribe
+from sockwave.core.topics.streams cimport (
+    Stream, abort_replica, clear_stream, dissolve_stream, keep_piece, note_end, spoil_stream,
+)
 
 
 cdef class SharedLogs:
@@ -31,6 +36,7 @@ cdef class SharedLogs:
         self.note = note
         self.placements = placements
         self.reads = []
+        self.stream_reads = []
         memset(&self.scratch, 0, sizeof(self.scratch))
 
     def __dealloc__(self):
@@ -47,13 +53,15 @@ cdef class SharedLogs:
         log.silent_until = 0
         if is_whole and not log.is_whole:
             clear_history(&self.registry.store, &topic.history)
+            if topic.stream is not None:
+                clear_stream(self.registry, topic.stream)
             log.is_whole = True
         return self.ask_page(topic, log)
 
     cdef int ask_page(self, OrderedTopic topic, SharedLog log) except -1:
         self.last_number += 1
         log.read_number = self.last_number
-        self.reads.append(topic.name)
+        (self.reads if topic.stream is None else self.stream_reads).append(topic.name)
         self.note()
         return 0
 
@@ -65,6 +73,13 @@ cdef class SharedLogs:
             log = topic.shared
             if log is not None and log.is_live:
                 self.begin_read(topic, log.is_whole)
+
+    def read_again(self, bytes name):
+        """Read a log again, if this host follows it: more may have been stored than has come."""
+        cdef OrderedTopic topic = self.registry.names.get(name)
+        cdef SharedLog log = None if topic is None else topic.shared
+        if log is not None and log.is_live:
+            self.begin_read(topic, log.is_whole)
 
     def take_reads(self):
         """Return of which logs a page is wanted, as tuples: name, number, epoch and offset behind
@@ -84,6 +99,20 @@ cdef class SharedLogs:
                 )
         return taken
 
+    def take_stream_reads(self):
+        """Return of which streams a page is wanted, as tuples: name, number, and epoch and offset
+        behind which it begins."""
+        cdef OrderedTopic topic
+        cdef SharedLog log
+        cdef list taken = []
+        reads, self.stream_reads = self.stream_reads, []
+        for name in reads:
+            topic = self.registry.names.get(name)
+            log = None if topic is None or topic.stream is None else topic.shared
+            if log is not None and log.is_reading:
+                taken.append((name, log.read_number, topic.epoch, log.place))
+        return taken
+
     def read(
         self, bytes name, uint64_t number, uint64_t epoch, uint64_t top, double now_ms, list entries
     ):
@@ -98,6 +127,8 @@ cdef class SharedLogs:
             # Another log: nothing of it has been told to any link.
             log.is_lost = log.is_lost or topic.epoch != 0
             log.silent_until = top
+            if topic.stream is not None:
+                self.begin_stream(topic, log)
             log.place = topic.top = 0
             clear_history(&self.registry.store, &topic.history)
             topic.epoch = epoch
@@ -113,6 +144,58 @@ cdef class SharedLogs:
         log.is_refused = True
         self.answer_waiting(topic, log)
         self.placements.settle(topic, log, True)
+
+    def gone(self, bytes name, uint64_t number):
+        """Note that a stream of which a page was asked for is not there."""
+        cdef OrderedTopic topic = self.registry.names.get(name)
+        cdef SharedLog log = None if topic is None else topic.shared
+        if log is None or not log.is_reading or log.read_number != number:
+            return
+        self.registry.look_at_clock()
+        log.is_reading = False
+        self.lose_stream(topic)
+
+    cdef int begin_stream(self, OrderedTopic topic, SharedLog log) except -1:
+        """Begin the replica of a stream; one that the broker has no more is aborted."""
+        cdef Stream stream = topic.stream
+        cdef bint is_told = True
+        cdef uint32_t i
+        if topic.epoch:
+            if not stream.is_ended:
+                abort_replica(self.registry, topic)
+            stream.let_go(topic)
+            clear_stream(self.registry, stream)
+            topic.stream = Stream()
+        log.is_lost = False
+        # Links that have been told before that there was no stream get all of it.
+        for i in range(topic.want_count):
+            is_told = is_told and log.awaits(<Link>topic.interests[i].link)
+        if not is_told:
+            log.silent_until = 0
+        return 0
+
+    cdef int lose_stream(self, OrderedTopic topic) except -1:
+        """The broker has nothing of a stream: it has ended long ago, or is lost."""
+        cdef Stream stream = topic.stream
+        cdef SharedLog log = topic.shared
+        if stream.is_begun and not stream.is_placed and not topic.epoch:
+            log.is_whole = True             # ours, which is about to begin
+            return self.go_live(topic, log)
+        if not stream.is_ended and (topic.epoch or stream.is_placed):
+            if not topic.epoch:
+                topic.epoch, topic.top = stream.epoch, 0
+            log.is_live = log.is_whole = True
+            abort_replica(self.registry, topic)
+            self.answer_waiting(topic, log)
+            return self.placements.settle(topic, log, True)
+        self.placements.settle(topic, log, True)
+        waiting, log.waiting = log.waiting, []
+        dissolve_stream(self.registry, topic)
+        for link, head in waiting:
+            subscribe(
+                self.registry, <Link>link, topic, <const Head*>PyBytes_AS_STRING(<bytes>head)
+            )
+        return 0
 
     cdef int take_page(
         self, OrderedTopic topic, SharedLog log, uint64_t top, double now_ms, list entries
@@ -143,6 +226,8 @@ cdef class SharedLogs:
     cdef int skip_to(self, OrderedTopic topic, SharedLog log, uint64_t offset) except -1:
         """Messages up to a place are missing for good: only what follows them is of use."""
         clear_history(&self.registry.store, &topic.history)
+        if topic.stream is not None:
+            spoil_stream(self.registry, topic)
         if offset > topic.top:
             log.is_lost = log.is_lost or offset > log.silent_until
             topic.top = offset
@@ -178,7 +263,7 @@ cdef class SharedLogs:
                     topic, offset, <const uint8_t*>PyBytes_AS_STRING(parcel),
                     PyBytes_GET_SIZE(parcel), 0, not log.is_lost,
                 ):
-                    self.skip_to(topic, log, offset)
+                    needs_more = True       # the log tells whether it is there
             elif has_moved or epoch == topic.epoch and offset == topic.top + 1:
                 needs_more = True
             else:
@@ -207,7 +292,7 @@ cdef class SharedLogs:
                     write_answer(<Link>interest.link, &head, NULL, 0)
         self.answer_waiting(topic, log)
         self.placements.settle(topic, log, False)
-        if self.placements.unsent:
+        if self.placements.unsent or self.placements.unsent_deltas:
             self.note()
         return 0
 
@@ -241,6 +326,8 @@ cdef class SharedLogs:
             # By a pattern alone: what was before is of no use to any link.
             topic.epoch, topic.top = epoch, offset - 1
             log.is_live = True
+        if topic.stream is not None and not topic.epoch and offset == 1:
+            topic.epoch = epoch             # it begins
         if epoch == topic.epoch and offset <= topic.top:
             return 0
         self.registry.look_at_clock()
@@ -285,7 +372,9 @@ cdef class SharedLogs:
             if submission is not None:
                 link = submission.link
                 head.worker, head.sequence = link.id, sequence
-        if log.is_whole:
+        if topic.stream is not None:
+            self.take_delta(topic, offset, &parcel, &head, age_s)
+        elif log.is_whole:
             keep(&registry.store, &topic.history, &head, payload, size, registry.now_s - age_s)
             if topic.history.count and topic.history.ttl_s > 0:
                 registry.arm(
@@ -310,6 +399,28 @@ cdef class SharedLogs:
             self.placements.settle(topic, log, False)
         return True
 
+    cdef int take_delta(
+        self, OrderedTopic topic, uint64_t offset, const Parcel* parcel, Head* head, double age_s
+    ) except -1:
+        """Have a message be the next delta of a stream, or its end."""
+        cdef Stream stream = topic.stream
+        cdef SharedLog log = topic.shared
+        cdef bytes end = b"", producer = b""
+        if parcel.meta_size:
+            end, producer = read_stream_meta((<const char*>parcel.meta)[:parcel.meta_size])
+        head.flags |= DELTA
+        if end:
+            head.flags |= LAST | (ABORTED if end == b"aborted" else 0)
+        if producer and offset == 1:
+            self.registry.outside.know_producer(topic, producer)
+        if log.is_whole:
+            keep_piece(
+                self.registry, topic, offset, parcel.message, parcel.size, head.flags & TEXT
+            )
+        if end:
+            note_end(self.registry, topic, stream, end == b"aborted", age_s)
+        return 0
+
     # ---- the channel comes and goes
 
     cdef int leave(self, OrderedTopic topic) except -1:
@@ -317,6 +428,8 @@ cdef class SharedLogs:
         cdef SharedLog log = topic.shared
         clear_history(&self.registry.store, &topic.history)
         log.is_whole = log.is_reading = False
+        if topic.stream is not None:
+            clear_stream(self.registry, topic.stream)
         if not topic.want_count:
             log.is_live = False
             topic.epoch = topic.top = 0
@@ -330,6 +443,7 @@ cdef class SharedLogs:
         if self.registry is None:
             return 0
         self.reads.clear()
+        self.stream_reads.clear()
         for topic in list(self.registry.names.values()):
             log = topic.shared
             if log is None:
@@ -342,3 +456,18 @@ cdef class SharedLogs:
             else:
                 self.answer_waiting(topic, log)
         return self.placements.lose()
+
+
+cdef tuple read_stream_meta(bytes said):
+    """Return how a delta ends its stream, and which host has begun it, as far as that is said."""
+    cdef object found = {}
+    try:
+        found = json.loads(said)
+    except BAD_CONTENT:
+        pass
+    end = found.get("end") if isinstance(found, dict) else None
+    producer = found.get("producer") if isinstance(found, dict) else None
+    return (
+        end.encode() if end in ("finished", "aborted") else b"",
+        producer.encode() if isinstance(producer, str) and len(producer) == 16 else b"",
+    )

@@ -259,6 +259,8 @@ cdef class SharedPresence:
         cdef OtherHost other = self.others.pop(name, None)
         if other is not None:
             other.link.end()
+            if self.gone is not None:
+                self.gone(name)
         return 0
 
 

@@ -1,0 +1,290 @@
+"""How a host reads what the stream has of a topic's log."""
+
+import json
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sockwave.brokers.interface import Bounds, Page
+from sockwave.brokers.nats_places import (
+    NO_MESSAGE,
+    Log,
+    Logs,
+    ask_last,
+    data_of,
+    learn,
+    read_place,
+)
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
+from sockwave.brokers.nats_stream import (
+    NO_STREAM,
+    PASSING_ERRORS,
+    LogStream,
+    describe,
+    find_refusal,
+    read_answer,
+    read_time,
+)
+from sockwave.brokers.nats_wire import find_header, pack_message
+
+# Of one page, about; of one answer of the server.
+_PAGE_SIZE = 1 << 20
+_PAGE_COUNT = 1000
+
+# So many reads go on at a time: each holds a page.
+_READ_COUNT = 32
+
+# So often in a row another log cannot begin, as something else is stored.
+_MOST_CONFLICTS = 5
+
+
+class _Read:
+    """One page that is being read, behind a position."""
+
+    def __init__(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
+        self.name, self.number = name, number
+        self.epoch, self.offset = epoch, offset
+        self.bounds = bounds
+        #: The log, as far as its last message says.
+        self.log: Log | None = None
+        self.top = self.last_sequence = 0
+        #: Behind which sequence the next messages are looked for.
+        self.sequence = 0
+        self.entries: list[tuple[int, float, bytes]] = []
+        self.size = 0
+        self.came = False
+        self.conflict_count = 0
+
+
+class NatsPages:
+    """The pages that are asked for."""
+
+    def __init__(
+        self,
+        requests: NatsRequests,
+        stream: LogStream,
+        logs: Logs,
+        took: Callable[[bytes, int, Page], object],
+        failed: Callable[[bytes, int, str], object],
+    ) -> None:
+        """Note who is asked.
+
+        `took` is called with the name of a topic, the number of the read, and the page; `failed`
+        with why there is none.
+        """
+        self._requests, self._stream, self._logs = requests, stream, logs
+        self._took, self._failed = took, failed
+        self._waiting: deque[_Read] = deque()
+        self._read_count = 0
+        self._later: list[_Read] = []
+        #: Of pages behind which more is asked for: name → epoch, offset, sequence.
+        self._ends: dict[bytes, tuple[int, int, int]] = {}
+
+    def read(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
+        """Read a log behind a position."""
+        self._waiting.append(_Read(name, number, epoch, offset, bounds))
+        self._begin_next()
+
+    def tick(self) -> None:
+        """Try again what was not possible a moment ago, once a tick."""
+        later, self._later = self._later, []
+        for one in later:
+            self._begin(one)
+
+    def _begin_next(self) -> None:
+        while self._waiting and self._read_count < _READ_COUNT:
+            self._read_count += 1
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, one: _Read) -> None:
+        self._stream.want(one.bounds, partial(self._prepared, one))
+
+    def _prepared(self, one: _Read, error: str | None) -> None:
+        if error is not None:
+            self._fail(one, error)
+            return
+        one.log = self._logs.provide(one.name)
+        taker = partial(self._learned, one, one.log)
+        ask_last(self._requests, self._stream.name, one.log.subject, taker)
+
+    def _fail(self, one: _Read, error: str) -> None:
+        self._read_count -= 1
+        self._failed(one.name, one.number, error)
+        self._begin_next()
+
+    def _check(self, one: _Read, answer: Answer) -> tuple[dict[str, Any] | None, int]:
+        """Return what was answered, and an error that means something.
+
+        None: the read goes on later, or has failed.
+        """
+        refusal = find_refusal(answer)
+        if refusal is not None:
+            self._fail(one, refusal)
+            return None, 0
+        found, error = read_answer(answer)
+        if answer.status or error in PASSING_ERRORS:
+            self._later.append(one)
+        elif error == NO_STREAM:
+            self._stream.forget()
+            self._begin(one)
+        elif error not in (0, NO_MESSAGE):
+            self._fail(one, describe(found))
+        else:
+            return found, error
+        return None, 0
+
+    # ---- where the log ends
+
+    def _learned(self, one: _Read, log: Log, answer: Answer) -> None:
+        found, error = self._check(one, answer)
+        if found is None:
+            return
+        message = None if error else found["message"]
+        if not log.is_busy:
+            if one.epoch and (log.epoch != one.epoch or log.top < one.offset):
+                log.epoch, log.top = one.epoch, one.offset  # what we knew was there
+            learn(log, message)
+            place = (log.epoch, log.top, log.sequence)
+        else:  # it is about to change, and what is proposed is checked anyway
+            other = Log(log.name, log.subject)
+            other.epoch, other.top = one.epoch, one.offset
+            learn(other, message)
+            place = (other.epoch, other.top, other.sequence)
+        is_stored = message is not None and read_place(data_of(message)) == place[:2]
+        if is_stored:
+            self._go_behind(one, log, place)
+        else:
+            self._begin_log(one, log, place)
+
+    def _begin_log(self, one: _Read, log: Log, place: tuple[int, int, int]) -> None:
+        """Say in the stream that another log begins: so all hosts have the same one."""
+        epoch, _, sequence = place
+        reply = self._requests.expect(log.subject, partial(self._began, one, log, epoch))
+        head = b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % sequence
+        self._requests.write(pack_message(log.subject, b"1o %016x 0\n" % epoch, reply, head))
+
+    def _began(self, one: _Read, log: Log, epoch: int, answer: Answer) -> None:
+        found, error = read_answer(answer)
+        if answer.status or error:
+            log.is_known = log.is_known and log.is_busy
+            refusal = find_refusal(answer)
+            if refusal is not None:
+                self._fail(one, refusal)
+            elif answer.status or error in PASSING_ERRORS or one.conflict_count > _MOST_CONFLICTS:
+                one.conflict_count = 0
+                self._later.append(one)
+            else:  # somebody else was faster, or the stream has gone
+                one.conflict_count += 1
+                self._begin(one)
+            return
+        sequence = int(found["seq"])
+        log.note(epoch, 0, sequence)
+        self._go_behind(one, log, (epoch, 0, sequence))
+
+    # ---- what is in it
+
+    def _go_behind(self, one: _Read, log: Log, place: tuple[int, int, int]) -> None:
+        """Read up to the last message, whose place is known."""
+        epoch, one.top, one.last_sequence = place
+        if epoch != one.epoch:
+            one.epoch, one.offset = epoch, 0
+            one.entries, one.size = [], 0
+        count = one.bounds[0]
+        one.offset = max(one.offset, one.top - count)
+        end = self._ends.pop(one.name, None)
+        if end is not None and end[:2] == (one.epoch, one.offset):
+            one.sequence = end[2]
+        if one.offset >= one.top:
+            self._finish(one)
+        else:
+            self._ask_more(one)
+
+    def _ask_more(self, one: _Read) -> None:
+        assert one.log is not None
+        one.came = False
+        request = json.dumps({
+            "seq": one.sequence + 1,
+            "next_by_subj": one.log.subject.decode(),
+            "batch": _PAGE_COUNT,
+            "max_bytes": _PAGE_SIZE,
+        })  # fmt: skip
+        subject = b"$JS.API.DIRECT.GET." + self._stream.name
+        taker = partial(self._take, one)
+        self._requests.ask(subject, request.encode(), taker, is_many=True)
+
+    def _take(self, one: _Read, answer: Answer) -> None:
+        """Take a message of a page, or its end."""
+        if not answer.status:
+            one.came = True
+            self._take_message(
+                one,
+                int(find_header(answer.head, b"Nats-Sequence") or 0),
+                read_time(find_header(answer.head, b"Nats-Time-Stamp").decode()),
+                answer.message,
+            )
+            return
+        if answer.status == FORBIDDEN:
+            self._check(one, answer)
+            return
+        if answer.status not in (204, 404):
+            if answer.status == NOBODY:
+                self._stream.forget()  # it has gone, or has no leader
+            self._later.append(one)
+            return
+        if one.sequence >= one.last_sequence or self._is_full(one):
+            self._finish(one)
+        elif one.came:
+            self._ask_more(one)
+        else:
+            self._ask_leader(one)
+
+    def _ask_leader(self, one: _Read) -> None:
+        """Ask the stream's leader for the next message: a replica may not have it yet."""
+        assert one.log is not None
+        request = json.dumps({"seq": one.sequence + 1, "next_by_subj": one.log.subject.decode()})
+        subject = b"$JS.API.STREAM.MSG.GET." + self._stream.name
+        self._requests.ask(subject, request.encode(), partial(self._take_next, one))
+
+    def _take_next(self, one: _Read, answer: Answer) -> None:
+        found, error = self._check(one, answer)
+        if found is None:
+            return
+        if error:  # it has gone meanwhile
+            self._finish(one)
+            return
+        message = found["message"]
+        self._take_message(one, message["seq"], read_time(message["time"]), data_of(message))
+        if one.sequence >= one.last_sequence or self._is_full(one):
+            self._finish(one)
+        else:
+            self._ask_leader(one)
+
+    def _take_message(self, one: _Read, sequence: int, time_ms: float, message: bytes) -> None:
+        """Keep what belongs into the page: of this log, behind the position, and not too old."""
+        if not one.sequence < sequence <= one.last_sequence or self._is_full(one):
+            return
+        one.sequence = sequence
+        place = read_place(message)
+        if place is None or place[0] != one.epoch or not one.offset < place[1] <= one.top:
+            return
+        life_s = one.bounds[2]
+        if life_s and self._stream.now_ms() - time_ms > life_s * 1000:
+            return
+        one.offset = place[1]
+        one.entries.append((place[1], time_ms, message[message.index(b"\n") + 1 :]))
+        one.size += len(message)
+
+    def _is_full(self, one: _Read) -> bool:
+        return one.size >= _PAGE_SIZE or len(one.entries) >= _PAGE_COUNT
+
+    def _finish(self, one: _Read) -> None:
+        self._read_count -= 1
+        if one.offset < one.top and one.entries:
+            if len(self._ends) >= _READ_COUNT:
+                self._ends.clear()
+            self._ends[one.name] = (one.epoch, one.offset, one.sequence)
+        self._took(
+            one.name, one.number, (one.epoch, one.top, self._stream.now_ms(), one.entries)
+        )  # fmt: skip
+        self._begin_next()

