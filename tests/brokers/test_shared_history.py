@@ -10,7 +10,7 @@ import pytest
 from conftest import StartServer
 from hosts import Host, start_host
 from log_brokers import LogBroker
-from valkey_server import ValkeyServer, needs_valkey, until
+from valkey_server import ValkeyServer, needs_valkey, running_valkey, until
 from wire import Wire, connect_both
 
 import sockwave
