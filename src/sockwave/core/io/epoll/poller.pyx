@@ -142,8 +142,9 @@ cdef class Poller(Engine):
         cut short by a signal or the time."""
         return (
             self.batch_size > 0 and self.position == self.batch_size
-            and self.selector is not None and not self.is_nested_ready and not self.cork.promised and self.next_turn is None
-            and not self.ready and not self.loop._stopping and self.first_timer() is first
+            and self.selector is not None and not self.is_nested_ready and not self.cork.promised
+            and self.next_turn is None and not self.ready and not self.loop._stopping
+            and self.first_timer() is first
         )
 
     cdef object first_timer(self):
