@@ -229,7 +229,11 @@ async def load_on(answer: bytes, *options: str) -> str:
         (ACCEPTED, "closed before the opening was answered"),
         (ACCEPTED + b"X: " + b"x" * 70_000, "the opening answer is longer than 65536 bytes"),
         (ACCEPTED.replace(b"s3pP", b"S3pP") + b"\r\n", "expected Sec-WebSocket-Accept"),
-        (ACCEPTED + b"\r\n\x81\x00", "expected 101 and nothing behind it"),
+        (
+            ACCEPTED.replace(b" 101 ", b" 200 ") + b"\r\n\x81\x00",
+            "expected 101, got b'HTTP/1.1 200",
+        ),
+        (ACCEPTED + b"\r\n\x81\x01x", "reply 0 differs from its message"),
         (
             ACCEPTED + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
             "the server's answer to the offer is 'permessage-deflate'",

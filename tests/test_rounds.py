@@ -11,7 +11,8 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 from commands import port_of, serving
@@ -260,7 +261,9 @@ if sys.platform == "linux":
             await first.close()
             assert await count_rounds(rounds, second) >= ECHO_COUNT
 
-    def test_a_loop_of_another_class_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_loop_that_is_not_as_asyncio_makes_it_is_left_as_it_is(
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         """What it does with its selector, or with the time, is not known."""
 
         class Other(asyncio.SelectorEventLoop):
@@ -275,7 +278,19 @@ if sys.platform == "linux":
             async with serve_echo() as server:
                 await count_rounds(rounds, server)
 
-        for make in (Other, lambda: asyncio.SelectorEventLoop(OtherSelector())):
+        def with_changed(name: str) -> asyncio.AbstractEventLoop:
+            """Return a loop as asyncio makes it, with another method in a place."""
+            loop: Any = asyncio.SelectorEventLoop()
+            owner = loop if name == "time" else loop._selector
+            setattr(owner, name, getattr(owner, name))
+            return cast("asyncio.AbstractEventLoop", loop)
+
+        for make in (
+            Other,
+            lambda: asyncio.SelectorEventLoop(OtherSelector()),
+            partial(with_changed, "time"),
+            partial(with_changed, "select"),
+        ):
             with asyncio.Runner(loop_factory=make) as runner:
                 runner.run(main())
         assert not rounds.count

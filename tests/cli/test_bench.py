@@ -13,7 +13,7 @@ from certificates import AUTHORITY, server_context
 from commands import run_here
 from conftest import StartServer, echo
 from hdrh.histogram import HdrHistogram
-from test_load import port_of
+from test_load import ACCEPTED, port_of
 
 import sockwave
 
@@ -165,6 +165,31 @@ async def test_idle_connections_are_held_and_answer_pings(start_server: StartSer
     assert (ended.status, ended.errors) == (0, "")
     assert "20 connections opened in 0." in ended.report
     assert codes == [1000] * 20
+
+
+@pytest.mark.slow
+async def test_a_ping_that_comes_with_the_answer_is_answered() -> None:
+    """A server need not wait until it has heard of its client."""
+    pongs = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal pongs
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ACCEPTED + b"\r\n\x89\x01a")
+        await asyncio.sleep(0.1)
+        writer.write(b"\x89\x01b")
+        for _ in range(2):
+            pong = await reader.readexactly(7)
+            pongs += pong[:2] == b"\x8a\x81"
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        options = ("--connections=1", "--duration=0.5", "--mode=idle")
+        ended = await bench(f"ws://127.0.0.1:{port}", *options)
+    assert (ended.status, ended.errors) == (0, "")
+    assert pongs == 2
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ cdef class Client:
     cdef DirectClientTls tls          # None: no TLS
     cdef bytes unsent           # encrypted, but not yet taken by the kernel; None: nothing
     cdef bytes answer           # what has come of the answer to the opening request
+    cdef bytes behind           # what has come with it, and is to be read; None: nothing
     cdef str agreement          # the server's extensions; None: none, or no answer yet
     cdef bint is_open
 
@@ -38,6 +39,7 @@ cdef class Client:
     cdef int close(self, bint reset) except -1
 
     cdef int send_request(self) except -1
+    cdef Py_ssize_t take_behind(self, uint8_t* place, size_t size) except -2
     cdef Py_ssize_t receive_bytes(self, uint8_t* place, size_t size) except -2
     cdef size_t send_plain(self, const uint8_t* data, size_t size) except? 0
     cdef int do_handshake(self) except -1

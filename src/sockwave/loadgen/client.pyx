@@ -10,6 +10,7 @@ import struct
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memcpy
 
 from sockwave.core.io.engine cimport READ_SIZE
 from sockwave.core.io.epoll.system cimport MSG_DONTWAIT, MSG_NOSIGNAL, recv, send_bytes
@@ -138,6 +139,10 @@ cdef class Client:
         """Raise LoadError unless the answer is right. Only an answer that differs from the last
         right one is parsed."""
         if self.answer != self.target.accepted_answer:
+            # A server may ping, or greet, at once.
+            head, end, behind = self.answer.partition(b"\r\n\r\n")
+            self.answer, self.behind = head + end, behind or None
+        if self.answer != self.target.accepted_answer:
             self.parse_answer()
             self.target.accepted_answer = self.answer
             self.target.agreement = self.agreement
@@ -147,16 +152,15 @@ cdef class Client:
 
     cdef int parse_answer(self) except -1:
         """Check the answer as section 4.1 says."""
-        head, _, behind = self.answer.partition(b"\r\n\r\n")
-        status, *lines = head.decode("latin-1").split("\r\n")
+        status, *lines = self.answer.decode("latin-1").rstrip().split("\r\n")
         fields = {}
         for line in lines:
             name, _, value = line.partition(":")
             fields[name.lower()] = value.strip()
-        if not status.startswith("HTTP/1.1 101 ") or behind:
-            raise LoadError(f"expected 101 and nothing behind it, got {self.answer!r}")
+        if not status.startswith("HTTP/1.1 101 "):
+            raise LoadError(f"expected 101, got {self.answer + (self.behind or b'')!r}")
         if fields.get("sec-websocket-accept") != ACCEPT.decode():
-            raise LoadError(f"expected Sec-WebSocket-Accept {ACCEPT!r}, got {head!r}")
+            raise LoadError(f"expected Sec-WebSocket-Accept {ACCEPT!r}, got {self.answer!r}")
         self.agreement = fields.get("sec-websocket-extensions")
         if (self.agreement is not None) is not self.target.offers:
             raise LoadError(f"the server's answer to the offer is {self.agreement!r}")
@@ -167,6 +171,8 @@ cdef class Client:
     cdef Py_ssize_t receive(self, uint8_t* place, size_t size) except -2:
         """Read from the socket; with TLS, call `receive_more` until it returns 0 or less."""
         cdef Py_ssize_t count
+        if self.behind is not None:
+            return self.take_behind(place, size)
         if self.tls is None:
             return self.receive_bytes(place, size)
         count = self.receive_bytes(self.target.records.received, READ_SIZE)
@@ -178,6 +184,13 @@ cdef class Client:
             if not self.tls.is_established:
                 return 0
         return self.tls.decrypt(place, size)
+
+    cdef Py_ssize_t take_behind(self, uint8_t* place, size_t size) except -2:
+        """Read what has come with the answer to the opening request."""
+        cdef bytes data = self.behind[:size]
+        self.behind = self.behind[size:] or None
+        memcpy(place, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return PyBytes_GET_SIZE(data)
 
     cdef Py_ssize_t receive_more(self, uint8_t* place, size_t size) except -2:
         """Read what TLS has left of the bytes already received, without a system call."""

@@ -18,10 +18,13 @@ class CoreSelector(selectors.EpollSelector):
         """Have a loop wait in the epoll of `engine` until that detaches; False: it cannot.
 
         It has to be a loop as asyncio makes them, whose selector is the usual one, and in which no
-        other engine has the wait: what a subclass makes of either is not known.
+        other engine has the wait: what a subclass makes of either is not known, nor what a program
+        has put in the place of their methods, for a clock of its own.
         """
         selector = getattr(loop, "_selector", None)
-        if type(loop) is not asyncio.SelectorEventLoop:
+        if type(loop) is not asyncio.SelectorEventLoop or "time" in vars(loop):
+            return False
+        if "select" in vars(selector):
             return False
         if type(selector) is selectors.EpollSelector:
             # The loop calls the methods of this one, and keeps no other reference to any.
