@@ -72,8 +72,10 @@ class Client:
             self.connection.on(event, functools.partial(self.heard, event))
 
     def listen(self) -> None:
-        """Hear messages, unless somebody takes them, or they are heard already."""
-        if not self.connection.listeners("message"):
+        """Hear messages, unless somebody takes them, or they are heard already. Behind the close, a
+        listener would get those that still wait, and nobody else has taken."""
+        is_over = any(event[0] == "close" for event in self.events)
+        if not is_over and not self.connection.listeners("message"):
             with contextlib.suppress(SockwaveError):
                 self.connection.on("message", self.listener)
 
