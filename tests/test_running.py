@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -147,3 +148,36 @@ async def test_run_serves_until_a_signal_closes_it(engine: str, number: signal.S
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def test_a_loop_that_is_closed_with_connections_open_leaves_nothing_behind(engine: str) -> None:
+    """The engine, its timers and their owners go as garbage, in no order (make sanitize)."""
+    program = """
+import asyncio, gc, sys
+import sockwave
+
+kept = []
+
+async def main():
+    server = sockwave.create_server(engine=sys.argv[1], ping_interval=5)
+    server.listen(0, "127.0.0.1")
+    await server.start()
+    uri = f"ws://127.0.0.1:{server.addresses[0][1]}"
+    kept.append(await sockwave.connect(uri, engine=sys.argv[1]))
+    kept.append(server)
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+loop.close()
+del loop
+kept.clear()
+gc.collect()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, engine],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -256,6 +256,10 @@ def run(data: bytes) -> None:
         for task in client.tasks:
             task.cancel()
     front.settle(*peers)
+    with running(front.loop):
+        for client in clients:
+            # The end of a peer that is not read is found out by a ping, which drafts have not.
+            client.listen()
     front.errors[:] = [error for error in front.errors if not isinstance(error, Boom)]
     front.end(*peers)
     for client in clients:

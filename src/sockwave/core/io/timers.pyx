@@ -49,6 +49,17 @@ cdef int forget_timer(Timer* timer) noexcept:
     return 0
 
 
+cdef int empty_ring(Timer* ring) noexcept:
+    """Let the timers of a ring be in none."""
+    cdef Timer* timer = ring.next
+    cdef Timer* next
+    while timer is not NULL and timer != ring:
+        next = timer.next
+        timer.previous = timer.next = NULL
+        timer = next
+    return 0
+
+
 cdef int list_ring(Timer* ring, list found) except -1:
     cdef Timer* timer = ring.next
     while timer != ring:
@@ -69,6 +80,13 @@ cdef class Wheel:
         # The first tick is 1, so that 0 can stand for none.
         self.now = tick_s
         self.tick = 1
+
+    def __dealloc__(self):
+        # In a cycle of garbage, the wheel may go before the owners of its timers.
+        cdef int i
+        empty_ring(&self.passed)
+        for i in range(SLOT_COUNT):
+            empty_ring(&self.slots[i])
 
     cdef double since_look(self, double loop_time) noexcept:
         """Return how many seconds since the last look count."""
