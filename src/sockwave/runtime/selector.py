@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sockwave.core.io.epoll.engine import EpollEngine
@@ -21,15 +21,14 @@ class CoreSelector(selectors.EpollSelector):
         other engine has the wait: what a subclass makes of either is not known, nor what a program
         has put in the place of their methods, for a clock of its own.
         """
-        selector = getattr(loop, "_selector", None)
+        selector: Any = getattr(loop, "_selector", None)
         if type(loop) is not asyncio.SelectorEventLoop or "time" in vars(loop):
             return False
-        if "select" in vars(selector):
+        if type(selector) not in (selectors.EpollSelector, cls) or "select" in vars(selector):
             return False
-        if type(selector) is selectors.EpollSelector:
-            # The loop calls the methods of this one, and keeps no other reference to any.
-            selector.__class__ = cls
-        if not isinstance(selector, cls) or selector._engine is not None:
+        # The loop calls the methods of this one, and keeps no other reference to any.
+        selector.__class__ = cls
+        if selector._engine is not None:
             return False
         engine.nest(selector)
         selector._engine = engine

@@ -13,7 +13,6 @@ from sockwave.client.topics.state import Pending, Subscription, TopicState
 from sockwave.client.topics.subprotocol import (
     NAME,
     Malformed,
-    is_pattern,
     read_frame,
     write_command,
     write_message,
@@ -24,6 +23,7 @@ from sockwave.core.http.headers import Headers
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.client_connection import ClientConnection
 from sockwave.core.session.hub import Hub
+from sockwave.core.topics.wildcards import is_pattern
 from sockwave.deliveries import Delivery, Position, Published, Subscribed
 from sockwave.errors import ConnectionClosed, SockwaveError
 from sockwave.json_codec import encode_json

@@ -12,7 +12,6 @@ from sockwave.client.topics.state import Subscription, TopicState
 from sockwave.client.topics.subprotocol import (
     Fields,
     Malformed,
-    is_pattern,
     read_delivery,
     read_members,
     read_position,
@@ -20,6 +19,7 @@ from sockwave.client.topics.subprotocol import (
     write_command,
 )
 from sockwave.client.topics.waiting import DeliveryQueue, Entry
+from sockwave.core.topics.wildcards import is_pattern
 from sockwave.deliveries import Delivery, Position, Published, Subscribed
 from sockwave.errors import SockwaveError
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from sockwave.client.topics.outcome import Outcome, Publishing, Speaker
 from sockwave.client.topics.subprotocol import matches
+from sockwave.core.topics.wildcards import is_pattern
 from sockwave.deliveries import Position, Published, Subscribed
 from sockwave.errors import SockwaveError
 from sockwave.limits import Limits
@@ -95,7 +96,7 @@ class TopicState:
     def find_pattern(self, topic: str) -> Subscription | None:
         """Return the subscription of a pattern that matches a topic."""
         for one in self.subscriptions.values():
-            if "*" in one.topic and matches(one.topic, topic):
+            if is_pattern(one.topic) and matches(one.topic, topic):
                 return one
         return None
 

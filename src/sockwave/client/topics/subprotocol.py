@@ -112,11 +112,6 @@ def write_message(message: Message) -> dict[str, str]:
         raise TypeError(f"publish: expected str or bytes-like, given {given}") from None
 
 
-def is_pattern(topic: str) -> bool:
-    """Tell whether a name stands for all topics that it matches."""
-    return "*" in topic
-
-
 def matches(pattern: str, topic: str) -> bool:
     """Tell whether a pattern matches a topic: `*` is a level, `**` all levels from there on."""
     levels, given = pattern.split("/"), topic.split("/")

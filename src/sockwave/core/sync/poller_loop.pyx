@@ -9,9 +9,9 @@ from heapq import heapify, heappop, heappush
 from time import monotonic
 
 from libc.errno cimport errno
-from libc.math cimport INFINITY, ceil
+from libc.math cimport INFINITY
 
-from sockwave.core.io.epoll.poller cimport Poller
+from sockwave.core.io.epoll.poller cimport Poller, milliseconds_of
 from sockwave.core.io.epoll.socket cimport IS_TAKEN
 from sockwave.core.io.epoll.system cimport (
     POLL_READ, close_descriptor, poller_add, poller_close, poller_create, poller_mark,
@@ -33,7 +33,6 @@ cdef extern from "Python.h":
 cdef double LOOK_BACK_S = 0.1
 
 cdef enum:
-    LONGEST_WAIT_MS = 86400000
     RETRY_MS = 100              # the poller thread's wait after an error of its own
     # How often a thread that leaves does what has been scheduled meanwhile: to end a turn, to begin
     # the next one, and to end that. The poller thread does the rest.
@@ -42,11 +41,6 @@ cdef enum:
     FEW_TIMERS = 64
 
 logger = logging.getLogger("sockwave")
-
-
-cdef int milliseconds_of(double seconds) noexcept:
-    """Return a time to wait as the system takes it."""
-    return <int>min(ceil(seconds * 1000), <double>LONGEST_WAIT_MS)
 
 
 cdef class Handle:
@@ -119,7 +113,7 @@ cdef class PollerLoop(SharedLoop):
         """Return how long to wait, in milliseconds."""
         cdef double now = monotonic()
         self.due = now if self.ready else self.timers[0][0] if self.timers else INFINITY
-        return -1 if self.due == INFINITY else milliseconds_of(max(self.due - now, 0))
+        return milliseconds_of(max(self.due - now, 0))
 
     cdef void report(self, object error) noexcept:
         """Log an error that no caller sees."""

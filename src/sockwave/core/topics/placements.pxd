@@ -38,6 +38,10 @@ cdef class Placements:
     ) except -1
     cdef bint has(self, Link link, tuple key) except -1
     cdef bint is_full(self, size_t size) noexcept
+    cdef int keep(
+        self, Link link, OrderedTopic topic, const Head* head, tuple key, Submission submission,
+        bytes meta, const Parts* parts, list unsent,
+    ) except -1
     cdef int put(
         self, Link link, OrderedTopic topic, const Head* head, tuple key, Submission submission,
         dict meta, const Parts* parts,

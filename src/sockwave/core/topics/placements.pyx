@@ -59,41 +59,49 @@ cdef class Placements:
         its message comes, or when the broker has answered, where it does not come to this host."""
         cdef Submission submission
         cdef Parts parts
-        cdef bytes begin, meta
+        cdef bytes meta = None
         cdef tuple key = (link.incarnation, head.sequence)
-        if head.sequence and key in self.submissions:
-            (<Submission>self.submissions[key]).link = link     # its old link has broken
+        if head.sequence and self.has(link, key):
             return 0
         if head.flags & DELTA:
             return refuse(
                 link, head, topic,
                 b"the topic has a history or presence: expected a message, given a delta"
             )
-        if self.submissions and self.queued_size + size > self.queue_size + MAX_RECORD_SIZE:
+        if self.is_full(size):
             return refuse(
                 link, head, topic,
                 b"the broker does not take what waits for it: expected to be published later",
             )
         split_payload(payload, size, head.flags, &parts)
-        begin = b"1t " if head.flags & TEXT else b"1b "
+        if head.flags & (META | ID):
+            meta = describe(payload, head.flags, &parts)
+            if meta is None:
+                return refuse(link, head, topic, b"expected what other hosts know of a message")
+        submission = Submission.__new__(Submission)
+        submission.id = (<const char*>parts.id)[:parts.id_size] if parts.id_size else b""
+        submission.bounds = bounds_of(topic)
+        return self.keep(link, topic, head, key, submission, meta, &parts, self.unsent)
+
+    cdef int keep(
+        self, Link link, OrderedTopic topic, const Head* head, tuple key, Submission submission,
+        bytes meta, const Parts* parts, list unsent,
+    ) except -1:
+        """Keep a message until it has its place, among those that are to be sent. Without a
+        sequence of its worker's, it has a number of ours in its key."""
+        cdef bytes begin = b"1t " if head.flags & TEXT else b"1b "
         if head.sequence:
             begin += b"%016x.%d" % (link.incarnation, head.sequence)
         else:
             begin += b"-"
             self.last_number += 1
             key = (0, self.last_number)
-        if head.flags & (META | ID):
-            meta = describe(payload, head.flags, &parts)
-            if meta is None:
-                return refuse(link, head, topic, b"expected what other hosts know of a message")
+        if meta is not None:
             begin += b" " + meta
-        submission = Submission.__new__(Submission)
         submission.link, submission.name, submission.head = link, topic.name, head[0]
         submission.parcel = begin + b"\n" + (<const char*>parts.message)[:parts.message_size]
-        submission.id = (<const char*>parts.id)[:parts.id_size] if parts.id_size else b""
-        submission.bounds = bounds_of(topic)
         self.submissions[key] = submission
-        self.unsent.append(key)
+        unsent.append(key)
         self.queued_size += PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
         self.note()
         return 0
@@ -205,25 +213,11 @@ cdef class Placements:
         dict meta, const Parts* parts,
     ) except -1:
         """Keep a delta until it has its place; of `submission`, what deltas have is set."""
-        cdef bytes begin = b"1t " if head.flags & TEXT else b"1b "
-        if head.sequence:
-            begin += b"%016x.%d" % (link.incarnation, head.sequence)
-        else:
-            begin += b"-"
-            self.last_number += 1
-            key = (0, self.last_number)
-        if meta:
-            begin += b" " + json.dumps(meta, separators=(",", ":")).encode()
-        submission.link, submission.name, submission.head = link, topic.name, head[0]
-        submission.parcel = begin + b"\n" + (<const char*>parts.message)[:parts.message_size]
+        cdef bytes said = json.dumps(meta, separators=(",", ":")).encode() if meta else None
         submission.id = submission.id or b""
         submission.kind = submission.kind or b""
         submission.end = submission.end or b""
-        self.submissions[key] = submission
-        self.unsent_deltas.append(key)
-        self.queued_size += PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
-        self.note()
-        return 0
+        return self.keep(link, topic, head, key, submission, said, parts, self.unsent_deltas)
 
     cdef Submission find(self, OrderedTopic topic, tuple key):
         """Return the message of a topic that has a key; None: it is none of ours, or has its place.

@@ -18,14 +18,14 @@ from sockwave.core.topics.ordered_topic cimport is_wanted_by_name
 from sockwave.core.topics.parcels cimport BAD_CONTENT
 from sockwave.core.topics.placements cimport Submission
 from sockwave.core.topics.records cimport (
-    ABORTED, DELTA, ID, LAST, Parts, SINCE, TEXT, UNWATCHED, split_payload,
+    ABORTED, DELTA, ID, LAST, Parts, SINCE, TEXT, split_payload,
 )
 from sockwave.core.topics.registry cimport UNWATCHED_DUE, draw_epoch, want_current
-from sockwave.core.topics.relay cimport refuse, tell_name, write_answer
+from sockwave.core.topics.relay cimport refuse
 from sockwave.core.topics.replay cimport subscribe
 from sockwave.core.topics.shared_log cimport SharedLog
 from sockwave.core.topics.streams cimport (
-    Stream, UNWATCHED_S, dissolve_stream, note_end, objection_of,
+    Stream, UNWATCHED_S, dissolve_stream, note_end, objection_of, tell_unwatched,
 )
 from sockwave.core.topics.wildcards cimport check_topic_name
 
@@ -345,7 +345,6 @@ cdef class SharedStreams:
         their subscribers, and tell its producer once nobody has any. Else nobody here needs it."""
         cdef Registry registry = self.registry
         cdef Stream stream = topic.stream
-        cdef Head head
         if stream.producer is None:
             return dissolve_stream(registry, topic)
         if not self.presence.is_connected:
@@ -361,12 +360,7 @@ cdef class SharedStreams:
         if stream.is_told:
             return 0                        # once for each while
         stream.is_told = True
-        memset(&head, 0, sizeof(head))
-        head.type = UNWATCHED
-        head.topic = topic.number
-        if topic.find(stream.producer) is NULL or not topic.find(stream.producer).is_known:
-            tell_name(stream.producer, topic, 0)
-        return write_answer(stream.producer, &head, NULL, 0)
+        return tell_unwatched(topic, stream)
 
     def take_messages(self):
         """Return what other hosts are to be told now."""

@@ -42,6 +42,7 @@ cdef int write_stream(
     OrderedTopic topic, Link link, uint32_t request, uint64_t since
 ) except -1
 cdef int check_watched(Registry registry, OrderedTopic topic) except -1
+cdef int tell_unwatched(OrderedTopic topic, Stream stream) except -1
 cdef bytes objection_of(bytes code, size_t limit=*)
 cdef bint keep_piece(
     Registry registry, OrderedTopic topic, uint64_t offset, const uint8_t* data, size_t size,

@@ -178,7 +178,6 @@ cdef int write_stream(
 cdef int check_watched(Registry registry, OrderedTopic topic) except -1:
     """Tell the producer of a stream that no link has wanted it for a while, once for each while."""
     cdef Stream stream = topic.stream
-    cdef Head head
     if stream is None or stream.is_ended and topic.shared is None:
         return 0
     want_current(registry, topic)
@@ -191,6 +190,12 @@ cdef int check_watched(Registry registry, OrderedTopic topic) except -1:
         return registry.outside.check_watched(topic)
     if registry.now_s < topic.unwanted_since_s + UNWATCHED_S:
         return registry.arm(topic, UNWATCHED_DUE, topic.unwanted_since_s + UNWATCHED_S)
+    return tell_unwatched(topic, stream)
+
+
+cdef int tell_unwatched(OrderedTopic topic, Stream stream) except -1:
+    """Tell the producer of a stream that nobody watches it."""
+    cdef Head head
     memset(&head, 0, sizeof(head))
     head.type = UNWATCHED
     head.topic = topic.number

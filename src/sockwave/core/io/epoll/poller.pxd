@@ -8,6 +8,8 @@ from sockwave.core.io.epoll.system cimport places, poller_event
 cdef enum:
     BATCH_COUNT = 256           # events taken from the kernel at once
 
+cdef int milliseconds_of(double seconds) noexcept
+
 cdef class Poller(Engine):
     """Waits in an epoll of its own, whose one descriptor any loop can watch."""
     cdef int poller
