@@ -92,6 +92,26 @@ async def test_what_a_stream_cannot_have_raises(start_server: StartServer) -> No
         await topic.append("z")
 
 
+async def test_nothing_is_appended_once_the_server_has_ended(start_server: StartServer) -> None:
+    server = await start_server()
+    topic = server.topic("answer")
+    await topic.append("x")
+    server.close(drain=0)
+    await server.wait_closed()
+    with pytest.raises(SockwaveError, match="does not run"):
+        topic.append("y")
+
+
+async def test_positions_are_told_with_all_their_digits(start_server: StartServer) -> None:
+    server = await start_server()
+    topic = server.topic("answer", envelope="compact")
+    wire, conn = await connect_both(server)
+    await conn.subscribe("answer")
+    for number in range(1, 102):
+        await topic.append("x")
+        assert json.loads(await wire.receive_message()) == [number, "x"]
+
+
 @pytest.mark.slow
 async def test_a_stream_that_nobody_hears_is_told_to_be_unwatched(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch

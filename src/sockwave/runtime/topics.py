@@ -1,5 +1,8 @@
 """The topics of a server, put together: with its listeners, and the way to its sequencer."""
 
+import asyncio
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from sockwave.core.limits.counters import LimitCounters
@@ -34,7 +37,7 @@ def make_topics(host: Host, options: Options) -> Topics:
             topic_count=limits.topic_count,
             history_budget=limits.history_budget,
             append_size=limits.append_size,
-            clock=topics.clock,
+            clock=find_clock(host, topics),
         )
         return LocalLink(topics.table, topics, sequencer=sequencer)
 
@@ -50,6 +53,18 @@ def make_topics(host: Host, options: Options) -> Topics:
         reach_hosts(topics, options.broker, options.broker_down)
     commands = Commands(topics, host.takers, host.listener_failed_for)
     return topics
+
+
+def find_clock(host: Host, topics: Topics) -> Callable[[], float]:
+    """Return the clock of the loop that a server runs on, for the sequencer in this process.
+
+    Each message looks at it: where the loop has the clock of all asyncio's own, that is asked
+    without the loop.
+    """
+    loop = host.loop if host.is_running else None
+    if type(loop) is asyncio.SelectorEventLoop and "time" not in vars(loop):
+        return time.monotonic
+    return topics.clock
 
 
 def reach_hosts(topics: Topics, broker: str, broker_down: str) -> None:

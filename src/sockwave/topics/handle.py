@@ -43,6 +43,7 @@ class Topic:
 
     def __init__(self, topics: "Topics", name: str) -> None:
         self._topics = topics
+        self._table = topics.table
         #: Its name, or the pattern.
         self.name = name
 
@@ -78,7 +79,7 @@ class Topic:
         messages; with a broker also while that is away, as `publish` does, and always with one of
         NATS. TypeError for anything but str and bytes-like.
         """
-        return self._topics.append(self.name, delta)
+        return self._table.append(self.name, delta)
 
     def finish(self) -> Awaitable[Published]:
         """Finish a stream: subscribers are told. It can still be read for 60 seconds."""

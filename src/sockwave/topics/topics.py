@@ -178,6 +178,7 @@ class Topics:
 
     def abandon(self) -> None:
         """In a forked child, let go of what is the parent's."""
+        self.table.submissions = None
         if self.hosts is not None:
             self.hosts.abandon()
         if self._connection is not None:
@@ -198,6 +199,7 @@ class Topics:
             self._sweeping.cancel()
         if self._ticking is not None:
             self._ticking.cancel()
+        self.table.submissions = None
         if self._connection is not None:
             self._connection.close()
         if self.hosts is not None:
@@ -461,10 +463,9 @@ class Topics:
     def append(self, name: str, delta: Message, id: str | None = None) -> Publication:
         """Append to a stream."""
         topic = self._stream(name)
-        owned = self._host.hub.own(delta)
-        if not owned:
-            raise ValueError("append: expected something, given an empty message")
-        return self.link.submissions.submit(topic, owned, id, is_delta=True)
+        if self.hosts is None:
+            self.table.submissions = self.link.submissions
+        return self.link.submissions.append(topic, delta, id)
 
     def finish(self, name: str, id: str | None = None) -> Publication:
         """Finish a stream."""

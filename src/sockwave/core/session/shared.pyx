@@ -1,5 +1,7 @@
 """One message for many connections: framed, and compressed, at most once for each kind of them."""
 
+cimport cython
+
 from sockwave.core.io.slow_peer cimport is_expendable
 from sockwave.core.protocol.deflate cimport Deflater
 from sockwave.core.protocol.frames cimport FIN, TEXT
@@ -9,6 +11,7 @@ from sockwave.core.protocol.framing cimport (
 from sockwave.core.session.closing cimport CONNECTED
 
 
+@cython.freelist(8)
 cdef class SharedMessage:
     """One message for many connections."""
 

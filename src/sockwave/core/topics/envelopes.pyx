@@ -11,19 +11,22 @@ from libc.string cimport memcpy
 
 cdef enum:
     NUMBERS_SIZE = 64           # of what snprintf writes here, at most
+    MAX_DIGIT_COUNT = 20        # of a number of 64 bits
 
 cdef const char* HEX = b"0123456789abcdef"
 
 
 cdef bytes wrap_compact(uint64_t offset, const char* text, size_t size):
     """Return `[offset,"text"]`; `text` is UTF-8."""
-    cdef char begin[NUMBERS_SIZE]
-    cdef size_t begin_size = snprintf(begin, NUMBERS_SIZE, b"[%llu,", <unsigned long long>offset)
+    cdef char digits[MAX_DIGIT_COUNT]
+    cdef size_t digit_count = write_digits(digits, offset)
     cdef size_t quoted = quoted_size(text, size)
-    cdef bytes wrapped = PyBytes_FromStringAndSize(NULL, begin_size + quoted + 1)
+    cdef bytes wrapped = PyBytes_FromStringAndSize(NULL, digit_count + quoted + 3)
     cdef char* to = PyBytes_AS_STRING(wrapped)
-    to = write(to, begin, begin_size)
-    to = write_quoted(to, text, size, quoted)
+    to[0] = b"["
+    to = write(to + 1, digits + MAX_DIGIT_COUNT - digit_count, digit_count)
+    to[0] = b","
+    to = write_quoted(to + 1, text, size, quoted)
     to[0] = b"]"
     return wrapped
 
@@ -62,6 +65,17 @@ cdef bytes wrap_json(
         to = write_quoted(to, given, id_size, quoted_id)
     to[0] = b"}"
     return wrapped
+
+
+cdef inline size_t write_digits(char* digits, uint64_t number) noexcept:
+    """Write a number to the end of room for MAX_DIGIT_COUNT; return how many digits it has."""
+    cdef size_t at = MAX_DIGIT_COUNT
+    while True:
+        at -= 1
+        digits[at] = <char>(48 + number % 10)
+        number //= 10
+        if not number:
+            return MAX_DIGIT_COUNT - at
 
 
 cdef inline char* write(char* to, const char* data, size_t size) noexcept:

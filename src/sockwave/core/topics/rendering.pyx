@@ -1,5 +1,7 @@
 """One message of a topic, as each kind of its subscribers gets it."""
 
+cimport cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
@@ -13,6 +15,7 @@ from sockwave.deliveries import Delivery, Position, compact_envelope, json_envel
 KINDS = ("message", "delta", "finished", "aborted", "gap")
 
 
+@cython.freelist(8)
 cdef class Rendering:
     """One message of a topic, made at most once for each kind of subscribers."""
 

@@ -4,6 +4,7 @@ from libc.stdint cimport uint64_t
 
 from sockwave.core.topics.output cimport LinkOutput
 from sockwave.core.topics.publication cimport Publication
+from sockwave.core.topics.subscribers cimport Subscribers
 
 cdef class Submissions:
     """The messages that a worker hands to the sequencer."""
@@ -14,6 +15,8 @@ cdef class Submissions:
     cdef size_t queued_size     # bytes of `pending` and `held`
     cdef readonly size_t dropped_count  # messages of plain topics that were relayed to nobody
 
+    cpdef Publication append(self, Subscribers topic, object delta, str id=*)
+    cdef Publication hand_over(self, Publication publication)
     cdef int admit(self, size_t size) except -1
     cdef int send_publication(self, Publication publication, uint64_t sequence) except -1
     cdef Publication take(self, uint64_t sequence)

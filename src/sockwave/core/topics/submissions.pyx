@@ -9,6 +9,7 @@ import json
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
+from sockwave.core.protocol.framing cimport payload_of
 from sockwave.core.session.session cimport Session
 from sockwave.core.topics.records cimport BROADCAST, DELTA, ID, LAST, META, PUB, TEXT
 from sockwave.core.topics.subscribers cimport Subscribers
@@ -41,10 +42,29 @@ cdef class Submissions:
         publication.flags = (DELTA if is_delta else 0) | (LAST if is_last else 0)
         fill_payload(publication, message, id, meta)
         publication.besides = besides
+        return self.hand_over(publication)
+
+    cpdef Publication append(self, Subscribers topic, object delta, str id=None):
+        """Append to a stream; return a Publication. Raises TypeError or ValueError for what cannot
+        be appended, SockwaveError as `submit` does."""
+        cdef Publication publication = Publication.__new__(Publication)
+        cdef const uint8_t* data
+        cdef size_t size
+        cdef int opcode
+        payload_of(delta, &data, &size, &opcode)
+        if not size:
+            raise ValueError("append: expected something, given an empty message")
+        publication.topic = topic
+        publication.flags = DELTA
+        fill_payload(publication, delta, id, None)
+        return self.hand_over(publication)
+
+    cdef Publication hand_over(self, Publication publication):
+        """Keep what is published until it is acknowledged, and send it, if the link is open."""
         self.admit(PyBytes_GET_SIZE(publication.payload))
         self.sequence += 1
         self.pending[self.sequence] = publication
-        topic.is_used = True
+        publication.topic.is_used = True
         if self.output.is_open:
             self.send_publication(publication, self.sequence)
             self.output.pump()

@@ -6,6 +6,7 @@ from sockwave.core.session.connection cimport Connection
 from sockwave.core.session.session cimport Session
 from sockwave.core.topics.publication cimport Subscribing
 from sockwave.core.topics.rendering cimport Rendering
+from sockwave.core.topics.submissions cimport Submissions
 from sockwave.core.topics.subscribers cimport Subscribers, Subscriptions
 from sockwave.core.topics.uplink cimport Uplink
 from sockwave.core.topics.wildcards cimport Patterns
@@ -16,6 +17,7 @@ cdef class TopicTable:
     cdef readonly dict topics   # name -> Subscribers, those of patterns among them
     cdef Patterns patterns      # those with subscribers
     cdef public Uplink uplink   # None: there is no other worker, and no topic that is sequenced
+    cdef public Submissions submissions     # what takes deltas; None: the host is asked each time
     cdef Subscribing subscribed     # what `subscribe` returns where there are no positions
     cdef uint64_t stamp
     cdef int policy             # for slow clients, where a topic has none of its own

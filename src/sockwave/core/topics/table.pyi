@@ -4,6 +4,7 @@ from typing import Any, Self
 from sockwave.core.session.connection import Connection
 from sockwave.core.session.session import Session
 from sockwave.core.topics.publication import Publication
+from sockwave.core.topics.submissions import Submissions
 from sockwave.core.topics.subscribers import Subscribers, Subscriptions
 from sockwave.core.topics.uplink import Uplink
 from sockwave.limits import Limits
@@ -14,6 +15,7 @@ COMMANDS_SUBPROTOCOL: str
 class TopicTable:
     topics: dict[str, Subscribers]
     uplink: Uplink | None
+    submissions: Submissions | None
     def __new__(cls, host: Any, limits: Limits, slow: str) -> Self: ...
     def subscribe(self, connection: Connection, name: str) -> Any: ...
     def admit(self, connection: Connection, topic: Subscribers) -> bool: ...
@@ -36,6 +38,7 @@ class TopicTable:
     def count(self, topic: Subscribers) -> int: ...
     def sweep(self) -> list[Subscribers]: ...
     def forget(self, topic: Subscribers) -> None: ...
+    def append(self, name: str, delta: Message) -> Publication: ...
     def publish(
         self,
         name: str,

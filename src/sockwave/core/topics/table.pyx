@@ -295,6 +295,13 @@ cdef class TopicTable:
             del self.topics[name]
         return publication
 
+    def append(self, name, delta):
+        """Append to a stream; return a Publication."""
+        cdef Subscribers topic = self.topics.get(name) if type(name) is str else None
+        if topic is None or not topic.is_stream or self.submissions is None:
+            return self.host.append(name, delta)
+        return self.submissions.append(topic, delta)
+
     cdef Rendering render(self, Subscribers topic, object message):
         """Prepare a message of a topic for its subscribers."""
         cdef Rendering rendering = Rendering.__new__(Rendering)
