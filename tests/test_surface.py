@@ -94,6 +94,9 @@ SYNC = """
     data tls is_secure remote_address local_address latency lag backlog_size dropped_count
     close_code close_reason
 """
+SYNC_TOPICS = """
+    subscribe unsubscribe topics members publish append finish deliveries receive_delivery
+"""
 # What an object has besides its class.
 OWN = {
     "ConnectionClosed": (sockwave.ConnectionClosed(1000), "code reason"),
@@ -147,6 +150,8 @@ def test_an_object_shows_what_is_documented_and_nothing_else(name: str) -> None:
 
 
 def test_a_connection_of_threads_shows_what_is_documented_and_nothing_else() -> None:
-    assert sockwave.sync.__all__ == ["Connection", "connect"]
+    assert sockwave.sync.__all__ == ["Connection", "TopicConnection", "connect"]
     assert shown(sockwave.sync.Connection) == sorted(SYNC.split())
-    assert set(SYNC.split()) <= documented("client.md")
+    with_topics = SYNC.split() + SYNC_TOPICS.split()
+    assert shown(sockwave.sync.TopicConnection) == sorted(with_topics)
+    assert set(with_topics) <= documented("client.md")

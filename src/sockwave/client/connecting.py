@@ -24,14 +24,15 @@ from sockwave.errors import code_at_exit
 #: What a connector gives.
 Opened = TypeVar("Opened", bound=ClientConnection, covariant=True)
 
-_TopicNames: TypeAlias = Literal["sockwave.1"] | list[Literal["sockwave.1"]]
+#: The subprotocols that give a connection with topics.
+TopicNames: TypeAlias = Literal["sockwave.1"] | list[Literal["sockwave.1"]]
 
 
 @overload
 def connect(
     uri: str,
     *,
-    subprotocol: _TopicNames,
+    subprotocol: TopicNames,
     path: str | os.PathLike[str] | None = None,
     sock: socket.socket | None = None,
     proxy: ProxyOption = True,

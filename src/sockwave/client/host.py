@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sockwave.client.options import ClientOptions
+from sockwave.client.topics.connection import TopicConnection
+from sockwave.client.topics.state import TopicState
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import Emitter
 from sockwave.core.events.loop_thread import keep_for_ever
@@ -123,10 +125,20 @@ class ClientHost(Emitter):
     # ---- what an opening handshake calls
 
     def make_connection(
-        self, transport: Transport, version: str, head: bytes, response_headers: Headers
+        self,
+        transport: Transport,
+        version: str,
+        head: bytes,
+        response_headers: Headers,
+        topics: TopicState | None,
     ) -> ClientConnection:
-        """Make the connection of a handshake that has succeeded."""
-        return ClientConnection(self.hub, transport, version, head, response_headers)
+        """Make the connection of a handshake that has succeeded.
+
+        `topics` is what it goes on with if it speaks `sockwave.1`; None: it does not.
+        """
+        if topics is None:
+            return ClientConnection(self.hub, transport, version, head, response_headers)
+        return TopicConnection(self.hub, transport, version, head, response_headers, topics)
 
     # ---- what connections call
 

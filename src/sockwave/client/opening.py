@@ -7,7 +7,6 @@ from sockwave.client.errors import HandshakeError, HandshakeRefused
 from sockwave.client.host import ClientHost
 from sockwave.client.options import ClientOptions
 from sockwave.client.request import OpeningRequest
-from sockwave.client.topics.connection import TopicConnection
 from sockwave.client.topics.state import TopicState
 from sockwave.core.http.headers import Headers
 from sockwave.core.io.receiver import PyReceiver
@@ -102,10 +101,7 @@ class Opening(PyReceiver):
 
     def _make_connection(self, headers: Headers) -> ClientConnection:
         version, head = self._options.version, self._request.head
-        if self._topics is None:
-            return self._host.make_connection(self._transport, version, head, headers)
-        hub = self._host.hub
-        return TopicConnection(hub, self._transport, version, head, headers, self._topics)
+        return self._host.make_connection(self._transport, version, head, headers, self._topics)
 
     def _refusal(self) -> HandshakeRefused:
         answer = self._answer

@@ -4,26 +4,56 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from typing import Any, overload
 
 from sockwave.client import proxies as client_proxies
 from sockwave.client.attempt import Attempt, Route
+from sockwave.client.connecting import TopicNames
 from sockwave.client.dialing import adopt
 from sockwave.client.host import ClientHost
 from sockwave.client.options import ClientOptions
 from sockwave.client.proxies import ProxyOption, check_proxy, find_proxy, split_proxy
+from sockwave.client.topics.state import TopicState
+from sockwave.client.topics.subprotocol import NAME
 from sockwave.client.uri import Uri, parse_uri
 from sockwave.core.sync.connection import Connection
 from sockwave.core.sync.session import ThreadSession
 from sockwave.core.sync.shared_loop import SharedLoop
 from sockwave.sync.dialing import Deadline, dial, dial_by_proxy, dial_path
 from sockwave.sync.loops import check_may_wait, find_loop, find_thread_host
+from sockwave.sync.topic_session import TopicSession
+from sockwave.sync.topics import TopicConnection
 
 
+@overload
 def connect(
     uri: str,
     *,
+    subprotocol: TopicNames,
+    resume: TopicConnection | None = None,
+    path: str | os.PathLike[str] | None = None,
+    sock: socket.socket | None = None,
+    proxy: ProxyOption = True,
+    proxy_ssl: ssl.SSLContext | None = None,
+    **options: Any,
+) -> TopicConnection: ...
+@overload
+def connect(
+    uri: str,
+    *,
+    subprotocol: str | Iterable[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
+    sock: socket.socket | None = None,
+    proxy: ProxyOption = True,
+    proxy_ssl: ssl.SSLContext | None = None,
+    **options: Any,
+) -> Connection: ...
+def connect(
+    uri: str,
+    *,
+    subprotocol: str | Iterable[str] | None = None,
+    resume: TopicConnection | None = None,
     path: str | os.PathLike[str] | None = None,
     sock: socket.socket | None = None,
     proxy: ProxyOption = True,
@@ -34,25 +64,53 @@ def connect(
 
     `with sockwave.sync.connect(uri) as conn` closes the connection at the end of the block.
 
-    The options are those of `sockwave.connect`, but for `backoff`. Any thread may use the
+    With `subprotocol="sockwave.1"` it gives a `TopicConnection`, which hears topics. `resume` is
+    one that has ended: the new one subscribes to the same topics from the last delivery that was
+    taken, and sends again what was published and not acknowledged. Where the attempt fails, the
+    next one may be given the same `resume`. None: it goes on with nothing.
+
+    The other options are those of `sockwave.connect`, but for `backoff`. Any thread may use the
     connection; one thread of the process answers pings while no thread is in a call.
 
     Raises what `sockwave.connect` raises, and SockwaveError where the thread must not wait: in a
-    function that a connection calls itself, such as `conflate`.
+    function that a connection calls itself, such as `conflate`; and for a `resume` that is open, or
+    that another connection has gone on from.
     """
     route = Route(parse_uri(uri), path, sock, check_proxy(proxy), proxy_ssl)
-    checked = ClientOptions(**options)
+    checked = ClientOptions(subprotocol=subprotocol, **options)
     route.check_context(checked.ssl)
+    has_topics = NAME in checked.subprotocols
+    if resume is not None and not isinstance(resume, TopicConnection):
+        given = type(resume).__name__
+        raise TypeError(f"resume: expected a sync.TopicConnection or None, given {given}")
+    if resume is not None and not has_topics:
+        raise TypeError(f"resume: expected with subprotocol={NAME!r}, given without it")
     check_may_wait("connect")
-    shared = find_loop(checked.engine)
-    deadline = Deadline(checked.open_timeout)
-    attempt = ThreadAttempt(route, checked, deadline)
+    if resume is None:
+        topics = TopicState(checked.limits) if has_topics else None
+        return _connect(route, checked, topics)
+    topics = resume._begin_resuming()
+    try:
+        topics.limits = checked.limits
+        return _connect(route, checked, topics)
+    except BaseException:
+        resume._give_up_resuming()
+        raise
+
+
+def _connect(route: Route, options: ClientOptions, topics: TopicState | None) -> Connection:
+    """Connect, with topics to go on with where the server speaks `sockwave.1`."""
+    shared = find_loop(options.engine)
+    deadline = Deadline(options.open_timeout)
+    attempt = ThreadAttempt(route, options, deadline, topics)
     with shared:
-        host = find_thread_host(shared, checked).__enter__()
+        host = find_thread_host(shared, options).__enter__()
     try:
         session = _drive(attempt.run(host), shared, deadline)
         assert isinstance(session, ThreadSession)
-        return Connection(session)
+        return (
+            TopicConnection(session) if isinstance(session, TopicSession) else Connection(session)
+        )
     except Overdue:
         raise attempt.late_error() from None
     except BaseException:
@@ -83,8 +141,14 @@ class Aside:
 class ThreadAttempt(Attempt):
     """An attempt whose sockets are connected in the thread that calls."""
 
-    def __init__(self, route: Route, options: ClientOptions, deadline: Deadline) -> None:
-        super().__init__(route, options)
+    def __init__(
+        self,
+        route: Route,
+        options: ClientOptions,
+        deadline: Deadline,
+        topics: TopicState | None,
+    ) -> None:
+        super().__init__(route, options, topics)
         self._deadline = deadline
         #: The connection, from the moment at which it is open.
         self.opened: ThreadSession | None = None

@@ -8,6 +8,7 @@ import threading
 
 from sockwave.client.host import ClientHost, Key, keep_host
 from sockwave.client.options import ClientOptions
+from sockwave.client.topics.state import TopicState
 from sockwave.core.events.loop_thread import keep_for_ever
 from sockwave.core.http.headers import Headers
 from sockwave.core.io.transport import Transport
@@ -15,6 +16,7 @@ from sockwave.core.session.connection import Connection as CoreConnection
 from sockwave.core.sync.session import ThreadSession
 from sockwave.core.sync.shared_loop import SharedLoop
 from sockwave.errors import SockwaveError
+from sockwave.sync.topic_session import TopicSession
 
 #: By kind of engine, those that have begun in this process.
 _loops: dict[str, SharedLoop] = {}
@@ -47,10 +49,18 @@ class ThreadHost(ClientHost):
         self.engine.thread.release()
 
     def make_connection(
-        self, transport: Transport, version: str, head: bytes, response_headers: Headers
+        self,
+        transport: Transport,
+        version: str,
+        head: bytes,
+        response_headers: Headers,
+        topics: TopicState | None,
     ) -> ThreadSession:
         """Make the connection of a handshake that has succeeded."""
-        session = ThreadSession(self.hub, transport, version, head, response_headers)
+        if topics is None:
+            session = ThreadSession(self.hub, transport, version, head, response_headers)
+        else:
+            session = TopicSession(self.hub, transport, version, head, response_headers, topics)
         session._share(self._shared)
         return session
 

@@ -1,33 +1,22 @@
 """A client's connection that speaks `sockwave.1`: it hears topics, and publishes on them."""
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, cast, overload
 
+from sockwave.client.topics.dialogue import Dialogue
 from sockwave.client.topics.listeners import EVENTS
-from sockwave.client.topics.outcome import Outcome, Publishing, closed
-from sockwave.client.topics.reception import Reception
-from sockwave.client.topics.state import Pending, Subscription, TopicState
-from sockwave.client.topics.subprotocol import (
-    NAME,
-    Malformed,
-    read_frame,
-    write_command,
-    write_message,
-)
-from sockwave.close import CloseCode
+from sockwave.client.topics.outcome import Outcome, Publishing, Reply, closed
+from sockwave.client.topics.state import TopicState
+from sockwave.client.topics.subprotocol import NAME
+from sockwave.client.topics.taking import Taking
 from sockwave.core.events.waiter import DONE
 from sockwave.core.http.headers import Headers
 from sockwave.core.io.transport import Transport
 from sockwave.core.session.client_connection import ClientConnection
 from sockwave.core.session.hub import Hub
-from sockwave.core.topics.wildcards import is_pattern
 from sockwave.deliveries import Delivery, Position, Published, Subscribed
-from sockwave.errors import ConnectionClosed, SockwaveError
-from sockwave.json_codec import encode_json
-from sockwave.log import peers
+from sockwave.errors import SockwaveError
 from sockwave.messages import Message, SlowPolicy
 from sockwave.timeouts import within
 
@@ -53,7 +42,7 @@ class TopicConnection(ClientConnection):
     again what was published and not acknowledged.
     """
 
-    __slots__ = ("_pumping", "_reception", "_speaks", "_state", "_unsent")
+    __slots__ = ("_dialogue", "_reception", "_state", "_taking")
 
     def __init__(
         self,
@@ -65,33 +54,26 @@ class TopicConnection(ClientConnection):
         state: TopicState,
     ) -> None:
         super().__init__(hub, transport, version, head, response_headers)
+        self._dialogue = Dialogue(self, state, now)
         self._state = state
-        self._reception = Reception(self, self._state)
-        self._speaks = False
-        #: What is published, and has not left by this connection.
-        self._unsent: deque[Pending] = deque()
-        #: Whether a task waits until more of it may leave.
-        self._pumping = False
+        self._reception = self._dialogue.reception
+        self._taking = Taking(self, self._reception)
 
     # ---- its life
 
     def _open(self, answer: bytes, subprotocol: str | None, route: Any = None) -> None:
         """Enter what the client had subscribed to, as soon as the connection is open."""
-        self._speaks = subprotocol == NAME
-        if self._speaks:
+        speaks = self._dialogue.speaks = subprotocol == NAME
+        if speaks:
             self._take_commands(TopicConnection._heard)
             super().on("close", self._ended)
         super()._open(answer, subprotocol, route)
-        if self._speaks and self.is_open:
-            self._state.attach(self)
-            self._unsent.extend(self._state.take_unacknowledged(now()))
-            with contextlib.suppress(ConnectionClosed):  # all at once may be too much
-                self._reception.enter_all()
-                self._pump()
+        if speaks and self.is_open:
+            self._dialogue.begin()
 
     def _ended(self) -> None:
-        self._state.detach(self)
-        self._reception.end()
+        self._dialogue.end()
+        self._taking.end()
 
     def _leave(self, code: int) -> Awaitable[None]:
         self._reception.leave()
@@ -99,37 +81,44 @@ class TopicConnection(ClientConnection):
 
     def _heard(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
         """Take a message of the server's: the connection calls this in place of the application."""
-        said = read_frame(message)
-        if not isinstance(said, dict):
-            self._hand_message(said)
-            return None
-        try:
-            return self._reception.hear(said)
-        except Malformed as error:
-            peers.info("%s: closed with 1002: %s", self, error)
-            self.close(CloseCode.PROTOCOL_ERROR, str(error))
-            return None
+        return self._dialogue.hear(message)
+
+    # ---- what its parts call: see `Speaker`
 
     @property
     def _has_gone(self) -> bool:
-        """Whether no answer will come any more."""
         return self.close_code is not None
 
-    def _note_awaited(self, outcome: Outcome[Any], *, is_awaited: bool) -> None:
-        self._reception.note_awaited(outcome, is_awaited=is_awaited)
+    def _say(self, command: str) -> Awaitable[None]:
+        return super().send(command)
 
-    def _check(self, call: str) -> None:
-        """Raise SockwaveError where the server does not speak `sockwave.1`."""
-        if not self._speaks:
-            raise SockwaveError(
-                f"conn.{call}: expected a server that speaks {NAME}, given one that has chosen "
-                f"{self.subprotocol!r}"
-            )
+    def _say_in_turn(self, command: str) -> bool:
+        drained = super().send(command)
+        if drained is DONE:
+            return True
+        self.create_task(self._go_on(drained))
+        return False
 
-    def _check_open(self, call: str) -> None:
-        self._check(call)
-        if not self.is_open:
-            raise closed(self)
+    async def _go_on(self, drained: Awaitable[None]) -> None:
+        try:
+            await drained
+        finally:
+            self._dialogue.go_on()
+
+    def _tell_delivery(self) -> None:
+        self._taking.wake()
+
+    def _report(self, log: Callable[..., None], text: str, *arguments: object) -> None:
+        log(text, *arguments)
+
+    def _expect(self) -> Outcome[Any]:
+        return Outcome(self)
+
+    def _expect_published(self, id: str) -> Publishing[Published]:
+        return Publishing(self, id)
+
+    def _note_awaited(self, reply: Reply[Any], *, is_awaited: bool) -> None:
+        self._reception.note_awaited(reply, is_awaited=is_awaited)
 
     # ---- subscribing
 
@@ -158,20 +147,8 @@ class TopicConnection(ClientConnection):
         Raises ConnectionClosed when not connected, TypeError or ValueError for a wrong name,
         position or data, SockwaveError where the server does not speak `sockwave.1`.
         """
-        self._check_open("subscribe")
-        if member is not None:
-            raise TypeError("member: expected None, as the server says who a client is, given one")
-        position = None if since is None else Position.parse(since)
-        if position is not None and is_pattern(topic):
-            raise ValueError(f"since: expected with one topic, given with {topic!r}")
-        known = self._state.subscriptions.get(topic)
-        if known is None:
-            known = Subscription(topic, position, data)
-            self._reception.enter(known)
-            self._state.subscriptions[topic] = known
-        elif data is not None and data != known.data:
-            self._reception.update(known, data)
-        return known.outcome
+        outcome = self._dialogue.subscribe(topic, since, member, data)
+        return cast(Outcome[Subscribed], outcome)
 
     def unsubscribe(self, topic: str) -> bool:
         """Hear a topic, or what a pattern matches, no more; return whether it was heard.
@@ -179,21 +156,12 @@ class TopicConnection(ClientConnection):
         Deliveries of it that wait are dropped. Raises TypeError for a name that is no str,
         SockwaveError where the server does not speak `sockwave.1`.
         """
-        self._check("unsubscribe")
-        command = write_command("unsubscribe", topic)
-        subscription = self._state.subscriptions.pop(topic, None)
-        if subscription is None:
-            return False
-        self._reception.forget(subscription)
-        if self.is_open:
-            self._say(command)
-            self._reception.leaving.append(topic)
-        return True
+        return self._dialogue.unsubscribe(topic)
 
     @property
     def topics(self) -> list[str]:
         """The names of the topics, and the patterns, that the client is subscribed to."""
-        return list(self._state.subscriptions)
+        return self._dialogue.topics
 
     def members(self, topic: str) -> Outcome[dict[str, Any]]:
         """Ask who is there in a topic with presence; the connection has to be subscribed to it.
@@ -201,8 +169,7 @@ class TopicConnection(ClientConnection):
         What is returned gives a dict of the members' keys and their data. Awaited, it raises
         SockwaveError where the server refuses, ConnectionClosed where the connection ends first.
         """
-        self._check_open("members")
-        return self._reception.ask_members(topic)
+        return cast(Outcome[dict[str, Any]], self._dialogue.members(topic))
 
     # ---- publishing
 
@@ -225,49 +192,15 @@ class TopicConnection(ClientConnection):
         message or id, SockwaveError where 1,000 messages wait already, and where the server does
         not speak `sockwave.1`. The message is not kept then.
         """
-        return self._submit("publish", topic, write_message(message), id)
+        return cast(Publishing[Published], self._dialogue.publish(topic, message, id))
 
     def append(self, topic: str, delta: str) -> Publishing[Published]:
         """Append a text to a stream: see `Topic.append`. As `publish`, it comes once."""
-        if not isinstance(delta, str):
-            raise TypeError(f"delta: expected str, given {type(delta).__name__}")
-        return self._submit("append", topic, {"delta": delta}, None)
+        return cast(Publishing[Published], self._dialogue.append(topic, delta))
 
     def finish(self, topic: str) -> Publishing[Published]:
         """Finish a stream: see `Topic.finish`."""
-        return self._submit("finish", topic, {}, None)
-
-    def _submit(
-        self, command: str, topic: str, fields: dict[str, str], id: str | None
-    ) -> Publishing[Published]:
-        self._check_open(command)
-        name = self._state.take_id(id)
-        text = write_command(command, topic, **fields, id=name)
-        pending = Pending(f"{command} on {topic!r}", text, Publishing(self, name))
-        self._state.pending[name] = pending
-        self._unsent.append(pending)
-        self._pump()
-        return pending.outcome
-
-    def _pump(self) -> None:
-        """Send what is published, in order, as long as the server keeps up."""
-        while self._unsent and not self._pumping and self.is_open:
-            pending = self._unsent.popleft()
-            if pending.outcome.is_known:
-                continue
-            if pending.sent_at is None:
-                pending.sent_at = now()
-            drained = self._say(pending.command)
-            if drained is not DONE:
-                self._pumping = True
-                self.create_task(self._pump_later(drained))
-
-    async def _pump_later(self, drained: Awaitable[None]) -> None:
-        try:
-            await drained
-        finally:
-            self._pumping = False
-        self._pump()
+        return cast(Publishing[Published], self._dialogue.finish(topic))
 
     # ---- deliveries
 
@@ -280,8 +213,8 @@ class TopicConnection(ClientConnection):
         A gap, of which `kind` is "gap", says that messages are missing: those of the topic up to
         its position. The loop raises SockwaveError while there is a listener of `delivery`.
         """
-        self._check("deliveries")
-        return Deliveries(self._reception)
+        self._dialogue.check("deliveries")
+        return Deliveries(self._taking)
 
     async def receive_delivery(self, timeout: float | None = None) -> Delivery:
         """Receive what comes next of the topics; wait for it at most `timeout` seconds.
@@ -289,10 +222,10 @@ class TopicConnection(ClientConnection):
         Raises TimeoutError after `timeout`, ConnectionClosed when none is left and none will come,
         SockwaveError while there is a listener of `delivery`.
         """
-        self._check("receive_delivery")
+        self._dialogue.check("receive_delivery")
         if timeout is not None:
             return await within(timeout, self.receive_delivery())
-        found = await self._reception.take()
+        found = await self._taking.take()
         if found is None:
             raise closed(self)
         return found
@@ -311,23 +244,16 @@ class TopicConnection(ClientConnection):
 
         See `Connection.send`. Where the server speaks `sockwave.1`, it has to be a str.
         """
-        if self._speaks:
-            if not isinstance(message, str):
-                given = type(message).__name__
-                raise TypeError(f"{NAME} has text messages only: expected str, given {given}")
-            message = encode_json({"send": message})
+        message = self._dialogue.write_ordinary(message)
         return super().send(message, compress=compress, slow=slow, key=key)
 
     write = send
 
     def stream_message(self, kind: Literal["text", "binary"]) -> Any:
         """Raise SockwaveError where the server speaks `sockwave.1`: a command is one message."""
-        if self._speaks:
+        if self._dialogue.speaks:
             raise SockwaveError(f"conn.stream_message: {NAME} has no messages in pieces")
         return super().stream_message(kind)
-
-    def _say(self, command: str) -> Awaitable[None]:
-        return super().send(command)
 
     # ---- listeners
 
@@ -358,8 +284,8 @@ class TopicConnection(ClientConnection):
             return add(event) if listener is _MISSING else add(event, listener)
         if listener is _MISSING:
             return lambda function: (self._add(event, function, once=once), function)[1]
-        self._check(f"on({event!r})")
-        self._reception.listen(event, listener, once=once)
+        self._dialogue.check(f"on({event!r})")
+        self._taking.listen(event, listener, once=once)
         return self
 
     add_listener = addListener = on  # noqa: N815 - as those of a Connection
@@ -386,16 +312,16 @@ class TopicConnection(ClientConnection):
 class Deliveries:
     """The deliveries of a connection, one after the other."""
 
-    __slots__ = ("_reception",)
+    __slots__ = ("_taking",)
 
-    def __init__(self, reception: Reception) -> None:
-        self._reception = reception
+    def __init__(self, taking: Taking) -> None:
+        self._taking = taking
 
     def __aiter__(self) -> "Deliveries":
         return self
 
     async def __anext__(self) -> Delivery:
-        found = await self._reception.take()
+        found = await self._taking.take()
         if found is None:
             raise StopAsyncIteration
         return found

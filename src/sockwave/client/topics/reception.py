@@ -3,11 +3,11 @@
 import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, NamedTuple
 
 from sockwave.client.topics.listeners import Listeners, await_all
-from sockwave.client.topics.outcome import Outcome, Speaker, closed
+from sockwave.client.topics.outcome import Reply, Speaker, closed
 from sockwave.client.topics.state import Subscription, TopicState
 from sockwave.client.topics.subprotocol import (
     Fields,
@@ -18,15 +18,15 @@ from sockwave.client.topics.subprotocol import (
     read_text,
     write_command,
 )
-from sockwave.client.topics.waiting import DeliveryQueue, Entry
+from sockwave.core.session.delivery_queue import DeliveryQueue, Entry
 from sockwave.core.topics.wildcards import is_pattern
 from sockwave.deliveries import Delivery, Position, Published, Subscribed
 from sockwave.errors import SockwaveError
 
 logger = logging.getLogger("sockwave")
 
-#: While a task awaits an answer, which comes behind deliveries, so many times `queue_size` bytes of
-#: them may wait: the task may be the one that takes them.
+#: While a task or a thread waits for an answer, which comes behind deliveries, so many times
+#: `queue_size` bytes of them may wait: it may be the one that takes them.
 _ANSWER_FACTOR = 8
 
 #: So much of a server's reason stands in an error.
@@ -39,7 +39,7 @@ class Request(NamedTuple):
     """A command whose answer repeats a number."""
 
     #: What has to hear of the answer.
-    outcome: Outcome[Any]
+    outcome: Reply[Any]
     #: What it subscribes to; None: it asks for members.
     subscription: Subscription | None
     #: Whether the application knows of the topic already, and hears if something is missing.
@@ -69,8 +69,8 @@ class Reception:
         self._queue = DeliveryQueue()
         self._requests: dict[int, Request] = {}
         self._numbers = itertools.count(1)
-        #: The outcomes that tasks wait for.
-        self._awaited: dict[Outcome[Any], None] = {}
+        #: What tasks or threads wait for.
+        self._awaited: dict[Reply[Any], None] = {}
         #: Whether the socket is not read, as too many deliveries wait.
         self._is_held = False
         #: Topics whose `unsubscribed` is owed: what comes of them before it is old.
@@ -108,7 +108,7 @@ class Reception:
         tells_gap: bool = False,
         is_update: bool = False,
     ) -> int:
-        outcome: Outcome[Subscribed] = Outcome(self._connection)
+        outcome: Reply[Subscribed] = self._connection._expect()
         request = Request(outcome, subscription, tells_gap, is_update)
         number = self._ask(
             "subscribe",
@@ -120,9 +120,9 @@ class Reception:
         subscription.outcome = outcome
         return number
 
-    def ask_members(self, topic: str) -> Outcome[dict[str, Any]]:
+    def ask_members(self, topic: str) -> Reply[dict[str, Any]]:
         """Ask who is there."""
-        outcome: Outcome[dict[str, Any]] = Outcome(self._connection)
+        outcome: Reply[dict[str, Any]] = self._connection._expect()
         self._ask("members", topic, Request(outcome, None, False, False))
         return outcome
 
@@ -135,16 +135,15 @@ class Reception:
     def forget(self, subscription: Subscription) -> None:
         """Drop what waits of a topic that the client hears no more."""
         self._queue.drop(subscription)
-        self._balance()
+        self.balance()
 
     # ---- what is heard
 
     def hear(self, said: Fields) -> Coroutine[Any, Any, None] | None:
         """Take a frame; return what listeners have to do yet. Raises Malformed."""
         if "error" in said:
-            logger.warning(
-                "%s: the server has refused a frame: %s", self._connection, said["error"]
-            )
+            text = "%s: the server has refused a frame: %s"
+            self._connection._report(logger.warning, text, self._connection, said["error"])
             return None
         if "unsubscribed" in said:
             if self.leaving:
@@ -198,10 +197,10 @@ class Reception:
             del self._state.subscriptions[subscription.topic]
         self._refuse(request.outcome, f"{what}: the server refuses it: {reason}")
 
-    def _refuse(self, outcome: Outcome[Any], sentence: str) -> None:
+    def _refuse(self, outcome: Reply[Any], sentence: str) -> None:
         """Tell those who wait that something is refused, or the log where nobody does."""
         if not outcome.refuse(SockwaveError(sentence)):
-            logger.warning("%s: %s", self._connection, sentence)
+            self._connection._report(logger.warning, "%s: %s", self._connection, sentence)
 
     def _take_request(self, said: Fields) -> Request:
         """Return what a frame answers. Raises Malformed."""
@@ -296,81 +295,38 @@ class Reception:
 
         Without one, note the position, once all before it has been taken.
         """
-        if not is_pattern(subscription.topic):
+        is_placed = not is_pattern(subscription.topic)
+        if is_placed:
             subscription.heard = position
-        entry = Entry(subscription, position, delivery)
+        entry = Entry(subscription, position, delivery, is_placed=is_placed)
         if not len(self._queue) and (delivery is None or self.listeners.of("delivery")):
-            found = self._note_taken(entry)
+            found = self._queue.pass_on(entry)
             return [] if found is None else self.listeners.call("delivery", found)
         self._queue.put(entry)
-        self._balance()
+        self.balance()
+        self._connection._tell_delivery()
         return []
 
-    def _note_taken(self, entry: Entry) -> Delivery | None:
-        """Note where the application has come to; return the delivery, if there is one."""
-        if not is_pattern(entry.subscription.topic):
-            entry.subscription.since = entry.position
-        return entry.delivery
-
-    async def take(self) -> Delivery | None:
-        """Wait for the next delivery; None: none will come. Raises SockwaveError."""
-        while True:
-            if self.listeners.of("delivery"):
-                raise SockwaveError(
-                    "`deliveries` and `receive_delivery`: expected a connection without a listener "
-                    "of 'delivery', which gets all of them, given one that has one"
-                )
-            entry = self._queue.take()
-            if entry is None:
-                if not await self._queue.wait():
-                    return None
-                continue
-            self._balance()
-            delivery = self._note_taken(entry)
-            if delivery is not None:
-                return delivery
-
-    def listen(self, event: str, listener: Callable[..., object], *, once: bool) -> None:
-        """Add a listener; one of `delivery` gets what waits.
-
-        Raises TypeError for a wrong listener, SockwaveError where tasks take deliveries.
-        """
-        if event == "delivery" and self._queue.is_awaited:
-            raise SockwaveError(
-                "a listener of 'delivery': expected a connection whose deliveries nobody else "
-                "takes, given one that a task waits for one of"
-            )
-        self.listeners.add(event, listener, once=once)
-        if event == "delivery" and len(self._queue) and not self._connection._has_gone:
-            self._connection.create_task(self._hand_over())
-
-    async def _hand_over(self) -> None:
-        """Hand the deliveries that wait to a listener that was added late."""
-        while self.listeners.of("delivery"):
-            entry = self._queue.take()
-            if entry is None:
-                return
-            self._balance()
-            delivery = self._note_taken(entry)
-            if delivery is not None:
-                for one in self.listeners.call("delivery", delivery):
-                    await one
+    @property
+    def queue(self) -> DeliveryQueue:
+        """The deliveries that wait for the application. Who takes one calls `balance`."""
+        return self._queue
 
     # ---- flow control
 
-    def note_awaited(self, outcome: Outcome[Any], *, is_awaited: bool) -> None:
-        """Note that a task waits for an answer, or that none does any more."""
+    def note_awaited(self, outcome: Reply[Any], *, is_awaited: bool) -> None:
+        """Note that a task or a thread waits for an answer, or that none does any more."""
         if is_awaited:
             self._awaited[outcome] = None
         else:
             self._awaited.pop(outcome, None)
-        self._balance()
+        self.balance()
 
-    def _balance(self) -> None:
+    def balance(self) -> None:
         """Read the socket, or not: as many deliveries as may be wait for the application.
 
-        While a task waits for an answer, which comes behind deliveries, more of them may wait, as
-        it may be this task that takes them. At the end of that, it is told so.
+        While a task or a thread waits for an answer, which comes behind deliveries, more of them
+        may wait, as it may be the one that takes them. At the end of that, it is told so.
         """
         count, size = len(self._queue), self._queue.size
         limits = self._state.limits
@@ -398,12 +354,11 @@ class Reception:
     def leave(self) -> None:
         """Drop what waits: nobody takes it any more, and the next connection brings it again."""
         self._queue.drop()
-        self._balance()
+        self.balance()
 
     def end(self) -> None:
-        """Tell all tasks that wait that nothing will come any more."""
+        """Tell all who wait for an answer that none will come any more."""
         error = closed(self._connection)
         for outcome in self._awaited:
             outcome.interrupt(error)
         self._requests.clear()
-        self._queue.end()

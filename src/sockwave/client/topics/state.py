@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from sockwave.client.topics.outcome import Outcome, Publishing, Speaker
+from sockwave.client.topics.outcome import Reply, Speaker
 from sockwave.client.topics.subprotocol import matches
 from sockwave.core.topics.wildcards import is_pattern
 from sockwave.deliveries import Position, Published, Subscribed
@@ -45,8 +45,8 @@ class Subscription:
         self.heard = since
         #: The members that are known, and what is told of them.
         self.members: dict[str, Any] = {}
-        #: What `subscribe` returns.
-        self.outcome: Outcome[Subscribed] = Outcome(None)
+        #: What `subscribe` returns; None: nothing has subscribed yet.
+        self.outcome: Reply[Subscribed] | None = None
         #: The number of the command by which this connection subscribes; None: it is answered.
         self.request: int | None = None
         #: Whether a connection has subscribed: from then on, what is missing is told.
@@ -67,7 +67,7 @@ class Pending:
 
     __slots__ = ("command", "outcome", "sent_at", "what")
 
-    def __init__(self, what: str, command: str, outcome: Publishing[Published]) -> None:
+    def __init__(self, what: str, command: str, outcome: Reply[Published]) -> None:
         #: What it is, for logs.
         self.what = what
         self.command = command

@@ -15,7 +15,9 @@ cdef enum PauseReason:
     TASKS_FULL = 2              # listeners' tasks are still at work on earlier messages
     CHUNKS_FULL = 4             # chunks of a streamed message wait
     NOT_ASKED = 8               # a message over `max_size` may yet be asked for as a stream
-    HELD = 16                   # a client's deliveries of topics wait, or keys of its messages
+    HELD = 16                   # a client's deliveries of topics wait
+    KEYS_WANTED = 32            # a client's messages wait whose keys are not known yet
+    UNHEARD = 64                # what is said of topics waits for the thread that hears it
 
 cdef class FlowControl(Sender):
     """A session that reads its socket while neither the application nor the peer is behind."""

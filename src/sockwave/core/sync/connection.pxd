@@ -9,3 +9,7 @@ cdef class Connection:
 
     cdef int begin(self, str call) except -1
     cdef int end(self) except -1
+
+cdef class Deliveries:
+    """What the topics of a connection bring, one after the other."""
+    cdef Connection connection

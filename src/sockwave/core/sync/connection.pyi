@@ -5,6 +5,7 @@ from sockwave.address import Address
 from sockwave.core.http.headers import Headers
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.sync.session import ThreadSession
+from sockwave.deliveries import Delivery
 from sockwave.messages import Message
 from sockwave.states import ReadyState
 from sockwave.tls_info import TLSInfo
@@ -61,3 +62,8 @@ class Connection:
     def close_code(self) -> int | None: ...
     @property
     def close_reason(self) -> str | None: ...
+
+class Deliveries:
+    def __new__(cls, connection: Connection) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Delivery: ...

@@ -2,25 +2,12 @@
 
 import warnings
 
-from libc.math cimport INFINITY
-
 from sockwave.core.session.closing cimport CONNECTED, ENDED
+from sockwave.core.sync.session cimport seconds_of
 from sockwave.core.sync.shared_loop cimport SharedLoop
 
 from sockwave.close import encode_close
 from sockwave.errors import ConnectionClosed, code_at_exit
-
-
-cdef double seconds_of(object timeout) except -2:
-    """Return a timeout in seconds; -1: there is none. Raises TypeError or ValueError."""
-    if timeout is None:
-        return -1
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
-        given = type(timeout).__name__
-        raise TypeError(f"timeout: expected seconds as int or float or None, given {given}")
-    if not timeout >= 0:
-        raise ValueError(f"timeout: expected 0 seconds or more, or None, given {timeout}")
-    return -1 if timeout == INFINITY else timeout
 
 
 cdef class Connection:
@@ -268,3 +255,20 @@ cdef class Connection:
     def close_reason(self):
         """The reason that came with the close code; None before the end."""
         return self.session.close_reason
+
+
+cdef class Deliveries:
+    """What the topics of a connection bring: `for delivery in conn.deliveries()`."""
+
+    def __cinit__(self, Connection connection not None):
+        self.connection = connection
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        try:
+            delivery = self.connection.session._take_delivery("deliveries", None)
+        except ConnectionClosed:
+            raise StopIteration from None
+        return delivery

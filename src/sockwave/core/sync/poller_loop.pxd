@@ -22,6 +22,7 @@ cdef class PollerLoop(SharedLoop):
     cdef int bell               # an eventfd: what has been scheduled meanwhile is due earlier
     cdef poller_event batch[BATCH_COUNT]
     cdef object ready           # the calls that are due, in their order
+    cdef object own_ready       # … and those that the poller thread makes itself
     cdef list timers            # a heap of (when, number, handle)
     cdef uint64_t timer_count
     cdef dict readers           # descriptor → what is called when it can be read
@@ -36,7 +37,7 @@ cdef class PollerLoop(SharedLoop):
     cdef int report_all(self) except -1
     cdef int serve_readers(self, int count) except -1
     cdef int run_timers(self) except -1
-    cdef int run_ready(self) except -1
+    cdef int run_calls(self, object handles) except -1
     cdef int call(self, object callback, tuple arguments) except -1
     cdef int note_taken(self, SocketReading reading) except -1
 

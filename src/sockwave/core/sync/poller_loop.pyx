@@ -66,6 +66,7 @@ cdef class PollerLoop(SharedLoop):
         if self.bell < 0 or poller_add(self.poller, self.bell, POLL_READ, self.bell) < 0:
             raise OSError(errno, os.strerror(errno))
         self.ready = deque()
+        self.own_ready = deque()
         self.timers = []
         self.readers = {}
         self.taken = []
@@ -95,7 +96,8 @@ cdef class PollerLoop(SharedLoop):
                 self.is_waiting = False
                 self.serve_readers(count)
                 self.run_timers()
-                self.run_ready()
+                self.run_calls(self.own_ready)
+                self.run_calls(self.ready)
                 timeout_ms = self.find_wait()
             except BaseException as error:
                 # Such as a SystemExit that the application has raised in its function: connections
@@ -148,13 +150,13 @@ cdef class PollerLoop(SharedLoop):
             self.ready.append(handle)
         return 0
 
-    cdef int run_ready(self) except -1:
+    cdef int run_calls(self, object handles) except -1:
         """Make the calls that are due by now; those that they schedule follow in the next turn."""
         cdef Handle handle
-        cdef Py_ssize_t count = len(self.ready)
+        cdef Py_ssize_t count = len(handles)
         while count:
             count -= 1
-            handle = self.ready.popleft()
+            handle = handles.popleft()
             if handle.callback is not None:
                 self.call(handle.callback, handle.arguments)
         return 0
@@ -175,7 +177,7 @@ cdef class PollerLoop(SharedLoop):
         if self.is_abandoned:
             return 0
         while self.ready and count < ROUND_COUNT:
-            self.run_ready()
+            self.run_calls(self.ready)
             count += 1
         if self.is_waiting and (self.ready or self.timers and self.timers[0][0] < self.due):
             self.is_waiting = False
@@ -218,6 +220,7 @@ cdef class PollerLoop(SharedLoop):
         super().abandon()
         self.close_descriptors()
         self.ready.clear()
+        self.own_ready.clear()
         self.timers.clear()
         self.readers.clear()
         self.taken.clear()
@@ -246,6 +249,11 @@ cdef class PollerLoop(SharedLoop):
             handle = Handle.__new__(Handle, context.run, (callback, *arguments))
         self.ready.append(handle)
         return handle
+
+    def call_soon_threadsafe(self, callback, *arguments):
+        """Have the poller thread make a call. Any thread may ask, with the lock or without it."""
+        self.own_ready.append(Handle.__new__(Handle, callback, arguments))
+        bell_ring(self.bell)
 
     def end_later(self, session):
         """As in every such loop. Neither step needs the lock."""

@@ -1,7 +1,18 @@
 """A connection whose messages threads take."""
 
 from sockwave.core.session.client_connection cimport ClientConnection
+from sockwave.core.session.delivery_queue cimport DeliveryQueue
 from sockwave.core.sync.shared_loop cimport Reading, SharedLoop
+
+cdef double seconds_of(object timeout) except -2
+
+cdef class ThreadSession
+
+cdef class AnswerWaiter:
+    """What a thread waits for that asks the server something."""
+    cdef ThreadSession session
+    cdef readonly object error  # what the thread raises; None: the answer is there
+    cdef bint is_done
 
 cdef class ThreadSession(ClientConnection):
     """A client's connection on a shared loop. The caller of its methods holds the loop's lock."""
@@ -9,6 +20,11 @@ cdef class ThreadSession(ClientConnection):
     cdef Reading reading        # how the thread that receives waits; None: none has received yet
     cdef list watchers          # Readings of the threads that wait for anything else
     cdef unsigned long receiver  # the thread that is in `take_next`; 0: none
+    # With topics:
+    cdef DeliveryQueue deliveries    # what they have brought
+    cdef object unheard         # a deque of what is said, and was read by another thread
+    cdef unsigned long taker    # the thread that waits for a delivery; 0: none
+    cdef bint is_finished       # all has been heard, and nothing more will be
     # With `conflate`: (message, size, when it has come) of those whose keys are not known yet.
     cdef list unplaced
     cdef size_t unplaced_size
@@ -18,6 +34,10 @@ cdef class ThreadSession(ClientConnection):
     cdef bint is_finding        # it runs, or is about to
     cdef Reading found_more     # how it waits
 
+    cdef bint speaks(self) noexcept
+    cdef object take_delivery(self, str call, double end)
+    cdef int ask_to_balance(self) except -1
+    cdef int await_in_time(self, str call, str what, double end) except -1
     cdef bint may_wait(self) except -1
     cdef int check_may_wait(self, str call) except -1
     cdef int queue_unplaced(self, object message, size_t size) except -1

@@ -1,6 +1,7 @@
 """A connection whose messages threads take."""
 
 from _thread import start_new_thread
+from collections import deque
 from contextvars import copy_context
 from time import monotonic
 
@@ -8,14 +9,52 @@ from libc.math cimport INFINITY
 
 from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
 from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
-from sockwave.core.session.flow_control cimport HELD, INBOX_FULL
+from sockwave.core.session.delivery_queue cimport DeliveryQueue
+from sockwave.core.session.flow_control cimport HELD, INBOX_FULL, KEYS_WANTED, UNHEARD
 from sockwave.core.session.inbox cimport Inbox
-from sockwave.core.sync.shared_loop cimport current_thread_id, time_left
+from sockwave.core.sync.shared_loop cimport Reading, current_thread_id, time_left
 
 from sockwave.errors import SockwaveError
 
 # A thread that finds keys ends when there was nothing to do for so long.
 cdef double FINDER_REST_S = 1.0
+
+
+cdef double seconds_of(object timeout) except -2:
+    """Return a timeout in seconds; -1: there is none. Raises TypeError or ValueError."""
+    if timeout is None:
+        return -1
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
+        given = type(timeout).__name__
+        raise TypeError(f"timeout: expected seconds as int or float or None, given {given}")
+    if not timeout >= 0:
+        raise ValueError(f"timeout: expected 0 seconds or more, or None, given {timeout}")
+    return -1 if timeout == INFINITY else timeout
+
+
+cdef class AnswerWaiter:
+    """What a thread waits for that asks the server something: done when the answer has come.
+
+    It has what is used of a future. The thread that settles it holds the lock.
+    """
+
+    def __cinit__(self, ThreadSession session not None):
+        self.session = session
+
+    def done(self):
+        """Tell whether the answer is there, or an error in its place."""
+        return self.is_done
+
+    def set_result(self, result):
+        """Wake the thread."""
+        self.is_done = True
+        self.session.tell_watchers()
+
+    def set_exception(self, error):
+        """Wake the thread, which raises an error."""
+        self.error = error
+        self.is_done = True
+        self.session.tell_watchers()
 
 
 cdef class ThreadSession(ClientConnection):
@@ -41,6 +80,8 @@ cdef class ThreadSession(ClientConnection):
         return False
 
     cdef int may_send_again(self) except -1:
+        if self.speaks():
+            self.shared.loop.call_soon_threadsafe(self._go_on)
         return self.tell_watchers()
 
     cdef int entered(self, object state) except -1:
@@ -57,6 +98,8 @@ cdef class ThreadSession(ClientConnection):
                 self.reading.ring()
                 if not self.receiver:
                     self.reading.end()
+            if self.speaks():
+                self.shared.loop.call_soon_threadsafe(self._finish)
             self.tell_watchers()
         return 0
 
@@ -66,6 +109,136 @@ cdef class ThreadSession(ClientConnection):
         for watcher in self.watchers:
             watcher.ring()
         return 0
+
+    # ---- topics: what is said of them is heard by the loop's own thread alone. It is Python, in
+    # which the handler of a signal could raise between any two steps.
+
+    cdef bint speaks(self) noexcept:
+        """Tell whether the connection speaks `sockwave.1`."""
+        return self.inbox.commands is not None
+
+    cdef int heard_message(self, object message, size_t size) except -1:
+        if not self.speaks() or not self.unheard and (
+            current_thread_id() == self.shared.own_id or self.shared.has_ended()
+        ):
+            return ClientConnection.heard_message(self, message, size)
+        self.unheard.append(message)
+        self.pause_reasons |= UNHEARD       # so that one waits, and the others with their bytes
+        self.set_reading()
+        self.shared.loop.call_soon_threadsafe(self._hear)
+        return 0
+
+    def _hear(self):
+        """Hear what another thread has read."""
+        while self.unheard:
+            self.heard_command(self.unheard.popleft())
+        self.resume(UNHEARD)
+
+    def _go_on(self):
+        """Say what has waited until the server has taken what was said before."""
+
+    def _balance(self):
+        """Read the socket, or not: see `Reception.balance`."""
+
+    def _finish(self):
+        """Note that all has been heard, and nothing more will be."""
+        self.is_finished = True
+        self.tell_watchers()
+
+    def _hear_topics(self, commands, DeliveryQueue deliveries not None):
+        """Call `commands(connection, message)` for each message of the server's; what the topics
+        bring is in `deliveries`."""
+        self._take_commands(commands)
+        self.deliveries = deliveries
+        self.unheard = deque()
+
+    def _tell_change(self):
+        """Wake the threads that wait for a delivery, or an answer."""
+        self.tell_watchers()
+
+    @property
+    def _is_finished(self):
+        """Whether all has been heard, and nothing more will be."""
+        return self.is_finished
+
+    def _take_delivery(self, str call, timeout):
+        """Take the next delivery; wait for it for at most `timeout` seconds. Raises TimeoutError,
+        and ConnectionClosed if none comes."""
+        cdef double seconds = seconds_of(timeout)
+        self.check_may_wait(call)
+        self.shared.enter()
+        try:
+            delivery = self.take_delivery(
+                call, INFINITY if seconds < 0 else <double>monotonic() + seconds
+            )
+        finally:
+            self.shared.leave()
+        return delivery
+
+    cdef object take_delivery(self, str call, double end):
+        cdef DeliveryQueue deliveries = self.deliveries
+        self.ask_to_balance()
+        delivery = deliveries.take_next()
+        if delivery is not None:
+            return delivery
+        if self.taker:
+            raise SockwaveError(
+                f"{call}: expected one thread at a time that takes deliveries, given a second one"
+            )
+        self.taker = current_thread_id()
+        try:
+            while delivery is None:
+                if self.is_finished:
+                    raise closed_error(self)
+                self.ask_to_balance()
+                self.await_in_time(call, "a delivery", end)
+                delivery = deliveries.take_next()
+        finally:
+            self.taker = 0
+        return delivery
+
+    cdef int ask_to_balance(self) except -1:
+        """Have the loop's own thread read again, once few deliveries will wait behind the one that
+        is taken now. It is told first: what tells a loop of asyncio's is Python, and nothing may
+        raise once the delivery has been taken."""
+        cdef DeliveryQueue deliveries = self.deliveries
+        if (
+            self.pause_reasons & HELD
+            and deliveries.count_behind() <= self.hub.queue_count // 4
+            and deliveries.size_behind() <= <Py_ssize_t>self.hub.queue_size // 4
+        ):
+            self.shared.loop.call_soon_threadsafe(self._balance)
+        return 0
+
+    def _await_answer(self, str call, AnswerWaiter answer not None, timeout):
+        """Wait until an answer is there, or none will come, for at most `timeout` seconds. Raises
+        TimeoutError."""
+        cdef double seconds = seconds_of(timeout)
+        cdef double end = INFINITY if seconds < 0 else <double>monotonic() + seconds
+        self.check_may_wait(call)
+        self.shared.enter()
+        try:
+            while not (answer.is_done or self.is_finished):
+                self.await_in_time(call, "an answer", end)
+        finally:
+            self.shared.leave()
+
+    def _await_finish(self, str call):
+        """Wait until all has been heard of a connection that has ended."""
+        self.check_may_wait(call)
+        self.shared.enter()
+        try:
+            while not self.is_finished:
+                self.await_change(-1)
+        finally:
+            self.shared.leave()
+
+    cdef int await_in_time(self, str call, str what, double end) except -1:
+        """Wait until something may have changed. Raises TimeoutError."""
+        cdef double left = time_left(end)
+        if left == 0:
+            raise TimeoutError(f"{call}: expected {what} within the timeout")
+        return self.await_change(left)
 
     # ---- which thread may wait
 
@@ -99,9 +272,9 @@ cdef class ThreadSession(ClientConnection):
         self.unplaced_count += 1
         self.unplaced_size += size
         if self.unplaced_size >= self.hub.queue_size:
-            self.pause(HELD, QUEUE_SIZE)
+            self.pause(KEYS_WANTED, QUEUE_SIZE)
         elif self.unplaced_count >= self.hub.queue_count:
-            self.pause(HELD, QUEUE_COUNT)
+            self.pause(KEYS_WANTED, QUEUE_COUNT)
         if self.is_finding:
             return self.found_more.ring()
         self.is_finding = True
@@ -163,7 +336,7 @@ cdef class ThreadSession(ClientConnection):
             self.unplaced_count <= self.hub.queue_count // 4
             and self.unplaced_size <= self.hub.queue_size // 4
         ):
-            self.resume(HELD)
+            self.resume(KEYS_WANTED)
         if self.reading is not None:
             self.reading.ring()
 
@@ -257,7 +430,11 @@ cdef class ThreadSession(ClientConnection):
         """
         cdef double left
         if self.reading is None:
-            self.reading = self.shared.make_reading(self.transport)
+            # Topics are heard by the loop's own thread, so it reads.
+            self.reading = (
+                Reading.__new__(Reading, self.shared) if self.speaks()
+                else self.shared.make_reading(self.transport)
+            )
         while not self.inbox.count:
             if self.state == ENDED and not self.unplaced_count:
                 self.inbox.is_told = True

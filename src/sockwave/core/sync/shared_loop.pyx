@@ -203,6 +203,17 @@ cdef class SharedLoop:
         finally:
             self.leave()
 
+    def call_own(self, function, *arguments):
+        """Call a function under the lock, and in the loop's own thread, as long as that runs: what
+        is Python is interrupted by no handler of a signal there."""
+        if not self.is_inside() and current_thread_id() != self.own_id and not self.has_ended():
+            return self.call_there(function, arguments)
+        self.enter()
+        try:
+            return function(*arguments)
+        finally:
+            self.leave()
+
     cdef object call_there(self, object function, tuple arguments):
         """Have the loop's own thread call a function; wait for it, and return what it returns.
 

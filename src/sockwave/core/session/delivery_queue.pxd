@@ -1,0 +1,19 @@
+"""Deliveries of topics that wait for a client's application."""
+
+cdef class Entry:
+    """A delivery, or a position alone, which is known once all before it has been taken."""
+    cdef object subscription    # whose it is: its `since` is where the application has come to
+    cdef object position        # … which this is then; None: not known
+    cdef bint is_placed         # whether it is noted there
+    cdef readonly object delivery       # None: a position alone
+    cdef Py_ssize_t size        # of its message, and what it takes besides, in bytes
+
+cdef class DeliveryQueue:
+    """The deliveries of one connection, in order."""
+    cdef object entries         # a deque of Entry
+    cdef readonly Py_ssize_t size       # of all that wait, in bytes
+
+    cdef object take_next(self)
+    cdef Py_ssize_t count_behind(self) except -1
+    cdef Py_ssize_t size_behind(self) except -1
+    cdef int note_taken(self, Entry entry) except -1
