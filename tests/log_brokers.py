@@ -19,6 +19,7 @@ LogBroker: TypeAlias = "ValkeyServer | JetStream"
 # Every write is on the disk before it is acknowledged; whoever has no password is a user of the
 # one account, and the other one ends connections.
 CONFIGURATION = """
+{settings}
 jetstream {{ store_dir: "{directory}", sync_interval: always }}
 accounts {{
   APP: {{ jetstream: enabled, users: [{{ user: app, password: app }}{users}] }}
@@ -32,10 +33,12 @@ no_auth_user: app
 class JetStream(NatsServer):
     """A server of NATS with JetStream, which keeps what it has in a directory."""
 
-    def __init__(self, directory: Path, *, users: str = "") -> None:
+    def __init__(self, directory: Path, *, users: str = "", settings: str = "") -> None:
         self.directory = directory / "jetstream"
         self.configuration = directory / "jetstream.conf"
-        self.configuration.write_text(CONFIGURATION.format(directory=self.directory, users=users))
+        self.configuration.write_text(
+            CONFIGURATION.format(directory=self.directory, users=users, settings=settings)
+        )
         super().__init__("-c", str(self.configuration))
 
     def ask(

@@ -457,7 +457,7 @@ class BrokerClient:
         bridge = self.bridge
         return {
             "state": self._state,
-            "is_full": bridge.queued_size >= _QUEUE_SIZE,
+            "is_full": self._is_full(),
             "deaf_count": self._deaf_count,
             "lost_count": self._lost_count,
             "bad_count": bridge.bad_count
@@ -478,8 +478,13 @@ class BrokerClient:
 
     def _tell_full(self) -> None:
         """Tell the workers at once where publishing has to raise, or may go on."""
-        if self._told.get("is_full", False) != (self.bridge.queued_size >= _QUEUE_SIZE):
+        if self._told.get("is_full", False) != self._is_full():
             self._tell()
+
+    def _is_full(self) -> bool:
+        """Tell whether nothing more should be published: large messages are let through."""
+        large_size = 0 if self._session is None else self._session.large_size
+        return self.bridge.queued_size - large_size >= _QUEUE_SIZE
 
 
 # From here on workers are told that what they publish is dropped: a little below where it is.

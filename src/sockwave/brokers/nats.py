@@ -22,12 +22,15 @@ from sockwave.brokers.interface import (
     Submitted,
     Wanted,
 )
+from sockwave.brokers.nats_downloads import NatsDownloads
 from sockwave.brokers.nats_pages import NatsPages
+from sockwave.brokers.nats_parts import LARGE, PartStream
 from sockwave.brokers.nats_places import Logs, NatsPlaces, read_place
 from sockwave.brokers.nats_publishing import NatsPublishing
 from sockwave.brokers.nats_requests import NatsRequests
 from sockwave.brokers.nats_stream import LogStream, NoLogs, check_version
 from sockwave.brokers.nats_subjects import name_of, subject_of
+from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import (
     MAX_LINE_SIZE,
     NatsReader,
@@ -211,9 +214,11 @@ class NatsSession:
         self._fresh: list[bytes] = []
         self._known_elsewhere: list[bytes] = []
         self._sent_count = 0
+        self._large_sizes: dict[Key, int] = {}
         self.heard_count = 0
         self._requests = NatsRequests(self._write, begin)
         self._stream = LogStream(self._requests, begin, replica_count, connected.refusal)
+        parts = PartStream(self._requests, begin, replica_count, connected.refusal)
         self._logs = Logs(begin)
         host = bridge.host.encode()
         self._places = NatsPlaces(
@@ -223,11 +228,18 @@ class NatsSession:
             self,
             host,
             connected.max_payload,
+            NatsUploads(self._requests, parts),
             loop.call_later,
         )
         self._pages = NatsPages(
-            self._requests, self._stream, self._logs, self._take_page, self._unread
+            self._requests,
+            self._stream,
+            self._logs,
+            NatsDownloads(self._requests, parts),
+            self._take_page,
+            self._unread,
         )
+        self._parts = parts
 
     def begin(self, listener: Listener) -> None:
         """Start to read, and subscribe to broadcasts and to the canary."""
@@ -272,6 +284,11 @@ class NatsSession:
         return self.heard_count
 
     @property
+    def large_size(self) -> int:
+        """How many bytes of large messages are stored part by part."""
+        return sum(self._large_sizes.values())
+
+    @property
     def unanswered_count(self) -> int:
         """How many messages were sent since the last PONG that is behind all before."""
         return self._sent_count
@@ -287,15 +304,19 @@ class NatsSession:
 
     def submit(self, messages: Iterable[Submitted]) -> None:
         """Publish messages on topics that have a history: the bridge is told of their places."""
-        self._places.submit(messages)
+        taken = list(messages)
+        self._large_sizes |= {one[0]: len(one[2]) for one in taken if self._places.is_large(one)}
+        self._places.submit(taken)
 
     def placed(self, key: Key, epoch: int, offset: int) -> None:
         """Note where a message stands."""
+        self._large_sizes.pop(key, None)
         self._bridge.placements.answered(key, epoch, offset)
         self._listener.messages_came()
 
     def refused(self, key: Key, error: str) -> None:
         """Note that a message was not taken, and why."""
+        self._large_sizes.pop(key, None)
         self._listener.refused(error)
         self._bridge.placements.refused(key, str(error))
         self._listener.messages_came()
@@ -326,6 +347,7 @@ class NatsSession:
         self._socket.write(b"PUB %b 0\r\n\r\nPING\r\n" % self._canary)
         self._requests.time_out()
         self._stream.tick()
+        self._parts.tick()
         self._places.tick()
         self._pages.tick()
         if self._stream.is_used:
@@ -415,6 +437,7 @@ class NatsSession:
         subject = find_refused(error)
         if subject == self._requests.subject:
             self._stream.refuse(error)
+            self._parts.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._listener.refused(error.decode("utf-8", "replace"))
@@ -443,7 +466,8 @@ class NatsSession:
     def _note_stored(self, name: bytes, head: bytes, message: bytes) -> bytes:
         """Note a message that was stored, and return what the bridge is to have of it.
 
-        Where another log begins, that is the news that there is something to read.
+        Where another log begins, or a message has its parts elsewhere, that is the news that there
+        is something to read.
         """
         place = read_place(message)
         sequence = find_header(head, b"Nats-Sequence")
@@ -451,7 +475,8 @@ class NatsSession:
             return message
         is_other = self._logs.heard(name, *place, int(sequence))
         if place[1]:
-            return message
+            begin = message.index(b"\n") + 1
+            return message[:begin] if message.startswith(LARGE, begin) else message
         return b"1o %016x 1\n" % place[0] if is_other else b""
 
     def _is_first(self, wanted: Wanted, name: bytes) -> bool:

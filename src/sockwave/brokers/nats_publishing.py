@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sockwave.brokers.interface import Bounds, Key, Outcome
+from sockwave.brokers.nats_parts import PartStream
 from sockwave.brokers.nats_places import Log, Logs, NatsPlaces, ask_last
 from sockwave.brokers.nats_requests import Answer, NatsRequests
 from sockwave.brokers.nats_stream import LogStream, NoLogs, read_answer
 from sockwave.brokers.nats_subjects import subject_of
+from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import NatsReader, find_refused, pack_message
 from sockwave.brokers.sockets import receive_now, set_deadline
 from sockwave.deliveries import Position
@@ -43,8 +45,11 @@ class NatsPublishing:
         self._requests = NatsRequests(self._output.append, begin)
         self._output.append(b"SUB %b 1\r\n" % self._requests.subject)
         self._stream = LogStream(self._requests, begin, 1, refusal, is_host=False)
+        self._parts = PartStream(self._requests, begin, 1, refusal, is_host=False)
         self._logs = Logs(begin)
-        self._places = _OutsidePlaces(self, self._requests, self._stream, self._logs, max_payload)
+        self._places = _OutsidePlaces(
+            self, self._requests, self._stream, self._logs, max_payload, self._parts
+        )
         self._count = 0
         self._calls: list[tuple[float, Callable[[], object]]] = []
         #: What became of messages: of those of plain topics, nothing yet.
@@ -158,6 +163,7 @@ class NatsPublishing:
                 tick_s = now + _TICK_S
                 self._requests.time_out()
                 self._stream.tick()
+                self._parts.tick()
                 self._places.tick()
                 continue
             due = [one for one in self._calls if one[0] <= now]
@@ -194,6 +200,7 @@ class NatsPublishing:
             self._failure = reason
         elif subject == self._requests.subject:
             self._stream.refuse(error)
+            self._parts.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._refusals[subject] = _refusal(reason)
@@ -220,12 +227,26 @@ class _OutsidePlaces(NatsPlaces):
         stream: LogStream,
         logs: Logs,
         max_payload: int,
+        parts: PartStream,
     ) -> None:
         name = secrets.token_hex(8).encode()
         super().__init__(
-            requests, stream, logs, publishing, name, max_payload, publishing.call_later
+            requests,
+            stream,
+            logs,
+            publishing,
+            name,
+            max_payload,
+            NatsUploads(requests, parts),
+            publishing.call_later,
         )
         self._publishing = publishing
+        self._parts = parts
+
+    def _bounds_of(self, bounds: Bounds) -> Bounds:
+        """Return what the stream of the messages is bound by: nobody has told us more."""
+        self._parts.replica_count = self._stream.kept_replica_count
+        return self._stream.bounds
 
     def _refuse_all(self, log: Log, error: str) -> None:
         if isinstance(error, NoLogs):
