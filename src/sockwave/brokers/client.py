@@ -207,7 +207,7 @@ class BrokerClient:
     # ---- the canary
 
     def _reset_probe(self) -> None:
-        self._is_probing = False
+        self._is_probing = self._has_heard = False
         self._missed_count = 0
         self._is_answered = False
         self._is_ready = False
@@ -282,10 +282,23 @@ class BrokerClient:
     def probe_heard(self) -> None:
         """Note that the canary has come round."""
         self._is_probing = False
+        self._has_heard = True
         self._window = _WINDOW_SIZE
         if self._parts is not None:
             self._loop.call_soon(self._flush)
-        if self._state != "up" and not self._unconfirmed:
+        self._come_up()
+
+    def declared(self) -> None:
+        """Note that the broker has, or will not have, all that was to be declared."""
+        if self._has_heard:
+            self._come_up()
+
+    def _come_up(self) -> None:
+        """Be up, unless something is missing yet: who publishes from then on finds all there."""
+        session = self._session
+        if self._state != "up" and not self._unconfirmed and not (
+            session is not None and session.is_declaring
+        ):  # fmt: skip
             self._set_state("up")
 
     def probe_answered(self, receiver_count: int) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,6 +23,7 @@ from sockwave.brokers.interface import (
     Submitted,
     Wanted,
 )
+from sockwave.brokers.nats_declarations import DeclarationStream, NatsDeclarations
 from sockwave.brokers.nats_downloads import NatsDownloads
 from sockwave.brokers.nats_pages import NatsPages
 from sockwave.brokers.nats_parts import LARGE, PartStream
@@ -54,6 +56,9 @@ _FULL_SIZE = 1 << 20
 
 # What a message of ours has at most: a part, or a small one, behind its first line.
 _MAX_SIZE = PART_SIZE + (64 << 10)
+
+# So long a host that has connected is not up as its topics are being declared.
+_DECLARING_S = 1.0
 
 # Of names that were confirmed before there is a stream: so many may have a log all the same.
 _FRESH_COUNT = 100
@@ -144,7 +149,7 @@ class NatsOpener:
         """Connect to publish only, and block meanwhile."""
         try:
             sock, max_payload, refusal, _ = self.connect(within_s)
-            return NatsPublishing(sock, self._prefix, max_payload, refusal)
+            return NatsPublishing(sock, self._prefix, max_payload, refusal, self._replica_count)
         except PERMANENT_ERRORS as error:
             raise SockwaveError(f"{error}") from error
 
@@ -240,6 +245,11 @@ class NatsSession:
             self._unread,
         )
         self._parts = parts
+        self._declared = DeclarationStream(self._requests, begin, replica_count, connected.refusal)
+        self._declarations = NatsDeclarations(
+            self._requests, self._declared, self._stream, self._not_declared, self._all_declared
+        )
+        self._declaring_until = time.monotonic() + _DECLARING_S
 
     def begin(self, listener: Listener) -> None:
         """Start to read, and subscribe to broadcasts and to the canary."""
@@ -335,7 +345,19 @@ class NatsSession:
         self._listener.messages_came()
 
     def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
-        """Do nothing: who publishes by NATS sees by the stream what has a history."""
+        """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
+        self._declarations.declare(declared)
+
+    @property
+    def is_declaring(self) -> bool:
+        """Whether that is about to be told; not for long, where the stream has no leader."""
+        return self._declarations.is_busy and time.monotonic() < self._declaring_until
+
+    def _not_declared(self, error: str) -> None:
+        self._listener.refused(error)
+
+    def _all_declared(self) -> None:
+        self._listener.declared()
 
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Tell all hosts of members: the bridge of each hears that."""
@@ -348,12 +370,21 @@ class NatsSession:
         self._requests.time_out()
         self._stream.tick()
         self._parts.tick()
+        self._declared.tick()
+        self._declarations.tick()
         self._places.tick()
         self._pages.tick()
         if self._stream.is_used:
             self._stream.look(self._looked)
         else:
             del self._fresh[:-_FRESH_COUNT]
+        self._declared.look(self._looked_at_declared)
+
+    def _looked_at_declared(self, is_lost: bool) -> None:
+        """Have all declared again that the server may have lost."""
+        if is_lost:
+            self._declarations.forget()
+            self._bridge.declare_again()
 
     def _looked(self, is_to_read: bool) -> None:
         """Read logs again that may have more than has come.
@@ -362,6 +393,8 @@ class NatsSession:
         """
         if is_to_read:
             self._bridge.logs.read_all()
+            self._declarations.forget()  # what is said anew has the stream made, if it has gone
+            self._bridge.declare_again()
         else:
             for name in self._known_elsewhere:
                 self._bridge.logs.read_again(name)
@@ -438,6 +471,7 @@ class NatsSession:
         if subject == self._requests.subject:
             self._stream.refuse(error)
             self._parts.refuse(error)
+            self._declared.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._listener.refused(error.decode("utf-8", "replace"))

@@ -42,6 +42,12 @@ class NoLogs(str):
     __slots__ = ()
 
 
+class Forbidden(NoLogs):
+    """Why there are none for us, in the server's words."""
+
+    __slots__ = ()
+
+
 _NOT_THERE = NoLogs(
     "NATS: expected JetStream, which keeps the messages of topics with a history or presence: "
     "start nats-server with -js, or with jetstream {} in its configuration, and enable it for the "
@@ -100,7 +106,8 @@ class KeptStream:
         #: How many servers are to keep it, where we make it.
         self.replica_count = replica_count
         self._is_host = is_host
-        self._makes = is_host if makes is None else makes
+        #: Whether it is made where it is not there.
+        self.makes = is_host if makes is None else makes
         self._config: dict[str, Any] | None = None
         self._waiting: list[tuple[Bounds, Then]] = []
         self._is_asking = False
@@ -123,7 +130,7 @@ class KeptStream:
 
     def refuse(self, error: bytes) -> None:
         """Note that the server sends us no answers, and why: there are no logs for us."""
-        self._refusal = NoLogs(f"NATS: {error.decode('utf-8', 'replace')}")
+        self._refusal = Forbidden(f"NATS: {error.decode('utf-8', 'replace')}")
 
     def forget(self) -> None:
         """Look for the stream again: it was not there."""
@@ -193,7 +200,7 @@ class KeptStream:
 
     def _take_info(self, answer: Answer) -> None:
         found, error = self._read(answer)
-        if error == NO_STREAM and not self._makes:
+        if error == NO_STREAM and not self.makes:
             self._finish(NoLogs("NATS: no host has made the stream"))
         elif error == NO_STREAM:
             config = self._make_config(find_largest([one for one, _ in self._waiting]))
@@ -421,7 +428,7 @@ def find_refusal(answer: Answer) -> str | None:
     if answer.status == NOBODY:
         return _NOT_THERE
     if answer.status == FORBIDDEN:
-        return NoLogs(f"NATS: {answer.message.decode('utf-8', 'replace')}")
+        return Forbidden(f"NATS: {answer.message.decode('utf-8', 'replace')}")
     if answer.status == TIMED_OUT:
         return None
     return _NOT_THERE if read_answer(answer)[1] in _NO_ACCOUNT else None
