@@ -96,6 +96,23 @@ def test_few_parts_are_on_their_way_at_a_time(script: Script) -> None:
     assert len(script.sent) == 2  # the next message
 
 
+def test_fewer_parts_are_on_a_way_that_is_slow(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = begin_upload(script, 4 * PART_SIZE)
+    have_parts(script)
+    assert len(script.sent) == 4
+    monkeypatch.setattr("time.monotonic", lambda: 1e12)
+    script.requests.time_out()
+    script.sent.clear()
+    script.tick()
+    for sequence in range(1, 5):
+        assert len(script.sent) == 1
+        script.answer(stored(sequence), expected="p.l.a")
+    script.answer({"message": {"seq": 1, "data": ""}}, expected="MSG.GET")
+    assert done[0][1] is None
+
+
 @pytest.mark.parametrize("answer", [BUSY, None])
 def test_a_part_that_is_not_taken_is_sent_again(script: Script, answer: Any) -> None:
     done = begin_upload(script)

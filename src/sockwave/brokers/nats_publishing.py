@@ -298,7 +298,11 @@ class _OutsidePlaces(NatsPlaces):
 
     def _find_plain(self, log: Log) -> None:
         while log.waiting:
-            self._publishing.found_plain(log.waiting.popleft()[0])
+            message = log.waiting.popleft()
+            if self.is_large(message):  # its log has gone since we looked whether there is one
+                self._publishing.refused(message[0], "expected the topic to have its history yet")
+            else:
+                self._publishing.found_plain(message[0])
         log.is_known = log.is_busy = False
 
 

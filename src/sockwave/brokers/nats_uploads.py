@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from sockwave.brokers.interface import Bounds
 from sockwave.brokers.nats_parts import PartStream, Reference, count_parts, find_rows
-from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
 from sockwave.brokers.nats_stream import (
     NO_MESSAGE,
     NO_STREAM,
@@ -48,6 +48,7 @@ class _Upload:
         self.checksum = 0
         self.summed_count = 0
         self.attempt = 0
+        self.window_count = _WINDOW_COUNT
         self.begin()
 
     def begin(self) -> None:
@@ -111,7 +112,7 @@ class NatsUploads:
     def _send(self, upload: _Upload) -> None:
         """Send parts, as far as they may be on their way."""
         subject = self._stream.subject_of(upload.name)
-        while upload.due and upload.unanswered_count < _WINDOW_COUNT:
+        while upload.due and upload.unanswered_count < upload.window_count:
             index = upload.due.popleft()
             part = upload.slice_at(index)
             digest = hashlib.blake2b(
@@ -135,6 +136,8 @@ class NatsUploads:
         elif answer.status or error in PASSING_ERRORS:
             if answer.status == NOBODY:
                 self._stream.forget()  # it is made again, or JetStream is not there
+            elif answer.status == TIMED_OUT:  # on a slow way, fewer at a time are answered in time
+                upload.window_count = max(upload.window_count // 2, 1)
             upload.due.append(index)
             self._later = True
         elif error:
