@@ -495,8 +495,8 @@ class BrokerClient:
             self._tell()
 
     def _is_full(self) -> bool:
-        """Tell whether nothing more should be published: large messages are let through."""
-        large_size = 0 if self._session is None else self._session.large_size
+        """Tell whether nothing more should be published; others may follow a large message."""
+        large_size = 0 if self._session is None else self.bridge.placements.large_size
         return self.bridge.queued_size - large_size >= _QUEUE_SIZE
 
 

@@ -130,10 +130,6 @@ class Session(Protocol):
         """Whether so much waits to be sent that nothing should be added."""
 
     @property
-    def large_size(self) -> int:
-        """How many bytes of large messages are stored part by part: others may follow them."""
-
-    @property
     def unanswered_count(self) -> int:
         """How many messages the broker has not acknowledged."""
 

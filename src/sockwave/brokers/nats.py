@@ -98,7 +98,6 @@ class NatsSession:
         self._fresh: list[bytes] = []
         self._known_elsewhere: list[bytes] = []
         self._sent_count = 0
-        self._large_sizes: dict[Key, int] = {}
         self.heard_count = 0
         self._requests = NatsRequests(self._write, begin)
         self._stream = LogStream(self._requests, begin, replica_count, connected.refusal)
@@ -173,11 +172,6 @@ class NatsSession:
         return self.heard_count
 
     @property
-    def large_size(self) -> int:
-        """How many bytes of large messages are stored part by part."""
-        return sum(self._large_sizes.values())
-
-    @property
     def unanswered_count(self) -> int:
         """How many messages were sent since the last PONG that is behind all before."""
         return self._sent_count
@@ -193,19 +187,15 @@ class NatsSession:
 
     def submit(self, messages: Iterable[Submitted]) -> None:
         """Publish messages on topics that have a history: the bridge is told of their places."""
-        taken = list(messages)
-        self._large_sizes |= {one[0]: len(one[2]) for one in taken if self._places.is_large(one)}
-        self._places.submit(taken)
+        self._places.submit(messages)
 
     def placed(self, key: Key, epoch: int, offset: int) -> None:
         """Note where a message stands."""
-        self._large_sizes.pop(key, None)
         self._bridge.placements.answered(key, epoch, offset)
         self._listener.messages_came()
 
     def refused(self, key: Key, error: str) -> None:
         """Note that a message was not taken, and why."""
-        self._large_sizes.pop(key, None)
         self._listener.refused(error)
         self._bridge.placements.refused(key, str(error))
         self._listener.messages_came()

@@ -108,11 +108,6 @@ class ValkeySession:
         return self._publisher.waiting_size >= _FULL_SIZE
 
     @property
-    def large_size(self) -> int:
-        """0: a message that is kept goes in one piece."""
-        return 0
-
-    @property
     def unanswered_count(self) -> int:
         """How many messages the server has not answered."""
         return sum(isinstance(one, bool) for one in self._unanswered)
