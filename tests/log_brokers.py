@@ -12,6 +12,8 @@ from commands import PATIENCE_S
 from nats_server import NatsServer
 from valkey_server import ValkeyServer
 
+from sockwave.brokers.nats_subjects import subject_of
+
 #: `start`, `kill`, `freeze`, `thaw` and `url`; `cut` ends the connections of all clients, `purge`
 #: deletes all that is kept.
 LogBroker: TypeAlias = "ValkeyServer | JetStream"
@@ -19,6 +21,7 @@ LogBroker: TypeAlias = "ValkeyServer | JetStream"
 # Every write is on the disk before it is acknowledged; whoever has no password is a user of the
 # one account, and the other one ends connections.
 CONFIGURATION = """
+{settings}
 jetstream {{ store_dir: "{directory}", sync_interval: always }}
 accounts {{
   APP: {{ jetstream: enabled, users: [{{ user: app, password: app }}{users}] }}
@@ -32,10 +35,12 @@ no_auth_user: app
 class JetStream(NatsServer):
     """A server of NATS with JetStream, which keeps what it has in a directory."""
 
-    def __init__(self, directory: Path, *, users: str = "") -> None:
+    def __init__(self, directory: Path, *, users: str = "", settings: str = "") -> None:
         self.directory = directory / "jetstream"
         self.configuration = directory / "jetstream.conf"
-        self.configuration.write_text(CONFIGURATION.format(directory=self.directory, users=users))
+        self.configuration.write_text(
+            CONFIGURATION.format(directory=self.directory, users=users, settings=settings)
+        )
         super().__init__("-c", str(self.configuration))
 
     def ask(
@@ -81,10 +86,17 @@ class JetStream(NatsServer):
         return self.ask(f"$JS.API.STREAM.{what}.{prefix}", request, patience_s=patience_s)
 
     def purge(self) -> None:
+        """Delete all that is kept; what hosts have not needed yet is not there."""
         assert self.ask_stream("PURGE")["success"]
+        self.ask_stream("PURGE", "sockwave+declared")
 
     def say_to_hosts(self, prefix: str, message: bytes) -> None:
         self.publish(prefix.encode() + b".h", message)
+
+    def is_declared(self, pattern: str, prefix: str = "sockwave") -> bool:
+        subject = f"{prefix}.d.{subject_of(pattern.encode()).decode()}"
+        request = {"last_by_subj": subject}
+        return "error" not in self.ask_stream("MSG.GET", f"{prefix}+declared", request)
 
     def is_heard(self, prefix: str, topic: str) -> bool:
         subject = f"{prefix}.t.{topic.replace('/', '.')}"

@@ -102,6 +102,10 @@ class ValkeyServer:
         """Publish as a host does that tells of its members."""
         self.ask(b"PUBLISH", prefix.encode() + b":h", message)
 
+    def is_declared(self, pattern: str, prefix: str = "sockwave") -> bool:
+        """Tell whether a host has declared a topic, or a pattern."""
+        return bool(self.ask(b"HEXISTS", prefix.encode() + b":d", pattern.encode()))
+
     def is_heard(self, prefix: str, topic: str) -> bool:
         """Tell whether a host is subscribed to a topic by its name."""
         return f"{prefix}:t:{topic}".encode() in self.channels()

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from sockwave.brokers.interface import Bounds, Key, Page
+from sockwave.brokers.nats_downloads import NatsDownloads
 from sockwave.brokers.nats_pages import NatsPages
+from sockwave.brokers.nats_parts import PartStream
 from sockwave.brokers.nats_places import Logs, NatsPlaces
 from sockwave.brokers.nats_requests import NatsRequests
 from sockwave.brokers.nats_stream import LogStream, NoLogs, make_config
+from sockwave.brokers.nats_uploads import NatsUploads
 
 BOUNDS: Bounds = (100, 1 << 20, 60.0)
 BUSY = {"error": {"err_code": 10008, "description": "temporarily unavailable"}}
@@ -34,9 +37,12 @@ class Script:
         self.requests = NatsRequests(self.take, b"p")
         self.stream = LogStream(self.requests, b"p", 1, None)
         self.logs = Logs(b"p")
+        self.parts = PartStream(self.requests, b"p", 1, None)
+        self.uploads = NatsUploads(self.requests, self.parts)
+        self.downloads = NatsDownloads(self.requests, self.parts)
         self.calls: list[Callable[[], object]] = []
         self.places = NatsPlaces(
-            self.requests, self.stream, self.logs, self, b"h" * 16, 1 << 20,
+            self.requests, self.stream, self.logs, self, b"h" * 16, 1 << 20, self.uploads,
             lambda delay_s, call: self.calls.append(call),
         )  # fmt: skip
         self.placed_: list[tuple[Key, int, int]] = []
@@ -44,7 +50,7 @@ class Script:
         self.pages_: list[Page] = []
         self.failed_: list[str] = []
         self.pages = NatsPages(
-            self.requests, self.stream, self.logs,
+            self.requests, self.stream, self.logs, self.downloads,
             lambda name, number, page: self.pages_.append(page),
             lambda name, number, error: self.failed_.append(error),
         )  # fmt: skip
@@ -296,8 +302,9 @@ def test_a_batch_that_is_not_taken_goes_one_by_one(
 ) -> None:
     monkeypatch.setattr("sockwave.brokers.nats_places._BATCH_S", 0.0)
     script.places = NatsPlaces(
-        script.requests, script.stream, script.logs, script, b"h" * 16, 1 << 20, lambda *_: None
-    )
+        script.requests, script.stream, script.logs, script, b"h" * 16, 1 << 20, script.uploads,
+        lambda *_: None,
+    )  # fmt: skip
     begin(script, "a", "b", "c", allow_atomic=True)
     assert [b"Nats-Batch-Commit: 1\r\n" in head for _, _, head, _ in script.sent] == [0, 0, 1]
     del script.sent[:2]

@@ -12,9 +12,10 @@ import pytest
 from commands import PATIENCE_S
 from conftest import StartServer
 from log_brokers import JetStream
-from test_shared_history import start_kept
+from test_shared_history import count_from, receive_all, start_kept
 from valkey_server import find_port, until
 
+import sockwave
 from sockwave import History
 
 pytestmark = [
@@ -96,3 +97,25 @@ async def test_a_cluster_whose_leader_dies_loses_nothing(
         heard: list[Any] = [tuple(json.loads(await host.wire.receive_message())) for _ in places]
         assert heard == sorted(places.items())
         await host.wire.receive_nothing()
+
+
+async def test_a_cluster_carries_large_messages(
+    start_server: StartServer, cluster: dict[str, JetStream]
+) -> None:
+    """Their parts come from whichever of the servers a host is connected to."""
+    one, other, third = [
+        await start_kept(start_server, f"{cluster[name].url}?replicas=3") for name in cluster
+    ]
+    await other.conn.subscribe("kept/1")
+    texts = ["x" * (3 << 20), "y" * (2 << 20), "the end"]
+    for number, text in enumerate(texts, 1):
+        assert (await one.server.publish("kept/1", text)).position.offset == number
+    assert await receive_all(other.wire, "the end") == count_from(1, *texts)
+    config = cluster["n1"].ask_stream("INFO", "sockwave+parts")["config"]
+    assert config["num_replicas"] == 3
+    async with sockwave.Publisher(cluster["n2"].url) as publisher:
+        assert (await publisher.publish("kept/1", texts[0])).position.offset == 4
+    assert await receive_all(other.wire, texts[0]) == [(4, texts[0])]
+    # Its history has room for the last ones.
+    assert (await third.conn.subscribe("kept/1", since="0-0")).recovered
+    assert await receive_all(third.wire, texts[0]) == [(3, "the end"), (4, texts[0])]

@@ -10,7 +10,7 @@ import pytest
 from conftest import StartServer
 from hosts import Host, start_host
 from log_brokers import LogBroker
-from valkey_server import ValkeyServer, needs_valkey, running_valkey, until
+from valkey_server import ValkeyServer, needs_valkey, until
 from wire import Wire, connect_both
 
 import sockwave
@@ -480,22 +480,22 @@ def test_what_a_broker_cannot_keep_is_refused() -> None:
             server.topic("kept/*", history=History())
 
 
-async def wait_declared(valkey: ValkeyServer, pattern: bytes, prefix: bytes = b"sockwave") -> None:
+async def wait_declared(broker: LogBroker, pattern: str, prefix: str = "sockwave") -> None:
     """Wait until the broker has what a host has declared while it ran."""
-    await until(lambda: valkey.ask(b"HEXISTS", prefix + b":d", pattern))
+    await until(lambda: broker.is_declared(pattern, prefix))
 
 
 async def test_a_program_publishes_with_a_place_before_any_subscriber(
-    start_server: StartServer, shared_valkey: ValkeyServer, valkey_url: str
+    start_server: StartServer, shared_log_broker: LogBroker, log_url: str
 ) -> None:
-    host = await start_kept(start_server, valkey_url)
+    host = await start_kept(start_server, log_url)
     host.server.topic("kept/plain", slow="conflate")
     host.server.topic("lobby", presence=True)
-    prefix = valkey_url.partition("prefix=")[2].encode()
-    for pattern in (b"kept/*", b"kept/plain", b"lobby"):
-        await wait_declared(shared_valkey, pattern, prefix)
+    prefix = log_url.partition("prefix=")[2]
+    for pattern in ("kept/*", "kept/plain", "lobby"):
+        await wait_declared(shared_log_broker, pattern, prefix)
     large = "x" * 300_000
-    async with sockwave.Publisher(valkey_url) as publisher:
+    async with sockwave.Publisher(log_url) as publisher:
         first = await publisher.publish("kept/1", "a", id="x")
         assert first.position.offset == 1
         assert await publisher.publish("kept/1", "a", id="x") == first
@@ -506,7 +506,7 @@ async def test_a_program_publishes_with_a_place_before_any_subscriber(
         # What is declared later, or by a host that comes later, holds for the next message.
         assert (await publisher.publish("late/1", "a")).position is None
         host.server.topic("late/*", history=History(count=2))
-        other = await start_host(start_server, valkey_url)
+        other = await start_host(start_server, log_url)
         other.server.topic("later", history=History())
         await until(lambda: other.server.health().status == "ok")
         while (await publisher.publish("late/1", "b")).position is None:
@@ -520,18 +520,18 @@ async def test_a_program_publishes_with_a_place_before_any_subscriber(
 
 
 async def test_what_is_declared_outlives_the_keys_of_the_broker(
-    start_server: StartServer, valkey: ValkeyServer
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    host = await start_kept(start_server, valkey.url)
-    await wait_declared(valkey, b"kept/*")
-    async with sockwave.Publisher(valkey.url) as publisher:
+    host = await start_kept(start_server, log_broker.url)
+    await wait_declared(log_broker, "kept/*")
+    async with sockwave.Publisher(log_broker.url) as publisher:
         first = (await publisher.publish("kept/1", "a")).position
-        valkey.ask(b"FLUSHALL")
+        log_broker.purge()
         # Who has known it knows it still; who comes later waits for a host that says it again.
         after = (await publisher.publish("kept/1", "b")).position
         assert after.epoch != first.epoch
-        await wait_declared(valkey, b"kept/*")
-    async with sockwave.Publisher(valkey.url) as publisher:
+        await wait_declared(log_broker, "kept/*")
+    async with sockwave.Publisher(log_broker.url) as publisher:
         assert (await publisher.publish("kept/2", "c")).position.offset == 1
     assert host.server.health().status == "ok"
 
@@ -567,12 +567,11 @@ async def test_a_program_publishes_no_message_on_a_stream(
             await publisher.publish("stream", "x")
 
 
-async def test_a_host_that_is_up_has_declared_its_topics(tmp_path: Path) -> None:
-    with running_valkey(tmp_path) as valkey:
-        server = sockwave.create_server(broker=valkey.url)
-        server.topic("kept/*", history=History())
-        server.listen(0, "127.0.0.1")
-        async with server:
-            await until(lambda: server.health().status == "ok")
-            async with sockwave.Publisher(valkey.url) as publisher:
-                assert (await publisher.publish("kept/1", "a")).position.offset == 1
+async def test_a_host_that_is_up_has_declared_its_topics(log_broker: LogBroker) -> None:
+    server = sockwave.create_server(broker=log_broker.url)
+    server.topic("kept/*", history=History())
+    server.listen(0, "127.0.0.1")
+    async with server:
+        await until(lambda: server.health().status == "ok")
+        async with sockwave.Publisher(log_broker.url) as publisher:
+            assert (await publisher.publish("kept/1", "a")).position.offset == 1

@@ -207,7 +207,7 @@ class BrokerClient:
     # ---- the canary
 
     def _reset_probe(self) -> None:
-        self._is_probing = False
+        self._is_probing = self._has_heard = False
         self._missed_count = 0
         self._is_answered = False
         self._is_ready = False
@@ -282,10 +282,23 @@ class BrokerClient:
     def probe_heard(self) -> None:
         """Note that the canary has come round."""
         self._is_probing = False
+        self._has_heard = True
         self._window = _WINDOW_SIZE
         if self._parts is not None:
             self._loop.call_soon(self._flush)
-        if self._state != "up" and not self._unconfirmed:
+        self._come_up()
+
+    def declared(self) -> None:
+        """Note that the broker has, or will not have, all that was to be declared."""
+        if self._has_heard:
+            self._come_up()
+
+    def _come_up(self) -> None:
+        """Be up, unless something is missing yet: who publishes from then on finds all there."""
+        session = self._session
+        if self._state != "up" and not self._unconfirmed and not (
+            session is not None and session.is_declaring
+        ):  # fmt: skip
             self._set_state("up")
 
     def probe_answered(self, receiver_count: int) -> None:
@@ -457,7 +470,7 @@ class BrokerClient:
         bridge = self.bridge
         return {
             "state": self._state,
-            "is_full": bridge.queued_size >= _QUEUE_SIZE,
+            "is_full": self._is_full(),
             "deaf_count": self._deaf_count,
             "lost_count": self._lost_count,
             "bad_count": bridge.bad_count
@@ -478,8 +491,13 @@ class BrokerClient:
 
     def _tell_full(self) -> None:
         """Tell the workers at once where publishing has to raise, or may go on."""
-        if self._told.get("is_full", False) != (self.bridge.queued_size >= _QUEUE_SIZE):
+        if self._told.get("is_full", False) != self._is_full():
             self._tell()
+
+    def _is_full(self) -> bool:
+        """Tell whether nothing more should be published; others may follow a large message."""
+        large_size = 0 if self._session is None else self.bridge.placements.large_size
+        return self.bridge.queued_size - large_size >= _QUEUE_SIZE
 
 
 # From here on workers are told that what they publish is dropped: a little below where it is.

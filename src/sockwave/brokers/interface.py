@@ -78,6 +78,9 @@ class Listener(Protocol):
     def refused(self, error: str) -> None:
         """Note that the broker has refused a message, or a subscription."""
 
+    def declared(self) -> None:
+        """Note that the broker has, or will not have, all that was to be declared."""
+
     def unheard(self) -> None:
         """Note that a message of a topic that comes to us was passed on to nobody."""
 
@@ -150,6 +153,10 @@ class Session(Protocol):
 
     def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
         """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
+
+    @property
+    def is_declaring(self) -> bool:
+        """Whether that is about to be told, so that the host counts as up in a moment."""
 
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Tell all hosts of members: the bridge of each hears that."""

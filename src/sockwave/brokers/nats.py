@@ -3,15 +3,11 @@
 What topics keep is JetStream's: a stream has their messages, and publishes anew what it has stored.
 """
 
-import json
-import re
 import socket
-import ssl
+import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
 from sockwave.brokers.interface import (
     Bounds,
     Key,
@@ -22,14 +18,16 @@ from sockwave.brokers.interface import (
     Submitted,
     Wanted,
 )
+from sockwave.brokers.nats_declarations import DeclarationStream, NatsDeclarations
+from sockwave.brokers.nats_downloads import NatsDownloads
 from sockwave.brokers.nats_pages import NatsPages
+from sockwave.brokers.nats_parts import LARGE, PartStream
 from sockwave.brokers.nats_places import Logs, NatsPlaces, read_place
-from sockwave.brokers.nats_publishing import NatsPublishing
 from sockwave.brokers.nats_requests import NatsRequests
-from sockwave.brokers.nats_stream import LogStream, NoLogs, check_version
+from sockwave.brokers.nats_stream import LogStream, NoLogs
 from sockwave.brokers.nats_subjects import name_of, subject_of
+from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import (
-    MAX_LINE_SIZE,
     NatsReader,
     find_header,
     find_refused,
@@ -37,30 +35,19 @@ from sockwave.brokers.nats_wire import (
 )
 from sockwave.brokers.sockets import BrokerSocket
 from sockwave.core.topics.bridge import Bridge
-from sockwave.core.topics.parts import PART_SIZE
 from sockwave.core.topics.wildcards import Patterns
 from sockwave.errors import SockwaveError
-
-_PORT = 4222
-
-# For a server that is there; meanwhile a thread waits, and not the loop.
-_CONNECT_S = 2.0
 
 # Nothing more is published while so much waits to be sent.
 _FULL_SIZE = 1 << 20
 
-# What a message of ours has at most: a part, or a small one, behind its first line.
-_MAX_SIZE = PART_SIZE + (64 << 10)
+# So long a host that has connected is not up as its topics are being declared.
+_DECLARING_S = 1.0
 
 # Of names that were confirmed before there is a stream: so many may have a log all the same.
 _FRESH_COUNT = 100
 
-#: What the names of subjects begin with, unless the URL has another `prefix`.
-PREFIX = "sockwave"
-
 _CANARY, _BROADCASTS, _MEMBERS, _ANSWERS, _FIRST_SID = b"1", b"2", b"3", b"4", 5
-
-_MAX_REPLICA_COUNT = 5  # of JetStream
 
 
 class NatsConnected(NamedTuple):
@@ -72,106 +59,6 @@ class NatsConnected(NamedTuple):
     #: Why it keeps no logs, if that is so.
     refusal: NoLogs | None
     is_clustered: bool
-
-
-class NatsOpener:
-    """Reaches one server."""
-
-    def __init__(self, url: str, host: str) -> None:
-        """Read the URL. Raises ValueError for what is none."""
-        self._port = read_port(url) or _PORT
-        parts = urlsplit(url)
-        settings = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        self._prefix = settings.pop("prefix", PREFIX)
-        if not re.fullmatch(r"[\w-]+", self._prefix, re.ASCII):
-            raise ValueError(f"broker: expected a prefix of letters, given {self._prefix!r}")
-        self._ca = settings.pop("ssl_ca_certs", None)
-        self._replica_count = read_replica_count(settings.pop("replicas", "1"))
-        if settings:
-            raise ValueError(
-                "broker: expected the settings prefix, ssl_ca_certs and replicas, given "
-                f"{min(settings)!r}"
-            )
-        self._host = parts.hostname or "localhost"
-        self._needs_tls = parts.scheme.lower() == "tls"
-        self._said = {
-            "verbose": False,
-            "pedantic": False,
-            "tls_required": self._needs_tls,
-            "lang": "python",
-            "version": "1",
-            "protocol": 1,
-            "headers": True,
-            "no_responders": True,
-            "name": f"sockwave-{host}",
-        }
-        user = unquote(parts.username or "")
-        if parts.password is not None:
-            self._said |= {"user": user, "pass": unquote(parts.password)}
-        elif user:
-            self._said["auth_token"] = user
-
-    def connect(self, within_s: float = _CONNECT_S) -> NatsConnected:
-        """Connect, and have the server let us in."""
-        sock = socket.create_connection((self._host, self._port), min(within_s, _CONNECT_S))
-        try:
-            return self._enter(sock)
-        except BaseException:
-            sock.close()
-            raise
-
-    def _enter(self, sock: socket.socket) -> NatsConnected:
-        info = json.loads(read_line(sock).removeprefix(b"INFO "))
-        if self._needs_tls or info.get("tls_required"):
-            context = ssl.create_default_context(cafile=self._ca)
-            sock = context.wrap_socket(sock, server_hostname=self._host)
-        max_payload = info.get("max_payload", 0)
-        if not info.get("headers"):
-            raise SockwaveError("NATS: expected a server that knows headers, from 2.2 on")
-        if max_payload < _MAX_SIZE:
-            raise SockwaveError(f"NATS: expected a max_payload of at least {_MAX_SIZE} bytes")
-        sock.sendall(b"CONNECT %b\r\nPING\r\n" % json.dumps(self._said).encode())
-        while (line := read_line(sock)) != b"PONG":
-            if line.startswith(b"-ERR"):
-                raise SockwaveError(f"NATS: {line[5:].decode('utf-8', 'replace')}")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return NatsConnected(sock, max_payload, check_version(info), is_clustered="cluster" in info)
-
-    def connect_publishing(self, within_s: float) -> NatsPublishing:
-        """Connect to publish only, and block meanwhile."""
-        try:
-            sock, max_payload, refusal, _ = self.connect(within_s)
-            return NatsPublishing(sock, self._prefix, max_payload, refusal)
-        except PERMANENT_ERRORS as error:
-            raise SockwaveError(f"{error}") from error
-
-    def open(self, connected: object, loop: Loop, bridge: Bridge) -> "NatsSession":
-        """Make a session of the connection."""
-        assert isinstance(connected, NatsConnected)
-        return NatsSession(loop, bridge, connected, self._prefix, self._replica_count)
-
-    def discard(self, connected: object) -> None:
-        """Close the connection."""
-        assert isinstance(connected, NatsConnected)
-        connected.socket.close()
-
-
-def read_replica_count(text: str) -> int:
-    """Return how many servers of a cluster are to keep what topics keep. Raises ValueError."""
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_REPLICA_COUNT:
-        raise ValueError(f"broker: expected 1 to {_MAX_REPLICA_COUNT} replicas, given {text!r}")
-    return int(text)
-
-
-def read_line(sock: socket.socket) -> bytes:
-    """Read one line, and nothing behind it: there TLS may begin."""
-    line = bytearray()
-    while not line.endswith(b"\r\n"):
-        byte = sock.recv(1)
-        if not byte or len(line) > MAX_LINE_SIZE:
-            raise ConnectionError("NATS: expected a line of a server")
-        line += byte
-    return bytes(line[:-2])
 
 
 class NatsSession:
@@ -214,6 +101,7 @@ class NatsSession:
         self.heard_count = 0
         self._requests = NatsRequests(self._write, begin)
         self._stream = LogStream(self._requests, begin, replica_count, connected.refusal)
+        parts = PartStream(self._requests, begin, replica_count, connected.refusal)
         self._logs = Logs(begin)
         host = bridge.host.encode()
         self._places = NatsPlaces(
@@ -223,11 +111,23 @@ class NatsSession:
             self,
             host,
             connected.max_payload,
+            NatsUploads(self._requests, parts),
             loop.call_later,
         )
         self._pages = NatsPages(
-            self._requests, self._stream, self._logs, self._take_page, self._unread
+            self._requests,
+            self._stream,
+            self._logs,
+            NatsDownloads(self._requests, parts),
+            self._take_page,
+            self._unread,
         )
+        self._parts = parts
+        self._declared = DeclarationStream(self._requests, begin, replica_count, connected.refusal)
+        self._declarations = NatsDeclarations(
+            self._requests, self._declared, self._stream, self._not_declared, self._all_declared
+        )
+        self._declaring_until = time.monotonic() + _DECLARING_S
 
     def begin(self, listener: Listener) -> None:
         """Start to read, and subscribe to broadcasts and to the canary."""
@@ -314,7 +214,19 @@ class NatsSession:
         self._listener.messages_came()
 
     def declare(self, declared: Iterable[tuple[str, Bounds | None]]) -> None:
-        """Do nothing: who publishes by NATS sees by the stream what has a history."""
+        """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
+        self._declarations.declare(declared)
+
+    @property
+    def is_declaring(self) -> bool:
+        """Whether that is about to be told; not for long, where the stream has no leader."""
+        return self._declarations.is_busy and time.monotonic() < self._declaring_until
+
+    def _not_declared(self, error: str) -> None:
+        self._listener.refused(error)
+
+    def _all_declared(self) -> None:
+        self._listener.declared()
 
     def tell_hosts(self, messages: Iterable[bytes]) -> None:
         """Tell all hosts of members: the bridge of each hears that."""
@@ -326,12 +238,22 @@ class NatsSession:
         self._socket.write(b"PUB %b 0\r\n\r\nPING\r\n" % self._canary)
         self._requests.time_out()
         self._stream.tick()
+        self._parts.tick()
+        self._declared.tick()
+        self._declarations.tick()
         self._places.tick()
         self._pages.tick()
         if self._stream.is_used:
             self._stream.look(self._looked)
         else:
             del self._fresh[:-_FRESH_COUNT]
+        self._declared.look(self._looked_at_declared)
+
+    def _looked_at_declared(self, is_lost: bool) -> None:
+        """Have all declared again that the server may have lost."""
+        if is_lost:
+            self._declarations.forget()
+            self._bridge.declare_again()
 
     def _looked(self, is_to_read: bool) -> None:
         """Read logs again that may have more than has come.
@@ -340,6 +262,8 @@ class NatsSession:
         """
         if is_to_read:
             self._bridge.logs.read_all()
+            self._declarations.forget()  # what is said anew has the stream made, if it has gone
+            self._bridge.declare_again()
         else:
             for name in self._known_elsewhere:
                 self._bridge.logs.read_again(name)
@@ -415,6 +339,8 @@ class NatsSession:
         subject = find_refused(error)
         if subject == self._requests.subject:
             self._stream.refuse(error)
+            self._parts.refuse(error)
+            self._declared.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._listener.refused(error.decode("utf-8", "replace"))
@@ -443,7 +369,8 @@ class NatsSession:
     def _note_stored(self, name: bytes, head: bytes, message: bytes) -> bytes:
         """Note a message that was stored, and return what the bridge is to have of it.
 
-        Where another log begins, that is the news that there is something to read.
+        Where another log begins, or a message has its parts elsewhere, that is the news that there
+        is something to read.
         """
         place = read_place(message)
         sequence = find_header(head, b"Nats-Sequence")
@@ -451,7 +378,8 @@ class NatsSession:
             return message
         is_other = self._logs.heard(name, *place, int(sequence))
         if place[1]:
-            return message
+            begin = message.index(b"\n") + 1
+            return message[:begin] if message.startswith(LARGE, begin) else message
         return b"1o %016x 1\n" % place[0] if is_other else b""
 
     def _is_first(self, wanted: Wanted, name: bytes) -> bool:

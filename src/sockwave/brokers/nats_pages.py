@@ -4,23 +4,19 @@ import json
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sockwave.brokers.interface import Bounds, Page
-from sockwave.brokers.nats_places import (
-    NO_MESSAGE,
-    Log,
-    Logs,
-    ask_last,
-    data_of,
-    learn,
-    read_place,
-)
+from sockwave.brokers.nats_downloads import NatsDownloads
+from sockwave.brokers.nats_parts import LARGE, Reference, read_reference
+from sockwave.brokers.nats_places import Log, Logs, ask_last, learn, read_place
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
 from sockwave.brokers.nats_stream import (
+    NO_MESSAGE,
     NO_STREAM,
     PASSING_ERRORS,
     LogStream,
+    data_of,
     describe,
     find_refusal,
     read_answer,
@@ -39,6 +35,16 @@ _READ_COUNT = 32
 _MOST_CONFLICTS = 5
 
 
+class _Large(NamedTuple):
+    """A large message of a page: its parts are read next, and nothing else of it before."""
+
+    sequence: int
+    offset: int
+    time_ms: float
+    #: None: it has none that can be.
+    reference: Reference | None
+
+
 class _Read:
     """One page that is being read, behind a position."""
 
@@ -54,6 +60,8 @@ class _Read:
         self.entries: list[tuple[int, float, bytes]] = []
         self.size = 0
         self.came = False
+        #: The large message that comes next; a page has what is before it, or it alone.
+        self.large: _Large | None = None
         self.conflict_count = 0
 
 
@@ -65,6 +73,7 @@ class NatsPages:
         requests: NatsRequests,
         stream: LogStream,
         logs: Logs,
+        downloads: NatsDownloads,
         took: Callable[[bytes, int, Page], object],
         failed: Callable[[bytes, int, str], object],
     ) -> None:
@@ -74,6 +83,7 @@ class NatsPages:
         with why there is none.
         """
         self._requests, self._stream, self._logs = requests, stream, logs
+        self._downloads = downloads
         self._took, self._failed = took, failed
         self._waiting: deque[_Read] = deque()
         self._read_count = 0
@@ -88,6 +98,7 @@ class NatsPages:
 
     def tick(self) -> None:
         """Try again what was not possible a moment ago, once a tick."""
+        self._downloads.tick()
         later, self._later = self._later, []
         for one in later:
             self._begin(one)
@@ -98,6 +109,7 @@ class NatsPages:
             self._begin(self._waiting.popleft())
 
     def _begin(self, one: _Read) -> None:
+        one.large = None
         self._stream.want(one.bounds, partial(self._prepared, one))
 
     def _prepared(self, one: _Read, error: str | None) -> None:
@@ -232,8 +244,8 @@ class NatsPages:
                 self._stream.forget()  # it has gone, or has no leader
             self._later.append(one)
             return
-        if one.sequence >= one.last_sequence or self._is_full(one):
-            self._finish(one)
+        if self._is_done(one):
+            self._end(one)
         elif one.came:
             self._ask_more(one)
         else:
@@ -255,28 +267,68 @@ class NatsPages:
             return
         message = found["message"]
         self._take_message(one, message["seq"], read_time(message["time"]), data_of(message))
-        if one.sequence >= one.last_sequence or self._is_full(one):
-            self._finish(one)
+        if self._is_done(one):
+            self._end(one)
         else:
             self._ask_leader(one)
 
     def _take_message(self, one: _Read, sequence: int, time_ms: float, message: bytes) -> None:
         """Keep what belongs into the page: of this log, behind the position, and not too old."""
-        if not one.sequence < sequence <= one.last_sequence or self._is_full(one):
+        if not one.sequence < sequence <= one.last_sequence or self._is_done(one):
             return
-        one.sequence = sequence
         place = read_place(message)
         if place is None or place[0] != one.epoch or not one.offset < place[1] <= one.top:
+            one.sequence = sequence
             return
         life_s = one.bounds[2]
         if life_s and self._stream.now_ms() - time_ms > life_s * 1000:
+            one.sequence = sequence
             return
-        one.offset = place[1]
-        one.entries.append((place[1], time_ms, message[message.index(b"\n") + 1 :]))
+        begin = message.index(b"\n") + 1
+        if message.startswith(LARGE, begin):
+            one.large = _Large(sequence, place[1], time_ms, read_reference(message[begin:]))
+        else:
+            self._keep(one, sequence, place[1], time_ms, message[begin:])
+
+    def _keep(self, one: _Read, sequence: int, offset: int, time_ms: float, message: bytes) -> None:
+        one.sequence, one.offset = sequence, offset
+        one.entries.append((offset, time_ms, message))
         one.size += len(message)
 
-    def _is_full(self, one: _Read) -> bool:
-        return one.size >= _PAGE_SIZE or len(one.entries) >= _PAGE_COUNT
+    def _is_done(self, one: _Read) -> bool:
+        """Tell whether nothing more is read of the log for this page."""
+        return (
+            one.sequence >= one.last_sequence
+            or one.size >= _PAGE_SIZE
+            or len(one.entries) >= _PAGE_COUNT
+            or one.large is not None
+        )
+
+    def _end(self, one: _Read) -> None:
+        """Tell of the page, or have its one message put together first, where that is large."""
+        large = one.large
+        if large is None or one.entries:
+            self._finish(one)
+        elif large.reference is None:
+            self._take_whole(one, large, None, "")
+        else:
+            taker = partial(self._take_whole, one, large)
+            self._downloads.begin(one.name, large.reference, one.bounds, taker)
+
+    def _take_whole(self, one: _Read, large: _Large, message: bytes | None, error: str) -> None:
+        """Take a large message; where a part of it has gone, the log goes on without it."""
+        one.large = None
+        if error:
+            self._fail(one, error)
+        elif message is not None:
+            self._keep(one, large.sequence, large.offset, large.time_ms, message)
+            self._finish(one)
+        else:
+            one.sequence, one.offset = large.sequence, large.offset
+            if one.sequence >= one.last_sequence:
+                self._finish(one)
+            else:
+                self._ask_more(one)
 
     def _finish(self, one: _Read) -> None:
         self._read_count -= 1

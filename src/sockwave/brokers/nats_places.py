@@ -9,7 +9,6 @@ one batch, which the server takes whole or not at all, where it is so much that 
 tell which of them are messages that are lost.)
 """
 
-import base64
 import hashlib
 import json
 import secrets
@@ -19,17 +18,20 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from sockwave.brokers.interface import Key, Submitted
+from sockwave.brokers.interface import Bounds, Key, Submitted
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
 from sockwave.brokers.nats_stream import (
+    NO_MESSAGE,
     NO_STREAM,
     PASSING_ERRORS,
     LogStream,
+    data_of,
     describe,
     find_refusal,
     read_answer,
 )
 from sockwave.brokers.nats_subjects import subject_of
+from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import pack_message
 from sockwave.waits import FullJitter
 
@@ -58,7 +60,10 @@ _LOG_COUNT = 10_000
 # What the headers of a message may take.
 _HEAD_SIZE = 512
 
-NO_MESSAGE = 10037
+# A message that is larger than this goes in parts, also where the server would take it: it ends
+# subscribers for whom 64 MiB wait (`max_pending`), and one message may not be all of that.
+_MOST_WHOLE_SIZE = 1 << 20
+
 _CONFLICTS = (10071, 10164)
 _BATCH_ERRORS = frozenset({10174, 10175, 10176, 10177, 10179, 10199, 10200, 10201, 10210})
 _NO_BATCHES = frozenset({10174, 10177})
@@ -143,6 +148,7 @@ class NatsPlaces:
         outcomes: Outcomes,
         host: bytes,
         max_payload: int,
+        uploads: NatsUploads,
         call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
         """Note who is asked and told. `host` is a name of ours alone."""
@@ -150,7 +156,8 @@ class NatsPlaces:
         self._requests, self._stream, self._logs = requests, stream, logs
         self._outcomes = outcomes
         self._host = host
-        self._max_size = max_payload - _HEAD_SIZE
+        self._max_size = min(max_payload, _MOST_WHOLE_SIZE) - _HEAD_SIZE
+        self._uploads = uploads
         self._later: list[Log] = []
         self._batch_count = 0
         #: How long a message takes on its way, and a batch.
@@ -168,6 +175,7 @@ class NatsPlaces:
 
     def tick(self) -> None:
         """Try again what was not possible a moment ago, once a tick."""
+        self._uploads.tick()
         later, self._later = self._later, []
         for log in later:
             log.is_busy = False
@@ -223,12 +231,43 @@ class NatsPlaces:
         learn(log, message)
         self._propose(log)
 
+    def is_large(self, message: Submitted) -> bool:
+        """Tell whether a message goes in parts."""
+        return len(message[2]) > self._max_size
+
+    def _upload(self, log: Log) -> None:
+        """Have the parts of a large message stored: then it goes, as what stands for it."""
+        message = log.waiting.popleft()
+        key, name, parcel, id, bounds = message
+        self._uploads.begin(
+            name,
+            parcel,
+            self._name_message(key, name, id),
+            self._bounds_of(bounds),
+            partial(self._uploaded, log, message),
+        )
+
+    def _bounds_of(self, bounds: Bounds) -> Bounds:
+        """Return what is to be kept of parts, where this is kept of the messages."""
+        return bounds
+
+    def _uploaded(self, log: Log, message: Submitted, reference: bytes, error: str | None) -> None:
+        key, name, _, id, bounds = message
+        if error is not None:
+            self._refuse(log, [message], error)
+        else:
+            log.waiting.appendleft((key, name, reference, id, bounds))
+            self._go_on(log)
+
     def _propose(self, log: Log) -> None:
         """Send what waits, as far as it goes in one step."""
-        unit = self._take_unit(log)
-        if not unit:
+        if not log.waiting:
             self._go_on(log)
             return
+        if self.is_large(log.waiting[0]):
+            self._upload(log)
+            return
+        unit = self._take_unit(log)
         is_batch = len(unit) > 1
         before = (log.epoch, log.top, log.sequence)
         taker = partial(self._answered, log, unit, before, time.monotonic())
@@ -267,18 +306,8 @@ class NatsPlaces:
             and len(log.waiting) * self._single_s > self._batch_s
         )  # fmt: skip
         while log.waiting and (not unit or (has_batches and len(unit) < _BATCH_COUNT)):
-            message = log.waiting[0]
-            parcel_size = len(message[2])
-            if parcel_size > self._max_size:
-                log.waiting.popleft()
-                self._outcomes.refused(
-                    message[0],
-                    f"expected up to {self._max_size} bytes on a topic with a history or presence, "
-                    f"which is the max_payload of NATS, given {parcel_size}",
-                )
-                continue
-            size += parcel_size
-            if unit and size > _BATCH_SIZE:
+            size += len(log.waiting[0][2])
+            if unit and (size > _BATCH_SIZE or self.is_large(log.waiting[0])):
                 break
             unit.append(log.waiting.popleft())
         return unit
@@ -405,11 +434,6 @@ def learn(log: Log, message: dict[str, Any] | None) -> None:
 def read_stored(message: dict[str, Any] | None) -> tuple[int, int] | None:
     """Return epoch and offset of a message that JetStream tells in JSON; None: it has none."""
     return None if message is None else read_place(data_of(message))
-
-
-def data_of(message: dict[str, Any]) -> bytes:
-    """Return a message that JetStream tells in JSON."""
-    return base64.b64decode(message.get("data", ""))
 
 
 def read_place(message: bytes) -> tuple[int, int] | None:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sockwave.brokers.interface import Bounds, Key, Outcome
+from sockwave.brokers.nats_declarations import DeclarationStream, Declared
+from sockwave.brokers.nats_parts import PartStream
 from sockwave.brokers.nats_places import Log, Logs, NatsPlaces, ask_last
 from sockwave.brokers.nats_requests import Answer, NatsRequests
 from sockwave.brokers.nats_stream import LogStream, NoLogs, read_answer
 from sockwave.brokers.nats_subjects import subject_of
+from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import NatsReader, find_refused, pack_message
 from sockwave.brokers.sockets import receive_now, set_deadline
 from sockwave.deliveries import Position
@@ -21,6 +24,9 @@ _READ_SIZE = 64 << 10
 # What a stream does not take at the moment is sent again so much later.
 _TICK_S = 0.1
 
+# The numbers of our subscriptions.
+_ANSWERS, _DECLARED = b"1", b"2"
+
 # A program that is no host says nothing of what is kept.
 _NO_BOUNDS: Bounds = (1, 1, 1.0)
 
@@ -29,7 +35,12 @@ class NatsPublishing:
     """One connection to one server."""
 
     def __init__(
-        self, sock: socket.socket, prefix: str, max_payload: int, refusal: NoLogs | None
+        self,
+        sock: socket.socket,
+        prefix: str,
+        max_payload: int,
+        refusal: NoLogs | None,
+        replica_count: int,
     ) -> None:
         self._socket = sock
         begin = prefix.encode()
@@ -41,10 +52,18 @@ class NatsPublishing:
         self._refusals: dict[bytes, SockwaveError] = {}
         self._has_pong = False
         self._requests = NatsRequests(self._output.append, begin)
-        self._output.append(b"SUB %b 1\r\n" % self._requests.subject)
-        self._stream = LogStream(self._requests, begin, 1, refusal, is_host=False)
+        self._output.append(b"SUB %b %b\r\n" % (self._requests.subject, _ANSWERS))
+        self._stream = LogStream(self._requests, begin, replica_count, refusal, is_host=False)
+        self._parts = PartStream(self._requests, begin, replica_count, refusal, is_host=False)
+        self._declared_stream = DeclarationStream(
+            self._requests, begin, replica_count, refusal, is_host=False
+        )
+        self._declared = Declared(self._requests, self._declared_stream)
+        self._output.append(b"SUB %b %b\r\n" % (self._declared_stream.subjects, _DECLARED))
         self._logs = Logs(begin)
-        self._places = _OutsidePlaces(self, self._requests, self._stream, self._logs, max_payload)
+        self._places = _OutsidePlaces(
+            self, self._requests, self._stream, self._logs, max_payload, self._parts, self._declared
+        )
         self._count = 0
         self._calls: list[tuple[float, Callable[[], object]]] = []
         #: What became of messages: of those of plain topics, nothing yet.
@@ -70,12 +89,16 @@ class NatsPublishing:
 
         Where there is no JetStream, or none for us, all topics are plain ones.
         """
+        self._learn(until)
         first = self._count + 1
         self._count += len(messages)
         keys = [(0, number) for number in range(first, self._count + 1)]
         self._outcomes, self._plain = {}, set()
         self._places.submit(
-            [(key, *message, _NO_BOUNDS) for key, message in zip(keys, messages, strict=True)]
+            [
+                (key, *message, self._declared.find(message[0]) or _NO_BOUNDS)
+                for key, message in zip(keys, messages, strict=True)
+            ]
         )
         self._converse(until, lambda: len(self._outcomes) + len(self._plain) == len(keys))
         plain = [
@@ -87,6 +110,13 @@ class NatsPublishing:
             found = self.publish_parts([message for _, message in plain], until)
             self._outcomes.update(zip((key for key, _ in plain), found, strict=True))
         return [self._outcomes[key] for key in keys]
+
+    def _learn(self, until: float) -> None:
+        """Read what hosts have declared, once; what they say later comes by itself."""
+        if not self._declared.is_read:
+            self._declared.read()
+            self._converse(until, lambda: self._declared.is_read)
+        self._stream.makes = self._declared.has_kept
 
     def publish_parts(self, messages: Sequence[tuple[bytes, bytes]], until: float) -> list[Outcome]:
         """Publish messages on plain topics; a PONG says that they have been taken."""
@@ -103,10 +133,12 @@ class NatsPublishing:
 
     def has_history(self, name: bytes, until: float) -> bool | SockwaveError:
         """Ask whether a topic has a history: then no message of it goes in parts."""
+        self._learn(until)
         found: list[bool | SockwaveError] = []
 
         def learned(answer: Answer) -> None:
-            found.append(not answer.status and not read_answer(answer)[1])
+            is_kept = not answer.status and not read_answer(answer)[1]
+            found.append(is_kept or self._declared.find(name) is not None)
 
         def prepared(error: str | None) -> None:
             if error is None:
@@ -158,6 +190,9 @@ class NatsPublishing:
                 tick_s = now + _TICK_S
                 self._requests.time_out()
                 self._stream.tick()
+                self._parts.tick()
+                self._declared_stream.tick()
+                self._declared.tick()
                 self._places.tick()
                 continue
             due = [one for one in self._calls if one[0] <= now]
@@ -194,12 +229,17 @@ class NatsPublishing:
             self._failure = reason
         elif subject == self._requests.subject:
             self._stream.refuse(error)
+            self._parts.refuse(error)
+            self._declared_stream.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._refusals[subject] = _refusal(reason)
 
     def _take_message(self, subject: bytes, sid: bytes, head: bytes, message: bytes) -> None:
-        self._requests.take(subject, head, message)
+        if sid == _ANSWERS:
+            self._requests.take(subject, head, message)
+        else:
+            self._declared.hear(message)
 
     def abandon(self) -> None:
         """In a forked child, let go of what is the parent's."""
@@ -220,28 +260,49 @@ class _OutsidePlaces(NatsPlaces):
         stream: LogStream,
         logs: Logs,
         max_payload: int,
+        parts: PartStream,
+        declared: Declared,
     ) -> None:
         name = secrets.token_hex(8).encode()
         super().__init__(
-            requests, stream, logs, publishing, name, max_payload, publishing.call_later
+            requests,
+            stream,
+            logs,
+            publishing,
+            name,
+            max_payload,
+            NatsUploads(requests, parts),
+            publishing.call_later,
         )
         self._publishing = publishing
+        self._parts = parts
+        self._declared = declared
+
+    def _bounds_of(self, bounds: Bounds) -> Bounds:
+        """Return what is declared, or what the stream of the messages is bound by."""
+        self._parts.replica_count = self._stream.kept_replica_count
+        return self._stream.bounds if bounds is _NO_BOUNDS else bounds
 
     def _refuse_all(self, log: Log, error: str) -> None:
-        if isinstance(error, NoLogs):
+        if isinstance(error, NoLogs) and self._declared.find(log.name) is None:
             self._find_plain(log)
         else:
             super()._refuse_all(log, error)
 
     def _take_last(self, log: Log, message: dict[str, Any] | None) -> None:
-        if message is None:
+        # What a host has declared before we asked has come before the answer.
+        if message is None and self._declared.find(log.name) is None:
             self._find_plain(log)
         else:
             super()._take_last(log, message)
 
     def _find_plain(self, log: Log) -> None:
         while log.waiting:
-            self._publishing.found_plain(log.waiting.popleft()[0])
+            message = log.waiting.popleft()
+            if self.is_large(message):  # its log has gone since we looked whether there is one
+                self._publishing.refused(message[0], "expected the topic to have its history yet")
+            else:
+                self._publishing.found_plain(message[0])
         log.is_known = log.is_busy = False
 
 

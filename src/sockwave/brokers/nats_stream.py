@@ -1,8 +1,9 @@
-"""The stream in which JetStream keeps the logs of all topics of a service.
+"""The streams in which JetStream keeps what hosts need, and the one of the logs of all topics.
 
 https://docs.nats.io/nats-concepts/jetstream/streams
 """
 
+import base64
 import json
 import re
 import time
@@ -14,16 +15,17 @@ from typing import Any, NamedTuple, TypeAlias
 from sockwave.brokers.interface import Bounds
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
 
-# For so long a message that is sent again is known, and an id.
-_ID_LIFE_S = 300
+#: For so long a message that is sent again is known, and an id: seconds.
+ID_LIFE_S = 300
 
 # A topic's last position outlives its messages: who has read all of them has missed none.
 _EPOCH_LIFE_S = 24 * 3600
 
-_SECOND = 1_000_000_000  # times of JetStream are in nanoseconds
+SECOND = 1_000_000_000  # times of JetStream are in nanoseconds
 
 # Errors of JetStream, by their numbers.
 NO_STREAM = 10059
+NO_MESSAGE = 10037
 _OTHER_STREAM = 10058
 _NO_ACCOUNT = (10039, 10076)  # JetStream is not enabled, for this account or at all
 
@@ -36,6 +38,12 @@ _FIRST_VERSION = (2, 11)
 
 class NoLogs(str):
     """Why there are no logs, or none for us."""
+
+    __slots__ = ()
+
+
+class Forbidden(NoLogs):
+    """Why there are none for us, in the server's words."""
 
     __slots__ = ()
 
@@ -74,27 +82,32 @@ class State(NamedTuple):
 Then: TypeAlias = Callable[[str | None], object]
 
 
-class LogStream:
-    """The stream of a service: it is made, and it grows, when a host needs it to."""
+class KeptStream:
+    """A stream of a service: it is made, and it grows, when a host needs it to."""
 
     def __init__(
         self,
         requests: NatsRequests,
-        prefix: bytes,
+        name: bytes,
         replica_count: int,
         refusal: NoLogs | None,
         *,
         is_host: bool = True,
+        makes: bool | None = None,
     ) -> None:
         """Note where the stream is, or why there is none.
 
-        Who `is_host` has it made where it is not there.
+        Who `is_host` has it keep as much as is wanted; who `makes` it, that is hosts, unless it is
+        said otherwise, has it made where it is not there.
         """
         self._requests = requests
         self._refusal = refusal
-        self.name = prefix
-        self._replica_count = replica_count
+        self.name = name
+        #: How many servers are to keep it, where we make it.
+        self.replica_count = replica_count
         self._is_host = is_host
+        #: Whether it is made where it is not there.
+        self.makes = is_host if makes is None else makes
         self._config: dict[str, Any] | None = None
         self._waiting: list[tuple[Bounds, Then]] = []
         self._is_asking = False
@@ -117,7 +130,7 @@ class LogStream:
 
     def refuse(self, error: bytes) -> None:
         """Note that the server sends us no answers, and why: there are no logs for us."""
-        self._refusal = NoLogs(f"NATS: {error.decode('utf-8', 'replace')}")
+        self._refusal = Forbidden(f"NATS: {error.decode('utf-8', 'replace')}")
 
     def forget(self) -> None:
         """Look for the stream again: it was not there."""
@@ -133,7 +146,19 @@ class LogStream:
 
     def _is_enough(self, bounds: Bounds) -> bool:
         assert self._config is not None
-        return not self._is_host or covers(self._config, bounds)
+        return not self._is_host or has_room(self._config, self._bound_fields(bounds))
+
+    # ---- what each kind of stream is
+
+    def _make_config(self, bounds: Bounds) -> dict[str, Any]:
+        """Return how it is made, for so much of each topic."""
+        raise NotImplementedError
+
+    def _bound_fields(self, bounds: Bounds) -> dict[str, int]:
+        """Return what of its configuration bounds what it keeps."""
+        raise NotImplementedError
+
+    # ---- asking for it
 
     def _go(self) -> None:
         if not self._is_asking and self._waiting:
@@ -175,11 +200,10 @@ class LogStream:
 
     def _take_info(self, answer: Answer) -> None:
         found, error = self._read(answer)
-        if error == NO_STREAM and not self._is_host:
+        if error == NO_STREAM and not self.makes:
             self._finish(NoLogs("NATS: no host has made the stream"))
         elif error == NO_STREAM:
-            bounds = find_largest([one for one, _ in self._waiting])
-            config = make_config(self.name, bounds, self._replica_count)
+            config = self._make_config(find_largest([one for one, _ in self._waiting]))
             self._ask(b"CREATE", json.dumps(config).encode(), self._take_created)
         elif error > 0:
             self._finish(describe(found))
@@ -207,23 +231,24 @@ class LogStream:
         self._note_clock(found)
         self._seen = self._seen or find_state(found)
         self.has_batches = bool(config.get("allow_atomic"))
-        bounds = find_largest([one for one, _ in self._waiting])
-        if not self._is_host or covers(config, bounds):
+        fields = self._bound_fields(find_largest([one for one, _ in self._waiting]))
+        if not self._is_host or has_room(config, fields):
             self._config = config
             self._finish(None)
             return
-        for name, value in bound_fields(bounds).items():
+        for name, value in fields.items():
             config[name] = larger(config[name], value)
         self._ask(b"UPDATE", json.dumps(config).encode(), self._take_updated)
 
     def _is_ours(self, config: dict[str, Any]) -> bool:
         """Tell whether a stream stores, and publishes anew, what hosts expect it to."""
-        expected = make_config(self.name, (1, 1, 1), 1)
+        expected = self._make_config((1, 1, 1))
         again = config.get("republish") or {}
+        said = {name: again.get(name) for name in expected.get("republish", ())}
         return (
             config.get("subjects") == expected["subjects"]
             and bool(config.get("allow_direct"))
-            and {name: again.get(name) for name in ("src", "dest")} == expected["republish"]
+            and said == expected.get("republish", again)
             and not again.get("headers_only")
         )
 
@@ -272,6 +297,29 @@ class LogStream:
         looked(is_doubtful or (before is not None and has_lost(before, self._seen)))
 
 
+class LogStream(KeptStream):
+    """The stream of the messages of all topics, which publishes anew what it has stored."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What is kept of a topic, as far as the stream says: who is no host knows no more."""
+        config = self._config or {}
+        life_s = config.get("max_age", 0) / SECOND
+        count = config.get("max_msgs_per_subject", 1)
+        return max(count, 1), 1, max(life_s - _EPOCH_LIFE_S, 1.0) if life_s else 0
+
+    @property
+    def kept_replica_count(self) -> int:
+        """How many servers keep it, as far as the stream says."""
+        return int((self._config or {}).get("num_replicas", 1))
+
+    def _make_config(self, bounds: Bounds) -> dict[str, Any]:
+        return make_config(self.name, bounds, self.replica_count)
+
+    def _bound_fields(self, bounds: Bounds) -> dict[str, int]:
+        return bound_fields(bounds)
+
+
 def make_config(name: bytes, bounds: Bounds, replica_count: int) -> dict[str, Any]:
     """Return how a stream is made that keeps so much of each topic.
 
@@ -280,18 +328,25 @@ def make_config(name: bytes, bounds: Bounds, replica_count: int) -> dict[str, An
     """
     prefix = name.decode()
     return {
-        "name": prefix,
+        **describe_stream(name, f"{prefix}.s.>", replica_count),
         "description": "Topics of sockwave that have a history or presence",
-        "subjects": [f"{prefix}.s.>"],
         "republish": {"src": f"{prefix}.s.>", "dest": f"{prefix}.t.>"},
+        **bound_fields(bounds),
+        "duplicate_window": ID_LIFE_S * SECOND,
+        "allow_atomic": True,
+    }
+
+
+def describe_stream(name: bytes, subjects: str, replica_count: int) -> dict[str, Any]:
+    """Return what the configurations of all our streams have."""
+    return {
+        "name": name.decode(),
+        "subjects": [subjects],
         "retention": "limits",
         "storage": "file",
         "discard": "old",
         "num_replicas": replica_count,
-        **bound_fields(bounds),
-        "duplicate_window": _ID_LIFE_S * _SECOND,
         "allow_direct": True,
-        "allow_atomic": True,
         "first_seq": time.time_ns() // 1000,
     }
 
@@ -301,15 +356,18 @@ def bound_fields(bounds: Bounds) -> dict[str, int]:
     count, _, ttl_s = bounds
     return {
         "max_msgs_per_subject": count,
-        "max_age": int((ttl_s + _EPOCH_LIFE_S) * _SECOND) if ttl_s else 0,
+        "max_age": int((ttl_s + _EPOCH_LIFE_S) * SECOND) if ttl_s else 0,
     }
 
 
 def covers(config: dict[str, Any], bounds: Bounds) -> bool:
     """Tell whether a stream keeps as much as bounds say."""
-    return all(
-        larger(config[name], it) == config[name] for name, it in bound_fields(bounds).items()
-    )
+    return has_room(config, bound_fields(bounds))
+
+
+def has_room(config: dict[str, Any], fields: dict[str, int]) -> bool:
+    """Tell whether a stream keeps as much as these fields of its configuration would have it."""
+    return all(larger(config[name], it) == config[name] for name, it in fields.items())
 
 
 def find_state(found: dict[str, Any]) -> State:
@@ -355,6 +413,11 @@ def read_answer(answer: Answer) -> tuple[dict[str, Any], int]:
     return found, 0 if error is None else int(error.get("err_code") or error.get("code") or 1)
 
 
+def data_of(message: dict[str, Any]) -> bytes:
+    """Return a message that JetStream tells in JSON."""
+    return base64.b64decode(message.get("data", ""))
+
+
 def describe(found: dict[str, Any]) -> str:
     """Return what JetStream says of an error."""
     return f"JetStream: {found['error'].get('description')}"
@@ -365,7 +428,7 @@ def find_refusal(answer: Answer) -> str | None:
     if answer.status == NOBODY:
         return _NOT_THERE
     if answer.status == FORBIDDEN:
-        return NoLogs(f"NATS: {answer.message.decode('utf-8', 'replace')}")
+        return Forbidden(f"NATS: {answer.message.decode('utf-8', 'replace')}")
     if answer.status == TIMED_OUT:
         return None
     return _NOT_THERE if read_answer(answer)[1] in _NO_ACCOUNT else None

@@ -72,7 +72,7 @@ def make_opener(url: str, host: str) -> Opener:
         names = ", ".join(f"{one}://" for one in SCHEMES if "+" not in one)
         raise ValueError(f"broker: expected a URL with {names}, given {hide_password(url)!r}")
     if scheme in _NATS:
-        from sockwave.brokers.nats import NatsOpener
+        from sockwave.brokers.nats_opening import NatsOpener
 
         return NatsOpener(url, host)
     from sockwave.brokers.valkey_opening import ValkeyOpener  # the client is installed by an extra

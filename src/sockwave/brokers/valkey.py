@@ -168,6 +168,11 @@ class ValkeySession:
         for command in declare(self._prefix, declared):
             self.ask(command, self._take_declared)
 
+    @property
+    def is_declaring(self) -> bool:
+        """False: the server has it before the canary that follows."""
+        return False
+
     def _take_declared(self, reply: Any) -> None:
         if isinstance(reply, RespError) and not is_passing(reply):
             self._listener.refused(str(reply))

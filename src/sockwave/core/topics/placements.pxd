@@ -32,6 +32,7 @@ cdef class Placements:
     cdef uint64_t last_number   # of those that have no sequence
     cdef size_t queue_size
     cdef readonly size_t queued_size
+    cdef readonly size_t large_size     # what of that large messages are
 
     cdef int submit(
         self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size

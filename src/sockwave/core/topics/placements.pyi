@@ -5,6 +5,7 @@ class Submission: ...
 
 class Placements:
     queued_size: int
+    large_size: int
     def __new__(cls, note: Callable[[], object], queue_size: int) -> Self: ...
     def take_submissions(
         self,

@@ -17,6 +17,7 @@ from sockwave.core.topics.relay cimport acknowledge, refuse
 
 cdef enum:
     MESSAGE_COST = 320          # what a submission takes besides its own bytes
+    LARGE_SIZE = 1 << 20        # a larger message takes a while, and others may follow it
     # Of a topic without a history, so much is kept that hosts can fill gaps.
     GAP_COUNT = 100
     GAP_SIZE = 4 << 20
@@ -25,6 +26,14 @@ cdef enum:
 
 cdef class Submission:
     """A message that was handed to the broker, or will be."""
+
+
+cdef size_t cost_of(Submission submission) noexcept:
+    return PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
+
+
+cdef size_t large_cost_of(Submission submission) noexcept:
+    return cost_of(submission) if PyBytes_GET_SIZE(submission.parcel) > LARGE_SIZE else 0
 
 
 cdef tuple bounds_of(OrderedTopic topic):
@@ -102,7 +111,8 @@ cdef class Placements:
         submission.parcel = begin + b"\n" + (<const char*>parts.message)[:parts.message_size]
         self.submissions[key] = submission
         unsent.append(key)
-        self.queued_size += PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
+        self.queued_size += cost_of(submission)
+        self.large_size += large_cost_of(submission)
         self.note()
         return 0
 
@@ -227,7 +237,8 @@ cdef class Placements:
 
     cdef int remove(self, tuple key) except -1:
         cdef Submission submission = self.submissions.pop(key)
-        self.queued_size -= PyBytes_GET_SIZE(submission.parcel) + MESSAGE_COST
+        self.queued_size -= cost_of(submission)
+        self.large_size -= large_cost_of(submission)
         return 0
 
     cdef int finish(self, tuple key) except -1:
