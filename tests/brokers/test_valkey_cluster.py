@@ -13,7 +13,7 @@ from conftest import StartServer
 from hosts import Host, start_host, start_two
 from services import Service, needs_workers, serving_application
 from valkey_cluster import ValkeyCluster, running_cluster
-from valkey_server import needs_valkey, until
+from valkey_server import deafening, needs_valkey, until
 from wire import Wire, connect_both
 
 import sockwave
@@ -93,10 +93,26 @@ async def test_a_broadcast_and_a_large_message_reach_all_hosts_once(
     assert one.server.broadcast("to all") == 1
     await one.server.publish("room/1", large)
     one.server.broadcast(large)
-    for host in (one, other):
-        assert await host.wire.receive_message() == "to all"
-        assert sorted([await host.wire.receive_message() for _ in range(2)]) == [large, large]
+    for host in (one, other):  # what goes by different shards has no order
+        heard = [await host.wire.receive_message() for _ in range(3)]
+        assert sorted(heard, key=len) == ["to all", large, large]
         await host.wire.receive_nothing()
+
+
+async def test_nothing_is_dropped_of_what_one_turn_publishes(
+    start_server: StartServer, cluster_url: str
+) -> None:
+    hosts = [await start_host(start_server, cluster_url, max_backlog=None) for _ in range(2)]
+    one, other = hosts
+    for host in hosts:
+        await until(lambda host=host: host.server.health().status == "ok")
+    await other.conn.subscribe("room/1")
+    messages = [bytes([number]) * 1_000_000 for number in range(12)]
+    for message in messages:
+        one.server.publish("room/1", message)
+    for message in messages:
+        assert await other.wire.receive_message() == message
+    assert one.server.health().dropped_count == 0
 
 
 async def test_who_hears_in_several_ways_hears_once(
@@ -283,6 +299,38 @@ async def test_a_subscription_that_is_killed_at_one_shard_comes_back(
         assert host.server.health().lost_count == 1
 
 
+@pytest.mark.slow
+async def test_a_shard_that_is_not_heard_is_found(
+    start_server: StartServer, cluster: ValkeyCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    deaf = cluster.servers[2]
+    here = next(topic for topic in TOPICS if cluster.owner_of(topic) is deaf)
+    elsewhere = next(topic for topic in TOPICS if cluster.owner_of(topic) is cluster.servers[1])
+    async with deafening(deaf) as (url, swallow):
+        # All servers tell hosts that this one is where the proxy is.
+        port = url.rpartition(":")[2]
+        cluster.ask(deaf, f"CONFIG SET cluster-announce-port {port}")
+        cluster.wait(
+            lambda: all(
+                port.encode() in cluster.ask(one, "CLUSTER NODES") for one in cluster.servers
+            )
+        )
+        one, other = await start_two(start_server, cluster.url, here)
+        await other.conn.subscribe(elsewhere)
+        swallow(True)
+        await until(lambda: other.server.health().is_deaf)
+        await one.server.publish(elsewhere, "meanwhile")
+        assert await other.wire.receive_message() == "meanwhile"
+        assert any("is not heard" in record.getMessage() for record in caplog.records)
+        swallow(False)
+        for host in (one, other):
+            await until(lambda host=host: host.server.health().status == "ok")
+            assert host.server.health().deaf_count
+        await hear_again(one.server, other, here)
+        for host in (one, other):
+            await host.server.close(drain=0)
+
+
 async def test_a_shard_that_hangs_holds_up_nothing_else(
     start_server: StartServer, cluster: ValkeyCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +349,43 @@ async def test_a_shard_that_hangs_holds_up_nothing_else(
     for host in (one, other):
         await until(lambda host=host: host.server.health().status == "ok")
     await hear_again(one.server, other, here)
+
+
+@pytest.mark.parametrize("policy", ["queue", "raise", "local"])
+async def test_what_is_published_while_a_shard_is_away(
+    start_server: StartServer,
+    cluster: ValkeyCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+) -> None:
+    monkeypatch.setattr("sockwave.brokers.client._TICK_S", 0.2)
+    frozen = cluster.servers[1]
+    here = next(topic for topic in TOPICS if cluster.owner_of(topic) is frozen)
+    elsewhere = next(topic for topic in TOPICS if cluster.owner_of(topic) is cluster.servers[2])
+    host = await start_host(start_server, cluster.url, broker_down=policy)
+    if policy == "queue":
+        host.server.topic("room/*", history=History(), envelope="compact")
+    await until(lambda: host.server.health().status == "ok")
+    await host.conn.subscribe(here)
+    await host.conn.subscribe(elsewhere)
+    frozen.freeze()
+    await until(lambda: host.server.health().broker == "down")
+    if policy == "raise":
+        with pytest.raises(sockwave.SockwaveError, match="the broker is away"):
+            await host.server.publish(elsewhere, "hello")
+    elif policy == "local":
+        await host.server.publish(here, "to this host")
+        assert await host.wire.receive_message() == "to this host"
+        await until(lambda: host.server.health().dropped_count == 1)
+    else:
+        waiting = host.server.publish(here, "waits")
+        assert (await host.server.publish(elsewhere, "does not")).position.offset == 1
+        assert await receive_all(host.wire, "does not") == [(1, "does not")]
+    frozen.thaw()
+    await until(lambda: host.server.health().status == "ok")
+    if policy == "queue":
+        assert (await waiting).position.offset == 1
+        assert await receive_all(host.wire, "waits") == [(1, "waits")]
 
 
 @pytest.mark.slow

@@ -12,9 +12,11 @@ from sockwave.brokers.sentinels import Place
 from sockwave.brokers.valkey_names import bucket_of
 from sockwave.core.topics.bridge import Bridge
 
-# What waits for one shard; beyond it, messages are dropped. A tuple and its objects take so much
-# besides the bytes of a message.
+# What waits for one shard; beyond it, messages are dropped. While the shard is there, so much more
+# may wait for the end of the turn, perhaps behind a large message, as at the bridge. A tuple and
+# its objects take so much besides the bytes of a message.
 _QUEUE_SIZE = 8 << 20
+_TURN_SIZE = 64 << 20
 _MESSAGE_COST = 160
 
 
@@ -123,7 +125,8 @@ class ShardBridge:
     def add(self, name: bytes, message: bytes) -> None:
         """Have a message leave by this shard."""
         size = len(message) + _MESSAGE_COST
-        if self._messages and self._message_size + size > _QUEUE_SIZE:
+        room = _QUEUE_SIZE + (0 if self.is_away else _TURN_SIZE)
+        if self._messages and self._message_size + size > room:
             self.dropped_count += 1
             return
         self._messages.append((name, message))

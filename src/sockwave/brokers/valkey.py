@@ -315,6 +315,8 @@ class ValkeySession:
             takers.discard(name)
             if not takers:
                 del self._globs[glob]
+                # Whoever wants it again from now on has to ask for it again.
+                self._confirmed_globs.pop(glob, None)
                 globs.append(glob)
         self._command(b"UNSUBSCRIBE", channels)
         self._command(b"PUNSUBSCRIBE", globs)

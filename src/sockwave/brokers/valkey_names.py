@@ -1,7 +1,7 @@
 """What the names of channels and keys begin with, at one server of Valkey and in a cluster.
 
 A cluster has the keys and channels of one slot on one shard. So that all of a topic is in one, its
-names have a tag, `sockwave:{5f}:t:room/7`, by which the cluster finds the slot: that of the bucket
+names have a tag, `sockwave:{93}:t:room/7`, by which the cluster finds the slot: that of the bucket
 of the topic, of which there are 256. They are fewer than topics, as whoever hears a pattern has to
 hear all of them; and more than shards, so that each of these has its share.
 """

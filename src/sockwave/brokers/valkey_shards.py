@@ -6,6 +6,7 @@ the shard, each bucket of them by a channel of its own. And slots move to other 
 ends then, and the next one has what the shard has.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,6 +35,8 @@ class ShardSession(ValkeySession):
         self._whole = [begin + b":a" for begin in names.begins]
         self._heard_whole: set[bytes] = set()
         self._patterns: set[str] = set()
+        #: How often each of them has been left without its being confirmed.
+        self._left_whole: Counter[bytes] = Counter()
 
     def _begin_hearing(self) -> None:
         """Subscribe to what all hosts hear, where that is here, and behind that to the canary."""
@@ -108,7 +111,10 @@ class ShardSession(ValkeySession):
             else:
                 self._patterns.discard(name)
                 if not self._patterns:
+                    # Whoever wants a pattern from now on has to ask for all of them again.
                     channels += self._whole
+                    self._heard_whole.clear()
+                    self._left_whole.update(self._whole)
         self._write(b"SUNSUBSCRIBE", channels)
 
     # ---- what comes
@@ -161,13 +167,13 @@ class ShardSession(ValkeySession):
         """Note what does not come any more, as we have left it, or as its slot has moved."""
         what = channel[self._begin_size :]
         name = what[3:] if what.startswith(b":t:") else None
-        is_ours = not self._patterns if what == b":a" else name and name not in self._coming
-        if not is_ours:
-            raise SockwaveError("Valkey: its slots have moved to another shard")
-        if name:
+        if name and name not in self._coming:
             self._take_confirmation(name, False)
-        else:
+        elif self._left_whole[channel]:
+            self._left_whole[channel] -= 1
             self._heard_whole.discard(channel)
+        else:
+            raise SockwaveError("Valkey: its slots have moved to another shard")
 
 
 def take_nothing(reply: Any) -> None:
