@@ -18,7 +18,7 @@ from wire import Wire, connect_both
 import sockwave
 
 # Fixtures of servers that several folders test with.
-pytest_plugins = ["valkey_server", "log_brokers"]
+pytest_plugins = ["valkey_server", "valkey_cluster", "log_brokers"]
 
 StartServer = Callable[..., Awaitable[sockwave.Server]]
 BothEnds = tuple[Wire, sockwave.Connection]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from together import together
 
+from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.resp import RespError, RespReader, pack_command
 from sockwave.errors import SockwaveError
 
@@ -106,6 +107,25 @@ def test_a_reply_in_single_bytes_is_read_with_the_last_one() -> None:
     reader = RespReader()
     found = [reader.take(data[place : place + 1]) for place in range(len(data))]
     assert [one for one in found if one] == [[[b"message", b"c", b"hello"]], [5]]
+
+
+def test_messages_of_a_shard_go_to_the_bridge_by_the_names_of_their_topics() -> None:
+    bridge = Bridge(lambda: None)
+    others: list[Any] = []
+    reader = RespReader(bridge, b"p:{", others.append, tag_size=2, tail=b"}:t:")
+    pushes = [
+        [b"smessage", b"p:{5f}:t:room/7", b"no parcel"],
+        [b"smessage", b"p:{5f}:t:", b"no parcel"],
+        [b"smessage", b"p:{5f}:c:host", b"a canary"],
+        [b"smessage", b"p:{5f}:t", b"too short"],
+        [b"smessage", b"q:{5f}:t:room/7", b"of others"],
+        [b"message", b"p:{5f}:t:room/7", b"of no shard"],
+    ]
+    data = encode(pushes)[4:]
+    for place in range(len(data)):
+        reader.take(data[place : place + 1])
+    assert (reader.message_count, bridge.bad_count) == (2, 2)
+    assert others == pushes[2:]
 
 
 @together

@@ -108,6 +108,21 @@ async def test_a_host_hears_only_what_it_wants(
     assert room in shared_valkey.channels()
 
 
+async def test_a_pattern_that_is_wanted_again_as_it_is_left_comes(
+    start_server: StartServer, valkey_url: str
+) -> None:
+    one, other = await start_two(start_server, valkey_url)
+    await other.conn.subscribe("late/*")
+    other.conn.unsubscribe("late/*")
+    client = other.server._host.topics.hosts._client
+    await until(lambda: client._leaving)
+    client._leaving = dict.fromkeys(client._leaving, 0.0)
+    client._leave()  # the server has not confirmed that yet
+    await other.conn.subscribe("late/*")
+    await one.server.publish("late/1", "heard")
+    assert await other.wire.receive_message() == "heard"
+
+
 async def test_many_topics_are_subscribed_in_batches(
     start_server: StartServer, valkey_url: str
 ) -> None:

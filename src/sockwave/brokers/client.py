@@ -4,19 +4,23 @@ Silence of a subscription says nothing: perhaps nobody speaks. So a canary goes 
 about once a second: what we publish to ourselves has to come back.
 """
 
+import itertools
 import json
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sockwave.brokers.interface import Loop, Session, StreamKeeper, Timer, Wanted
-from sockwave.brokers.urls import hide_password, keeps_streams, make_opener
+from sockwave.brokers.urls import Opener, hide_password, keeps_streams, make_opener
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE, split_message
 from sockwave.waits import FullJitter
+
+if TYPE_CHECKING:
+    from sockwave.brokers.shards import ShardBridge
 
 logger = logging.getLogger("sockwave")
 
@@ -39,6 +43,9 @@ _BEHIND_COUNT = 12
 # So much of large messages is on its way at a time.
 _WINDOW_SIZE = 2 << 20
 
+# The numbers of large messages: no two of a host have the same, by whichever client they go.
+_serials = itertools.count(1)
+
 # So often it is said again what the application has declared.
 _DECLARE_S = 3600.0
 
@@ -46,26 +53,28 @@ _DECLARE_S = 3600.0
 _REFUSED_LOG_S = 60.0
 
 
-class BrokerClient:
-    """The one client of the broker that a host has."""
+# What is behind a client: the bridge, or that of a shard.
+Way = TypeVar("Way", Bridge, "ShardBridge")
+
+
+class ServerClient(Generic[Way]):
+    """The client of one server: of the broker, or of a shard where that is a cluster."""
 
     def __init__(
         self,
-        url: str,
+        name: object,
+        bridge: Way,
+        opener: Opener,
         loop: Loop,
         *,
-        came: Callable[[], object] = lambda: None,
-        keeps: bool = True,
+        came: Callable[[], object],
+        keeps: bool,
     ) -> None:
-        """Note what there is; `start` connects.
-
-        `came` is called when messages have come, and are with the sequencer's links. Without
-        `keeps`, what is published while the broker is away stays on this host.
-        """
-        #: What the sequencer is to be attached to.
-        self.bridge = Bridge(self._schedule, has_streams=keeps_streams(url))
-        self._name = hide_password(url)
-        self._opener = make_opener(url, self.bridge.host)
+        """Note what there is; `start` connects."""
+        self.bridge: Way = bridge
+        self._whole = bridge if isinstance(bridge, Bridge) else bridge.whole
+        self._name = name
+        self._opener = opener
         self._loop = loop
         self._came = came
         self._keeps = keeps
@@ -85,7 +94,6 @@ class BrokerClient:
         self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._parts: Iterator[tuple[bytes, bytes]] | None = None
         self._window = _WINDOW_SIZE
-        self._serial = 0
         self._reset_probe()
         self._confirmed_count = 0
         self._counted_confirmed = 0
@@ -105,7 +113,7 @@ class BrokerClient:
 
     def close(self) -> None:
         """Leave the broker for good; what waits is sent as far as that is possible at once."""
-        self._flush()
+        self.flush()
         if self._session is not None and self.bridge.presence.is_used:
             self._session.tell_hosts([self.bridge.presence.farewell()])
         self._is_closed = True
@@ -157,7 +165,7 @@ class BrokerClient:
         if isinstance(outcome, Exception):
             self._note_down(outcome)
             return
-        session = self._opener.open(outcome, self._loop, self.bridge)
+        session = self._opener.open(outcome, self._loop, self._whole)
         self._session = session
         self._reset_probe()
         session.begin(self)
@@ -167,7 +175,7 @@ class BrokerClient:
         self._subscribed = set(self.bridge.wanted())
         self._unconfirmed = set(self._subscribed)
         session.subscribe(self._subscribed)
-        self._flush()
+        self.flush()
 
     def _note_down(self, error: Exception) -> None:
         """Note that the broker is not reached, and try again."""
@@ -221,7 +229,7 @@ class BrokerClient:
         """Note that the canary can be heard from now on."""
         self._is_ready = True
         self.bridge.presence.connected()
-        self._loop.call_soon(self._flush)
+        self._loop.call_soon(self.flush)
         if self._session is not None and not self._is_probing:
             self._probe(self._session)
 
@@ -285,7 +293,7 @@ class BrokerClient:
         self._has_heard = True
         self._window = _WINDOW_SIZE
         if self._parts is not None:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._come_up()
 
     def declared(self) -> None:
@@ -373,9 +381,9 @@ class BrokerClient:
     # ---- messages
 
     def _schedule(self) -> None:
-        self._loop.call_soon(self._flush)
+        self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Hand over what is new: topics first, so that none of their messages is missed."""
         session = self._session
         if session is None:
@@ -431,8 +439,7 @@ class BrokerClient:
             session.publish(small)
         if self._waiting:
             name, message = self._waiting.popleft()
-            self._serial += 1
-            parts = split_message(message, self.bridge.host, self._serial)
+            parts = split_message(message, self.bridge.host, next(_serials))
             self._parts = ((name, part) for part in parts)
         return True
 
@@ -458,11 +465,17 @@ class BrokerClient:
 
     def drained(self) -> None:
         """Note that there is room for more to be published."""
-        self._flush()
+        self.flush()
 
     def messages_came(self) -> None:
         """Note that messages have come, and are with the bridge."""
         self._came()
+
+    def take_waiting(self) -> list[tuple[bytes, bytes]]:
+        """Return the messages that have not left: they are the caller's from then on."""
+        waiting = [*self._waiting]
+        self._waiting.clear()
+        return waiting
 
     # ---- health
 
@@ -498,6 +511,28 @@ class BrokerClient:
         """Tell whether nothing more should be published; others may follow a large message."""
         large_size = 0 if self._session is None else self.bridge.placements.large_size
         return self.bridge.queued_size - large_size >= _QUEUE_SIZE
+
+
+class BrokerClient(ServerClient[Bridge]):
+    """The one client of the broker that a host has."""
+
+    def __init__(
+        self,
+        url: str,
+        loop: Loop,
+        *,
+        came: Callable[[], object] = lambda: None,
+        keeps: bool = True,
+    ) -> None:
+        """Note what there is; `start` connects.
+
+        `came` is called when messages have come, and are with the sequencer's links. Without
+        `keeps`, what is published while the broker is away stays on this host. What the sequencer
+        is to be attached to is the `bridge`.
+        """
+        bridge = Bridge(self._schedule, has_streams=keeps_streams(url))
+        opener = make_opener(url, bridge.host)
+        super().__init__(hide_password(url), bridge, opener, loop, came=came, keeps=keeps)
 
 
 # From here on workers are told that what they publish is dropped: a little below where it is.

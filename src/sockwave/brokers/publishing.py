@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sockwave.brokers.interface import Outcome, PublishingLink
-from sockwave.brokers.urls import hide_password, make_opener
+from sockwave.brokers.urls import hide_password, make_publishing_opener
 from sockwave.core.topics.parts import PART_SIZE, split_message
 from sockwave.errors import SockwaveError
 from sockwave.forking import unwatch_forks, watch_forks
@@ -35,8 +35,8 @@ class BrokerWay:
     """The way to one broker, which is found again when it was lost."""
 
     def __init__(self, url: str) -> None:
-        """Note where the broker is. Raises ValueError and ImportError as `make_opener` does."""
-        self._opener = make_opener(url, "")
+        """Note where the broker is. Raises ValueError and ImportError as `check_broker` does."""
+        self._opener = make_publishing_opener(url)
         self._broker = hide_password(url)
         self._link: PublishingLink | None = None
         self._is_closed = False

@@ -67,7 +67,7 @@ def split_sentinels(url: str) -> tuple[str, Sentinels | None]:
     if not service:
         raise ValueError("broker: expected the name of a service behind the sentinels")
     login, at, hosts = parts.netloc.rpartition("@")
-    places = [_split_place(one) for one in hosts.split(",")]
+    places = [split_place(one, _PORT, "sentinel") for one in hosts.split(",")]
     own: dict[str, Any] = {}
     others = []
     for name, value in parse_qsl(parts.query):
@@ -86,12 +86,13 @@ def split_sentinels(url: str) -> tuple[str, Sentinels | None]:
     return urlunsplit((base, server, "", urlencode(others), "")), Sentinels(places, service, own)
 
 
-def _split_place(place: str) -> Place:
+def split_place(place: str, port: int, what: str) -> Place:
+    """Return host and port of one of several places. Raises ValueError for what is none."""
     parts = urlsplit(f"//{place}")
     try:
-        port = parts.port or _PORT
+        port = parts.port or port
     except ValueError:
-        raise ValueError(f"broker: expected HOST:PORT of each sentinel, given {place!r}") from None
+        raise ValueError(f"broker: expected HOST:PORT of each {what}, given {place!r}") from None
     if not parts.hostname:
-        raise ValueError(f"broker: expected HOST:PORT of each sentinel, given {place!r}")
+        raise ValueError(f"broker: expected HOST:PORT of each {what}, given {place!r}")
     return parts.hostname, port

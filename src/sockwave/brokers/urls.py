@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 _SERVERS = ("valkey", "valkeys", "redis", "rediss")
 
-SCHEMES = (*_SERVERS, *(f"{one}+sentinel" for one in _SERVERS), "nats", "tls")
+_CLUSTERS = tuple(f"{one}+cluster" for one in _SERVERS)
+
+SCHEMES = (*_SERVERS, *(f"{one}+sentinel" for one in _SERVERS), *_CLUSTERS, "nats", "tls")
 
 _NATS = ("nats", "tls")
 
@@ -19,7 +21,18 @@ _NATS = ("nats", "tls")
 DOWN_POLICIES = ("queue", "raise", "local")
 
 
-class Opener(Protocol):
+class PublishingOpener(Protocol):
+    """Reaches a broker, to publish only."""
+
+    def connect_publishing(self, within_s: float) -> "PublishingLink":
+        """Connect, and block meanwhile, for about so long.
+
+        Raises an Exception as `Opener.connect` does, SockwaveError where it will not be otherwise
+        later.
+        """
+
+
+class Opener(PublishingOpener, Protocol):
     """Reaches a broker."""
 
     def connect(self) -> object:
@@ -34,12 +47,6 @@ class Opener(Protocol):
     def discard(self, connected: object) -> None:
         """Close what `connect` has returned, and nobody takes."""
 
-    def connect_publishing(self, within_s: float) -> "PublishingLink":
-        """Connect to publish only, and block meanwhile, for about so long.
-
-        Raises an Exception as `connect` does, SockwaveError where it will not be otherwise later.
-        """
-
 
 def check_broker(url: str | None) -> str | None:
     """Return the URL of a broker; None: there is none.
@@ -51,7 +58,7 @@ def check_broker(url: str | None) -> str | None:
         return None
     if not isinstance(url, str):
         raise TypeError(f"broker: expected str or None, given {type(url).__name__}")
-    make_opener(url, "")
+    make_publishing_opener(url)
     return url
 
 
@@ -60,13 +67,27 @@ def keeps_streams(url: str) -> bool:
     return url.partition(":")[0].lower() not in _NATS
 
 
+def is_cluster(url: str) -> bool:
+    """Tell whether a URL is that of a cluster, of which each shard has a client of its own."""
+    return url.partition(":")[0].lower() in _CLUSTERS
+
+
 def check_broker_down(policy: str) -> str:
     """Return what publishing does while the broker is away. Raises TypeError or ValueError."""
     return check_choice("broker_down", policy, DOWN_POLICIES)
 
 
+def make_publishing_opener(url: str) -> PublishingOpener:
+    """Return what reaches a broker to publish only."""
+    if not is_cluster(url):
+        return make_opener(url, "")
+    from sockwave.brokers.cluster_opening import ClusterOpener
+
+    return ClusterOpener(url, "")
+
+
 def make_opener(url: str, host: str) -> Opener:
-    """Return what reaches a broker, for a host of this name."""
+    """Return what reaches a broker that is no cluster, for a host of this name."""
     scheme = url.partition(":")[0].lower()
     if scheme not in SCHEMES:
         names = ", ".join(f"{one}://" for one in SCHEMES if "+" not in one)

@@ -15,13 +15,9 @@ from typing import Any, TypeAlias
 from sockwave.brokers.interface import Bounds, Key, Listener, Loop, Submitted, Wanted
 from sockwave.brokers.sockets import BrokerSocket
 from sockwave.brokers.valkey_declarations import declare, load_declare
-from sockwave.brokers.valkey_logs import (
-    PASSING_ERRORS,
-    ValkeyLogs,
-    read_page,
-    read_position,
-)
-from sockwave.brokers.valkey_publishing import pack_publish, take_socket
+from sockwave.brokers.valkey_logs import ValkeyLogs, read_page, read_position
+from sockwave.brokers.valkey_names import ValkeyNames
+from sockwave.brokers.valkey_publishing import take_socket
 from sockwave.brokers.valkey_streams import ValkeyStreams
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.resp import RespError, RespReader, pack_command
@@ -40,24 +36,29 @@ Expected: TypeAlias = Callable[[Any], None]
 class ValkeySession:
     """Two connections to one server: one that publishes, and one that hears."""
 
-    def __init__(self, loop: Loop, bridge: Bridge, connections: list[Any], prefix: str) -> None:
+    _publish_word = b"PUBLISH"
+
+    def __init__(
+        self, loop: Loop, bridge: Bridge, connections: list[Any], names: ValkeyNames
+    ) -> None:
         self._loop = loop
         self._bridge = bridge
         self._connections = connections  # each closes its socket when it goes
-        begin = self._prefix = prefix.encode()
+        self._names = names
+        begin = names.of(b"")
         self._topics = begin + b":t:"
         self._broadcasts = begin + b":b"
         self._members = begin + b":h"
-        self._canary = begin + b":c:" + bridge.host.encode()
+        self._canary = names.home + b":c:" + bridge.host.encode()
         #: Of what is subscribed to by patterns: glob → those who want it, and how it matches.
         self._globs: dict[bytes, set[str]] = {}
         self._confirmed_globs: dict[bytes, re.Pattern[bytes]] = {}
         #: For each message that the server has not answered: whether it must reach ourselves; None:
         #: it is the canary. Or else what takes the answer.
         self._unanswered: deque[bool | Expected | None] = deque()
-        self._logs = ValkeyLogs(begin)
+        self._logs = ValkeyLogs(names)
         #: What is done for streams.
-        self.streams = ValkeyStreams(self, bridge, begin)
+        self.streams = ValkeyStreams(self, bridge, names)
         #: The topics that are subscribed to at this place of what the server sends; and those of
         #: them that we have not left: each message of theirs that we publish has to reach us.
         self._subscribed: set[bytes] = set()
@@ -79,6 +80,10 @@ class ValkeySession:
         self._subscriber = BrokerSocket(
             self._loop, subscriber, took=self._take_pushes, lost=self._lose
         )
+        self._begin_hearing()
+
+    def _begin_hearing(self) -> None:
+        """Subscribe to what all hosts hear, and behind that to the canary."""
         self._subscriber.write(
             pack_command(b"SUBSCRIBE", self._members, self._broadcasts, self._canary)
         )
@@ -116,8 +121,7 @@ class ValkeySession:
         """Publish messages, in one write."""
         commands = []
         for name, message in messages:
-            channel = self._topics + name if name else self._broadcasts
-            commands.append(pack_publish(channel, message))
+            commands.append(self._names.publish(name, message))
             self._unanswered.append(not name or name in self._coming)
         self._publisher.write(b"".join(commands))
 
@@ -139,25 +143,30 @@ class ValkeySession:
     def _load_scripts(self) -> None:
         if not self._has_scripts:
             self._has_scripts = True
-            self._unanswered.extend((take_loaded, take_loaded))
+            self._unanswered.extend((self._take_loaded, self._take_loaded))
             self._publisher.write(self._logs.load())
             self.watch_keys()
 
+    def _take_loaded(self, reply: Any) -> None:
+        """Take the answer to a script: who may not load it is refused what it does, each time."""
+        if not (isinstance(reply, RespError) and str(reply).startswith("NOPERM")):
+            self.check(reply)
+
     def _take_place(self, key: Key, reply: Any) -> None:
-        if isinstance(reply, RespError) and not is_passing(reply):
-            self._listener.refused(str(reply))
-            self._bridge.placements.refused(key, str(reply))
+        if isinstance(reply, RespError) and not self._is_passing(reply):
+            self._listener.refused(self._explain(reply))
+            self._bridge.placements.refused(key, self._explain(reply))
         else:
-            check_reply(reply)
+            self.check(reply)
             self._bridge.placements.answered(key, *read_position(reply))
         self._listener.messages_came()
 
     def _take_page(self, name: bytes, number: int, reply: Any) -> None:
-        if isinstance(reply, RespError) and not is_passing(reply):
-            self._listener.refused(str(reply))
+        if isinstance(reply, RespError) and not self._is_passing(reply):
+            self._listener.refused(self._explain(reply))
             self._bridge.logs.unread(name, number)
         else:
-            check_reply(reply)
+            self.check(reply)
             self._bridge.logs.read(name, number, *read_page(reply))
         self._listener.messages_came()
 
@@ -165,8 +174,10 @@ class ValkeySession:
         """Tell programs that are no hosts what is kept of topics; None: they are plain ones."""
         self.watch_keys()
         self.ask(load_declare(), self._take_declared)
-        for command in declare(self._prefix, declared):
-            self.ask(command, self._take_declared)
+        declared = list(declared)
+        for begin in self._names.begins:
+            for command in declare(begin, declared):
+                self.ask(command, self._take_declared)
 
     @property
     def is_declaring(self) -> bool:
@@ -174,10 +185,10 @@ class ValkeySession:
         return False
 
     def _take_declared(self, reply: Any) -> None:
-        if isinstance(reply, RespError) and not is_passing(reply):
-            self._listener.refused(str(reply))
+        if isinstance(reply, RespError) and not self._is_passing(reply):
+            self._listener.refused(self._explain(reply))
         else:
-            check_reply(reply)
+            self.check(reply)
 
     # ---- for `streams`
 
@@ -188,11 +199,18 @@ class ValkeySession:
 
     def check(self, reply: Any) -> None:
         """Raise SockwaveError where the session cannot go on with an answer."""
-        check_reply(reply)
+        if isinstance(reply, RespError):
+            raise SockwaveError(f"Valkey: {self._explain(reply)}")
+
+    def _explain(self, error: RespError) -> str:
+        """Return what the server says, and what to do where it is one of a cluster."""
+        if str(error).startswith(("MOVED", "CROSSSLOT")):
+            return f"{error}: expected a URL with valkey+cluster:// for the server of a cluster"
+        return str(error)
 
     def note_refused(self, reply: RespError) -> None:
         """Note that the server has refused something."""
-        self._listener.refused(str(reply))
+        self._listener.refused(self._explain(reply))
 
     def note_came(self) -> None:
         """Note that something has come, and is with the bridge."""
@@ -202,24 +220,32 @@ class ValkeySession:
         """Tell all hosts of members: the bridge of each hears that."""
         for message in messages:
             self._unanswered.append(self._take_told)
-            self._publisher.write(pack_command(b"PUBLISH", self._members, message))
+            self._publisher.write(pack_command(self._publish_word, self._members, message))
 
     def _take_told(self, reply: Any) -> None:
         if isinstance(reply, RespError):
-            self._listener.refused(str(reply))
+            self._take_refusal(reply)
+
+    def _take_refusal(self, reply: RespError) -> None:
+        """Note that the server has not taken something, or lets us not subscribe to it."""
+        self._listener.refused(self._explain(reply))
+
+    def _is_passing(self, error: RespError) -> bool:
+        """Tell whether what a server refuses now it, or another one, will take later."""
+        return str(error).startswith(self._names.passing_errors)
 
     def _take_marked(self, reply: Any) -> None:
         """Watch no more where we may not; then nothing is kept for us either."""
         if isinstance(reply, RespError) and str(reply).startswith("NOPERM"):
             self._is_watching = False
         else:
-            check_reply(reply)
+            self.check(reply)
 
     def _take_generation(self, reply: Any) -> None:
         """Read all logs anew where what the server keeps is not what it kept before."""
         if not self._is_watching:
             return
-        check_reply(reply)
+        self.check(reply)
         known, self._generation = self._generation, reply
         if known is not None and known != reply:
             self._bridge.logs.read_all()
@@ -228,7 +254,7 @@ class ValkeySession:
     def probe(self) -> None:
         """Send the canary."""
         self._unanswered.append(None)
-        self._publisher.write(pack_command(b"PUBLISH", self._canary, b"1b\n"))
+        self._publisher.write(pack_command(self._publish_word, self._canary, b"1b\n"))
         if self._is_watching:
             self._ask_generation()
 
@@ -251,7 +277,7 @@ class ValkeySession:
             if callable(reaches_us):
                 reaches_us(reply)
             elif isinstance(reply, RespError):
-                self._listener.refused(str(reply))
+                self._take_refusal(reply)
             elif reaches_us is None:
                 self._listener.probe_answered(reply if isinstance(reply, int) else 0)
             elif reaches_us and not reply:
@@ -294,6 +320,8 @@ class ValkeySession:
             takers.discard(name)
             if not takers:
                 del self._globs[glob]
+                # Whoever wants it again from now on has to ask for it again.
+                self._confirmed_globs.pop(glob, None)
                 globs.append(glob)
         self._command(b"UNSUBSCRIBE", channels)
         self._command(b"PUNSUBSCRIBE", globs)
@@ -317,7 +345,7 @@ class ValkeySession:
     def _take_push(self, push: Any) -> None:
         """Take what is no message of a topic that comes by its name."""
         if isinstance(push, RespError):
-            self._listener.refused(str(push))  # what it was about is never confirmed
+            self._take_refusal(push)  # what it was about is never confirmed
             return
         if not isinstance(push, list) or len(push) < 3:
             raise SockwaveError("Valkey: expected a message or a confirmation")
@@ -368,23 +396,6 @@ class ValkeySession:
                 return
         if self._bridge.take(name, message):
             self._listener.messages_came()
-
-
-def is_passing(error: RespError) -> bool:
-    """Tell whether what a server refuses now it, or another one, will take later."""
-    return str(error).startswith(PASSING_ERRORS)
-
-
-def check_reply(reply: Any) -> None:
-    """Raise SockwaveError where the session cannot go on with an answer."""
-    if isinstance(reply, RespError):
-        raise SockwaveError(f"Valkey: {reply}")
-
-
-def take_loaded(reply: Any) -> None:
-    """Take the answer to a script: who may not load it is refused what it would do, each time."""
-    if not (isinstance(reply, RespError) and str(reply).startswith("NOPERM")):
-        check_reply(reply)
 
 
 # What means something in a glob, and stands for itself in a pattern.

@@ -5,12 +5,14 @@ and the bytes of the stream. Two scripts, each of which the server runs in one s
 reads and writes them.
 """
 
+import functools
 import hashlib
 import secrets
 from collections.abc import Sequence
 from typing import Any
 
 from sockwave.brokers.interface import Bounds, Page, Submitted
+from sockwave.brokers.valkey_names import ValkeyNames
 from sockwave.core.topics.parts import PART_SIZE
 from sockwave.core.topics.resp import pack_command
 
@@ -169,44 +171,39 @@ if epoch ~= ARGV[1] then since = 0 end
     + READ_PAGE
 )
 
-# By these names the server knows them (SCRIPT LOAD).
-_PUBLISH_NAME, _READ_NAME = (
-    hashlib.sha1(one, usedforsecurity=False).hexdigest().encode() for one in (_PUBLISH, _READ)
-)
-
-#: Errors of a server that will take the message later, or of another one that will.
-PASSING_ERRORS = ("NOSCRIPT", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
-
 
 class ValkeyLogs:
-    """What is asked of a server for the logs of topics; `prefix` is that of all names there."""
+    """What is asked of a server for the logs of topics."""
 
-    def __init__(self, prefix: bytes) -> None:
-        self._prefix = prefix
+    def __init__(self, names: ValkeyNames) -> None:
+        self._names = names
+        self._scripts = (names.adapt(_PUBLISH), names.adapt(_READ))
+        self._publish_name, self._read_name = map(name_script, self._scripts)
 
     def load(self) -> bytes:
         """Return the commands by which the server learns the scripts: two answers come."""
-        return b"".join(pack_command(b"SCRIPT", b"LOAD", one) for one in (_PUBLISH, _READ))
+        return b"".join(pack_command(b"SCRIPT", b"LOAD", one) for one in self._scripts)
 
     def ask_generation(self) -> bytes:
         """Return the commands that ask whether these are still the same keys.
 
         Two answers come; the second one is another one when the keys have been deleted.
         """
-        key = self._prefix + b":g"
+        key = self._names.home + b":g"
         return pack_command(b"SET", key, draw_epoch(), b"NX") + pack_command(b"GET", key)
 
     def publish(self, submitted: Submitted, epoch: int, offset: int) -> bytes:
         """Return the command that gives a message its place, behind a position that is known."""
         (incarnation, sequence), name, parcel, id, bounds = submitted
         origin = b"%016x" % incarnation
+        begin = self._names.of(name)
         return pack_command(
-            b"EVALSHA", _PUBLISH_NAME, b"4",
-            self._prefix + b":m:" + name,
-            self._prefix + b":s:" + name,
-            self._prefix + b":i:" + name + b"\n" + id,
-            self._prefix + b":p:" + name + b"\n" + origin,
-            self._prefix + b":t:" + name,
+            b"EVALSHA", self._publish_name, b"4",
+            begin + b":m:" + name,
+            begin + b":s:" + name,
+            begin + b":i:" + name + b"\n" + id,
+            begin + b":p:" + name + b"\n" + origin,
+            begin + b":t:" + name,
             parcel, draw_epoch(), *write_bounds(bounds), b"1" if id else b"0",
             b"%d" % (sequence if incarnation else 0), origin + b".%d" % sequence, b"",
             b"%016x" % epoch, b"%d" % offset,
@@ -221,29 +218,37 @@ class ValkeyLogs:
         which version of what they have declared that is. The answer is empty where the topic is a
         plain one, and STALE where there is another version.
         """
+        begin = self._names.of(name)
         return pack_command(
-            b"EVALSHA", _PUBLISH_NAME, b"5",
-            self._prefix + b":m:" + name,
-            self._prefix + b":s:" + name,
-            self._prefix + b":i:" + name + b"\n" + id,
-            self._prefix + b":p:" + name,
-            self._prefix + b":d",
-            self._prefix + b":t:" + name,
+            b"EVALSHA", self._publish_name, b"5",
+            begin + b":m:" + name,
+            begin + b":s:" + name,
+            begin + b":i:" + name + b"\n" + id,
+            begin + b":p:" + name,
+            begin + b":d",
+            begin + b":t:" + name,
             parcel, draw_epoch(), *(kept or (b"", b"", b"")), b"1" if id else b"0", b"0", b"",
             version,
         )  # fmt: skip
 
     def ask_whether_kept(self, name: bytes) -> bytes:
         """Return the command that asks how many messages are kept of a topic, if any."""
-        return pack_command(b"HGET", self._prefix + b":m:" + name, b"n")
+        return pack_command(b"HGET", self._names.of(name) + b":m:" + name, b"n")
 
     def read(self, name: bytes, epoch: int, offset: int, bounds: Bounds) -> bytes:
         """Return the command that reads a page of a log, behind a position."""
+        begin = self._names.of(name)
         return pack_command(
-            b"EVALSHA", _READ_NAME, b"2", self._prefix + b":m:" + name,
-            self._prefix + b":s:" + name, b"%016x" % epoch, b"%d" % offset, draw_epoch(),
+            b"EVALSHA", self._read_name, b"2", begin + b":m:" + name,
+            begin + b":s:" + name, b"%016x" % epoch, b"%d" % offset, draw_epoch(),
             *write_bounds(bounds),
         )  # fmt: skip
+
+
+@functools.cache
+def name_script(script: bytes) -> bytes:
+    """Return the name by which the server knows a script (SCRIPT LOAD)."""
+    return hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()
 
 
 #: The answer to who does not know what hosts have declared.

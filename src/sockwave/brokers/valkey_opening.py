@@ -6,6 +6,7 @@ from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
 from sockwave.brokers.interface import Loop
 from sockwave.brokers.sentinels import Place, split_sentinels
 from sockwave.brokers.valkey import ValkeySession
+from sockwave.brokers.valkey_names import ValkeyNames
 from sockwave.brokers.valkey_publishing import ValkeyPublishing
 from sockwave.core.topics.bridge import Bridge
 from sockwave.errors import SockwaveError
@@ -38,9 +39,10 @@ class ValkeyOpener:
         except ValueError as error:
             raise ValueError(f"broker: {error}") from None
         self._class = settings.pop("connection_class", client.Connection)
-        self._prefix = settings.pop("prefix", PREFIX)
-        if not self._prefix or not self._prefix.isprintable():
-            raise ValueError(f"broker: expected a prefix to be printable, given {self._prefix!r}")
+        prefix = settings.pop("prefix", PREFIX)
+        if not prefix or not prefix.isprintable():
+            raise ValueError(f"broker: expected a prefix to be printable, given {prefix!r}")
+        self._names = ValkeyNames(prefix.encode())
         settings.setdefault("socket_connect_timeout", _CONNECT_S)
         settings.setdefault("socket_keepalive", True)
         settings.setdefault("client_name", f"sockwave-{host}" if host else None)
@@ -49,9 +51,14 @@ class ValkeyOpener:
         # While it connects; the sockets have none afterwards.
         settings["socket_timeout"] = _CONNECT_S
         self._settings = settings | {"retry": Retry(NoBackoff(), 0), "protocol": 2}
-        self._make()  # raises for a setting that does not exist
+        self.make()  # raises for a setting that does not exist
 
-    def _make(self, place: Place | None = None, within_s: float = _CONNECT_S) -> Any:
+    @property
+    def prefix(self) -> bytes:
+        """What all names begin with."""
+        return self._names.prefix
+
+    def make(self, place: Place | None = None, within_s: float = _CONNECT_S) -> Any:
         """Make a connection to the server, or to another place than its URL says."""
         changed: dict[str, Any] = {"host": place[0], "port": place[1]} if place else {}
         for name in ("socket_connect_timeout", "socket_timeout"):
@@ -68,7 +75,7 @@ class ValkeyOpener:
     def _connect(self, count: int, within_s: float = _CONNECT_S) -> list[Any]:
         within_s = min(within_s, _CONNECT_S)
         place = self._sentinels.find_primary(within_s) if self._sentinels else None
-        connections = [self._make(place, within_s) for _ in range(count)]
+        connections = [self.make(place, within_s) for _ in range(count)]
         try:
             for connection in connections:
                 connection.connect()
@@ -82,7 +89,7 @@ class ValkeyOpener:
     def open(self, connected: object, loop: Loop, bridge: Bridge) -> "ValkeySession":
         """Make a session of the two connections."""
         assert isinstance(connected, list)
-        return ValkeySession(loop, bridge, connected, self._prefix)
+        return ValkeySession(loop, bridge, connected, self._names)
 
     def connect_publishing(self, within_s: float) -> ValkeyPublishing:
         """Connect to publish only, and block meanwhile."""
@@ -92,7 +99,7 @@ class ValkeyOpener:
             (connection,) = self._connect(1, within_s)
         except (*PERMANENT_ERRORS, AuthenticationError) as error:
             raise SockwaveError(f"{error}") from error
-        return ValkeyPublishing(connection, self._prefix)
+        return ValkeyPublishing(connection, self._names)
 
     def discard(self, connected: object) -> None:
         """Close the connections."""

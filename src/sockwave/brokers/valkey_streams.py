@@ -7,19 +7,19 @@ long it is kept (`r`), and the number of the last delta of each worker (`w` and 
 A worker that has another sequencer takes its streams with it, as it appends.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from sockwave.brokers.interface import Appended, Key
 from sockwave.brokers.valkey_logs import (
-    PASSING_ERRORS,
     READ_PAGE,
     draw_epoch,
+    name_script,
     read_page,
     read_position,
 )
+from sockwave.brokers.valkey_names import ValkeyNames
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE
 from sockwave.core.topics.resp import RespError, pack_command
@@ -169,15 +169,7 @@ return #names
 
 _SCRIPTS = (_APPEND, _READ, _ABORT)
 
-# By these names the server knows them (SCRIPT LOAD).
-_APPEND_NAME, _READ_NAME, _ABORT_NAME = (
-    hashlib.sha1(one, usedforsecurity=False).hexdigest().encode() for one in _SCRIPTS
-)
-
 _LAST_MESSAGE = b'1t - {"end":"aborted"}\n'
-
-# What a server says to a user who may not, and where names are on several servers.
-_NO_STREAMS = ("NOPERM", "CROSSSLOT", "MOVED")
 
 
 class Asking(Protocol):
@@ -200,13 +192,15 @@ class Asking(Protocol):
 
 
 class ValkeyStreams:
-    """What a session with a server does for streams; `prefix` is that of all names there."""
+    """What a session with a server does for streams."""
 
-    def __init__(self, session: Asking, bridge: Bridge, prefix: bytes) -> None:
+    def __init__(self, session: Asking, bridge: Bridge, names: ValkeyNames) -> None:
         self._session = session
         self._bridge = bridge
         self._streams = bridge.streams
-        self._prefix = prefix
+        self._names = names
+        self._scripts = [names.adapt(one) for one in _SCRIPTS]
+        self._append_name, self._read_name, self._abort_name = map(name_script, self._scripts)
         self._host = bridge.host.encode()
         self._has_scripts = False
         #: Whether the server tells us which topics are streams, as far as we know.
@@ -222,49 +216,57 @@ class ValkeyStreams:
         """Read a stream behind a position: the bridge gets a page, as that of this number."""
         self._load_scripts()
         command = pack_command(
-            b"EVALSHA", _READ_NAME, b"3", *self._keys_of(name), b"%016x" % epoch, b"%d" % offset,
-            self._prefix + b":t:" + name, draw_epoch(),
+            b"EVALSHA", self._read_name, b"3", *self._keys_of(name), b"%016x" % epoch,
+            b"%d" % offset, self._names.of(name) + b":t:" + name, draw_epoch(),
         )  # fmt: skip
         self._session.ask(command, partial(self._take_page, name, number))
 
     def look(self, names: Sequence[bytes]) -> None:
         """Ask which topics are streams: the bridge is told."""
+        for begin, some in self._names.sort(names).items():
+            self._look(begin, some)
+
+    def _look(self, begin: bytes, names: Sequence[bytes]) -> None:
         for place in range(0, len(names), _LOOK_COUNT):
             if not self._may_look:
                 self._take_looks(list(names), [None] * len(names))
                 return
             some = list(names[place : place + _LOOK_COUNT])
-            keys = (self._prefix + b":x:" + name for name in some)
+            keys = (begin + b":x:" + name for name in some)
             self._session.ask(pack_command(b"MGET", *keys), partial(self._take_looks, some))
 
     def abort(self, host: bytes) -> None:
         """Abort the streams of a host that has gone, unless another host has done it."""
         self._load_scripts()
+        for begin in self._names.begins:
+            self._abort(host, begin)
+
+    def _abort(self, host: bytes, begin: bytes) -> None:
         command = pack_command(
-            b"EVALSHA", _ABORT_NAME, b"1", self._prefix + b":f:" + host, self._prefix, host,
-            _LAST_MESSAGE,
-        )  # fmt: skip
-        self._session.ask(command, partial(self._take_aborted, host))
+            b"EVALSHA", self._abort_name, b"1", begin + b":f:" + host, begin, host, _LAST_MESSAGE
+        )
+        self._session.ask(command, partial(self._take_aborted, host, begin))
 
     def _load_scripts(self) -> None:
         if not self._has_scripts:
             self._has_scripts = True
-            for script in _SCRIPTS:
+            for script in self._scripts:
                 self._session.ask(pack_command(b"SCRIPT", b"LOAD", script), self._take_loaded)
             self._session.watch_keys()
 
     def _keys_of(self, name: bytes) -> tuple[bytes, bytes, bytes]:
-        begin = self._prefix
+        begin = self._names.of(name)
         return begin + b":m:" + name, begin + b":s:" + name, begin + b":x:" + name
 
     def _write_delta(self, delta: Appended) -> bytes:
         key, name, parcel, id, epoch, placed, joins, begins, kind, size, end = delta
         incarnation, sequence = key
+        names_begin = self._names.of(name)
         return pack_command(
-            b"EVALSHA", _APPEND_NAME, b"5", *self._keys_of(name),
-            self._prefix + b":i:" + name + b"\n" + id,
-            self._prefix + b":f:" + self._host,
-            self._prefix + b":t:" + name,
+            b"EVALSHA", self._append_name, b"5", *self._keys_of(name),
+            names_begin + b":i:" + name + b"\n" + id,
+            names_begin + b":f:" + self._host,
+            names_begin + b":t:" + name,
             parcel, b"%016x" % epoch if epoch else draw_epoch(), b"1" if joins else b"0",
             b"1" if begins else b"0", b"%d" % placed, b"1" if id else b"0",
             b"%016x" % incarnation, b"%d" % (sequence if incarnation else 0), kind, b"%d" % size,
@@ -274,11 +276,11 @@ class ValkeyStreams:
     # ---- answers
 
     def _take_loaded(self, reply: Any) -> None:
-        if isinstance(reply, RespError) and not str(reply).startswith(_NO_STREAMS):
+        if isinstance(reply, RespError) and not str(reply).startswith(self._names.no_scripts):
             self._session.check(reply)
 
     def _take_place(self, key: Key, reply: Any) -> None:
-        if isinstance(reply, RespError) and not str(reply).startswith(PASSING_ERRORS):
+        if isinstance(reply, RespError) and not str(reply).startswith(self._names.passing_errors):
             self._session.note_refused(reply)
             self._streams.refused(key, str(reply).encode())
         else:
@@ -291,7 +293,7 @@ class ValkeyStreams:
         self._session.note_came()
 
     def _take_page(self, name: bytes, number: int, reply: Any) -> None:
-        if isinstance(reply, RespError) and not str(reply).startswith(PASSING_ERRORS):
+        if isinstance(reply, RespError) and not str(reply).startswith(self._names.passing_errors):
             self._session.note_refused(reply)
             self._bridge.logs.unread(name, number)
         else:
@@ -304,16 +306,16 @@ class ValkeyStreams:
 
     def _take_looks(self, names: list[bytes], reply: Any) -> None:
         """Note which topics are streams; where the server does not tell us, none is."""
-        if isinstance(reply, RespError) and str(reply).startswith(_NO_STREAMS):
+        if isinstance(reply, RespError) and str(reply).startswith(self._names.no_scripts):
             self._may_look = False  # once is enough for the server's log of what was refused
             reply = [None] * len(names)
         self._session.check(reply)
         self._streams.seen(names, [one is not None for one in reply])
         self._session.note_came()
 
-    def _take_aborted(self, host: bytes, reply: Any) -> None:
-        if isinstance(reply, RespError) and str(reply).startswith(_NO_STREAMS):
+    def _take_aborted(self, host: bytes, begin: bytes, reply: Any) -> None:
+        if isinstance(reply, RespError) and str(reply).startswith(self._names.no_scripts):
             return
         self._session.check(reply)
         if reply == _ABORT_COUNT:
-            self.abort(host)
+            self._abort(host, begin)

@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any
 
-from sockwave.brokers.client import BrokerClient
+from sockwave.brokers.clients import HostClient, make_client
 from sockwave.brokers.urls import keeps_streams
 from sockwave.core.topics.link import SequencerLink
 from sockwave.core.topics.local import LocalLink
@@ -26,7 +26,7 @@ class OtherHosts:
         """Take the options `broker` and `broker_down`."""
         self.url = url
         self.policy = policy
-        self._client: BrokerClient | None = None
+        self._client: HostClient | None = None
         self._state: dict[str, Any] = {}
         self._link: SequencerLink | None = None
 
@@ -60,7 +60,7 @@ class OtherHosts:
         """Connect the sequencer of this process; wait for the broker, but not for long."""
         assert isinstance(link, LocalLink)
         self.watch(link)
-        client = BrokerClient(self.url, loop, came=link.pump, keeps=self.policy != "local")
+        client = make_client(self.url, loop, came=link.pump, keeps=self.policy != "local")
         self._client = client
         link.sequencer.attach(client.bridge)
         client.start()

@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
-from sockwave.brokers.urls import SCHEMES, hide_password, make_opener
+from sockwave.brokers.urls import SCHEMES, hide_password, make_publishing_opener
 from sockwave.deliveries import Published
 from sockwave.errors import SockwaveError
 from sockwave.messages import Message
@@ -55,7 +55,7 @@ class Publisher:
                     f"address: expected 'unix:PATH' or the URL of a broker, such as "
                     f"'valkey://HOST', given {hide_password(address)!r}"
                 )
-            make_opener(address, "")  # raises for a setting that does not exist
+            make_publishing_opener(address)  # raises for a setting that does not exist
         if not timeout > 0:
             raise ValueError(f"timeout: expected more than 0 seconds, given {timeout!r}")
         self._address = address

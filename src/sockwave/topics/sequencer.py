@@ -25,7 +25,7 @@ from sockwave.topics.callbacks import Callbacks, Watch
 from sockwave.topics.sockets import identify_peer
 
 if TYPE_CHECKING:
-    from sockwave.brokers.client import BrokerClient
+    from sockwave.brokers.clients import HostClient
 
 logger = logging.getLogger("sockwave")
 
@@ -65,7 +65,7 @@ class SequencerLoop:
         self._is_orphaned = False
         self._accepts_again: float | None = None
         #: The way to other hosts, once a worker has said which; None: there is none.
-        self._broker: BrokerClient | None = None
+        self._broker: HostClient | None = None
         self._calls: Callbacks | None = None
 
     def run(self) -> None:
@@ -130,11 +130,11 @@ class SequencerLoop:
 
     def _reach_hosts(self, broker: Mapping[str, Any]) -> None:
         """Connect to the broker that a worker has told us of."""
-        from sockwave.brokers.client import BrokerClient  # most services have no broker
+        from sockwave.brokers.clients import make_client  # most services have no broker
 
         self._calls = Callbacks(self._selector)
         try:
-            self._broker = BrokerClient(broker["url"], self._calls, keeps=broker["keeps"])
+            self._broker = make_client(broker["url"], self._calls, keeps=broker["keeps"])
         except (ImportError, KeyError, TypeError, ValueError) as error:
             logger.error("sequencer: messages do not reach other hosts: %s", error)
             return

@@ -31,6 +31,7 @@ cdef class Bridge(Outside):
     cdef dict kept_ends         # name or pattern → [(link, END)]
     cdef bint is_to_declare     # what the application has declared is to be told
     cdef bint is_expected       # the broker is there, or has not yet been found not to be
+    cdef object is_away         # of a name or pattern, whether its shard is; None: there is one
     cdef bytes told             # the state of the way, as links were told of it
     cdef PartialMessages partial    # of other hosts, of which parts have come
     cdef Buffer scratch         # of a message that is put together
@@ -39,6 +40,7 @@ cdef class Bridge(Outside):
     cdef int use(self, object registry, object connect) except -1
     cdef int note(self) except -1
     cdef size_t room(self) noexcept
+    cdef bint expects(self, object name) except -1
     cdef OrderedTopic find_topic(self, bytes name, bint has_log, bint is_stream=*)
     cdef bint take_placed(
         self, const uint8_t* name, size_t name_size, const uint8_t* data, size_t size

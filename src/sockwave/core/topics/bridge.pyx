@@ -123,7 +123,7 @@ cdef class Bridge(Outside):
         ] + list(self.registry.pattern_links)
 
     cdef bint keeps_end(self, Link link, object name, const Head* end) except -1:
-        if not self.is_expected or name in self.confirmed:
+        if name in self.confirmed or not self.expects(name):
             return False
         self.kept_ends.setdefault(name, []).append(
             (link, PyBytes_FromStringAndSize(<const char*>end, sizeof(Head)))
@@ -179,6 +179,29 @@ cdef class Bridge(Outside):
         for name in list(self.kept_ends):
             self.release(name)
 
+    # ---- a broker of several shards
+
+    def have_shards(self, is_away):
+        """Note that the broker is a cluster: `is_away` tells of the name of a topic, or of a
+        pattern, whether a shard is away from which it comes. Nobody waits for that."""
+        self.is_away = self.placements.is_away = is_away
+
+    cdef bint expects(self, object name) except -1:
+        """Tell whether the messages of a topic, or of a pattern, are going to come."""
+        return self.is_expected and (self.is_away is None or not self.is_away(name))
+
+    def lose_shard(self, is_lost):
+        """Note that the topics have gone of which `is_lost` says so, and with them all patterns of
+        which it does; the empty name is that of broadcasts, and of what hosts tell each other."""
+        for name in [name for name in self.confirmed if is_lost(name)]:
+            self.confirmed.discard(name)
+        self.logs.lose_shard(is_lost)
+        if is_lost(b""):
+            self.presence.lose()
+        self.streams.lose_shard(is_lost)
+        for name in [name for name in self.kept_ends if is_lost(name)]:
+            self.release(name)
+
     # ---- topics whose places are the broker's
 
     cdef int share_log(self, OrderedTopic topic) except -1:
@@ -192,13 +215,15 @@ cdef class Bridge(Outside):
         cdef SharedLog log = topic.shared
         if log is None:
             return not topic.stream and not topic.has_presence and self.streams.keeps_subscription(
-                topic, link, head, topic.name in self.confirmed, self.is_expected
+                topic, link, head, topic.name in self.confirmed, self.expects(topic.name)
             )
         # Who asks for what was missed is answered when that is known: nothing is published before.
         cdef bint has_all = log.is_whole or not is_kept_whole(topic)
         if log.is_live and has_all or log.is_refused:
             return False
-        if not self.is_expected and not head.flags & SINCE and (has_all or not topic.stream):
+        if not head.flags & SINCE and (has_all or not topic.stream) and not self.expects(
+            topic.name
+        ):
             return False
         self.logs.keep_subscription(topic, link, head)
         if topic.name in self.confirmed and not (log.is_reading and has_all):

@@ -26,6 +26,7 @@ cdef tuple bounds_of_settings(TopicSettings settings)
 cdef class Placements:
     cdef Registry registry
     cdef object note            # called when there is something for the broker's client
+    cdef object is_away         # of a topic's name, whether its shard is; None: there is one
     cdef dict submissions       # (incarnation, sequence) → Submission, in order
     cdef list unsent            # the keys of those that have not been sent in this session
     cdef list unsent_deltas     # the same, of streams
@@ -54,3 +55,4 @@ cdef class Placements:
     cdef int finish(self, tuple key) except -1
     cdef int settle(self, OrderedTopic topic, SharedLog log, bint is_left) except -1
     cdef int lose(self) except -1
+    cdef int lose_shard(self, object is_lost) except -1

@@ -142,7 +142,7 @@ cdef class Placements:
             if submission is None:
                 continue
             topic = self.registry.names.get(submission.name)
-            if (
+            if self.is_away is not None and self.is_away(submission.name) or (
                 topic is not None and topic.shared is not None and is_wanted_by_name(topic)
                 and not (<SharedLog>topic.shared).is_live
                 and not (<SharedLog>topic.shared).is_refused
@@ -271,5 +271,15 @@ cdef class Placements:
         self.unsent, self.unsent_deltas = [], []
         for key, submission in self.submissions.items():
             if not submission.offset:
+                (self.unsent_deltas if submission.is_delta else self.unsent).append(key)
+        return 0
+
+    cdef int lose_shard(self, object is_lost) except -1:
+        """A part of the broker has gone: the same of its topics, in the order of all."""
+        cdef Submission submission
+        cdef set unsent = {*self.unsent, *self.unsent_deltas}
+        self.unsent, self.unsent_deltas = [], []
+        for key, submission in self.submissions.items():
+            if key in unsent or not submission.offset and is_lost(submission.name):
                 (self.unsent_deltas if submission.is_delta else self.unsent).append(key)
         return 0

@@ -14,7 +14,10 @@ cdef struct Cursor:
 
 cdef class RespReader:
     cdef Bridge bridge      # takes the messages of topics; None: there are only replies
+    cdef bytes head         # what messages begin with
     cdef bytes prefix       # of the channels of topics
+    cdef size_t tag_size    # of what stands behind it, and says nothing of the topic
+    cdef bytes tail         # what stands between that and the topic
     cdef object took        # called with each other reply; None: `take` returns them
     cdef Buffer input       # the beginning of a reply
     cdef readonly uint64_t message_count

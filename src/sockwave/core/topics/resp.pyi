@@ -12,6 +12,9 @@ class RespReader:
         bridge: Bridge | None = None,
         prefix: bytes = b"",
         took: Callable[[Any], object] | None = None,
+        *,
+        tag_size: int = 0,
+        tail: bytes = b"",
     ) -> Self: ...
     def take(self, data: bytes) -> list[Any]: ...
 

@@ -19,6 +19,7 @@ cdef enum:
     KEPT_CAPACITY = 256 << 10
 
 cdef bytes MESSAGE = b"*3\r\n$7\r\nmessage\r\n"
+cdef bytes SHARD_MESSAGE = b"*3\r\n$8\r\nsmessage\r\n"
 
 # Stands for a reply of which not all has come.
 cdef object CUT = object()
@@ -30,11 +31,18 @@ class RespError(Exception):
 
 cdef class RespReader:
     """Reads what a Valkey server sends. `bridge` takes the messages of channels whose names begin
-    with `prefix`, without it; `took` all other replies, each in its place between them."""
+    with `prefix`, without it; `took` all other replies, each in its place between them. With a
+    `tail`, these are channels of shards: `tag_size` bytes and the tail follow the prefix."""
 
-    def __cinit__(self, Bridge bridge=None, bytes prefix=b"", took=None):
+    def __cinit__(
+        self, Bridge bridge=None, bytes prefix=b"", took=None, *, size_t tag_size=0,
+        bytes tail=b"",
+    ):
         self.bridge = bridge
+        self.head = SHARD_MESSAGE if tail else MESSAGE
         self.prefix = prefix
+        self.tag_size = tag_size
+        self.tail = tail
         self.took = took
         memset(&self.input, 0, sizeof(self.input))
 
@@ -82,26 +90,32 @@ cdef class RespReader:
 
     cdef bint read_message(self, Cursor* cursor) except -1:
         """Hand a message of a topic to the bridge; False: it is something else, or it is cut."""
-        cdef size_t head_size = PyBytes_GET_SIZE(MESSAGE)
+        cdef size_t head_size = PyBytes_GET_SIZE(self.head)
         cdef size_t prefix_size = PyBytes_GET_SIZE(self.prefix)
+        cdef size_t tail_size = PyBytes_GET_SIZE(self.tail)
+        cdef size_t begin_size = prefix_size + self.tag_size + tail_size
         cdef const uint8_t* channel
         cdef const uint8_t* message
         cdef Py_ssize_t channel_size, size
         if cursor.size - cursor.place < head_size or memcmp(
-            cursor.data + cursor.place, PyBytes_AS_STRING(MESSAGE), head_size
+            cursor.data + cursor.place, PyBytes_AS_STRING(self.head), head_size
         ):
             return False
         cursor.place += head_size
         channel_size = read_bulk(cursor, &channel)
-        if channel_size < <Py_ssize_t>prefix_size or memcmp(
-            channel, PyBytes_AS_STRING(self.prefix), prefix_size
+        if (
+            channel_size < <Py_ssize_t>begin_size
+            or memcmp(channel, PyBytes_AS_STRING(self.prefix), prefix_size)
+            or memcmp(
+                channel + begin_size - tail_size, PyBytes_AS_STRING(self.tail), tail_size
+            )
         ):
             return False
         size = read_bulk(cursor, &message)
         if size < 0:
             return False
         self.message_count += 1
-        self.bridge.take_message(channel + prefix_size, channel_size - prefix_size, message, size)
+        self.bridge.take_message(channel + begin_size, channel_size - begin_size, message, size)
         return True
 
 

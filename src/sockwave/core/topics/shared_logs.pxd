@@ -45,3 +45,5 @@ cdef class SharedLogs:
     cdef int answer_waiting(self, OrderedTopic topic, SharedLog log) except -1
     cdef int leave(self, OrderedTopic topic) except -1
     cdef int lose(self) except -1
+    cdef int lose_shard(self, object is_lost) except -1
+    cdef int lose_topic(self, OrderedTopic topic) except -1

@@ -439,23 +439,35 @@ cdef class SharedLogs:
     cdef int lose(self) except -1:
         """The broker has gone: nobody waits for it, and all is sent again that has no place."""
         cdef OrderedTopic topic
-        cdef SharedLog log
         if self.registry is None:
             return 0
         self.reads.clear()
         self.stream_reads.clear()
         for topic in list(self.registry.names.values()):
-            log = topic.shared
-            if log is None:
-                continue
-            log.is_live = log.is_reading = False
-            log.ahead.clear()
-            log.ahead_size = 0
-            if not topic.want_count:
-                self.leave(topic)
-            else:
-                self.answer_waiting(topic, log)
+            self.lose_topic(topic)
         return self.placements.lose()
+
+    cdef int lose_shard(self, object is_lost) except -1:
+        """A part of the broker has gone: the same of its topics. A page that was asked for is of a
+        read that is over."""
+        cdef OrderedTopic topic
+        if self.registry is None:
+            return 0
+        for topic in list(self.registry.names.values()):
+            if topic.shared is not None and is_lost(topic.name):
+                self.lose_topic(topic)
+        return self.placements.lose_shard(is_lost)
+
+    cdef int lose_topic(self, OrderedTopic topic) except -1:
+        cdef SharedLog log = topic.shared
+        if log is None:
+            return 0
+        log.is_live = log.is_reading = False
+        log.ahead.clear()
+        log.ahead_size = 0
+        if not topic.want_count:
+            return self.leave(topic)
+        return self.answer_waiting(topic, log)
 
 
 cdef tuple read_stream_meta(bytes said):

@@ -41,6 +41,7 @@ cdef class SharedStreams:
     cdef int answer_waiting(self, bytes name) except -1
     cdef int unwanted(self, bytes name) except -1
     cdef int lose(self) except -1
+    cdef int lose_shard(self, object is_lost) except -1
     cdef int know_producer(self, OrderedTopic topic, bytes host) except -1
     cdef int check_watched(self, OrderedTopic topic) except -1
     cdef int answer_asked(self, bytes said) except -1

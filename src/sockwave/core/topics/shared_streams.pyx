@@ -315,6 +315,19 @@ cdef class SharedStreams:
             self.answer_waiting(name)
         return 0
 
+    cdef int lose_shard(self, object is_lost) except -1:
+        """A part of the broker has gone: the same of its topics."""
+        for name in [name for name in self.looked if is_lost(name)]:
+            self.looked.discard(name)
+        for name in [name for name in self.looks if is_lost(name)]:
+            del self.looks[name]
+        if is_lost(b""):
+            self.asked.clear()
+            self.watched.clear()
+        for name in [name for name in self.waiting if is_lost(name)]:
+            self.answer_waiting(name)
+        return 0
+
     # ---- whether its producer is there
 
     cdef int know_producer(self, OrderedTopic topic, bytes host) except -1:

@@ -1,0 +1,186 @@
+"""How a cluster of Valkey, or of Redis 7, is reached: which server has which buckets, and each."""
+
+import contextlib
+import random
+from collections.abc import Callable, Collection
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+from sockwave.brokers.cluster_publishing import ClusterPublishing
+from sockwave.brokers.errors import PERMANENT_ERRORS
+from sockwave.brokers.interface import Loop
+from sockwave.brokers.sentinels import Place, split_place
+from sockwave.brokers.valkey_names import BUCKET_COUNT, ShardNames, slot_of
+from sockwave.brokers.valkey_opening import ValkeyOpener
+from sockwave.brokers.valkey_publishing import ValkeyPublishing
+from sockwave.brokers.valkey_shards import ShardSession
+from sockwave.core.topics.bridge import Bridge
+from sockwave.errors import SockwaveError
+
+#: Which primary has each bucket.
+Owners: TypeAlias = list[Place]
+
+_SUFFIX = "+cluster"
+_PORT = 6379
+
+# One server of several is waited for so long when it is asked who has what.
+_ASK_S = 1.0
+
+_SLOTS = [slot_of(bucket) for bucket in range(BUCKET_COUNT)]
+
+
+class ClusterOpener:
+    """Reaches the servers of a cluster. Its methods may be called in any thread."""
+
+    def __init__(self, url: str, host: str) -> None:
+        """Read the URL. Raises ValueError for what is none, ImportError without `valkey`."""
+        url, self._seeds = split_cluster(url)
+        self._opener = ValkeyOpener(url, host)
+        self._known: tuple[Place, ...] = ()
+        prefix = self._opener.prefix
+        if b"{" in prefix or b"}" in prefix:
+            raise ValueError("broker: expected a prefix without braces in a cluster, given one")
+
+    def read_owners(self, within_s: float = _ASK_S) -> Owners:
+        """Ask servers, one after the other, which primary has each bucket.
+
+        Raises an exception of valkey's, or a ConnectionError, where none tells.
+        """
+        places = list(dict.fromkeys((*self._known, *self._seeds)))
+        random.shuffle(places)
+        failure: Exception = ConnectionError("there is no server of the cluster to ask")
+        for place in places:
+            try:
+                return self._ask(place, within_s)
+            except Exception as error:  # of whatever kind valkey raises: perhaps the next one tells
+                failure = error
+        raise failure
+
+    def _ask(self, place: Place, within_s: float) -> Owners:
+        connection = self._opener.make(place, within_s)
+        try:
+            connection.connect()
+            connection.send_command("CLUSTER", "SLOTS")
+            reply = connection.read_response(disable_decoding=True)
+        finally:
+            connection.disconnect()
+        owners, known = read_slots(reply, place)
+        self._known = known
+        return owners
+
+    def connect_to(self, place: Place, count: int, within_s: float | None = None) -> list[Any]:
+        """Connect to one server, so many times. Raises an exception of valkey's."""
+        connections = [
+            self._opener.make(place) if within_s is None else self._opener.make(place, within_s)
+            for _ in range(count)
+        ]
+        try:
+            for connection in connections:
+                connection.connect()
+        except BaseException:
+            self.discard(connections)
+            raise
+        return connections
+
+    def name_buckets(self, buckets: Collection[int]) -> ShardNames:
+        """Return what names begin with, at a shard that has these buckets."""
+        return ShardNames(self._opener.prefix, buckets)
+
+    def connect_publishing(self, within_s: float) -> ClusterPublishing:
+        """Find out who has what, to publish only, and block meanwhile."""
+        from valkey.exceptions import AuthenticationError
+
+        publishing = ClusterPublishing(self.read_owners, self._connect_publishing)
+        try:
+            publishing.find_owners(within_s)
+        except (*PERMANENT_ERRORS, AuthenticationError) as error:
+            raise SockwaveError(f"{error}") from error
+        return publishing
+
+    def _connect_publishing(self, place: Place, within_s: float) -> ValkeyPublishing:
+        (connection,) = self.connect_to(place, 1, within_s)
+        return ValkeyPublishing(connection, self.name_buckets(range(BUCKET_COUNT)))
+
+    def discard(self, connected: object) -> None:
+        """Close connections."""
+        assert isinstance(connected, list)
+        for connection in connected:
+            with contextlib.suppress(OSError):
+                connection.disconnect()
+
+
+class ShardOpener:
+    """Reaches whichever server has some buckets, and tells who has which, as it finds out."""
+
+    def __init__(
+        self,
+        cluster: ClusterOpener,
+        buckets: Callable[[], Collection[int]],
+        told: Callable[[Owners], object],
+    ) -> None:
+        """`told` is called in the thread that connects, before it has done so."""
+        self._cluster = cluster
+        self._buckets = buckets
+        self._told = told
+
+    def connect(self) -> list[Any]:
+        """Connect twice: to publish, and to hear."""
+        owners = self._cluster.read_owners()
+        self._told(owners)
+        return self._cluster.connect_to(owners[min(self._buckets())], 2)
+
+    def open(self, connected: object, loop: Loop, bridge: Bridge) -> ShardSession:
+        """Make a session of the two connections."""
+        assert isinstance(connected, list)
+        names = self._cluster.name_buckets(self._buckets())
+        return ShardSession(loop, bridge, connected, names)
+
+    def discard(self, connected: object) -> None:
+        """Close the connections."""
+        self._cluster.discard(connected)
+
+    def connect_publishing(self, within_s: float) -> ClusterPublishing:
+        """Connect to publish only: to all shards."""
+        return self._cluster.connect_publishing(within_s)
+
+
+def split_cluster(url: str) -> tuple[str, list[Place]]:
+    """Return the URL of a server of a cluster, and the places that are asked for all others.
+
+    That of a cluster is `valkey+cluster://USER:PASSWORD@HOST:6379,HOST:6379`. Raises ValueError for
+    what is none.
+    """
+    parts = urlsplit(url)
+    if parts.path.strip("/") not in ("", "0"):
+        raise ValueError("broker: expected no database behind a cluster, which has one")
+    login, at, hosts = parts.netloc.rpartition("@")
+    places = [split_place(one, _PORT, "server") for one in hosts.split(",")]
+    scheme = parts.scheme.lower().removesuffix(_SUFFIX)
+    return urlunsplit((scheme, f"{login}{at}shard", "", parts.query, "")), places
+
+
+def read_slots(reply: Any, asked: Place) -> tuple[Owners, tuple[Place, ...]]:
+    """Return which primary has each bucket, and all servers that an answer has.
+
+    Raises ConnectionError where there are buckets that no server has, and for what is no answer.
+    """
+    found: list[Place | None] = [None] * len(_SLOTS)
+    known: dict[Place, None] = {}
+    try:
+        for first, last, *servers in reply:
+            places = [(read_host(host, asked), int(port)) for host, port, *_ in servers]
+            known.update(dict.fromkeys(places))
+            for bucket, slot in enumerate(_SLOTS):
+                if first <= slot <= last:
+                    found[bucket] = places[0]
+    except (IndexError, TypeError, ValueError) as error:
+        raise ConnectionError(f"Valkey: expected who has which slots, given {reply!r}") from error
+    owners = [place for place in found if place is not None]
+    if len(owners) < len(found):
+        raise ConnectionError("Valkey: expected a cluster whose servers have all slots")
+    return owners, tuple(known)
+
+
+def read_host(host: bytes | None, asked: Place) -> str:
+    """Return where a server is; one that does not know itself is where it was asked."""
+    return asked[0] if host in (None, b"", b"?") else host.decode()
