@@ -54,7 +54,7 @@ class ShardBridge:
         self.is_away = False
         #: What its client has told last.
         self.state = b""
-        self.placements = ShardPlacements()
+        self.placements = ShardPlacements(whole)
         self.logs = ShardLogs(whole, self)
         self.presence = ShardPresence(whole, self)
         self.streams = ShardStreams(whole, self)
@@ -172,8 +172,14 @@ class ShardBridge:
 class ShardPlacements:
     """The messages that wait for their places, of one shard."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: Bridge) -> None:
+        self._whole = whole.placements
         self.submissions: list[Submitted] = []
+
+    @property
+    def large_size(self) -> int:
+        """How many bytes of what waits for any answers of the cluster's large messages are."""
+        return self._whole.large_size
 
     def take_submissions(self) -> list[Submitted]:
         """Return the messages that leave now."""
