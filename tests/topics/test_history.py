@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 from conftest import StartServer
+from costs import Costs
 from wire import Wire, connect_both, wait_until
 
 import sockwave
@@ -295,6 +297,22 @@ async def test_declaring_a_topic_in_use_raises(start_server: StartServer) -> Non
     server.topic("other/*", history=History())
     await server.publish("room/7", "as before")
     assert await wire.receive_message() == "as before"
+
+
+async def test_to_declare_many_topics_takes_time_in_proportion(start_server: StartServer) -> None:
+    async def measure(count: int) -> float:
+        server = await start_server()
+        server.topic("kept", history=History())
+        await server.publish("kept", "x")  # there is a sequencer, which is told of each
+        start = time.thread_time()
+        for number in range(count):
+            server.topic(f"room/{number}", history=History())
+        return time.thread_time() - start
+
+    costs = Costs(4 * 2.0)
+    while costs.are_in_doubt:
+        costs.take(await measure(100), await measure(400))
+    assert costs.ratio < 4 * 2.0
 
 
 async def test_publishing_from_a_thread(start_server: StartServer) -> None:

@@ -379,6 +379,42 @@ def test_a_sequencer_that_dies_is_replaced_and_links_wait_meanwhile(
 
 
 @pytest.mark.slow
+def test_what_is_declared_while_the_sequencer_is_away_holds_with_the_next(tmp_path: Path) -> None:
+    declaring = APPLICATION.replace(
+        'if req.path == "/exit":',
+        """if req.path == "/declare":
+        server.topic("late", history=sockwave.History())
+    if req.path == "/publish":
+        return publish(res)
+    if req.path == "/exit":""",
+    ).replace(
+        "async def wait(res):",
+        """async def publish(res):
+    published = await server.publish("late", "x")
+    res.write_head(200)
+    res.end(f"{PID()} {published.position}")
+
+async def wait(res):""",
+    )
+    serving = serving_application(tmp_path, "--workers", "2", application=declaring)
+    with serving as service:
+        service.wait_ready(2)
+        pid = find_sequencer(service)
+        freeze(service.process.pid)  # who would start another one
+        try:
+            with wait_for_end_of([pid]):
+                os.kill(pid, signal.SIGKILL)
+            worker = service.get("/declare")
+        finally:
+            os.kill(service.process.pid, signal.SIGCONT)
+        find_sequencer(service, 2)
+        while not (said := service.get("/publish")).startswith(f"{worker} "):
+            pass
+        assert said != f"{worker} None"
+        assert service.stop() == 0
+
+
+@pytest.mark.slow
 def test_all_end_when_the_supervisor_is_killed(start_service: StartService) -> None:
     service = start_service()
     path = service.get("/sequencer")

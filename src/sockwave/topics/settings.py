@@ -177,9 +177,10 @@ class Declarations:
         """List all that was declared."""
         return list(self._all.items())
 
-    def encode(self) -> bytes:
-        """Return all of it as the sequencer reads it."""
-        return json.dumps([[name, one.describe()] for name, one in self._all.items()]).encode()
+    def encode(self, pattern: str | None = None) -> bytes:
+        """Return all of it, or what was declared of one pattern, as the sequencer reads it."""
+        found = self._all if pattern is None else {pattern: self._all[pattern]}
+        return json.dumps([[name, one.describe()] for name, one in found.items()]).encode()
 
 
 def check_presence(name: str, settings: TopicSettings) -> None:

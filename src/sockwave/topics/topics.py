@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +15,7 @@ from sockwave.core.topics.publication import Publication, Subscribing
 from sockwave.core.topics.subscribers import Subscribers
 from sockwave.core.topics.table import TopicTable
 from sockwave.core.topics.wants import ask_for, subscribed_at
-from sockwave.core.topics.wildcards import Patterns, check_pattern
+from sockwave.core.topics.wildcards import Patterns, check_pattern, is_pattern
 from sockwave.deliveries import Position, Subscribed
 from sockwave.errors import SockwaveError
 from sockwave.json_codec import encode_json
@@ -116,6 +116,8 @@ class Topics:
         self._waiting_replays: deque[Replay] = deque()
         self._sweeping: asyncio.TimerHandle | None = None
         self._ticking: asyncio.TimerHandle | None = None
+        #: Whether something was declared while the sequencer was away.
+        self._is_declared_late = False
         #: Whether other processes serve the same addresses, of which there is no telling.
         self.is_alone_among_others = False
         #: The way to other hosts; None: there is no broker.
@@ -224,14 +226,24 @@ class Topics:
             self.hosts.check_settings(checked, settings)
         before = self.declarations.find(checked)
         self.declarations.declare(checked, settings)
-        for name, topic in self.table.topics.items():
+        for name in self._used_by(checked):
+            topic = self.table.topics[name]
             if self.declarations.find(name) is settings and topic.settings is not settings:
                 self.declarations.declare(checked, before)
                 raise SockwaveError(
                     f"topic {name!r} is in use: expected to be declared before anybody subscribes"
                 )
-        if self._link is not None:
-            self._link.declare(self.declarations.encode())
+        if self._link is None:
+            return
+        if self._link.output.is_open:
+            self._link.declare(self.declarations.encode(checked))
+        else:
+            self._is_declared_late = True
+
+    def _used_by(self, pattern: str) -> Iterable[str]:
+        """List the topics in use of which some may match a pattern, or the one of that name."""
+        topics = self.table.topics
+        return topics if is_pattern(pattern) else topics.keys() & {pattern}
 
     def check_name(self, name: str) -> None:
         """Raise TypeError or ValueError for what is no name of a topic, and no pattern."""
@@ -705,7 +717,10 @@ class Topics:
     # ---- the link comes back
 
     def link_opened(self) -> None:
-        """Tell a new sequencer who is here."""
+        """Tell a new sequencer who is here, and what was declared after it was greeted."""
+        if self._is_declared_late:
+            self._is_declared_late = False
+            self.link.declare(self.declarations.encode())
         for name, members in self._members.items():
             topic = self.table.topics.get(name)
             if topic is None:
