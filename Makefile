@@ -21,7 +21,9 @@ VENV := .venv
 WORKERS ?= $(shell echo $$((4 * $$(getconf _NPROCESSORS_ONLN))))
 DIST := --dist loadfile --no-loadscope-reorder
 BUILD := $(VENV)/build
-PYTEST := $(VENV)/bin/python -m pytest
+PYTEST := $(VENV)/bin/python -m pytest -o cache_dir=$(VENV)/pytest-cache
+# What fails beside other tests is judged again, alone, as a neighbour may have been too loud.
+JUDGE_AGAIN := $(VENV)/bin/python tests/judge_again.py $(VENV)/pytest-cache
 PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 # Options of the build, as SETUP="-Doptimization=0", which compiles in a third of the time.
@@ -62,7 +64,8 @@ check: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict src
-	$(PYTEST) --numprocesses $(WORKERS) $(DIST) --sample $(ARGS)
+	$(PYTEST) --numprocesses $(WORKERS) $(DIST) --sample $(ARGS) || \
+		{ [ $$? = 1 ] && $(JUDGE_AGAIN) --sample $(ARGS); }
 
 # A file's tests stay together, as they share servers; the files are taken in order, which begins
 # with those that take long (tests/conftest.py), not with those of many tests. What compares times
@@ -74,6 +77,7 @@ test: $(VENV)/install.stamp $(VENV)/test.stamp
 		case $$status:$$one in 5:* | 0:[!5]*) status=$$one ;; esac; \
 	}; \
 	run --numprocesses $(WORKERS) $(DIST) -m 'not alone'; \
+	if [ $$status = 1 ]; then $(JUDGE_AGAIN) -m 'not alone' $(ARGS); status=$$?; fi; \
 	run -m alone; \
 	exit $$status
 

@@ -122,7 +122,7 @@ def test_encoding_without_the_letter_gets_us(echo: str) -> None:
 @pytest.mark.slow
 async def test_slow_reader_keeps_its_connection(start_server: StartServer) -> None:
     """A server that pings gets its pongs while nobody reads what is printed, and loses nothing."""
-    server = await start_server(ping_interval=0.05, ping_timeout=0.5)
+    server = await start_server(ping_interval=0.05)
     has_answered = asyncio.Event()
     size = 1_000_000  # more than a pipe holds
 
