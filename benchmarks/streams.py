@@ -178,7 +178,8 @@ def main(options: argparse.Namespace) -> int:
     with harness.prepare(options) as bench:
         os.sched_setaffinity(0, {bench.client_core})
         machine = harness.describe_machine(bench)
-        harness.print_preface(machine, harness.choose_peers(options.peers))
+        choice = harness.choose_peers(options.peers)
+        harness.print_preface(machine, choice)
         try:
             for number in range(options.runs):
                 for rate in options.rates:
@@ -193,6 +194,7 @@ def main(options: argparse.Namespace) -> int:
             failures.append(str(error))
             print(f"FAILED: {error}")
     record = {"machine": machine, "rates": list(found.items()), "failures": failures}
+    record["versions"] = choice.versions
     harness.write_results(options.output, "streams", record)
     return 1 if failures else 0
 
