@@ -561,7 +561,7 @@ def test_what_is_no_url_of_a_cluster_is_refused(url: str, text: str) -> None:
 def test_places_users_and_tls_are_those_of_the_url() -> None:
     opener: Any = ClusterOpener("valkeys+cluster://u:p@[::1]:7000,b?ssl_ca_certs=ca.pem", "host")
     assert opener._seeds == [("::1", 7000), ("b", 6379)]
-    connection = opener._opener.make(("c", 7001))
+    connection = opener._opener._make(("c", 7001))
     assert (connection.host, connection.port) == ("c", 7001)
     assert (connection.username, connection.password, connection.ca_certs) == ("u", "p", "ca.pem")
 

@@ -10,14 +10,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sockwave.brokers.interface import Loop, Session, StreamKeeper, Timer, Wanted
+from sockwave.brokers.sockets import make_waits
 from sockwave.brokers.urls import Opener, hide_password, keeps_streams, make_opener
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE, split_message
-from sockwave.waits import FullJitter
 
 if TYPE_CHECKING:
     from sockwave.brokers.shards import ShardBridge
@@ -26,10 +26,6 @@ logger = logging.getLogger("sockwave")
 
 # Deafness is found at the second tick behind the last canary that was heard: within two seconds.
 _TICK_S = 0.8
-
-# The longest wait is so short that each host is back within a second of the broker's return.
-_FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 0.8
 
 # A topic that nobody wants here any more is left so much later: a page that is reloaded does not
 # have the host leave its topics, and subscribe to them anew.
@@ -80,7 +76,7 @@ class ServerClient(Generic[Way]):
         self._keeps = keeps
         self._session: Session | None = None
         self._is_closed = False
-        self._waits = FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+        self._waits = make_waits()
         self._timer: Timer | None = None
         self._ticking: Timer | None = None
         #: What the broker has been asked for, and what of it has not been confirmed yet.
@@ -478,6 +474,11 @@ class ServerClient(Generic[Way]):
         return waiting
 
     # ---- health
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What was told last of how the server is; empty: nothing yet."""
+        return self._told
 
     def _describe(self) -> dict[str, Any]:
         bridge = self.bridge

@@ -13,15 +13,12 @@ from sockwave.brokers.cluster_opening import ClusterOpener, Owners, ShardOpener
 from sockwave.brokers.interface import Loop, Timer, Wanted
 from sockwave.brokers.sentinels import Place
 from sockwave.brokers.shards import ShardBridge
+from sockwave.brokers.sockets import make_waits
 from sockwave.brokers.urls import hide_password
 from sockwave.brokers.valkey_names import bucket_of
 from sockwave.core.topics.bridge import Bridge
-from sockwave.waits import FullJitter
 
 logger = logging.getLogger("sockwave")
-
-_FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 0.8
 
 # The state of a cluster is the first of these that one of its shards has.
 _STATES = ("deaf", "down", "connecting", "up")
@@ -63,7 +60,7 @@ class ClusterClient:
         self._counts: Counter[str] = Counter()
         self._is_lost = False
         self._is_distributing = False
-        self._waits = FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+        self._waits = make_waits()
         self._timer: Timer | None = None
         self._told: dict[str, Any] = {}
 
@@ -195,7 +192,7 @@ class ClusterClient:
         """Leave a shard that has nothing any more."""
         client.close()
         self._clients.remove(client)
-        said = json.loads(client.bridge.state or b"{}")
+        said = client.told
         self._counts.update({name: said.get(name, 0) for name in _COUNTS if name != "bad_count"})
 
     # ---- what goes by which shard
@@ -285,7 +282,7 @@ class ClusterClient:
 
     def told(self) -> None:
         """Tell the workers how the cluster is, unless they know."""
-        said = [json.loads(client.bridge.state or b"{}") for client in self._clients]
+        said = [client.told for client in self._clients]
         counts = {
             name: self._counts[name] + sum(one.get(name, 0) for one in said) for name in _COUNTS
         }

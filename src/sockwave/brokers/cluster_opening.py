@@ -1,6 +1,5 @@
 """How a cluster of Valkey, or of Redis 7, is reached: which server has which buckets, and each."""
 
-import contextlib
 import random
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
@@ -46,6 +45,7 @@ class ClusterOpener:
 
         Raises an exception of valkey's, or a ConnectionError, where none tells.
         """
+        within_s = min(within_s, _ASK_S)
         places = list(dict.fromkeys((*self._known, *self._seeds)))
         random.shuffle(places)
         failure: Exception = ConnectionError("there is no server of the cluster to ask")
@@ -57,9 +57,8 @@ class ClusterOpener:
         raise failure
 
     def _ask(self, place: Place, within_s: float) -> Owners:
-        connection = self._opener.make(place, within_s)
+        (connection,) = self._opener.connect_to(place, 1, within_s)
         try:
-            connection.connect()
             connection.send_command("CLUSTER", "SLOTS")
             reply = connection.read_response(disable_decoding=True)
         finally:
@@ -68,19 +67,9 @@ class ClusterOpener:
         self._known = known
         return owners
 
-    def connect_to(self, place: Place, count: int, within_s: float | None = None) -> list[Any]:
-        """Connect to one server, so many times. Raises an exception of valkey's."""
-        connections = [
-            self._opener.make(place) if within_s is None else self._opener.make(place, within_s)
-            for _ in range(count)
-        ]
-        try:
-            for connection in connections:
-                connection.connect()
-        except BaseException:
-            self.discard(connections)
-            raise
-        return connections
+    def connect_to(self, place: Place) -> list[Any]:
+        """Connect to one server twice. Raises an exception of valkey's."""
+        return self._opener.connect_to(place, 2)
 
     def name_buckets(self, buckets: Collection[int]) -> ShardNames:
         """Return what names begin with, at a shard that has these buckets."""
@@ -98,15 +87,12 @@ class ClusterOpener:
         return publishing
 
     def _connect_publishing(self, place: Place, within_s: float) -> ValkeyPublishing:
-        (connection,) = self.connect_to(place, 1, within_s)
+        (connection,) = self._opener.connect_to(place, 1, within_s)
         return ValkeyPublishing(connection, self.name_buckets(range(BUCKET_COUNT)))
 
     def discard(self, connected: object) -> None:
         """Close connections."""
-        assert isinstance(connected, list)
-        for connection in connected:
-            with contextlib.suppress(OSError):
-                connection.disconnect()
+        self._opener.discard(connected)
 
 
 class ShardOpener:
@@ -127,7 +113,7 @@ class ShardOpener:
         """Connect twice: to publish, and to hear."""
         owners = self._cluster.read_owners()
         self._told(owners)
-        return self._cluster.connect_to(owners[min(self._buckets())], 2)
+        return self._cluster.connect_to(owners[min(self._buckets())])
 
     def open(self, connected: object, loop: Loop, bridge: Bridge) -> ShardSession:
         """Make a session of the two connections."""

@@ -6,16 +6,11 @@ from typing import TypeVar
 
 from sockwave.brokers.interface import Outcome
 from sockwave.brokers.sentinels import Place
+from sockwave.brokers.sockets import make_waits
 from sockwave.brokers.valkey_names import bucket_of
 from sockwave.brokers.valkey_publishing import ElsewhereError, ValkeyPublishing
 from sockwave.errors import SockwaveError
 from sockwave.waits import FullJitter
-
-_FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 0.8
-
-# One server of several is waited for so long.
-_ASK_S = 1.0
 
 # What a shard answers.
 Found = TypeVar("Found")
@@ -37,7 +32,7 @@ class ClusterPublishing:
 
     def find_owners(self, within_s: float) -> None:
         """Find out which server has what. Raises an Exception where none tells."""
-        self._owners = self._read_owners(min(within_s, _ASK_S))
+        self._owners = self._read_owners(within_s)
 
     def is_alive(self) -> bool:
         """Tell whether no shard has closed its connection."""
@@ -80,7 +75,7 @@ class ClusterPublishing:
         What a shard does not have is asked again, where it is by then: nothing was done there.
         """
         outcomes: dict[int, Found | SockwaveError] = {}
-        waits = FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+        waits = make_waits()
         while True:
             failure: Exception | None = None
             for place, numbers in self._sort(names, outcomes).items():

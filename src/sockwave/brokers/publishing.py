@@ -7,17 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sockwave.brokers.interface import Outcome, PublishingLink
+from sockwave.brokers.sockets import make_waits
 from sockwave.brokers.urls import hide_password, make_publishing_opener
 from sockwave.core.topics.parts import PART_SIZE, split_message
 from sockwave.errors import SockwaveError
 from sockwave.forking import unwatch_forks, watch_forks
-from sockwave.waits import FullJitter
 
 # So many bytes are sent before the broker's answers are waited for.
 _BATCH_SIZE = 1 << 20
-
-_FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 0.8
 
 
 class Outgoing(NamedTuple):
@@ -129,7 +126,7 @@ class BrokerWay:
             raise SockwaveError("the publisher is closed: expected to publish before that")
         if self._link is not None and not self._link.is_alive():
             self._let_go()
-        waits = FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
+        waits = make_waits()
         failure = "there was no time to look for it"
         while self._link is None:
             left = until - time.monotonic()

@@ -52,8 +52,6 @@ class ShardBridge:
         self.buckets: frozenset[int] = frozenset()
         #: Whether it was found not to be there.
         self.is_away = False
-        #: What its client has told last.
-        self.state = b""
         self.placements = ShardPlacements(whole)
         self.logs = ShardLogs(whole, self)
         self.presence = ShardPresence(whole, self)
@@ -163,9 +161,8 @@ class ShardBridge:
         """What has come and was no message: it is counted once, and not for each shard."""
         return self.whole.bad_count if self.is_home else 0
 
-    def tell(self, state: bytes) -> None:
-        """Note how the shard is, in JSON."""
-        self.state = state
+    def tell(self, _: bytes) -> None:
+        """Note that it has become known how the shard is: its client has the same."""
         self._cluster.told()
 
 

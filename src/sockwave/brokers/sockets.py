@@ -1,4 +1,7 @@
-"""One connection to a broker: a socket that never blocks, and that no silence ends."""
+"""One connection to a broker: a socket that never blocks, and that no silence ends.
+
+And how long to wait before the next attempt to reach one.
+"""
 
 import socket
 import ssl
@@ -6,10 +9,20 @@ import time
 from collections.abc import Callable
 
 from sockwave.brokers.interface import Loop
+from sockwave.waits import FullJitter
 
 _READ_SIZE = 256 << 10
 
+# The longest wait is so short that each host is back within a second of the broker's return.
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 0.8
+
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def make_waits() -> FullJitter:
+    """Return how long to wait before the next attempts to reach a broker."""
+    return FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
 
 
 class BrokerSocket:

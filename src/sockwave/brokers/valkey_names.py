@@ -36,19 +36,11 @@ def slot_of(bucket: int) -> int:
     return binascii.crc_hqx(b"%02x" % bucket, 0) % 16384
 
 
-def pack_publish(channel: bytes, message: bytes) -> bytes:
-    """Return the command that publishes a message."""
-    return b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
-        len(channel),
-        channel,
-        len(message),
-        message,
-    )
-
-
-def pack_shard_publish(channel: bytes, message: bytes) -> bytes:
-    """Return the command that publishes a message on a channel of a shard."""
-    return b"*3\r\n$8\r\nSPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+def pack_publish(command: bytes, channel: bytes, message: bytes) -> bytes:
+    """Return a command that publishes a message: as `pack_command`, in one step, as each does."""
+    return b"*3\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        len(command),
+        command,
         len(channel),
         channel,
         len(message),
@@ -91,7 +83,7 @@ class ValkeyNames:
         Where there are two, the second answer is of no use. The empty name is that of broadcasts.
         """
         channel = self.of(name) + (b":t:" + name if name else b":b")
-        return pack_publish(channel, message)
+        return pack_publish(b"PUBLISH", channel, message)
 
     def sort(self, names: Iterable[bytes]) -> dict[bytes, list[bytes]]:
         """Sort topics by what their names begin with: one command has those of one place."""
@@ -131,10 +123,9 @@ class ShardNames(ValkeyNames):
         """
         begin = self.of(name)
         if not name:
-            return pack_shard_publish(begin + b":b", message)
-        return pack_shard_publish(begin + b":t:" + name, message) + pack_shard_publish(
-            begin + b":a", name + b"\n" + message
-        )
+            return pack_publish(b"SPUBLISH", begin + b":b", message)
+        by_name = pack_publish(b"SPUBLISH", begin + b":t:" + name, message)
+        return by_name + pack_publish(b"SPUBLISH", begin + b":a", name + b"\n" + message)
 
     def adapt(self, script: bytes) -> bytes:
         """Return a script as a shard is to run it."""

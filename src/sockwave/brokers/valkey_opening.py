@@ -51,14 +51,14 @@ class ValkeyOpener:
         # While it connects; the sockets have none afterwards.
         settings["socket_timeout"] = _CONNECT_S
         self._settings = settings | {"retry": Retry(NoBackoff(), 0), "protocol": 2}
-        self.make()  # raises for a setting that does not exist
+        self._make()  # raises for a setting that does not exist
 
     @property
     def prefix(self) -> bytes:
         """What all names begin with."""
         return self._names.prefix
 
-    def make(self, place: Place | None = None, within_s: float = _CONNECT_S) -> Any:
+    def _make(self, place: Place | None = None, within_s: float = _CONNECT_S) -> Any:
         """Make a connection to the server, or to another place than its URL says."""
         changed: dict[str, Any] = {"host": place[0], "port": place[1]} if place else {}
         for name in ("socket_connect_timeout", "socket_timeout"):
@@ -73,14 +73,29 @@ class ValkeyOpener:
         return self._connect(2)
 
     def _connect(self, count: int, within_s: float = _CONNECT_S) -> list[Any]:
+        if not self._sentinels:
+            return self.connect_to(None, count, within_s)
+        place = self._sentinels.find_primary(min(within_s, _CONNECT_S))
+        connections = self.connect_to(place, count, within_s)
+        try:
+            check_primary(connections[0])
+        except BaseException:
+            self.discard(connections)
+            raise
+        return connections
+
+    def connect_to(
+        self, place: Place | None, count: int, within_s: float = _CONNECT_S
+    ) -> list[Any]:
+        """Connect to a server, so many times; None: to the one that the URL says.
+
+        Raises an exception of valkey's.
+        """
         within_s = min(within_s, _CONNECT_S)
-        place = self._sentinels.find_primary(within_s) if self._sentinels else None
-        connections = [self.make(place, within_s) for _ in range(count)]
+        connections = [self._make(place, within_s) for _ in range(count)]
         try:
             for connection in connections:
                 connection.connect()
-            if self._sentinels:
-                check_primary(connections[0])
         except BaseException:
             self.discard(connections)
             raise
