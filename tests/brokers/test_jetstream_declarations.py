@@ -134,7 +134,7 @@ class Declaring:
         """Declare patterns, up to where they are sent."""
         self.declarations.declare([(pattern, BOUNDS) for pattern in patterns])
         self.script.have_stream()
-        config = self.stream._make_config(BOUNDS)
+        config = self.stream.make_config(BOUNDS)
         state = {"first_seq": 1, "last_seq": 0, "messages": 0}
         found = {"config": config, "created": NOW, "ts": NOW, "state": state}
         self.script.answer(found, expected="STREAM.INFO.p+declared")

@@ -38,7 +38,7 @@ def test_parts_are_bound_by_what_their_topic_keeps() -> None:
         ((100, 4 << 20, 60.0), 64 + 2052, 960),
         ((1, (1 << 64) - 1, 0), 513 + 2052, 0),
     ):
-        config = stream._make_config(bounds)
+        config = stream.make_config(bounds)
         assert config["max_msgs_per_subject"] == count
         assert config["max_age"] == age_s * 10**9
         assert config["subjects"] == ["p.l.>"]
@@ -61,7 +61,7 @@ def describe_state(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def have_parts(script: Script) -> None:
-    found = describe_state(script.parts._make_config(BOUNDS))
+    found = describe_state(script.parts.make_config(BOUNDS))
     script.answer(found, expected="STREAM.INFO.p+parts")
 
 
@@ -254,7 +254,7 @@ def test_a_stream_of_parts_that_goes_while_it_is_read_is_looked_for(script: Scri
     script.answer(status=b"503", expected="DIRECT.GET.p+parts")
     script.tick()
     script.answer(NO_STREAM, expected="STREAM.INFO.p+parts")
-    script.answer(describe_state(script.parts._make_config(BOUNDS)), expected="CREATE.p+parts")
+    script.answer(describe_state(script.parts.make_config(BOUNDS)), expected="CREATE.p+parts")
     script.answer(status=b"404 Message Not Found", expected="DIRECT.GET.p+parts")
     script.answer(NO_MESSAGE, expected="MSG.GET.p+parts")
     assert script.next()[0] == "$JS.API.DIRECT.GET.p"  # the log goes on

@@ -118,7 +118,7 @@ class NatsSession:
             self._requests,
             self._stream,
             self._logs,
-            NatsDownloads(self._requests, parts),
+            NatsDownloads(parts),
             self._take_page,
             self._unread,
         )

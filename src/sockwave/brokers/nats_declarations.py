@@ -6,12 +6,10 @@ a line `1d MESSAGES BYTES MILLISECONDS` and the pattern, or a line `1d -` where 
 it. What no host has said for a day goes by itself; hosts say it again once an hour.
 """
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 from sockwave.brokers.interface import Bounds
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
@@ -23,13 +21,12 @@ from sockwave.brokers.nats_stream import (
     LogStream,
     NoLogs,
     describe,
-    describe_stream,
     find_largest,
     find_refusal,
+    forbidden,
     read_answer,
     read_time,
 )
-from sockwave.brokers.nats_subjects import subject_of
 from sockwave.brokers.nats_wire import find_header, pack_message
 from sockwave.core.topics.wildcards import Patterns, check_pattern
 
@@ -58,31 +55,12 @@ _NO_BOUNDS: Bounds = (1, 1, 1.0)
 class DeclarationStream(KeptStream):
     """The stream of what is declared, which has one message for each pattern."""
 
-    def __init__(
-        self,
-        requests: NatsRequests,
-        prefix: bytes,
-        replica_count: int,
-        refusal: NoLogs | None,
-        *,
-        is_host: bool = True,
-    ) -> None:
-        """Note where the stream is, or why there is none."""
-        super().__init__(requests, prefix + b"+declared", replica_count, refusal, is_host=is_host)
-        self.subjects = prefix + b".d.>"
+    suffix = b"+declared"
+    branch = b".d."
+    description = "What hosts of sockwave have declared of topics"
 
-    def subject_of(self, pattern: str) -> bytes:
-        """Return the subject on which a pattern is declared."""
-        return self.subjects[:-1] + subject_of(pattern.encode())
-
-    def _make_config(self, bounds: Bounds) -> dict[str, Any]:
-        return {
-            **describe_stream(self.name, self.subjects.decode(), self.replica_count),
-            "description": "What hosts of sockwave have declared of topics",
-            **self._bound_fields(bounds),
-        }
-
-    def _bound_fields(self, bounds: Bounds) -> dict[str, int]:
+    def bound_fields(self, _: Bounds) -> dict[str, int]:
+        """Return what of its configuration bounds what it keeps."""
         return {"max_msgs_per_subject": 1, "max_age": _LIFE_S * SECOND}
 
 
@@ -161,7 +139,7 @@ class NatsDeclarations:
             self._send(*self._due.popitem())
 
     def _send(self, pattern: str, bounds: Bounds | None) -> None:
-        subject = self._stream.subject_of(pattern)
+        subject = self._stream.subject_of(pattern.encode())
         reply = self._requests.expect(subject, partial(self._stored, pattern, bounds))
         self._sent_count += 1
         self._requests.write(pack_message(subject, write_declared(pattern, bounds), reply))
@@ -170,7 +148,7 @@ class NatsDeclarations:
         self._sent_count -= 1
         found, error = read_answer(answer)
         if answer.status == FORBIDDEN:
-            self._refused(f"NATS: {answer.message.decode('utf-8', 'replace')}")
+            self._refused(forbidden(answer.message))
         elif answer.status or error in PASSING_ERRORS:
             if answer.status == NOBODY:
                 self._stream.forget()
@@ -216,12 +194,13 @@ class Declared:
     It is read once, and what is said from then on comes by a subscription.
     """
 
-    def __init__(self, requests: NatsRequests, stream: DeclarationStream) -> None:
-        self._requests, self._stream = requests, stream
+    def __init__(self, stream: DeclarationStream) -> None:
+        self._stream = stream
         #: What is kept of a pattern, and until when that counts.
         self._said: dict[str, tuple[Bounds | None, float]] = {}
         self._patterns: Patterns | None = None
         self._until = 0.0
+        self._has_kept = False
         self._sequence = 0
         self._came = self._later = False
         #: Whether it has been read, or cannot be.
@@ -230,7 +209,8 @@ class Declared:
     @property
     def has_kept(self) -> bool:
         """Whether anything is kept of any topic."""
-        return any(bounds is not None for bounds, _ in self._said.values())
+        self._know()
+        return self._has_kept
 
     def read(self) -> None:
         """Read what there is; `is_read` says when that is done."""
@@ -250,14 +230,8 @@ class Declared:
 
     def _ask_more(self) -> None:
         self._came = False
-        request = json.dumps({
-            "seq": self._sequence + 1,
-            "next_by_subj": self._stream.subjects.decode(),
-            "batch": _PAGE_COUNT,
-            "max_bytes": _PAGE_SIZE,
-        })  # fmt: skip
-        subject = b"$JS.API.DIRECT.GET." + self._stream.name
-        self._requests.ask(subject, request.encode(), self._take, is_many=True)
+        all_subjects = self._stream.begin + b">"
+        self._stream.ask_from(self._sequence + 1, all_subjects, _PAGE_COUNT, _PAGE_SIZE, self._take)
 
     def _take(self, answer: Answer) -> None:
         if not answer.status:
@@ -296,12 +270,17 @@ class Declared:
 
     def find(self, name: bytes) -> Bounds | None:
         """Return what is kept of a topic; None: it is a plain one, or nobody has said anything."""
+        found: tuple[Bounds | None] | None = self._know().best(name.decode())
+        return None if found is None else found[0]
+
+    def _know(self) -> Patterns:
+        """Return what counts now, once something has been said, or has become too old."""
         now = time.monotonic()
         if self._patterns is None or now >= self._until:
             self._said = {one: said for one, said in self._said.items() if said[1] > now}
             self._until = min((until for _, until in self._said.values()), default=now + _LIFE_S)
+            self._has_kept = any(bounds is not None for bounds, _ in self._said.values())
             self._patterns = Patterns()
             for pattern, (bounds, _) in self._said.items():
                 self._patterns.add(pattern, (bounds,))
-        found: tuple[Bounds | None] | None = self._patterns.best(name.decode())
-        return None if found is None else found[0]
+        return self._patterns

@@ -1,6 +1,5 @@
 """How a host reads the parts of a large message, and puts them together."""
 
-import json
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sockwave.brokers.interface import Bounds
 from sockwave.brokers.nats_parts import PartStream, Reference
-from sockwave.brokers.nats_requests import NOBODY, Answer, NatsRequests
+from sockwave.brokers.nats_requests import NOBODY, Answer
 from sockwave.brokers.nats_stream import (
     NO_MESSAGE,
     NO_STREAM,
@@ -70,8 +69,8 @@ class _Download:
 class NatsDownloads:
     """The large messages that are being read."""
 
-    def __init__(self, requests: NatsRequests, stream: PartStream) -> None:
-        self._requests, self._stream = requests, stream
+    def __init__(self, stream: PartStream) -> None:
+        self._stream = stream
         self._waiting: deque[_Download] = deque()
         self._count = 0
         self._later: list[_Download] = []
@@ -108,14 +107,10 @@ class NatsDownloads:
 
     def _ask_more(self, one: _Download) -> None:
         one.came = False
-        request = json.dumps({
-            "seq": one.sequence,
-            "next_by_subj": self._stream.subject_of(one.name).decode(),
-            "batch": min(one.rows[0][1] - one.sequence + 1, _WINDOW_COUNT),
-            "max_bytes": _WINDOW_SIZE,
-        })  # fmt: skip
-        subject = b"$JS.API.DIRECT.GET." + self._stream.name
-        self._requests.ask(subject, request.encode(), partial(self._take, one), is_many=True)
+        count = min(one.rows[0][1] - one.sequence + 1, _WINDOW_COUNT)
+        subject = self._stream.subject_of(one.name)
+        taker = partial(self._take, one)
+        self._stream.ask_from(one.sequence, subject, count, _WINDOW_SIZE, taker)
 
     def _take(self, one: _Download, answer: Answer) -> None:
         """Take a part, or the end of those that were asked for."""
@@ -147,9 +142,7 @@ class NatsDownloads:
 
     def _ask_leader(self, one: _Download) -> None:
         """Ask the stream's leader for the next part: a replica may not have it yet."""
-        request = json.dumps({"seq": one.sequence}).encode()
-        subject = b"$JS.API.STREAM.MSG.GET." + self._stream.name
-        self._requests.ask(subject, request, partial(self._take_next, one))
+        self._stream.ask_leader(partial(self._take_next, one), seq=one.sequence)
 
     def _take_next(self, one: _Download, answer: Answer) -> None:
         refusal = find_refusal(answer)

@@ -1,6 +1,5 @@
 """How a host reads what the stream has of a topic's log."""
 
-import json
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 from sockwave.brokers.interface import Bounds, Page
 from sockwave.brokers.nats_downloads import NatsDownloads
 from sockwave.brokers.nats_parts import LARGE, Reference, read_reference
-from sockwave.brokers.nats_places import Log, Logs, ask_last, learn, read_place
+from sockwave.brokers.nats_places import Log, Logs, learn, read_place
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
 from sockwave.brokers.nats_stream import (
     NO_MESSAGE,
@@ -118,7 +117,7 @@ class NatsPages:
             return
         one.log = self._logs.provide(one.name)
         taker = partial(self._learned, one, one.log)
-        ask_last(self._requests, self._stream.name, one.log.subject, taker)
+        self._stream.ask_leader(taker, last_by_subj=one.log.subject.decode())
 
     def _fail(self, one: _Read, error: str) -> None:
         self._read_count -= 1
@@ -215,15 +214,8 @@ class NatsPages:
     def _ask_more(self, one: _Read) -> None:
         assert one.log is not None
         one.came = False
-        request = json.dumps({
-            "seq": one.sequence + 1,
-            "next_by_subj": one.log.subject.decode(),
-            "batch": _PAGE_COUNT,
-            "max_bytes": _PAGE_SIZE,
-        })  # fmt: skip
-        subject = b"$JS.API.DIRECT.GET." + self._stream.name
         taker = partial(self._take, one)
-        self._requests.ask(subject, request.encode(), taker, is_many=True)
+        self._stream.ask_from(one.sequence + 1, one.log.subject, _PAGE_COUNT, _PAGE_SIZE, taker)
 
     def _take(self, one: _Read, answer: Answer) -> None:
         """Take a message of a page, or its end."""
@@ -254,9 +246,9 @@ class NatsPages:
     def _ask_leader(self, one: _Read) -> None:
         """Ask the stream's leader for the next message: a replica may not have it yet."""
         assert one.log is not None
-        request = json.dumps({"seq": one.sequence + 1, "next_by_subj": one.log.subject.decode()})
-        subject = b"$JS.API.STREAM.MSG.GET." + self._stream.name
-        self._requests.ask(subject, request.encode(), partial(self._take_next, one))
+        taker = partial(self._take_next, one)
+        subject = one.log.subject.decode()
+        self._stream.ask_leader(taker, seq=one.sequence + 1, next_by_subj=subject)
 
     def _take_next(self, one: _Read, answer: Answer) -> None:
         found, error = self._check(one, answer)

@@ -11,9 +11,7 @@ import re
 from typing import Any, NamedTuple
 
 from sockwave.brokers.interface import Bounds
-from sockwave.brokers.nats_requests import NatsRequests
-from sockwave.brokers.nats_stream import SECOND, KeptStream, NoLogs, describe_stream
-from sockwave.brokers.nats_subjects import subject_of
+from sockwave.brokers.nats_stream import SECOND, KeptStream
 from sockwave.core.topics.parts import PART_SIZE
 
 #: What a message in a log begins with, behind its place, whose parts stand elsewhere.
@@ -97,34 +95,13 @@ class PartStream(KeptStream):
     as their publisher died before it could.
     """
 
-    def __init__(
-        self,
-        requests: NatsRequests,
-        prefix: bytes,
-        replica_count: int,
-        refusal: NoLogs | None,
-        *,
-        is_host: bool = True,
-    ) -> None:
-        """Note where the stream is, or why there is none; who is no host makes it, too."""
-        super().__init__(
-            requests, prefix + b"+parts", replica_count, refusal, is_host=is_host, makes=True
-        )
-        self._begin = prefix + b".l."
+    suffix = b"+parts"
+    branch = b".l."
+    description = "Parts of large messages of topics of sockwave"
+    is_made_by_all = True
 
-    def subject_of(self, name: bytes) -> bytes:
-        """Return the subject of a topic's parts."""
-        return self._begin + subject_of(name)
-
-    def _make_config(self, bounds: Bounds) -> dict[str, Any]:
-        return {
-            **describe_stream(self.name, f"{self._begin.decode()}>", self.replica_count),
-            "description": "Parts of large messages of topics of sockwave",
-            **self._bound_fields(bounds),
-            "duplicate_window": _PART_ID_LIFE_S * SECOND,
-        }
-
-    def _bound_fields(self, bounds: Bounds) -> dict[str, int]:
+    def bound_fields(self, bounds: Bounds) -> dict[str, int]:
+        """Return what of its configuration bounds what it keeps."""
         count, size, ttl_s = bounds
         # All parts but the last one of a message are full, and each message has two at least.
         kept = min(2 * count_parts(size), count * _MOST_PARTS)
@@ -132,3 +109,6 @@ class PartStream(KeptStream):
             "max_msgs_per_subject": kept + _SPARE_COUNT * _MOST_PARTS,
             "max_age": int((ttl_s + _MORE_LIFE_S) * SECOND) if ttl_s else 0,
         }
+
+    def _other_fields(self) -> dict[str, Any]:
+        return {"duplicate_window": _PART_ID_LIFE_S * SECOND}

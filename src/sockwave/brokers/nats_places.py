@@ -10,7 +10,6 @@ tell which of them are messages that are lost.)
 """
 
 import hashlib
-import json
 import secrets
 import time
 from collections import deque
@@ -28,6 +27,7 @@ from sockwave.brokers.nats_stream import (
     data_of,
     describe,
     find_refusal,
+    forbidden,
     read_answer,
 )
 from sockwave.brokers.nats_subjects import subject_of
@@ -196,7 +196,8 @@ class NatsPlaces:
         elif log.is_known:
             self._propose(log)
         else:
-            ask_last(self._requests, self._stream.name, log.subject, partial(self._learned, log))
+            taker = partial(self._learned, log)
+            self._stream.ask_leader(taker, last_by_subj=log.subject.decode())
 
     def _refuse_all(self, log: Log, error: str) -> None:
         waiting, log.waiting = log.waiting, deque()
@@ -325,8 +326,7 @@ class NatsPlaces:
         self._batch_count -= is_batch
         log.single_count = max(log.single_count - (not is_batch), 0)
         if answer.status == FORBIDDEN:
-            error = f"NATS: {answer.message.decode('utf-8', 'replace')}"
-            self._refuse(log, unit, error)
+            self._refuse(log, unit, forbidden(answer.message))
             return
         found, error_number = read_answer(answer)
         if answer.status or error_number:
@@ -336,9 +336,7 @@ class NatsPlaces:
         self._measure(time.monotonic() - began_s, is_batch=is_batch)
         sequence = int(found["seq"])
         if found.get("duplicate"):
-            request = json.dumps({"seq": sequence}).encode()
-            subject = b"$JS.API.STREAM.MSG.GET." + self._stream.name
-            self._requests.ask(subject, request, partial(self._found_earlier, log, unit[0]))
+            self._stream.ask_leader(partial(self._found_earlier, log, unit[0]), seq=sequence)
             return
         epoch, top, _ = before
         log.note(epoch, top + len(unit), sequence)
@@ -406,14 +404,6 @@ class NatsPlaces:
             return
         self._outcomes.placed(message[0], *((place[0], place[1]) if place else (log.epoch, 0)))
         self._go_on(log)
-
-
-def ask_last(
-    requests: NatsRequests, stream_name: bytes, subject: bytes, taker: Callable[[Answer], object]
-) -> None:
-    """Ask the stream's leader, who knows it, for the last message of a log."""
-    request = json.dumps({"last_by_subj": subject.decode()}).encode()
-    requests.ask(b"$JS.API.STREAM.MSG.GET." + stream_name, request, taker)
 
 
 def learn(log: Log, message: dict[str, Any] | None) -> None:

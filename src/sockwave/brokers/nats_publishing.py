@@ -9,7 +9,7 @@ from typing import Any
 from sockwave.brokers.interface import Bounds, Key, Outcome
 from sockwave.brokers.nats_declarations import DeclarationStream, Declared
 from sockwave.brokers.nats_parts import PartStream
-from sockwave.brokers.nats_places import Log, Logs, NatsPlaces, ask_last
+from sockwave.brokers.nats_places import Log, Logs, NatsPlaces
 from sockwave.brokers.nats_requests import Answer, NatsRequests
 from sockwave.brokers.nats_stream import LogStream, NoLogs, read_answer
 from sockwave.brokers.nats_subjects import subject_of
@@ -58,8 +58,8 @@ class NatsPublishing:
         self._declared_stream = DeclarationStream(
             self._requests, begin, replica_count, refusal, is_host=False
         )
-        self._declared = Declared(self._requests, self._declared_stream)
-        self._output.append(b"SUB %b %b\r\n" % (self._declared_stream.subjects, _DECLARED))
+        self._declared = Declared(self._declared_stream)
+        self._output.append(b"SUB %b %b\r\n" % (self._declared_stream.begin + b">", _DECLARED))
         self._logs = Logs(begin)
         self._places = _OutsidePlaces(
             self, self._requests, self._stream, self._logs, max_payload, self._parts, self._declared
@@ -143,7 +143,7 @@ class NatsPublishing:
         def prepared(error: str | None) -> None:
             if error is None:
                 subject = self._logs.provide(name).subject
-                ask_last(self._requests, self._stream.name, subject, learned)
+                self._stream.ask_leader(learned, last_by_subj=subject.decode())
             else:
                 found.append(not isinstance(error, NoLogs) and _refusal(error))
 

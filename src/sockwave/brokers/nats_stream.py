@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from sockwave.brokers.interface import Bounds
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
+from sockwave.brokers.nats_subjects import subject_of
 
 #: For so long a message that is sent again is known, and an id: seconds.
 ID_LIFE_S = 300
@@ -85,29 +86,36 @@ Then: TypeAlias = Callable[[str | None], object]
 class KeptStream:
     """A stream of a service: it is made, and it grows, when a host needs it to."""
 
+    #: What its name, and its subjects, have behind the prefix of the service; and what it is for.
+    suffix: ClassVar[bytes] = b""
+    branch: ClassVar[bytes]
+    description: ClassVar[str]
+    #: Whether who is no host has it made, too.
+    is_made_by_all: ClassVar[bool] = False
+
     def __init__(
         self,
         requests: NatsRequests,
-        name: bytes,
+        prefix: bytes,
         replica_count: int,
         refusal: NoLogs | None,
         *,
         is_host: bool = True,
-        makes: bool | None = None,
     ) -> None:
         """Note where the stream is, or why there is none.
 
-        Who `is_host` has it keep as much as is wanted; who `makes` it, that is hosts, unless it is
-        said otherwise, has it made where it is not there.
+        Who `is_host` has it made where it is not there, and keep as much as is wanted.
         """
         self._requests = requests
         self._refusal = refusal
-        self.name = name
+        self.name = prefix + self.suffix
+        #: What its subjects begin with.
+        self.begin = prefix + self.branch
         #: How many servers are to keep it, where we make it.
         self.replica_count = replica_count
         self._is_host = is_host
         #: Whether it is made where it is not there.
-        self.makes = is_host if makes is None else makes
+        self.makes = is_host or self.is_made_by_all
         self._config: dict[str, Any] | None = None
         self._waiting: list[tuple[Bounds, Then]] = []
         self._is_asking = False
@@ -130,7 +138,7 @@ class KeptStream:
 
     def refuse(self, error: bytes) -> None:
         """Note that the server sends us no answers, and why: there are no logs for us."""
-        self._refusal = Forbidden(f"NATS: {error.decode('utf-8', 'replace')}")
+        self._refusal = forbidden(error)
 
     def forget(self) -> None:
         """Look for the stream again: it was not there."""
@@ -146,17 +154,73 @@ class KeptStream:
 
     def _is_enough(self, bounds: Bounds) -> bool:
         assert self._config is not None
-        return not self._is_host or has_room(self._config, self._bound_fields(bounds))
+        return not self._is_host or has_room(self._config, self.bound_fields(bounds))
 
     # ---- what each kind of stream is
 
-    def _make_config(self, bounds: Bounds) -> dict[str, Any]:
-        """Return how it is made, for so much of each topic."""
-        raise NotImplementedError
+    def subject_of(self, name: bytes) -> bytes:
+        """Return the subject of what is of a topic, or of a pattern."""
+        return self.begin + subject_of(name)
 
-    def _bound_fields(self, bounds: Bounds) -> dict[str, int]:
+    def make_config(self, bounds: Bounds) -> dict[str, Any]:
+        """Return how it is made, for so much of each topic.
+
+        Its sequences begin with the time, so that those of a stream which follows one that was
+        deleted are none of its sequences.
+        """
+        return {
+            "name": self.name.decode(),
+            "subjects": [f"{self.begin.decode()}>"],
+            "description": self.description,
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "num_replicas": self.replica_count,
+            "allow_direct": True,
+            "first_seq": time.time_ns() // 1000,
+            **self.bound_fields(bounds),
+            **self._other_fields(),
+        }
+
+    def bound_fields(self, bounds: Bounds) -> dict[str, int]:
         """Return what of its configuration bounds what it keeps."""
         raise NotImplementedError
+
+    def _other_fields(self) -> dict[str, Any]:
+        return {}
+
+    # ---- what it has
+
+    def ask_from(
+        self,
+        sequence: int,
+        subject: bytes,
+        count: int,
+        size: int,
+        taker: Callable[[Answer], object],
+    ) -> None:
+        """Ask for messages of a subject from a sequence on: so many, or so many bytes, at most.
+
+        Each is an answer, and an answer with a status is behind the last one. A replica may answer,
+        which does not have yet what the leader has.
+        """
+        request = json.dumps({
+            "seq": sequence,
+            "next_by_subj": subject.decode(),
+            "batch": count,
+            "max_bytes": size,
+        })  # fmt: skip
+        self._requests.ask(
+            b"$JS.API.DIRECT.GET." + self.name, request.encode(), taker, is_many=True
+        )
+
+    def ask_leader(self, taker: Callable[[Answer], object], **which: int | str) -> None:
+        """Ask the stream's leader, who knows it, for a message: `seq`, `next_by_subj`, and so on.
+
+        https://docs.nats.io/reference/reference-protocols/nats_api_reference
+        """
+        subject = b"$JS.API.STREAM.MSG.GET." + self.name
+        self._requests.ask(subject, json.dumps(which).encode(), taker)
 
     # ---- asking for it
 
@@ -203,7 +267,7 @@ class KeptStream:
         if error == NO_STREAM and not self.makes:
             self._finish(NoLogs("NATS: no host has made the stream"))
         elif error == NO_STREAM:
-            config = self._make_config(find_largest([one for one, _ in self._waiting]))
+            config = self.make_config(find_largest([one for one, _ in self._waiting]))
             self._ask(b"CREATE", json.dumps(config).encode(), self._take_created)
         elif error > 0:
             self._finish(describe(found))
@@ -231,7 +295,7 @@ class KeptStream:
         self._note_clock(found)
         self._seen = self._seen or find_state(found)
         self.has_batches = bool(config.get("allow_atomic"))
-        fields = self._bound_fields(find_largest([one for one, _ in self._waiting]))
+        fields = self.bound_fields(find_largest([one for one, _ in self._waiting]))
         if not self._is_host or has_room(config, fields):
             self._config = config
             self._finish(None)
@@ -242,7 +306,7 @@ class KeptStream:
 
     def _is_ours(self, config: dict[str, Any]) -> bool:
         """Tell whether a stream stores, and publishes anew, what hosts expect it to."""
-        expected = self._make_config((1, 1, 1))
+        expected = self.make_config((1, 1, 1))
         again = config.get("republish") or {}
         said = {name: again.get(name) for name in expected.get("republish", ())}
         return (
@@ -300,6 +364,9 @@ class KeptStream:
 class LogStream(KeptStream):
     """The stream of the messages of all topics, which publishes anew what it has stored."""
 
+    branch = b".s."
+    description = "Topics of sockwave that have a history or presence"
+
     @property
     def bounds(self) -> Bounds:
         """What is kept of a topic, as far as the stream says: who is no host knows no more."""
@@ -313,56 +380,21 @@ class LogStream(KeptStream):
         """How many servers keep it, as far as the stream says."""
         return int((self._config or {}).get("num_replicas", 1))
 
-    def _make_config(self, bounds: Bounds) -> dict[str, Any]:
-        return make_config(self.name, bounds, self.replica_count)
+    def bound_fields(self, bounds: Bounds) -> dict[str, int]:
+        """Return what of its configuration bounds what it keeps."""
+        count, _, ttl_s = bounds
+        return {
+            "max_msgs_per_subject": count,
+            "max_age": int((ttl_s + _EPOCH_LIFE_S) * SECOND) if ttl_s else 0,
+        }
 
-    def _bound_fields(self, bounds: Bounds) -> dict[str, int]:
-        return bound_fields(bounds)
-
-
-def make_config(name: bytes, bounds: Bounds, replica_count: int) -> dict[str, Any]:
-    """Return how a stream is made that keeps so much of each topic.
-
-    Its sequences begin with the time, so that those of a stream which follows one that was deleted
-    are none of its sequences.
-    """
-    prefix = name.decode()
-    return {
-        **describe_stream(name, f"{prefix}.s.>", replica_count),
-        "description": "Topics of sockwave that have a history or presence",
-        "republish": {"src": f"{prefix}.s.>", "dest": f"{prefix}.t.>"},
-        **bound_fields(bounds),
-        "duplicate_window": ID_LIFE_S * SECOND,
-        "allow_atomic": True,
-    }
-
-
-def describe_stream(name: bytes, subjects: str, replica_count: int) -> dict[str, Any]:
-    """Return what the configurations of all our streams have."""
-    return {
-        "name": name.decode(),
-        "subjects": [subjects],
-        "retention": "limits",
-        "storage": "file",
-        "discard": "old",
-        "num_replicas": replica_count,
-        "allow_direct": True,
-        "first_seq": time.time_ns() // 1000,
-    }
-
-
-def bound_fields(bounds: Bounds) -> dict[str, int]:
-    """Return what of a stream's configuration bounds what it keeps."""
-    count, _, ttl_s = bounds
-    return {
-        "max_msgs_per_subject": count,
-        "max_age": int((ttl_s + _EPOCH_LIFE_S) * SECOND) if ttl_s else 0,
-    }
-
-
-def covers(config: dict[str, Any], bounds: Bounds) -> bool:
-    """Tell whether a stream keeps as much as bounds say."""
-    return has_room(config, bound_fields(bounds))
+    def _other_fields(self) -> dict[str, Any]:
+        begin = self.begin.decode()
+        return {
+            "republish": {"src": f"{begin}>", "dest": f"{self.name.decode()}.t.>"},
+            "duplicate_window": ID_LIFE_S * SECOND,
+            "allow_atomic": True,
+        }
 
 
 def has_room(config: dict[str, Any], fields: dict[str, int]) -> bool:
@@ -423,12 +455,17 @@ def describe(found: dict[str, Any]) -> str:
     return f"JetStream: {found['error'].get('description')}"
 
 
+def forbidden(error: bytes) -> Forbidden:
+    """Return why there is nothing for us, as the server has said it."""
+    return Forbidden(f"NATS: {error.decode('utf-8', 'replace')}")
+
+
 def find_refusal(answer: Answer) -> str | None:
     """Return why JetStream will not answer such a request; None: it has, or it may later."""
     if answer.status == NOBODY:
         return _NOT_THERE
     if answer.status == FORBIDDEN:
-        return Forbidden(f"NATS: {answer.message.decode('utf-8', 'replace')}")
+        return forbidden(answer.message)
     if answer.status == TIMED_OUT:
         return None
     return _NOT_THERE if read_answer(answer)[1] in _NO_ACCOUNT else None

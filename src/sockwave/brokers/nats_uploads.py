@@ -5,7 +5,6 @@ stored once. So an upload goes on where it was broken off.
 """
 
 import hashlib
-import json
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from sockwave.brokers.nats_stream import (
     PASSING_ERRORS,
     describe,
     find_refusal,
+    forbidden,
     read_answer,
 )
 from sockwave.brokers.nats_wire import pack_message
@@ -132,7 +132,7 @@ class NatsUploads:
         upload.unanswered_count -= 1
         found, error = read_answer(answer)
         if answer.status == FORBIDDEN:
-            self._finish(b"", f"NATS: {answer.message.decode('utf-8', 'replace')}")
+            self._finish(b"", forbidden(answer.message))
         elif answer.status or error in PASSING_ERRORS:
             if answer.status == NOBODY:
                 self._stream.forget()  # it is made again, or JetStream is not there
@@ -152,9 +152,7 @@ class NatsUploads:
 
     def _check(self, upload: _Upload) -> None:
         """See whether the oldest part is still there: so all are, as the oldest goes first."""
-        request = json.dumps({"seq": min(upload.sequences)}).encode()
-        subject = b"$JS.API.STREAM.MSG.GET." + self._stream.name
-        self._requests.ask(subject, request, partial(self._checked, upload))
+        self._stream.ask_leader(partial(self._checked, upload), seq=min(upload.sequences))
 
     def _checked(self, upload: _Upload, answer: Answer) -> None:
         refusal = find_refusal(answer)
