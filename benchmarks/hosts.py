@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import harness
-from harness import BenchmarkError, Process
+from harness import BenchmarkError, Process, open_websocket
 from harness.peers import HERE, INSTALLED
 from harness.processes import find_port
 from samples import Server
@@ -29,11 +29,6 @@ from samples import Server
 import sockwave
 
 SIZE = 128
-KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-REQUEST = (
-    "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"{KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 WAYS = ("sockwave", "sockwave, local", "python-socketio")
 START_S = 60.0
 #: What opens a namespace of Socket.IO, as a masked text frame with a key of zeros: "40".
@@ -54,14 +49,9 @@ class Clients:
             self._open(port, path)
 
     def _open(self, port: int, path: str) -> None:
-        sock = socket.create_connection(("127.0.0.1", port), START_S)
-        sock.sendall(REQUEST.format(path=path).encode())
-        heard = b""
-        while b"\r\n\r\n" not in heard:
-            heard += sock.recv(4096)
-        if not heard.startswith(b"HTTP/1.1 101"):
-            raise BenchmarkError(heard[:200].decode())
+        sock = open_websocket(port, path)
         if path != "/":
+            heard = b""
             sock.sendall(OPEN)
             while IS_OPEN not in heard:
                 heard += sock.recv(4096)

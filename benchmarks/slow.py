@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 import select
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,14 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import BenchmarkError
+from harness import BenchmarkError, open_websocket
 
 import sockwave
 
-REQUEST = (
-    b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 READ_SIZE = 1 << 20
 PATIENCE_S = 600.0
 """Seconds that a whole run may take, before it counts as failed."""
@@ -38,25 +33,13 @@ ALLOWED_RATIO = 1.2
 # ---- the client process --------------------------------------------------------------------------
 
 
-def connect(port: int, target: bytes) -> socket.socket:
-    """Connect and shake hands."""
-    made = socket.create_connection(("127.0.0.1", port))
-    made.sendall(REQUEST % target)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += made.recv(1)
-    if not head.startswith(b"HTTP/1.1 101"):
-        raise BenchmarkError(f"refused: {head[:100]!r}")
-    return made
-
-
 def run_client(options: argparse.Namespace) -> int:
     """Open the connections, read all of the quick ones to their end, and print how much came."""
-    stuck = [connect(options.port, b"/slow") for _ in range(options.slow_count)]
+    stuck = [open_websocket(options.port, "/slow") for _ in range(options.slow_count)]
     quick = {}
     epoll = select.epoll()
     for _ in range(options.receivers - options.slow_count):
-        made = connect(options.port, b"/quick")
+        made = open_websocket(options.port, "/quick")
         made.setblocking(False)
         epoll.register(made, select.EPOLLIN)
         quick[made.fileno()] = made

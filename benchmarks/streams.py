@@ -19,22 +19,21 @@ import sys
 import time
 
 import harness
-from counting import KEY
-from harness import BenchmarkError, Process
-from harness.processes import find_port
+from harness import (
+    BenchmarkError,
+    Process,
+    find_port,
+    open_websocket,
+    wait_until_it_accepts,
+)
 from samples import Server
 
 import sockwave
 
-REQUEST = (
-    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-).encode()
 SLOT_COUNT = 20
 """The streams of a slot get their tokens together; the slots share out the time between tokens."""
 WATCHED_COUNT = 100
 """Clients whose tokens are looked at."""
-START_S = 60.0
 WARM_S = 2.0
 NUMBERS = re.compile(rb'\[\d+,"(\d+) ')
 
@@ -87,23 +86,12 @@ class Clients:
         self.sockets: dict[int, socket.socket] = {}
         self.watched: dict[int, bytes] = {}
         for number in range(count):
-            sock = self._open(port)
+            sock = open_websocket(port)
+            sock.setblocking(False)
             self.sockets[sock.fileno()] = sock
             self.poller.register(sock.fileno(), select.EPOLLIN)
             if number * WATCHED_COUNT // count != (number - 1) * WATCHED_COUNT // count:
                 self.watched[sock.fileno()] = b""
-
-    def _open(self, port: int) -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", port), START_S)
-        sock.sendall(REQUEST)
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            one = sock.recv(1)
-            if not one:
-                raise BenchmarkError(f"a client was refused: {head[:80]!r}")
-            head += one
-        sock.setblocking(False)
-        return sock
 
     def read(self, seconds: float) -> tuple[list[float], int]:
         """Read for so long; give how late the tokens came to those who look, in ms, and how many
@@ -136,15 +124,7 @@ def measure(bench: harness.Bench, count: int, rate: float, seconds: float) -> di
     command = [sys.executable, __file__, "--port", str(port), "--streams", str(count)]
     command += ["--rate", str(rate), "--seconds", str(seconds)]
     with Process(command, bench.server_core, bench.directory / "streams.log", piped=True) as one:
-        end_s = time.monotonic() + START_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if one.popen.poll() is not None or time.monotonic() > end_s:
-                    raise BenchmarkError(one.last_words()) from None
-                time.sleep(0.05)
+        wait_until_it_accepts(one, "the server", port)
         clients = Clients(port, count)
         clients.read(WARM_S)
         server = Server(one.pid)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from counting import KEY
+from harness import open_websocket
 from memory import read_rss
 
 import sockwave
@@ -31,10 +31,6 @@ TOPIC_COUNT = 62
 BURST_COUNT = 8
 ROUND_S = 0.1
 """CPU seconds of one measurement, about."""
-REQUEST = (
-    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-).encode()
 
 
 def read_all(port: int, count: int, core: int) -> None:
@@ -43,11 +39,7 @@ def read_all(port: int, count: int, core: int) -> None:
     poller = select.epoll()
     clients: dict[int, socket.socket] = {}
     for _ in range(count):
-        client = socket.create_connection(("127.0.0.1", port))
-        client.sendall(REQUEST)
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
+        client = open_websocket(port)
         client.setblocking(False)
         clients[client.fileno()] = client
         poller.register(client.fileno(), select.EPOLLIN)

@@ -10,7 +10,6 @@ with the client.
 import argparse
 import json
 import os
-import socket
 import statistics
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import Bench, BenchmarkError, Process
+from harness import Bench, BenchmarkError, Process, wait_until_it_accepts
 from harness.processes import find_port, parse_event, start_client
 from samples import find_descendants
 
@@ -96,15 +95,7 @@ def measure_workers(
 
 def wait_until_served(service: Process, port: int) -> None:
     """Wait until all of a service's workers accept connections, and are linked."""
-    end = time.monotonic() + START_S
-    while True:
-        if service.popen.poll() is not None or time.monotonic() > end:
-            raise BenchmarkError(service.last_words())
-        try:
-            with socket.create_connection(("127.0.0.1", port), 1):
-                break
-        except OSError:
-            time.sleep(0.05)
+    wait_until_it_accepts(service, "the service", port, START_S)
     time.sleep(1.0)
 
 

@@ -16,9 +16,11 @@ from harness.processes import (
     parse_event,
     serve,
     start_client,
+    wait_until_it_accepts,
 )
 from harness.progress import show_progress
 from harness.rounds import Answer, Question, Row, Run, ask, repeat
+from harness.sockets import open_websocket
 from harness.tables import (
     answer,
     format_spread,
@@ -53,6 +55,7 @@ __all__ = [
     "encrypt",
     "find_port",
     "format_spread",
+    "open_websocket",
     "parse_event",
     "prepare",
     "print_answer",
@@ -63,5 +66,6 @@ __all__ = [
     "show_progress",
     "start_client",
     "to_json",
+    "wait_until_it_accepts",
     "write_results",
 ]

@@ -110,18 +110,23 @@ def serve(
     port = find_port()
     command = command_for(bench, peer, role, port, options)
     with Process(command, bench.server_core, bench.directory / f"{name}.log") as process:
-        end = time.monotonic() + START_S
-        while True:
-            if process.popen.poll() == UNABLE:
-                raise UnableError(process.last_words())
-            if process.popen.poll() is not None:
-                raise BenchmarkError(f"{name} ended at its start: {process.last_words()}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if time.monotonic() > end:
-                raise BenchmarkError(f"{name} does not accept connections: {process.last_words()}")
-            time.sleep(0.02)
+        wait_until_it_accepts(process, name, port)
         yield process, port
+
+
+def wait_until_it_accepts(process: Process, name: str, port: int, start_s: float = START_S) -> None:
+    """Wait until a server accepts connections. Raises BenchmarkError where it does not."""
+    end = time.monotonic() + start_s
+    while True:
+        if process.popen.poll() == UNABLE:
+            raise UnableError(process.last_words())
+        if process.popen.poll() is not None:
+            raise BenchmarkError(f"{name} ended at its start: {process.last_words()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if time.monotonic() > end:
+            raise BenchmarkError(f"{name} does not accept connections: {process.last_words()}")
+        time.sleep(0.02)
 
 
 def start_client(bench: Bench, port: int, *arguments: str) -> Process:
