@@ -41,8 +41,13 @@ def address() -> Iterator[str]:
 
 def run(address: str, engine: str, program: str) -> str:
     """Run a program behind BEGIN, and give what it prints."""
+    return run_program(BEGIN + textwrap.dedent(program), f"ws://{address}/", engine)
+
+
+def run_program(program: str, *arguments: str) -> str:
+    """Run a program, which warns of nothing, to its end; give what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + textwrap.dedent(program), f"ws://{address}/", engine],
+        [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

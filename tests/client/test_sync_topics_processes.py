@@ -3,14 +3,13 @@
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 
 import pytest
 from commands import running, started
-from test_sync_processes import INTERRUPTED, PATIENCE_S
+from test_sync_processes import INTERRUPTED, PATIENCE_S, run_program
 
 from sockwave import ConnectionClosed
 from sockwave.sync import connect
@@ -55,16 +54,7 @@ def address() -> Iterator[str]:
 def run(address: str, engine: str, program: str) -> str:
     """Run a program behind BEGIN, with a topic of its own, and give what it prints."""
     topic = f"kept/{next(numbers)}"
-    done = subprocess.run(
-        [sys.executable, "-c", BEGIN + textwrap.dedent(program), f"ws://{address}/", engine, topic],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        env=os.environ | {"PYTHONWARNINGS": "error"},
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return run_program(BEGIN + textwrap.dedent(program), f"ws://{address}/", engine, topic)
 
 
 def test_program_may_exit_with_a_connection_open(address: str, engine: str) -> None:
