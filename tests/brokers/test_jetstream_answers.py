@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from sockwave.brokers.interface import Bounds, Key, Page
+from sockwave.brokers.nats_answers import NoLogs
 from sockwave.brokers.nats_downloads import NatsDownloads
 from sockwave.brokers.nats_pages import NatsPages
 from sockwave.brokers.nats_parts import PartStream
 from sockwave.brokers.nats_places import Logs, NatsPlaces
 from sockwave.brokers.nats_requests import NatsRequests
-from sockwave.brokers.nats_stream import LogStream, NoLogs
+from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_uploads import NatsUploads
 
 BOUNDS: Bounds = (100, 1 << 20, 60.0)

@@ -18,13 +18,14 @@ from sockwave.brokers.interface import (
     Submitted,
     Wanted,
 )
+from sockwave.brokers.nats_answers import NoLogs
 from sockwave.brokers.nats_declarations import DeclarationStream, NatsDeclarations
 from sockwave.brokers.nats_downloads import NatsDownloads
 from sockwave.brokers.nats_pages import NatsPages
 from sockwave.brokers.nats_parts import LARGE, PartStream
 from sockwave.brokers.nats_places import Logs, NatsPlaces, read_place
 from sockwave.brokers.nats_requests import NatsRequests
-from sockwave.brokers.nats_stream import LogStream, NoLogs
+from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_subjects import name_of, subject_of
 from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import (

@@ -12,21 +12,19 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from sockwave.brokers.interface import Bounds
-from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
-from sockwave.brokers.nats_stream import (
+from sockwave.brokers.nats_answers import (
     PASSING_ERRORS,
     SECOND,
     Forbidden,
-    KeptStream,
-    LogStream,
     NoLogs,
     describe,
-    find_largest,
     find_refusal,
     forbidden,
     read_answer,
     read_time,
 )
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
+from sockwave.brokers.nats_stream import KeptStream, LogStream, find_largest
 from sockwave.brokers.nats_wire import find_header, pack_message
 from sockwave.core.topics.wildcards import Patterns, check_pattern
 

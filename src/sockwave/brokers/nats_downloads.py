@@ -7,9 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from sockwave.brokers.interface import Bounds
-from sockwave.brokers.nats_parts import PartStream, Reference
-from sockwave.brokers.nats_requests import NOBODY, Answer
-from sockwave.brokers.nats_stream import (
+from sockwave.brokers.nats_answers import (
     NO_MESSAGE,
     NO_STREAM,
     PASSING_ERRORS,
@@ -18,6 +16,8 @@ from sockwave.brokers.nats_stream import (
     find_refusal,
     read_answer,
 )
+from sockwave.brokers.nats_parts import PartStream, Reference
+from sockwave.brokers.nats_requests import NOBODY, Answer
 from sockwave.brokers.nats_wire import find_header
 
 # So much is asked for at a time: the server never keeps more of it for us.

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
 from sockwave.brokers.interface import Loop
 from sockwave.brokers.nats import NatsConnected, NatsSession
+from sockwave.brokers.nats_answers import check_version
 from sockwave.brokers.nats_publishing import NatsPublishing
-from sockwave.brokers.nats_stream import check_version
 from sockwave.brokers.nats_wire import MAX_LINE_SIZE
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE

@@ -6,21 +6,21 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sockwave.brokers.interface import Bounds, Page
-from sockwave.brokers.nats_downloads import NatsDownloads
-from sockwave.brokers.nats_parts import LARGE, Reference, read_reference
-from sockwave.brokers.nats_places import Log, Logs, learn, read_place
-from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
-from sockwave.brokers.nats_stream import (
+from sockwave.brokers.nats_answers import (
     NO_MESSAGE,
     NO_STREAM,
     PASSING_ERRORS,
-    LogStream,
     data_of,
     describe,
     find_refusal,
     read_answer,
     read_time,
 )
+from sockwave.brokers.nats_downloads import NatsDownloads
+from sockwave.brokers.nats_parts import LARGE, Reference, read_reference
+from sockwave.brokers.nats_places import Log, Logs, learn, read_place
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
+from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_wire import find_header, pack_message
 
 # Of one page, about; of one answer of the server.

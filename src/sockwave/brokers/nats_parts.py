@@ -11,7 +11,8 @@ import re
 from typing import Any, NamedTuple
 
 from sockwave.brokers.interface import Bounds
-from sockwave.brokers.nats_stream import SECOND, KeptStream
+from sockwave.brokers.nats_answers import SECOND
+from sockwave.brokers.nats_stream import KeptStream
 from sockwave.core.topics.parts import PART_SIZE
 
 #: What a message in a log begins with, behind its place, whose parts stand elsewhere.

@@ -18,18 +18,18 @@ from functools import partial
 from typing import Any, Protocol
 
 from sockwave.brokers.interface import Bounds, Key, Submitted
-from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
-from sockwave.brokers.nats_stream import (
+from sockwave.brokers.nats_answers import (
     NO_MESSAGE,
     NO_STREAM,
     PASSING_ERRORS,
-    LogStream,
     data_of,
     describe,
     find_refusal,
     forbidden,
     read_answer,
 )
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
+from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_subjects import subject_of
 from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import pack_message

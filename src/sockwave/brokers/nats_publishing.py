@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sockwave.brokers.interface import Bounds, Key, Outcome
+from sockwave.brokers.nats_answers import NoLogs, read_answer
 from sockwave.brokers.nats_declarations import DeclarationStream, Declared
 from sockwave.brokers.nats_parts import PartStream
 from sockwave.brokers.nats_places import Log, Logs, NatsPlaces
 from sockwave.brokers.nats_requests import Answer, NatsRequests
-from sockwave.brokers.nats_stream import LogStream, NoLogs, read_answer
+from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_subjects import subject_of
 from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import NatsReader, find_refused, pack_message

@@ -3,17 +3,26 @@
 https://docs.nats.io/nats-concepts/jetstream/streams
 """
 
-import base64
 import json
-import re
 import time
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from sockwave.brokers.interface import Bounds
-from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
+from sockwave.brokers.nats_answers import (
+    NO_STREAM,
+    OTHER_STREAM,
+    PASSING_ERRORS,
+    SECOND,
+    NoLogs,
+    describe,
+    find_refusal,
+    forbidden,
+    read_answer,
+    read_time,
+)
+from sockwave.brokers.nats_requests import Answer, NatsRequests
 from sockwave.brokers.nats_subjects import subject_of
 
 #: For so long a message that is sent again is known, and an id: seconds.
@@ -21,51 +30,6 @@ ID_LIFE_S = 300
 
 # A topic's last position outlives its messages: who has read all of them has missed none.
 _EPOCH_LIFE_S = 24 * 3600
-
-SECOND = 1_000_000_000  # times of JetStream are in nanoseconds
-
-# Errors of JetStream, by their numbers.
-NO_STREAM = 10059
-NO_MESSAGE = 10037
-_OTHER_STREAM = 10058
-_NO_ACCOUNT = (10039, 10076)  # JetStream is not enabled, for this account or at all
-
-#: What it will not be in a moment: no leader, no room in a cluster, just starting.
-PASSING_ERRORS = frozenset({10008, 10009, 10118, 10158, 10163, 10167, 10194, 10226})
-
-# Before, it gave one message for each request, and lost what it had when it was killed.
-_FIRST_VERSION = (2, 11)
-
-
-class NoLogs(str):
-    """Why there are no logs, or none for us."""
-
-    __slots__ = ()
-
-
-class Forbidden(NoLogs):
-    """Why there are none for us, in the server's words."""
-
-    __slots__ = ()
-
-
-_NOT_THERE = NoLogs(
-    "NATS: expected JetStream, which keeps the messages of topics with a history or presence: "
-    "start nats-server with -js, or with jetstream {} in its configuration, and enable it for the "
-    "account"
-)
-
-
-def check_version(info: dict[str, Any]) -> NoLogs | None:
-    """Return why a server that says this of itself keeps no logs for us, if that is so."""
-    version = str(info.get("version"))
-    found = re.match(r"(\d+)\.(\d+)", version)
-    if found is not None and (int(found[1]), int(found[2])) >= _FIRST_VERSION:
-        return None
-    return NoLogs(
-        "NATS: expected a server of version 2.11 or later for topics with a history or presence, "
-        f"given {version}"
-    )
 
 
 class State(NamedTuple):
@@ -276,7 +240,7 @@ class KeptStream:
 
     def _take_created(self, answer: Answer) -> None:
         found, error = self._read(answer)
-        if error == _OTHER_STREAM:  # another host has made it meanwhile
+        if error == OTHER_STREAM:  # another host has made it meanwhile
             self._ask(b"INFO", b"", self._take_info)
         elif error > 0:
             self._finish(describe(found))
@@ -434,44 +398,3 @@ def find_largest(bounds: list[Bounds]) -> Bounds:
         max(size for _, size, _ in bounds),
         0 if 0 in lives else max(lives),
     )
-
-
-def read_answer(answer: Answer) -> tuple[dict[str, Any], int]:
-    """Return what JetStream has answered, in JSON, and the number of its error; 0: none."""
-    if answer.status:
-        return {}, 0
-    found: dict[str, Any] = json.loads(answer.message)
-    error = found.get("error")
-    return found, 0 if error is None else int(error.get("err_code") or error.get("code") or 1)
-
-
-def data_of(message: dict[str, Any]) -> bytes:
-    """Return a message that JetStream tells in JSON."""
-    return base64.b64decode(message.get("data", ""))
-
-
-def describe(found: dict[str, Any]) -> str:
-    """Return what JetStream says of an error."""
-    return f"JetStream: {found['error'].get('description')}"
-
-
-def forbidden(error: bytes) -> Forbidden:
-    """Return why there is nothing for us, as the server has said it."""
-    return Forbidden(f"NATS: {error.decode('utf-8', 'replace')}")
-
-
-def find_refusal(answer: Answer) -> str | None:
-    """Return why JetStream will not answer such a request; None: it has, or it may later."""
-    if answer.status == NOBODY:
-        return _NOT_THERE
-    if answer.status == FORBIDDEN:
-        return forbidden(answer.message)
-    if answer.status == TIMED_OUT:
-        return None
-    return _NOT_THERE if read_answer(answer)[1] in _NO_ACCOUNT else None
-
-
-def read_time(text: str) -> float:
-    """Return a time of JetStream, which is in UTC, in milliseconds since 1970."""
-    whole = datetime.fromisoformat(text[:19] + "+00:00").timestamp()
-    return (whole + float("0" + text[19:].rstrip("Z"))) * 1000

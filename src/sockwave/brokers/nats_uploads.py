@@ -12,9 +12,7 @@ from functools import partial
 from typing import TypeAlias
 
 from sockwave.brokers.interface import Bounds
-from sockwave.brokers.nats_parts import PartStream, Reference, count_parts, find_rows
-from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
-from sockwave.brokers.nats_stream import (
+from sockwave.brokers.nats_answers import (
     NO_MESSAGE,
     NO_STREAM,
     PASSING_ERRORS,
@@ -23,6 +21,8 @@ from sockwave.brokers.nats_stream import (
     forbidden,
     read_answer,
 )
+from sockwave.brokers.nats_parts import PartStream, Reference, count_parts, find_rows
+from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer, NatsRequests
 from sockwave.brokers.nats_wire import pack_message
 from sockwave.core.topics.parts import PART_SIZE
 
