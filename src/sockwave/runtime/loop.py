@@ -1,4 +1,4 @@
-"""Running a server in a loop of its own."""
+"""The loop of a server: one of its own, and whether one is as asyncio makes them."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sockwave.errors import SockwaveError
+
+
+def is_plain(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether a loop is as asyncio makes them, with the clock that all of these have.
+
+    What a subclass makes of it is not known, nor what a program has put in the place of its clock.
+    """
+    return type(loop) is asyncio.SelectorEventLoop and "time" not in vars(loop)
 
 
 def run_in_own_loop(

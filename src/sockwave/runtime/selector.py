@@ -4,6 +4,8 @@ import asyncio
 import selectors
 from typing import TYPE_CHECKING, Any
 
+from sockwave.runtime.loop import is_plain
+
 if TYPE_CHECKING:
     from sockwave.core.io.epoll.engine import EpollEngine
 
@@ -17,12 +19,11 @@ class CoreSelector(selectors.EpollSelector):
     def lend(cls, loop: asyncio.AbstractEventLoop, engine: "EpollEngine") -> bool:
         """Have a loop wait in the epoll of `engine` until that detaches; False: it cannot.
 
-        It has to be a loop as asyncio makes them, whose selector is the usual one, and in which no
-        other engine has the wait: what a subclass makes of either is not known, nor what a program
-        has put in the place of their methods, for a clock of its own.
+        It has to be a plain loop, whose selector is the usual one, as it was made, and in which no
+        other engine has the wait.
         """
         selector: Any = getattr(loop, "_selector", None)
-        if type(loop) is not asyncio.SelectorEventLoop or "time" in vars(loop):
+        if not is_plain(loop):
             return False
         if type(selector) not in (selectors.EpollSelector, cls) or "select" in vars(selector):
             return False

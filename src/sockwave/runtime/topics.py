@@ -1,6 +1,5 @@
 """The topics of a server, put together: with its listeners, and the way to its sequencer."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -10,6 +9,7 @@ from sockwave.core.session.connection import Connection
 from sockwave.core.topics.local import LocalLink
 from sockwave.core.topics.sequencer import Sequencer
 from sockwave.options import Options
+from sockwave.runtime.loop import is_plain
 from sockwave.topics.commands import Commands, Listener
 from sockwave.topics.topics import Host as TopicsHost
 from sockwave.topics.topics import Topics
@@ -61,10 +61,7 @@ def find_clock(host: Host, topics: Topics) -> Callable[[], float]:
     Each message looks at it: where the loop has the clock of all asyncio's own, that is asked
     without the loop.
     """
-    loop = host.loop if host.is_running else None
-    if type(loop) is asyncio.SelectorEventLoop and "time" not in vars(loop):
-        return time.monotonic
-    return topics.clock
+    return time.monotonic if host.is_running and is_plain(host.loop) else topics.clock
 
 
 def reach_hosts(topics: Topics, broker: str, broker_down: str) -> None:
