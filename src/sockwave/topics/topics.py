@@ -482,7 +482,7 @@ class Topics:
     def finish(self, name: str, id: str | None = None) -> Publication:
         """Finish a stream."""
         topic = self._stream(name)
-        return self.link.submissions.submit(topic, None, id, is_delta=True, is_last=True)
+        return self.link.submissions.finish(topic, id)
 
     def _stream(self, name: str) -> Subscribers:
         if self.hosts is not None:

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
+from sockwave.core.session.session cimport Session
 from sockwave.core.topics.output cimport LinkOutput
 from sockwave.core.topics.publication cimport Publication
 from sockwave.core.topics.subscribers cimport Subscribers
@@ -16,7 +17,9 @@ cdef class Submissions:
     cdef readonly size_t dropped_count  # messages of plain topics that were relayed to nobody
 
     cpdef Publication append(self, Subscribers topic, object delta, str id=*)
-    cdef Publication hand_over(self, Publication publication)
+    cdef Publication hand_over(
+        self, Subscribers topic, int flags, object message, str id, dict meta, Session besides
+    )
     cdef int admit(self, size_t size) except -1
     cdef int send_publication(self, Publication publication, uint64_t sequence) except -1
     cdef Publication take(self, uint64_t sequence)

@@ -31,40 +31,40 @@ cdef class Submissions:
         self.held = []
 
     def submit(
-        self, Subscribers topic, message, str id=None, dict meta=None, Session besides=None, *,
-        bint is_delta=False, bint is_last=False,
+        self, Subscribers topic, message, str id=None, dict meta=None, Session besides=None,
     ):
         """Publish on a topic that is sequenced; return a Publication. `besides` does not get the
-        message; `is_delta` appends to a stream, and `is_last` finishes it. Raises SockwaveError
-        where too much waits for the sequencer."""
-        cdef Publication publication = Publication.__new__(Publication)
-        publication.topic = topic
-        publication.flags = (DELTA if is_delta else 0) | (LAST if is_last else 0)
-        fill_payload(publication, message, id, meta)
-        publication.besides = besides
-        return self.hand_over(publication)
+        message. Raises SockwaveError where too much waits for the sequencer."""
+        return self.hand_over(topic, 0, message, id, meta, besides)
 
     cpdef Publication append(self, Subscribers topic, object delta, str id=None):
         """Append to a stream; return a Publication. Raises TypeError or ValueError for what cannot
         be appended, SockwaveError as `submit` does."""
-        cdef Publication publication = Publication.__new__(Publication)
         cdef const uint8_t* data
         cdef size_t size
         cdef int opcode
         payload_of(delta, &data, &size, &opcode)
         if not size:
             raise ValueError("append: expected something, given an empty message")
-        publication.topic = topic
-        publication.flags = DELTA
-        fill_payload(publication, delta, id, None)
-        return self.hand_over(publication)
+        return self.hand_over(topic, DELTA, delta, id, None, None)
 
-    cdef Publication hand_over(self, Publication publication):
+    def finish(self, Subscribers topic, str id=None):
+        """Finish a stream; return a Publication. Raises SockwaveError as `submit` does."""
+        return self.hand_over(topic, DELTA | LAST, None, id, None, None)
+
+    cdef Publication hand_over(
+        self, Subscribers topic, int flags, object message, str id, dict meta, Session besides
+    ):
         """Keep what is published until it is acknowledged, and send it, if the link is open."""
+        cdef Publication publication = Publication.__new__(Publication)
+        publication.topic = topic
+        publication.flags = flags
+        fill_payload(publication, message, id, meta)
+        publication.besides = besides
         self.admit(PyBytes_GET_SIZE(publication.payload))
         self.sequence += 1
         self.pending[self.sequence] = publication
-        publication.topic.is_used = True
+        topic.is_used = True
         if self.output.is_open:
             self.send_publication(publication, self.sequence)
             self.output.pump()
