@@ -216,7 +216,7 @@ async def test_listeners_hear_deliveries(
     async with connect(server, engine) as conn:
         await conn.subscribe("room")
         await server.publish("room", "early")
-        await wait_until(lambda: len(conn._reception._queue) == 1)
+        await wait_until(lambda: len(conn._reception.queue) == 1)
 
         @conn.on("delivery")
         async def hear(delivery: Delivery) -> None:
@@ -323,7 +323,7 @@ async def test_wrong_arguments_raise_at_once(start_server: StartServer, engine: 
             with case(sentence), pytest.raises((TypeError, ValueError), match=sentence):
                 call(conn)
         assert conn.topics == []
-        assert not conn._state.pending
+        assert not conn._dialogue.state.pending
         await conn.publish("a", "b", id="x" * 255)
 
 
@@ -432,7 +432,7 @@ async def test_what_was_not_taken_comes_again(start_server: StartServer, engine:
         heard += await take(conn, 3)
         if len(heard) >= 9:
             break
-        await wait_until(lambda conn=conn: len(conn._reception._queue) > 0)  # type: ignore[misc]
+        await wait_until(lambda conn=conn: len(conn._reception.queue) > 0)  # type: ignore[misc]
     assert heard == [str(number) for number in range(9)]
 
 
@@ -519,7 +519,7 @@ async def test_a_publish_is_sent_until_it_is_acknowledged(
             continue
         assert [one.position.offset for one in positions if one.position] == list(range(1, 11))
         seen += await take(conn, 10)
-        assert not conn._state.pending
+        assert not conn._dialogue.state.pending
         await kept.publish("end")
         assert await take(conn, 1) == ["end"]
         break
@@ -540,9 +540,9 @@ async def test_a_publish_of_too_long_ago_fails(start_server: StartServer, engine
         if outcome is None:
             outcome = conn.publish("kept/a", "x")
             fresh = conn.publish("kept/a", "y")
-            pending = conn._state.pending[outcome.id]
+            pending = conn._dialogue.state.pending[outcome.id]
             pending.sent_at -= RESEND_S + 1
-            conn._state.pending[fresh.id].sent_at -= RESEND_S - 60
+            conn._dialogue.state.pending[fresh.id].sent_at -= RESEND_S - 60
             await cut_all(server)
             with pytest.raises(sockwave.ConnectionClosed):
                 await outcome
@@ -600,7 +600,7 @@ async def test_a_client_that_takes_nothing_is_not_read(
         for number in range(200):
             await server.publish("kept/a", str(number))
         await wait_until(lambda: conn._reception._is_held)
-        assert 8 <= len(conn._reception._queue) < 200
+        assert 8 <= len(conn._reception.queue) < 200
         assert await take(conn, 200) == [str(number) for number in range(200)]
 
 
@@ -629,7 +629,7 @@ async def test_an_answer_behind_too_much_is_not_waited_for(
         await wait_until(lambda: conn._reception._is_held)
         with pytest.raises(sockwave.SockwaveError, match="expected a task that takes the deliv"):
             await conn.members("kept/a")
-        assert conn._reception._queue.size < 10 * 4096
+        assert conn._reception.queue.size < 10 * 4096
         assert [int(text) for text in await take(conn, 300)] == list(range(300))
 
 

@@ -42,7 +42,7 @@ class TopicConnection(ClientConnection):
     again what was published and not acknowledged.
     """
 
-    __slots__ = ("_dialogue", "_reception", "_state", "_taking")
+    __slots__ = ("_dialogue", "_reception", "_taking")
 
     def __init__(
         self,
@@ -55,7 +55,6 @@ class TopicConnection(ClientConnection):
     ) -> None:
         super().__init__(hub, transport, version, head, response_headers)
         self._dialogue = Dialogue(self, state, now)
-        self._state = state
         self._reception = self._dialogue.reception
         self._taking = Taking(self, self._reception)
 

@@ -56,17 +56,18 @@ class Reception:
         "_connection",
         "_is_held",
         "_numbers",
-        "_queue",
         "_requests",
         "_state",
         "leaving",
         "listeners",
+        "queue",
     )
 
     def __init__(self, connection: Speaker, state: TopicState) -> None:
         self._connection = connection
         self._state = state
-        self._queue = DeliveryQueue()
+        #: The deliveries that wait for the application. Who takes one calls `balance`.
+        self.queue = DeliveryQueue()
         self._requests: dict[int, Request] = {}
         self._numbers = itertools.count(1)
         #: What tasks or threads wait for.
@@ -134,7 +135,7 @@ class Reception:
 
     def forget(self, subscription: Subscription) -> None:
         """Drop what waits of a topic that the client hears no more."""
-        self._queue.drop(subscription)
+        self.queue.drop(subscription)
         self.balance()
 
     # ---- what is heard
@@ -299,18 +300,13 @@ class Reception:
         if is_placed:
             subscription.heard = position
         entry = Entry(subscription, position, delivery, is_placed=is_placed)
-        if not len(self._queue) and (delivery is None or self.listeners.of("delivery")):
-            found = self._queue.pass_on(entry)
+        if not len(self.queue) and (delivery is None or self.listeners.of("delivery")):
+            found = self.queue.pass_on(entry)
             return [] if found is None else self.listeners.call("delivery", found)
-        self._queue.put(entry)
+        self.queue.put(entry)
         self.balance()
         self._connection._tell_delivery()
         return []
-
-    @property
-    def queue(self) -> DeliveryQueue:
-        """The deliveries that wait for the application. Who takes one calls `balance`."""
-        return self._queue
 
     # ---- flow control
 
@@ -328,7 +324,7 @@ class Reception:
         While a task or a thread waits for an answer, which comes behind deliveries, more of them
         may wait, as it may be the one that takes them. At the end of that, it is told so.
         """
-        count, size = len(self._queue), self._queue.size
+        count, size = len(self.queue), self.queue.size
         limits = self._state.limits
         if self._awaited and size >= _ANSWER_FACTOR * limits.queue_size:
             is_full = True
@@ -353,7 +349,7 @@ class Reception:
 
     def leave(self) -> None:
         """Drop what waits: nobody takes it any more, and the next connection brings it again."""
-        self._queue.drop()
+        self.queue.drop()
         self.balance()
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ cdef class DeliveryQueue:
     cdef object entries         # a deque of Entry
     cdef readonly Py_ssize_t size       # of all that wait, in bytes
 
-    cdef object take_next(self)
+    cpdef object take(self)
     cdef Py_ssize_t count_behind(self) except -1
     cdef Py_ssize_t size_behind(self) except -1
     cdef int note_taken(self, Entry entry) except -1

@@ -41,12 +41,9 @@ cdef class DeliveryQueue:
         self.note_taken(entry)
         return entry.delivery
 
-    def take(self):
+    cpdef object take(self):
         """Take out the delivery that has come first, and note where its subscription has come to;
         None: none waits."""
-        return self.take_next()
-
-    cdef object take_next(self):
         cdef Entry entry
         cdef object found = None
         while found is None and self.entries:

@@ -178,7 +178,7 @@ cdef class ThreadSession(ClientConnection):
     cdef object take_delivery(self, str call, double end):
         cdef DeliveryQueue deliveries = self.deliveries
         self.ask_to_balance()
-        delivery = deliveries.take_next()
+        delivery = deliveries.take()
         if delivery is not None:
             return delivery
         if self.taker:
@@ -192,7 +192,7 @@ cdef class ThreadSession(ClientConnection):
                     raise closed_error(self)
                 self.ask_to_balance()
                 self.await_in_time(call, "a delivery", end)
-                delivery = deliveries.take_next()
+                delivery = deliveries.take()
         finally:
             self.taker = 0
         return delivery

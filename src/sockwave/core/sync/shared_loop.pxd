@@ -37,6 +37,7 @@ cdef class SharedLoop:
     cdef bint is_inside(self) noexcept      # whether the calling thread holds the lock
     cdef int settle(self) except -1         # do what is scheduled
     cdef bint hands_over(self) except -1    # calls are made by the loop's own thread, for a caller
+    cdef bint is_elsewhere(self) except -1  # the caller is no thread of the loop's, which runs
     cdef bint is_lent(self) except -1       # the same, for a caller that holds the lock
     cdef object call_there(self, object function, tuple arguments)
     cdef Reading make_reading(self, Transport transport)

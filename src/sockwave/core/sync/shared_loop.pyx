@@ -185,7 +185,12 @@ cdef class SharedLoop:
         What uses a loop of asyncio's is Python, and in the main thread the handler of a signal may
         raise anywhere in that: between two bytes of a message, or two steps of a transport.
         """
-        return self.loop is not self and not self.is_inside() and (
+        return self.loop is not self and self.is_elsewhere()
+
+    cdef bint is_elsewhere(self) except -1:
+        """Tell whether the loop's own thread runs, and the caller is another one, without the
+        lock."""
+        return not self.is_inside() and (
             current_thread_id() != self.own_id and not self.has_ended()
         )
 
@@ -206,13 +211,9 @@ cdef class SharedLoop:
     def call_own(self, function, *arguments):
         """Call a function under the lock, and in the loop's own thread, as long as that runs: what
         is Python is interrupted by no handler of a signal there."""
-        if not self.is_inside() and current_thread_id() != self.own_id and not self.has_ended():
+        if self.is_elsewhere():
             return self.call_there(function, arguments)
-        self.enter()
-        try:
-            return function(*arguments)
-        finally:
-            self.leave()
+        return self.call(function, *arguments)
 
     cdef object call_there(self, object function, tuple arguments):
         """Have the loop's own thread call a function; wait for it, and return what it returns.
