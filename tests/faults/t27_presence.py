@@ -18,6 +18,8 @@ LONG = {"kill_count": 100}
 SHORT = {"kill_count": 3}
 TOPIC = "people/workers"
 BAR_MS = 50.0
+#: Of one service, as its supervisor waits twice as long each time for a place that dies young.
+KILL_COUNT = 10
 
 
 class Asking:
@@ -73,26 +75,34 @@ async def one_of_each(service: Service) -> Any:
             one.client.reset()
 
 
+async def kill_one(service: Service, place: int, verdict: Verdict) -> float:
+    """Kill a worker; give the seconds until another one no longer has its members."""
+    async with one_of_each(service) as clients:
+        asking = clients[service.workers[3 - place]]
+        gone = f"pid-{service.workers[place]}"
+        while gone not in await asking.members():
+            pass
+        began = time.perf_counter()
+        service.kill_worker(place)
+        end = time.monotonic() + 20
+        while gone in (there := await asking.members()) and time.monotonic() < end:
+            pass
+        wait_s = time.perf_counter() - began
+        verdict.require(gone not in there, f"{gone} stays")
+    await service.wait_until(lambda: len(service.workers) == 2, "another worker")
+    return wait_s
+
+
 async def run(engine: str, seed: int, *, kill_count: int) -> Verdict:
     """Kill workers, and ask."""
     verdict = Verdict("T27", engine, seed)
     waits_s: list[float] = []
-    async with Service.start(engine) as service:
-        for number in range(kill_count):
-            place = 1 + number % 2
-            async with one_of_each(service) as clients:
-                asking = clients[service.workers[3 - place]]
-                gone = f"pid-{service.workers[place]}"
-                while gone not in await asking.members():
-                    pass
-                began = time.perf_counter()
-                service.kill_worker(place)
-                end = time.monotonic() + 20
-                while gone in (there := await asking.members()) and time.monotonic() < end:
-                    pass
-                waits_s.append(time.perf_counter() - began)
-                verdict.require(gone not in there, f"{gone} stays")
-            await service.wait_until(lambda: len(service.workers) == 2, "another worker")
+    for first in range(0, kill_count, KILL_COUNT):
+        async with Service.start(engine) as service:
+            waits_s += [
+                await kill_one(service, 1 + number % 2, verdict)
+                for number in range(first, min(first + KILL_COUNT, kill_count))
+            ]
     if kill_count >= 100:
         median_ms = 1000 * sorted(waits_s)[len(waits_s) // 2]
         verdict.require(median_ms <= BAR_MS, f"the median is {median_ms:.1f} ms")
