@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import services
 from certificates import client_context, issue, write_pem
 from services import (
-    APPLICATION,
     Service,
     ask,
     needs_workers,
@@ -22,7 +22,18 @@ from services import (
 
 pytestmark = [needs_workers, pytest.mark.slow]
 
-_BOOTED = r"Booting worker with pid: (\d+)"
+#: It says when it serves: a worker that gunicorn has only begun to boot may not hear a signal.
+APPLICATION = (
+    services.APPLICATION
+    + """
+import logging
+
+@server.on("listening")
+def listening():
+    logging.getLogger("gunicorn.error").info("worker %s serves", PID())
+"""
+)
+_SERVES = r"worker (\w+) serves"
 
 
 class GunicornService(Service):
@@ -32,9 +43,9 @@ class GunicornService(Service):
     def port(self) -> int:
         return int(self.wait_for(r"Listening at: https?://\S+:(\d+)")[1])
 
-    def wait_booted(self, count: int) -> int:
-        """Wait for so many workers, and give the process of the last."""
-        return int(self.wait_for(_BOOTED, count)[1])
+    def wait_serving(self, count: int) -> int:
+        """Wait until so many workers have begun to serve, and give the process of the last."""
+        return int(self.wait_for(_SERVES, count)[1])
 
 
 @contextlib.contextmanager
@@ -54,7 +65,7 @@ def serving_by_gunicorn(
 
 def test_gunicorn_runs_servers_as_its_workers(tmp_path: Path) -> None:
     with serving_by_gunicorn(tmp_path, workers=2) as service:
-        workers = {service.wait_booted(1), service.wait_booted(2)}
+        workers = {service.wait_serving(1), service.wait_serving(2)}
         assert service.pids(8) <= workers
         client, pid = open_websocket(service)
         assert pid in workers
@@ -95,7 +106,7 @@ def test_worker_is_replaced_after_max_requests(tmp_path: Path) -> None:
     with serving_by_gunicorn(tmp_path, "--max-requests", "3") as service:
         first = {service.get() for _ in range(3)}
         service.wait_for("Worker exiting")
-        service.wait_booted(2)
+        service.wait_serving(2)
         assert first.isdisjoint({service.get()})
 
 
@@ -108,7 +119,7 @@ def test_worker_that_blocks_is_killed_after_the_timeout(tmp_path: Path) -> None:
             service.wait_for(rf"WORKER TIMEOUT \(pid:{first}\)")
             with contextlib.suppress(ConnectionResetError):
                 receive_all(client)
-        service.wait_booted(2)
+        service.wait_serving(2)
         assert int(service.get()) != first
 
 
