@@ -277,7 +277,7 @@ async def test_load_notices_a_reply_that_comes_twice(start_server: StartServer) 
 
     answer_wrongly(server, 20, wrong)
     _, complaint = await load(port_of(server))
-    assert "behind the last reply" in complaint or "reply 21 differs" in complaint
+    assert "nobody has asked for" in complaint or "reply 21 differs" in complaint
 
 
 async def test_load_notices_a_lost_reply_by_the_next(start_server: StartServer) -> None:
@@ -398,7 +398,7 @@ async def test_load_notices_a_connection_that_ends_while_idle(start_server: Star
             conn.close()
 
     _, complaint = await load(port_of(server), "--idle=60", "--talk")
-    assert "behind the last reply" in complaint or "nobody has asked for" in complaint
+    assert "nobody has asked for" in complaint
 
 
 async def test_load_notices_that_it_was_refused(start_server: StartServer) -> None:
@@ -607,7 +607,7 @@ async def test_load_notices_an_answer_that_nothing_asked_for() -> None:
     async def send(writer: asyncio.StreamWriter, right: bytes) -> None:
         writer.write(right + right)
 
-    assert "behind the last reply" in await load_answers(send)
+    assert "nobody has asked for" in await load_answers(send)
 
 
 async def test_load_notices_a_head_without_an_end() -> None:

@@ -174,6 +174,13 @@ async def test_idle_connections_are_held_and_answer_pings(start_server: StartSer
     assert None not in latencies
 
 
+async def test_who_is_open_answers_pings_while_others_open(start_server: StartServer) -> None:
+    server = await start_server(ping_interval=0.05, ping_timeout=0.2)
+    options = ("--connections=5", "--duration=0.1", "--ramp=0.5")
+    ended = await bench(url_of(server), *options)
+    assert (ended.status, ended.errors) == (0, "")
+
+
 @pytest.mark.slow
 async def test_a_ping_that_comes_with_the_answer_is_answered() -> None:
     """A server need not wait until it has heard of its client."""

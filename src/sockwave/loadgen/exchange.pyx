@@ -221,7 +221,7 @@ cdef class Exchange:
                 size -= used
                 continue
             if client.reply_count == sender.sent_count:
-                raise LoadError(f"{size} bytes behind the last reply")
+                raise LoadError(f"{size} bytes that nobody has asked for")
             used = self.check_part(client, sender, data, size)
             data += used
             size -= used

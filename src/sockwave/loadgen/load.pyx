@@ -49,6 +49,8 @@ cdef class Load:
         self.clients = [None] * connection_count
         self.timeout_s = timeout_s
         self.latencies = Latencies()
+        # Until there is something to say: whoever comes early may have to answer pings by then.
+        self.exchange = Exchange(0, 1, False, 1)
         self.timer = -1
         self.poller = poller_create()
         self.place = <uint8_t*>malloc(READ_SIZE)
@@ -288,9 +290,7 @@ cdef class Load:
 
     cdef bint awaits_ends(self) noexcept:
         """Tell whether the server has to close connections."""
-        return (
-            self.exchange is not None and self.exchange.ends_connections and not self.is_finishing
-        )
+        return self.exchange.ends_connections and not self.is_finishing
 
     cdef int send_due(self) except -1:
         """Let the clients send that the timer has fired for."""
@@ -338,8 +338,6 @@ cdef class Load:
         while size > 0:
             ns = now_ns()
             count = client.reply_count
-            if self.exchange is None:
-                raise LoadError(f"{size} bytes that nobody has asked for")
             self.exchange.check(client, sender, self.place, size)
             count = client.reply_count - count
             if count:
@@ -373,8 +371,7 @@ cdef class Load:
         """Connect again where the server has to close behind a batch, and raise LoadError where it
         has not."""
         cdef bint is_due = (
-            self.exchange is not None and self.exchange.ends_connections
-            and client.reply_count == client.sent_count
+            self.exchange.ends_connections and client.reply_count == client.sent_count
         )
         if not is_due:
             raise LoadError(f"closed by the server after {client.reply_count} replies")
