@@ -104,7 +104,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             retirement.begin(order)
 
         # gunicorn starts no sequencer: what is published stays in its worker, as a warning says.
-        server._host.topics.is_alone_among_others = self.cfg.workers > 1
+        server._host.topics.reach.is_alone_among_others = self.cfg.workers > 1
         if self.max_requests < sys.maxsize:
             count_requests(server._host, self.max_requests, drain)
         handlers = {"SIGTERM": drain, "SIGQUIT": server._drop, "SIGINT": server._drop}

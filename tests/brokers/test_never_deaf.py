@@ -89,7 +89,7 @@ async def test_what_was_asked_for_a_moment_ago_is_not_missed(
     start_server: StartServer, valkey: ValkeyServer
 ) -> None:
     _, other, _ = await start_two(start_server, valkey.url)
-    client = other._host.topics.hosts._client
+    client = other._host.topics.reach.hosts._client
     await until(lambda: client._is_ready and not client._is_probing)
     client._check(client._session)  # a tick, at which nothing is to be confirmed
     await until(lambda: not client._is_probing)

@@ -114,7 +114,7 @@ async def test_a_pattern_that_is_wanted_again_as_it_is_left_comes(
     one, other = await start_two(start_server, valkey_url)
     await other.conn.subscribe("late/*")
     other.conn.unsubscribe("late/*")
-    client = other.server._host.topics.hosts._client
+    client = other.server._host.topics.reach.hosts._client
     await until(lambda: client._leaving)
     client._leaving = dict.fromkeys(client._leaving, 0.0)
     client._leave()  # the server has not confirmed that yet

@@ -20,7 +20,7 @@ class Carrier:
         self._topics = server._host.topics
         self.link = SequencerLink(self._topics.table, self._topics, lambda: None)
         self.link.is_remote = True
-        self._topics._link = self._topics.table.uplink = self.link
+        self._topics.reach._link = self._topics.table.uplink = self.link
         self._end: Link | None = None
 
     def meet(self, sequencer: Sequencer) -> None:

@@ -200,7 +200,7 @@ class Applications:
         if self.fallback is not None:
             applications.append(self.fallback)
         topics = self._host.topics
-        calls = {"publish": topics.publish, "presence": topics.members}
+        calls = {"publish": topics.publishing.publish, "presence": topics.presence.members}
         for one in applications:
             one.topics = calls
             one.websocket_template = make_websocket_template(one)

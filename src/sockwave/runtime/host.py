@@ -83,7 +83,7 @@ class Host(Emitter):
         self.is_running = False
         #: Who hears what.
         self.topics = make_topics(self, options)
-        self.hub.topics, self.hub.others = self.topics.table, self.topics
+        self.hub.topics, self.hub.others = self.topics.table, self.topics.reach
         self.hub.json = options.json_reading
         #: The ASGI applications, and their WebSockets.
         self.applications = Applications(self, options)
@@ -108,7 +108,7 @@ class Host(Emitter):
         self.loop = loop
         self.engine = engine
         self.hub = Hub(self, engine, self.limits, self.clients, self.options.slow)
-        self.hub.topics, self.hub.others = self.topics.table, self.topics
+        self.hub.topics, self.hub.others = self.topics.table, self.topics.reach
         self.hub.json = self.options.json_reading
         self.is_running = True
         self.calls = ThreadCalls(loop)

@@ -11,7 +11,7 @@ from sockwave.core.topics.sequencer import Sequencer
 from sockwave.options import Options
 from sockwave.runtime.loop import is_plain
 from sockwave.topics.commands import Commands, Listener
-from sockwave.topics.topics import Host as TopicsHost
+from sockwave.topics.interface import Host as TopicsHost
 from sockwave.topics.topics import Topics
 
 
@@ -68,4 +68,4 @@ def reach_hosts(topics: Topics, broker: str, broker_down: str) -> None:
     """Have topics reach other hosts. Raises SockwaveError where they cannot."""
     from sockwave.topics.hosts import OtherHosts  # most servers have no broker
 
-    topics.reach_hosts(OtherHosts(broker, broker_down))
+    topics.reach.take_hosts(OtherHosts(broker, broker_down))

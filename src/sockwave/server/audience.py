@@ -143,7 +143,7 @@ class Audience(Publishing):
         """
         host = self._host
         hubs = host.hub.dropped_count + host.applications.hub.dropped_count
-        return hubs + host.topics.count_dropped()
+        return hubs + host.topics.reach.count_dropped()
 
     @property
     def limit_hits(self) -> LimitHits:

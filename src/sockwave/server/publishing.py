@@ -90,7 +90,8 @@ class Publishing(Announcer):
         Raises TypeError or ValueError for a wrong name or message, SockwaveError for a stream, at
         `topic_count`, and when the server does not run.
         """
-        published: Awaitable[Published] | ThreadFuture[Published] = self._host.topics.publish(
+        publish = self._host.topics.publishing.publish
+        published: Awaitable[Published] | ThreadFuture[Published] = publish(
             topic, message, exclude=exclude, id=id, compress=compress, slow=slow, key=key
         )
         return published
@@ -101,7 +102,7 @@ class Publishing(Announcer):
         Without a broker it is always "ok". A load balancer should send clients elsewhere only where
         `is_deaf` is True: while the broker is away, all hosts are "degraded" alike.
         """
-        return self._host.topics.find_health()
+        return self._host.topics.reach.find_health()
 
     async def count(self, topic: str) -> int:
         """Count the connections that are subscribed to a topic, on all workers."""

@@ -168,7 +168,7 @@ class Server(Routing, Closing):
         self._check_thread("server.listen")
         self._check_open()
         if reuse_port:
-            self._host.topics.is_alone_among_others = True
+            self._host.topics.reach.is_alone_among_others = True
         if sock is not None:
             if reuse_port:
                 raise ValueError("reuse_port: expected with a port, not with sock")
@@ -423,9 +423,9 @@ class Server(Routing, Closing):
         """Share topics with the other workers, if there is a sequencer, and with other hosts."""
         path = None if self._link is None else self._link.place.sequencer
         if path is not None:
-            await self._host.topics.join_workers(path)
+            await self._host.topics.reach.join_workers(path)
         else:
-            await self._host.topics.join_hosts()
+            await self._host.topics.reach.join_hosts()
 
     async def _start_applications(self, shutdown: Shutdown) -> None:
         """Run the startup of the ASGI applications; if one fails, end the server and raise."""

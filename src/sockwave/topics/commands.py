@@ -12,7 +12,7 @@ from sockwave.deliveries import Published, Subscribed
 from sockwave.documented import describe_fields
 from sockwave.errors import ConnectionClosed, SockwaveError
 from sockwave.json_codec import encode_json
-from sockwave.topics.presence import Snapshot
+from sockwave.topics.members import Snapshot
 from sockwave.topics.settings import check_presence
 from sockwave.topics.topics import Entering, Topics
 
@@ -100,7 +100,7 @@ class Commands:
                 }
                 _answer(connection, said, answer)
                 if member is not None:
-                    topics.watch_for(connection, topic)
+                    topics.presence.tell(connection, topic)
 
             waiting = topics.subscribe(connection, topic, said.get("since"), member, data, told)
         except (SockwaveError, TypeError, ValueError) as error:
@@ -128,16 +128,16 @@ class Commands:
         try:
             if command == "publish":
                 topic = topics.table.find(name)
-                waiting = topics.publish(
+                waiting = topics.publishing.publish(
                     name, _message(said), id=id if topic.settings.history is not None else None
                 )
             elif command == "append":
                 delta = said.get("delta")
                 if not isinstance(delta, str):
                     raise _Refused("expected a text as delta")
-                waiting = topics.append(name, delta, id)
+                waiting = topics.publishing.append(name, delta, id)
             else:
-                waiting = topics.finish(name, id)
+                waiting = topics.publishing.finish(name, id)
         except (SockwaveError, TypeError, ValueError) as error:
             raise _Refused(str(error)) from error
 
@@ -166,7 +166,7 @@ class Commands:
             def lost() -> None:
                 _refuse(connection, "members", name, said, "the sequencer is away")
 
-            topics.link.watch(topic, Snapshot(known, lost), is_snapshot=True)
+            topics.reach.link.watch(topic, Snapshot(known, lost), is_snapshot=True)
         except SockwaveError as error:
             raise _Refused(str(error)) from error
 

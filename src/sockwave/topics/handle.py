@@ -61,7 +61,7 @@ class Topic:
         key: Hashable = None,
     ) -> Awaitable[Published]:
         """Publish a message; see `Server.publish`."""
-        published: Awaitable[Published] = self._topics.publish(
+        published: Awaitable[Published] = self._topics.publishing.publish(
             self.name, message, exclude=exclude, id=id, compress=compress, slow=slow, key=key
         )
         return published
@@ -83,14 +83,14 @@ class Topic:
 
     def finish(self) -> Awaitable[Published]:
         """Finish a stream: subscribers are told. It can still be read for 60 seconds."""
-        return self._topics.finish(self.name)
+        return self._topics.publishing.finish(self.name)
 
     async def members(self) -> dict[str, Any]:
         """Return the members of the topic, on all workers: their keys, and their data.
 
         Raises SockwaveError where the topic has no presence, or the sequencer is away.
         """
-        return await self._topics.members(self.name)
+        return await self._topics.presence.members(self.name)
 
     async def count(self) -> int:
         """Count the connections that are subscribed to the topic, on all workers."""
@@ -128,5 +128,5 @@ class Topic:
 
     def off(self, event: TopicEvent, listener: Callable[..., object]) -> "Topic":
         """Remove a listener; nothing happens when it is not there."""
-        self._topics.unlisten(self.name, event, listener)
+        self._topics.listeners.remove(self.name, event, listener)
         return self

@@ -256,7 +256,7 @@ cdef class SequencerLink(Uplink):
             self.reception.missed_count += head.offset
             return 0
         if head.type == BROKER:
-            self.host.broker_told((<const char*>payload)[:size])
+            self.host.reach.broker_told((<const char*>payload)[:size])
             return 0
         topic = self.topic_of(head)
         if topic is None:
@@ -270,19 +270,19 @@ cdef class SequencerLink(Uplink):
             if who is not None:
                 who.came((<const char*>payload)[:size], bool(head.flags & MORE))
         elif head.type == DIFF:
-            self.host.members_differ(topic, (<const char*>payload)[:size])
+            self.host.presence.differ(topic, (<const char*>payload)[:size])
         elif head.type == COUNT_ASKED:
             self.output.write(
                 COUNTING, 0, None, head.request, 0, self.table.count(topic), 0, NULL, 0
             )
             return self.output.pump()
         elif head.type == UNWATCHED:
-            self.host.unwatched(topic)
+            self.host.listeners.unwatched(topic)
         elif head.type == FORGOTTEN:
             remove_number(&self.numbers, head.topic)
             topic.remote_number = 0
             topic.epoch = topic.offset = 0
-            self.host.topic_forgotten(topic)
+            self.host.publishing.topic_forgotten(topic)
         return 0
 
     cdef Subscribers topic_of(self, const Head* head):

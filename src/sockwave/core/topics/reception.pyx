@@ -167,10 +167,10 @@ cdef class Reception:
 
     cdef int heard_gap(self, Subscribers topic, const Head* head) except -1:
         """Messages were dropped for this worker, which was too slow."""
-        self.host.members_unknown(topic)
+        self.host.presence.ask_again(topic)
         if not head.epoch:
             self.missed_count += head.offset
-            self.host.messages_dropped(topic.name, head.offset)
+            self.host.reach.messages_dropped(topic.name, head.offset)
         elif has_log(topic) and not topic.request and (
             head.epoch != topic.epoch or head.offset > topic.offset
         ):
@@ -203,7 +203,7 @@ cdef class Reception:
             raise SockwaveError("the sequencer: expected the parts of a message")
         data = PyBytes_FromStringAndSize(<const char*>parts.message, parts.message_size)
         meta = meta_of(payload, head.flags) if head.flags & META else {}
-        self.host.broadcast_came(data.decode() if head.flags & TEXT else data, meta)
+        self.host.reach.broadcast_came(data.decode() if head.flags & TEXT else data, meta)
         return 0
 
 

@@ -13,7 +13,7 @@ from sockwave.core.topics.wildcards cimport Patterns
 
 cdef class TopicTable:
     """The topics of a server, on this worker."""
-    cdef object host            # a `topics.Topics`: what is not done here
+    cdef object host            # a `topics.Topics`: what is not done here, by its parts
     cdef readonly dict topics   # name -> Subscribers, those of patterns among them
     cdef Patterns patterns      # those with subscribers
     cdef public Uplink uplink   # None: there is no other worker, and no topic that is sequenced

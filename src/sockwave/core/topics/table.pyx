@@ -126,7 +126,7 @@ cdef class TopicTable:
             self.patterns.add(topic.name, topic)
         join(connection, topic, COMMANDS if mine.has_commands else PLAIN)
         if topic.settings.has_presence:
-            self.host.look_after(topic)
+            self.host.presence.look_after(topic)
         return 0
 
     cdef int check_room(self, Connection connection, Subscribers topic) except -1:
@@ -166,10 +166,10 @@ cdef class TopicTable:
             return False
         was_one = leave(connection, topic)
         if mine.replays is not None and topic.name in mine.replays:
-            self.host.end_replay(connection, topic.name)
+            self.host.replays.end(connection, topic.name)
             was_one = True
         if mine.members is not None and topic.name in mine.members:
-            self.host.member_left(connection, topic)
+            self.host.presence.leave(connection, topic)
         if was_one and not topic.size():
             self.emptied(topic)
         return was_one
@@ -180,10 +180,10 @@ cdef class TopicTable:
         cdef Subscribers topic
         if mine.replays:
             for name in list(mine.replays):
-                self.host.end_replay(connection, name)
+                self.host.replays.end(connection, name)
         if mine.members:
             for name in list(mine.members):
-                self.host.member_left(connection, self.topics[name])
+                self.host.presence.leave(connection, self.topics[name])
         while mine.count:
             topic = <Subscribers>mine.held[mine.count - 1].topic
             leave_at(mine, mine.count - 1)
@@ -196,7 +196,7 @@ cdef class TopicTable:
         if topic.is_pattern:
             self.patterns.remove(topic.name)
         if topic.settings.has_presence:
-            self.host.deserted(topic)
+            self.host.presence.deserted(topic)
         if self.uplink is not None and (self.uplink.is_remote or topic.is_sequenced):
             self.uplink.unwant(topic)       # and `sweep` forgets it
         else:
@@ -270,7 +270,7 @@ cdef class TopicTable:
             check_topic_name(name)      # raises
         topic.is_used = True
         if topic.is_sequenced:
-            return self.host.publish_sequenced(
+            return self.host.publishing.publish_sequenced(
                 topic, message, besides, id, compress, slow, key
             )
         if id is not None:
@@ -280,7 +280,7 @@ cdef class TopicTable:
         check_compress(compress)
         payload_of(message, &data, &size, &opcode)
         if self.uplink is not None and self.uplink.is_refusing:
-            self.host.check_publishing()    # raises
+            self.host.reach.check_publishing()  # raises
         rendering = self.render(topic, message)
         rendering.compress = compress
         if slow is not None or key is not None:
@@ -290,7 +290,7 @@ cdef class TopicTable:
         publication.local_count = self.deliver(topic, rendering, besides)
         publication.is_done = True
         if self.uplink is not None and self.uplink.is_remote:
-            self.host.relay(topic, message, compress, slow, key)
+            self.host.publishing.relay(topic, message, compress, slow, key)
         elif not topic.size() and self.topics.get(name) is topic:
             del self.topics[name]
         return publication
@@ -299,7 +299,7 @@ cdef class TopicTable:
         """Append to a stream; return a Publication."""
         cdef Subscribers topic = self.topics.get(name) if type(name) is str else None
         if topic is None or not topic.is_stream or self.submissions is None:
-            return self.host.append(name, delta)
+            return self.host.publishing.append(name, delta)
         return self.submissions.append(topic, delta)
 
     cdef Rendering render(self, Subscribers topic, object message):
