@@ -90,9 +90,9 @@ async def test_what_was_asked_for_a_moment_ago_is_not_missed(
 ) -> None:
     _, other, _ = await start_two(start_server, valkey.url)
     client = other._host.topics.reach.hosts._client
-    await until(lambda: client._is_ready and not client._is_probing)
+    await until(lambda: client._canary.is_free)
     client._check(client._session)  # a tick, at which nothing is to be confirmed
-    await until(lambda: not client._is_probing)
+    await until(lambda: not client._canary.is_probing)
     waiting = next(iter(other.connections)).subscribe("late")
     client._check(client._session)  # a tick, before the confirmation can be there
     await waiting

@@ -115,8 +115,9 @@ async def test_a_pattern_that_is_wanted_again_as_it_is_left_comes(
     await other.conn.subscribe("late/*")
     other.conn.unsubscribe("late/*")
     client = other.server._host.topics.reach.hosts._client
-    await until(lambda: client._leaving)
-    client._leaving = dict.fromkeys(client._leaving, 0.0)
+    await until(lambda: client._subscriptions._leaving)
+    wanted = client._subscriptions
+    wanted._leaving = dict.fromkeys(wanted._leaving, 0.0)
     client._leave()  # the server has not confirmed that yet
     await other.conn.subscribe("late/*")
     await one.server.publish("late/1", "heard")

@@ -120,9 +120,9 @@ GUARDS = (
     ),
     Guard(
         "what a turn inflates",
-        CORE + "session/session.pyx",
-        "            if is_over or (cost >= engine.budget.inflatable and inflation.is_between):\n",
-        "            if is_over:\n",
+        CORE + "session/inflating.pyx",
+        "        if is_over or (cost >= budget.inflatable and inflation.is_between):\n",
+        "        if is_over:\n",
         ("tests/test_inflation.py",),
     ),
     Guard(

@@ -1,23 +1,19 @@
-"""Keeps one host connected to its broker, and finds out when it hears nothing although it should.
+"""Keeps one host connected to its broker, and finds out when it does not hear what it should."""
 
-Silence of a subscription says nothing: perhaps nobody speaks. So a canary goes through the broker,
-about once a second: what we publish to ourselves has to come back.
-"""
-
-import itertools
 import json
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from sockwave.brokers.canary import Canary
 from sockwave.brokers.interface import Loop, Session, StreamKeeper, Timer, Wanted
+from sockwave.brokers.outgoing import Outgoing
 from sockwave.brokers.sockets import make_waits
+from sockwave.brokers.subscriptions import Subscriptions
 from sockwave.brokers.urls import Opener, hide_password, keeps_streams, make_opener
 from sockwave.core.topics.bridge import Bridge
-from sockwave.core.topics.parts import PART_SIZE, split_message
 
 if TYPE_CHECKING:
     from sockwave.brokers.shards import ShardBridge
@@ -30,17 +26,6 @@ _TICK_S = 0.8
 # A topic that nobody wants here any more is left so much later: a page that is reloaded does not
 # have the host leave its topics, and subscribe to them anew.
 _LEAVE_S = 5.0
-
-# Ticks without any answer, after which the broker counts as gone; and ticks without the canary of a
-# subscription that is not silent, but behind.
-_UNANSWERED_COUNT = 3
-_BEHIND_COUNT = 12
-
-# So much of large messages is on its way at a time.
-_WINDOW_SIZE = 2 << 20
-
-# The numbers of large messages: no two of a host have the same, by whichever client they go.
-_serials = itertools.count(1)
 
 # So often it is said again what the application has declared.
 _DECLARE_S = 3600.0
@@ -79,20 +64,11 @@ class ServerClient(Generic[Way]):
         self._waits = make_waits()
         self._timer: Timer | None = None
         self._ticking: Timer | None = None
-        #: What the broker has been asked for, and what of it has not been confirmed yet.
-        self._subscribed: set[Wanted] = set()
-        self._unconfirmed: set[Wanted] = set()
-        #: What nobody wants any more → when it is left.
-        self._leaving: dict[Wanted, float] = {}
+        self._canary = Canary()
+        self._subscriptions = Subscriptions()
+        self._outgoing = Outgoing(bridge, self._canary)
         self._state = "connecting"
         self._told: dict[str, Any] = {}
-        #: The messages that leave next, and the parts of the large one that leaves before them.
-        self._waiting: deque[tuple[bytes, bytes]] = deque()
-        self._parts: Iterator[tuple[bytes, bytes]] | None = None
-        self._window = _WINDOW_SIZE
-        self._reset_probe()
-        self._confirmed_count = 0
-        self._counted_confirmed = 0
         self._deaf_count = 0
         self._lost_count = 0
         self._refused_count = 0
@@ -163,14 +139,12 @@ class ServerClient(Generic[Way]):
             return
         session = self._opener.open(outcome, self._loop, self._whole)
         self._session = session
-        self._reset_probe()
+        self._canary.reset()
+        self._outgoing.open_window()
         session.begin(self)
         self.bridge.expect()
         self.bridge.take_changes()
-        self._leaving.clear()
-        self._subscribed = set(self.bridge.wanted())
-        self._unconfirmed = set(self._subscribed)
-        session.subscribe(self._subscribed)
+        session.subscribe(self._subscriptions.begin(self.bridge.wanted()))
         self.flush()
 
     def _note_down(self, error: Exception) -> None:
@@ -181,8 +155,7 @@ class ServerClient(Generic[Way]):
             self._set_state("down")
         self.bridge.lose()
         if not self._keeps:
-            self._dropped_count += len(self._waiting)
-            self._waiting.clear()
+            self._dropped_count += self._outgoing.drop()
             self.bridge.drop_waiting()
         self._came()
         self._timer = self._loop.call_later(self._waits.take(), self._connect)
@@ -193,8 +166,8 @@ class ServerClient(Generic[Way]):
         if session is None or self._is_closed:
             return
         session.close()
-        if self._parts is not None:
-            self._parts = None  # half a message is none
+        if self._outgoing.has_parts:
+            self._outgoing.drop_parts()
             self._unknown_count += 1
         self._lost_count += 1
         self._unknown_count += session.unanswered_count
@@ -210,39 +183,20 @@ class ServerClient(Generic[Way]):
 
     # ---- the canary
 
-    def _reset_probe(self) -> None:
-        self._is_probing = self._has_heard = False
-        self._missed_count = 0
-        self._is_answered = False
-        self._is_ready = False
-        self._counted = (0, 0)
-        self._probed_s = 0.0
-        self._heard_before = 0
-        self._window = _WINDOW_SIZE
-        self._has_unconfirmed = False
-
     def ready(self) -> None:
         """Note that the canary can be heard from now on."""
-        self._is_ready = True
+        self._canary.is_ready = True
         self.bridge.presence.connected()
         self._loop.call_soon(self.flush)
-        if self._session is not None and not self._is_probing:
-            self._probe(self._session)
-
-    def _probe(self, session: Session) -> None:
-        self._is_probing = True
-        self._is_answered = False
-        self._missed_count = 0
-        self._probed_s = time.monotonic()
-        self._heard_before = session.heard_count
-        session.probe()
+        if self._session is not None and not self._canary.is_probing:
+            self._canary.send(self._session)
 
     def _tick(self) -> None:
         self._ticking = self._loop.call_later(_TICK_S, self._tick)
         if self._session is not None:
             self._leave()
             self._declare_again()
-            if self._is_ready and self.bridge.presence.is_used:
+            if self._canary.is_ready and self.bridge.presence.is_used:
                 self._session.tell_hosts([self.bridge.presence.beat()])
                 self._came()
             self._check(self._session)
@@ -257,57 +211,43 @@ class ServerClient(Generic[Way]):
 
     def _check(self, session: Session) -> None:
         """See whether the canary has come back, and send the next one."""
-        counted, self._counted = self._counted, (session.heard_count, session.answer_count)
-        is_silent, is_unanswered = (
-            before == now for before, now in zip(counted, self._counted, strict=True)
-        )
-        if self._is_probing or not self._is_ready:
-            self._missed_count += 1
-            if self._is_answered and self._has_waited(session):
-                self._be_deaf("it takes what we publish, and sends us nothing")
-            elif self._missed_count >= _BEHIND_COUNT:
-                self._be_deaf("what we publish does not come back")
-            elif is_unanswered and is_silent and self._missed_count >= _UNANSWERED_COUNT:
-                self.lost(TimeoutError("it does not answer"))
-            return
-        # Those of the last tick: what was asked for a moment ago cannot be confirmed yet.
-        has_waited, self._has_unconfirmed = self._has_unconfirmed, bool(self._unconfirmed)
-        if has_waited and self._unconfirmed and self._confirmed_count == self._counted_confirmed:
-            self._be_deaf(f"{len(self._unconfirmed)} subscriptions are not confirmed")
-            return
-        self._counted_confirmed = self._confirmed_count
-        self._probe(session)
-
-    def _has_waited(self, session: Session) -> bool:
-        """Tell whether nothing has come for about a tick since the canary was sent."""
-        waited_s = time.monotonic() - self._probed_s
-        return session.heard_count == self._heard_before and waited_s >= 0.9 * _TICK_S
+        fault = self._canary.find_fault(session, _TICK_S)
+        if isinstance(fault, TimeoutError):
+            self.lost(fault)
+        elif fault is not None:
+            self._be_deaf(str(fault))
+        elif not self._canary.is_free:
+            pass  # it may come yet
+        elif self._subscriptions.are_stuck():
+            count = self._subscriptions.unconfirmed_count
+            self._be_deaf(f"{count} subscriptions are not confirmed")
+        else:
+            self._canary.send(session)
 
     def probe_heard(self) -> None:
         """Note that the canary has come round."""
-        self._is_probing = False
-        self._has_heard = True
-        self._window = _WINDOW_SIZE
-        if self._parts is not None:
+        self._canary.came()
+        self._outgoing.open_window()
+        if self._outgoing.has_parts:
             self._loop.call_soon(self.flush)
         self._come_up()
 
     def declared(self) -> None:
         """Note that the broker has, or will not have, all that was to be declared."""
-        if self._has_heard:
+        if self._canary.has_heard:
             self._come_up()
 
     def _come_up(self) -> None:
         """Be up, unless something is missing yet: who publishes from then on finds all there."""
         session = self._session
-        if self._state != "up" and not self._unconfirmed and not (
-            session is not None and session.is_declaring
-        ):  # fmt: skip
+        if session is not None and session.is_declaring:
+            return
+        if self._state != "up" and not self._subscriptions.unconfirmed_count:
             self._set_state("up")
 
     def probe_answered(self, receiver_count: int) -> None:
         """Note that the broker has taken the canary, and passed it on to so many."""
-        self._is_answered = True
+        self._canary.is_answered = True
         if not receiver_count and self._state == "up":
             self._be_deaf("it knows nothing of our subscriptions")
 
@@ -337,41 +277,21 @@ class ServerClient(Generic[Way]):
 
     def confirmed(self, name: Wanted) -> None:
         """Note that messages of a topic, or of a pattern, come from here on."""
-        self._confirmed_count += 1
-        self._unconfirmed.discard(name)
+        self._subscriptions.confirm(name)
         self.bridge.confirm(name)
         self._came()
 
     def _take_changes(self, session: Session) -> None:
         """Subscribe to what is wanted now; what is wanted no more is left later."""
-        added = []
-        for name, is_wanted in self.bridge.take_changes().items():
-            if not is_wanted:
-                if name in self._subscribed:
-                    self._leaving[name] = time.monotonic() + _LEAVE_S
-                continue
-            self._leaving.pop(name, None)
-            if name not in self._subscribed:
-                self._subscribed.add(name)
-                added.append(name)
-        if added:
-            self._unconfirmed.update(added)
+        if added := self._subscriptions.change(self.bridge.take_changes(), _LEAVE_S):
             session.subscribe(added)
 
     def _leave(self) -> None:
         """Leave the topics that nobody has wanted for a while."""
         assert self._session is not None
-        now = time.monotonic()
-        left = []
-        for name, due in self._leaving.items():
-            if due > now:
-                break  # those behind were noted later
-            left.append(name)
+        left = self._subscriptions.take_left()
         for name in left:
-            del self._leaving[name]
             self.bridge.unconfirm(name)
-        self._subscribed.difference_update(left)
-        self._unconfirmed.difference_update(left)
         self._session.unsubscribe(left)
 
     # ---- messages
@@ -400,8 +320,7 @@ class ServerClient(Generic[Way]):
             session.read_log(*read)
         if not session.is_full and (submissions := self.bridge.placements.take_submissions()):
             session.submit(submissions)
-        while self._has_more(session) and self._send(session):
-            pass
+        self._outgoing.flush(session)
         self._tell_full()
 
     def _flush_streams(self, session: Session, keeper: StreamKeeper) -> None:
@@ -418,47 +337,6 @@ class ServerClient(Generic[Way]):
         if not session.is_full and (deltas := streams.take_deltas()):
             keeper.append(deltas)
 
-    def _has_more(self, session: Session) -> bool:
-        """Tell whether there is something to publish; what has come meanwhile is taken then."""
-        if self._parts is None and not self._waiting and not session.is_full:
-            self._waiting.extend(self.bridge.take_messages())
-        return bool(self._waiting) or self._parts is not None
-
-    def _send(self, session: Session) -> bool:
-        """Publish what comes next: parts of a large message, or all up to one."""
-        if self._parts is not None:
-            return self._send_parts(session)
-        small = []
-        while self._waiting and len(self._waiting[0][1]) <= PART_SIZE:
-            small.append(self._waiting.popleft())
-        if small:
-            session.publish(small)
-        if self._waiting:
-            name, message = self._waiting.popleft()
-            parts = split_message(message, self.bridge.host, next(_serials))
-            self._parts = ((name, part) for part in parts)
-        return True
-
-    def _send_parts(self, session: Session) -> bool:
-        """Publish parts, and wait for the canary behind some of them; False: it has to wait.
-
-        So the broker never keeps much of it for those who are no slower than we are.
-        """
-        assert self._parts is not None
-        if self._window <= 0:
-            if self._is_ready and not self._is_probing:
-                self._probe(session)
-            return False
-        if session.is_full:
-            return False
-        part = next(self._parts, None)
-        if part is None:
-            self._parts = None
-        else:
-            self._window -= len(part[1])
-            session.publish([part])
-        return True
-
     def drained(self) -> None:
         """Note that there is room for more to be published."""
         self.flush()
@@ -469,9 +347,7 @@ class ServerClient(Generic[Way]):
 
     def take_waiting(self) -> list[tuple[bytes, bytes]]:
         """Return the messages that have not left: they are the caller's from then on."""
-        waiting = [*self._waiting]
-        self._waiting.clear()
-        return waiting
+        return self._outgoing.take()
 
     # ---- health
 

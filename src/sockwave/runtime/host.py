@@ -1,12 +1,11 @@
 """A server as its transports, requests and connections see it."""
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import Emitter
@@ -22,11 +21,9 @@ from sockwave.core.session.connections import Connections
 from sockwave.core.session.hub import Hub
 from sockwave.errors import InvalidJSON, Refused, SockwaveError, without_disconnects
 from sockwave.forking import detach_loop, leave_tasks, watch_forks
-from sockwave.functions import describe_in_sentence, generates
-from sockwave.handshake.refusal import Refusal
 from sockwave.http import Request, Response
 from sockwave.http.files import send_file
-from sockwave.http.semantics import has_known_method, parse_strictly
+from sockwave.http.semantics import parse_strictly
 from sockwave.http.serialize import serialize_refusal
 from sockwave.json_codec import REASON
 from sockwave.limits import Limits, OverLimit
@@ -39,27 +36,17 @@ from sockwave.runtime.accepted_socket import AcceptedSocket
 from sockwave.runtime.admission import Admission
 from sockwave.runtime.applications import Applications
 from sockwave.runtime.engine import Engine
+from sockwave.runtime.listener_warnings import ListenerWarnings
 from sockwave.runtime.memory_budget import MemoryWatch, NotUpgraded
 from sockwave.runtime.opening import Openings
 from sockwave.runtime.routes import Routes
 from sockwave.runtime.thread_calls import ThreadCalls
 from sockwave.runtime.topics import make_topics
+from sockwave.runtime.unheard import answer_without_page, answer_without_upgrade
 from sockwave.timeouts import outcome_of
 from sockwave.tls_info import TLSInfo
 
 logger = logging.getLogger("sockwave")
-
-# RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
-PLAIN_TEXT = {"Content-Type": "text/plain; charset=utf-8"}
-UPGRADE_HEADERS = {"Upgrade": "websocket", **PLAIN_TEXT}
-
-
-# The log lines for calls that are cancelled, and messages that are dropped, after a connection.
-TOO_LATE = "%s: <Connection %s> has ended, and what it had sent was not handled within %g s"
-TOO_MANY_LATE = "%s: <Connection %s> has ended, and too many others with calls that go on"
-
-#: What `serve` runs for each connection.
-Handler: TypeAlias = Callable[[Connection], Coroutine[Any, Any, object]]
 
 
 class Host(Emitter):
@@ -77,6 +64,10 @@ class Host(Emitter):
         self.options = options
         self.limits = options.limits
         self.limit_counters = LimitCounters()
+        warnings = ListenerWarnings(self.limits)
+        self.warn_no_listener = warnings.warn_no_listener
+        self.warn_tasks_stalled = warnings.warn_tasks_stalled
+        self.warn_unfinished = warnings.warn_unfinished
         self.clients = Connections()
         #: Until the server runs, a hub without a loop, and without connections.
         self.hub = Hub(self, None, self.limits, self.clients, options.slow)
@@ -99,9 +90,6 @@ class Host(Emitter):
         self.is_abandoned = False
         self.when_abandoned: Callable[[], object] | None = None
         self._is_reporting = False
-        self._has_warned_of_drops = False
-        #: Listeners whose stalled calls have been logged.
-        self._warned_stalled: set[str] = set()
 
     def start(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
         """Create what connections need; then they can be accepted."""
@@ -283,19 +271,9 @@ class Host(Emitter):
         """Answer a request that no route, no listener and no application takes."""
         takes_some = self.applications or self.routes.requests.count
         if takes_some and self.routes.find_for_socket(request) is None:
-            response.write_head(404, PLAIN_TEXT)
-            response.end("there is no such page\n")
-            return
-        if not has_known_method(request):
-            # RFC 9110, 9.1: "An origin server that receives a request method that is unrecognized
-            # or not implemented SHOULD respond with the 501 (Not Implemented) status code."
-            response.write_head(501, PLAIN_TEXT)
-            response.end("this is a WebSocket server: expected the method GET\n")
-            return
-        if _has_lost_upgrade(request) and peers.is_on(logging.INFO):
-            self.log_lost_upgrade(request)
-        response.write_head(426, UPGRADE_HEADERS)
-        response.end("this is a WebSocket server: expected a request to upgrade\n")
+            answer_without_page(response)
+        else:
+            answer_without_upgrade(request, response, self.options)
 
     def report_unanswered(self, request: Request, reason: str) -> None:
         """Report a request that the application has not answered, or not to the end."""
@@ -303,19 +281,6 @@ class Host(Emitter):
         # In a copy of the current context, which may belong to another connection's listener.
         error = SockwaveError(f"no answer to {what}: {reason}")
         copy_context().run(self.report, error, None, request)
-
-    def log_lost_upgrade(self, request: Request) -> None:
-        """Log, for the operator, a handshake whose Upgrade header a proxy has probably removed."""
-        refused = Refused(426, "no Upgrade: websocket, which a proxy may have taken out")
-        detail = Refusal(
-            refused,
-            request,
-            self.options.origin,
-            version=None,
-            secure=request.is_secure,
-            host=None,
-        )
-        peers.info("the handshake of %s is refused with 426: %s", request, detail)
 
     def handle_upgrade(self, transport: Transport, head: RequestHead, rest: bytes) -> None:
         """Begin the opening handshake of a request that asks for a WebSocket."""
@@ -378,40 +343,6 @@ class Host(Emitter):
             peers.warning("%s: a message is dropped: %s", connection, error)
         return False
 
-    def warn_no_listener(self, connection: Connection) -> None:
-        """Warn, once, that messages are dropped because the application does not listen."""
-        if self._has_warned_of_drops:
-            return
-        self._has_warned_of_drops = True
-        logger.warning(
-            "%s: nothing has listened to its messages within %g s (listen_timeout), and they are "
-            "dropped until something does: expected a listener of 'message', `async for` or "
-            "`receive`. Other connections may be concerned: see dropped_count",
-            connection,
-            self.options.limits.listen_timeout,
-            extra=fields_of(connection),
-        )
-
-    def warn_tasks_stalled(self, connection: Connection, count: int, seconds: float) -> None:
-        """Warn, once per listener, that too many of its calls do not end, which pauses reading."""
-        listeners = [*connection.listeners("message"), *connection.listeners("json")]
-        # Plain functions cannot be among them: they end when they return.
-        waiting = [one for one in listeners if inspect.iscoroutinefunction(one)] or listeners
-        names = " and ".join(map(describe_in_sentence, waiting)) or "a listener of 'message'"
-        if names in self._warned_stalled:
-            return
-        self._warned_stalled.add(names)
-        logger.warning(
-            "%s: %d calls of %s (max_tasks) have not ended in %g s, and nothing is read meanwhile. "
-            "If they wait for what this client sends next, they wait for ever: expected `async "
-            "for` in one task, what takes long in `conn.create_task`, or a larger max_tasks",
-            connection,
-            count,
-            names,
-            seconds,
-            extra=fields_of(connection),
-        )
-
     def call_failed(self, error: BaseException, connection: Connection | None) -> None:
         """Handle an error of a listener's call; ConnectionClosed is none if its client has gone."""
         if connection is not None and connection._has_left():
@@ -420,15 +351,6 @@ class Host(Emitter):
             rest = error
         if rest is not None:
             self.listener_failed_for(rest, connection)
-
-    def warn_unfinished(self, connection: Connection | None, is_crowded: bool) -> None:
-        """Log that a call was cancelled, or messages dropped, some time after their connection."""
-        if connection is None:
-            logger.warning("a listener of `close` has not ended in time, and is cancelled")
-        elif is_crowded:
-            peers.warning(TOO_MANY_LATE, connection, connection.id)
-        else:
-            peers.warning(TOO_LATE, connection, connection.id, self.limits.finish_timeout or 0)
 
     def report(
         self,
@@ -479,58 +401,3 @@ class Host(Emitter):
             raise SockwaveError("the server does not run: expected no asynchronous listener")
         else:
             self.hub.start_task(coroutine, self.hub.current)
-
-    def handle_with(self, handler: Handler, cancel_on_close: bool = True) -> None:
-        """Run `handler(conn)` as a task for each connection; see `Server.handle_with`."""
-        self.add_listener("connection", self.connect_handler(handler, cancel_on_close))
-
-    def connect_handler(
-        self, handler: Handler, cancel_on_close: bool = True
-    ) -> Callable[[Connection], None]:
-        """Return a listener of `connection` that runs `handler(conn)` as a task; TypeError."""
-        if not _takes_connection(handler):
-            raise TypeError(
-                f"handler: expected an async function of one connection, given {handler!r}"
-            )
-
-        def connected(connection: Connection) -> None:
-            connection._expect_handler()
-            handling = self.handle(handler, connection)
-            self.hub.start_task(handling, connection, is_free=not cancel_on_close)
-
-        return connected
-
-    async def handle(self, handler: Handler, connection: Connection) -> None:
-        """Run the handler of a connection, and close the connection when it returns or raises."""
-        try:
-            await handler(connection)
-        except (Exception, BaseExceptionGroup) as error:
-            # ConnectionClosed is no error: most handlers end because their client has gone.
-            rest = without_disconnects(error)
-            if rest is not None:
-                self.listener_failed_for(rest, connection)
-        except BaseException:
-            # Cancelled: without its handler, the connection is of no use.
-            connection.close(CloseCode.INTERNAL_ERROR)
-            raise
-        connection.close()
-
-
-def _has_lost_upgrade(request: Request) -> bool:
-    """Tell whether a request without Upgrade has the key of an opening handshake."""
-    headers = request.headers
-    return "sec-websocket-key" in headers or "sec-websocket-key1" in headers
-
-
-def _takes_connection(handler: object) -> bool:
-    """Tell whether `handler` can be called with a connection."""
-    if not callable(handler):
-        return False
-    try:
-        inspect.signature(handler).bind(None)
-    except TypeError:
-        return False
-    except ValueError:
-        pass  # a built-in without a signature
-    # A plain function may return a coroutine of another function; a generator function cannot.
-    return not generates(handler)

@@ -1,21 +1,22 @@
 """The routes of a server: which function takes which path, of requests and of WebSockets."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sockwave.core.events.emitter import Emitter
 from sockwave.core.http.request_head import RequestHead
 from sockwave.core.http.route import MethodRefusal, RequestRoute
 from sockwave.core.http.route_table import RouteTable
-from sockwave.core.session.connection import Connection
 from sockwave.functions import is_async
 from sockwave.http.path_pattern import PathPattern, parse_pattern
+from sockwave.runtime.handlers import Handler, connect_handler
+from sockwave.runtime.handlers import Host as HandlersHost
 
 # The key under which the routes of WebSockets stand: they have no method.
 _SOCKET = ""
 
 
-class Host(Protocol):
+class Host(HandlersHost, Protocol):
     """The host of the server, as its routes use it; see `runtime.host`."""
 
     def listener_failed(self, error: BaseException) -> None:
@@ -23,11 +24,6 @@ class Host(Protocol):
 
     def listener_started(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run what an asynchronous listener returned as a task."""
-
-    def connect_handler(
-        self, handler: Any, cancel_on_close: bool = True
-    ) -> Callable[[Connection], None]:
-        """Return a listener of `connection` that runs a handler."""
 
 
 class SocketRoute(Emitter):
@@ -60,7 +56,8 @@ class Routes:
         pattern = parse_pattern(path)
         route = SocketRoute(self._host)
         if is_async(function):
-            function = self._host.connect_handler(function, cancel_on_close)
+            handler = cast("Handler", function)
+            function = connect_handler(self._host, handler, cancel_on_close)
         elif not cancel_on_close:
             raise ValueError(
                 "cancel_on_close: expected an async function with it, given a plain one"

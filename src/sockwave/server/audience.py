@@ -7,7 +7,8 @@ from sockwave.core.session.connections import Connections
 from sockwave.errors import SockwaveError
 from sockwave.json_codec import encode_json
 from sockwave.messages import Message, SlowPolicy
-from sockwave.runtime.host import Handler, Host
+from sockwave.runtime.handlers import Handler, connect_handler
+from sockwave.runtime.host import Host
 from sockwave.runtime.limit_hits import LimitHits
 from sockwave.runtime.thread_calls import ThreadCalls, ThreadFuture
 from sockwave.server.publishing import Publishing
@@ -168,4 +169,5 @@ class Audience(Publishing):
         Raises TypeError unless `handler` is an async function of one argument.
         """
         self._host.hub.thread.check_call("server.handle_with")
-        self._host.handle_with(handler, cancel_on_close)
+        connected = connect_handler(self._host, handler, cancel_on_close)
+        self._host.add_listener("connection", connected)

@@ -57,6 +57,10 @@ class Closing(Audience):
         if self._is_closing:
             raise SockwaveError("the server has been closed: expected a new one")
 
+    def _check_thread(self, call: str) -> None:
+        """Raise SockwaveError where the server runs in another thread."""
+        self._host.hub.thread.check_call(call)
+
     # ---- who waits for it
 
     @property

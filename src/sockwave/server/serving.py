@@ -10,7 +10,7 @@ from sockwave.deliveries import Published
 from sockwave.listening.binding import order_port
 from sockwave.messages import Message, SlowPolicy
 from sockwave.option_types import ServerOptions
-from sockwave.runtime.host import Handler
+from sockwave.runtime.handlers import Handler
 from sockwave.runtime.thread_calls import ThreadFuture
 from sockwave.server.closing import find_running
 from sockwave.server.server import Server

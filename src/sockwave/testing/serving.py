@@ -10,7 +10,7 @@ from sockwave.client.connecting import connect
 from sockwave.close import CloseCode
 from sockwave.core.session.client_connection import ClientConnection
 from sockwave.core.session.connection import Connection
-from sockwave.runtime.host import Handler
+from sockwave.runtime.handlers import Handler
 from sockwave.server.server import Server
 from sockwave.server.serving import create_server
 from sockwave.testing.memory import Listeners

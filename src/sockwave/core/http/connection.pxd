@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection, until it ends or becomes a WebSocket: RFC 9112, section 9."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from sockwave.core.flag cimport flag
+from sockwave.core.http.deadline cimport Deadline
 from sockwave.core.http.exchange cimport Carrier, Exchange
 from sockwave.core.http.head cimport BodyFraming, Head
 from sockwave.core.http.request cimport Request
@@ -19,13 +20,6 @@ cdef enum Phase:
     DRAINING                    # the last answer is being sent, and input is dropped
     ENDED                       # the transport is closing or closed
 
-# What the deadline is for.
-cdef enum Wait:
-    HEAD_END                    # the end of a request head, from accept or from its first byte
-    NEXT_HEAD                   # the next request
-    PROGRESS                    # any progress of a body or an answer
-    ANSWER                      # the head of an answer, by the application
-
 cdef class HttpConnection(Carrier):
     """The receiver of a transport from its first request on."""
     cdef object __weakref__
@@ -37,11 +31,8 @@ cdef class HttpConnection(Carrier):
     cdef flag has_few           # requests in `input`: reading does not pause for their number
     cdef HeadScan scan          # of a head that came in pieces
     cdef uint64_t written_size  # bytes written to the transport
-    cdef uint64_t moved_size    # how many of them the client had taken at the last deadline
-    cdef uint32_t due           # the tick of the deadline; 0: there is none
-    cdef uint32_t answer_due    # the tick at which an answer has taken too long; 0: it may
+    cdef Deadline deadline
     cdef uint8_t phase          # a Phase
-    cdef uint8_t wait           # a Wait
     cdef flag is_newcomer       # it counts as a handshake under way
     cdef flag is_reading        # requests are being read: `finished` returns to that
     cdef flag has_finished      # a response has ended since the deadline was last set
@@ -53,7 +44,6 @@ cdef class HttpConnection(Carrier):
     cdef flag has_rest          # bytes had come behind the present request when it began
     cdef flag asks_head         # the head that is being read, or was refused, is of a HEAD request
     cdef flag drains            # at the end, what the client still sends is read and dropped
-    cdef flag is_stalled_once   # `moved_size` has been noted
 
     cdef int set_up(self, HttpSettings settings, Transport transport, bint is_newcomer) except -1
     cdef int keep(self, const uint8_t* data, size_t size) except -1
@@ -81,11 +71,7 @@ cdef class HttpConnection(Carrier):
     cdef int close_transport(self) except -1
     cdef int update_flow(self) except -1
     cdef bint has_enough(self) except -1
-    cdef int begin_wait(self, Wait wait) except -1
-    cdef int change_wait(self, Wait wait) except -1
-    cdef int set_due(self, uint32_t ticks) except -1
     cdef int handle_deadline(self) except -1
-    cdef bint has_stalled(self) except -1
     cdef size_t input_size(self) noexcept
     cdef object client_address(self)
     cdef object server_address(self)

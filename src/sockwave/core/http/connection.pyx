@@ -12,6 +12,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memcmp, memcpy
 
 from sockwave.core.events.emitter cimport REQUEST, Emitter, count_heard
+from sockwave.core.http.deadline cimport (
+    ANSWER, HEAD_END, NEXT_HEAD, PROGRESS, begin_wait, change_wait, has_stalled,
+)
 from sockwave.core.http.head cimport (
     CONNECTION_OPTIONS, EXPECT, ORDINARY, UPGRADE, find_framing, has_common_host, is_value,
     parse_head,
@@ -49,8 +52,8 @@ cdef class HttpConnection(Carrier):
         self.settings = settings
         self.transport = transport
         self.is_newcomer = is_newcomer
-        self.wait = HEAD_END
-        self.due = transport.asked
+        self.deadline.wait = HEAD_END
+        self.deadline.due = transport.asked
         settings.connections.add(self)
         return 0
 
@@ -112,10 +115,10 @@ cdef class HttpConnection(Carrier):
     cdef int notify_deadline(self) except -1:
         if self.phase == UPGRADED or self.phase == ENDED:
             return 0
-        if self.due and self.due <= self.transport.engine.wheel.tick:
+        if self.deadline.due and self.deadline.due <= self.transport.engine.wheel.tick:
             self.handle_deadline()
-        if self.due and self.phase != ENDED:
-            self.transport.ask_for(self.due)
+        if self.deadline.due and self.phase != ENDED:
+            self.transport.ask_for(self.deadline.due)
         return 0
 
     cdef int notify_closed(self, object error) except -1:
@@ -187,7 +190,7 @@ cdef class HttpConnection(Carrier):
         return self.update_flow() if self.is_full and not self.is_reading else 0
 
     cdef int body_expected(self) except -1:
-        return self.begin_wait(PROGRESS)
+        return begin_wait(&self.deadline, PROGRESS, self.settings, self.transport)
 
     cdef int drop(self) except -1:
         self.enter(ENDED)
@@ -471,9 +474,9 @@ cdef class HttpConnection(Carrier):
             return self.end()
         rest = PyBytes_FromStringAndSize(<const char*>given.data, given.size)
         given.size = 0
-        if self.has_finished or self.wait != HEAD_END:
-            self.begin_wait(HEAD_END)
-        transport.ask_for(self.due)     # the alarm may have been left at an earlier tick
+        if self.has_finished or self.deadline.wait != HEAD_END:
+            begin_wait(&self.deadline, HEAD_END, self.settings, self.transport)
+        transport.ask_for(self.deadline.due)    # the alarm may have been left at an earlier tick
         if self.is_full:
             self.is_full = False
             transport.resume()
@@ -540,7 +543,7 @@ cdef class HttpConnection(Carrier):
             self.drains = True
         try:
             self.enter(DRAINING)
-            self.begin_wait(PROGRESS)
+            begin_wait(&self.deadline, PROGRESS, self.settings, self.transport)
             if self.is_full:
                 self.is_full = False
                 self.transport.resume()
@@ -554,7 +557,7 @@ cdef class HttpConnection(Carrier):
 
     cdef int close_transport(self) except -1:
         self.enter(ENDED)
-        self.transport.ask_for(self.due)    # the alarm may have been left at an earlier tick
+        self.transport.ask_for(self.deadline.due)   # the alarm may be left at an earlier tick
         return self.transport.shut_down(DRAINS if self.drains else LINGERS)
 
     # ---- flow and time
@@ -574,14 +577,14 @@ cdef class HttpConnection(Carrier):
                 is_full or not exchange.awaits_body()
             ):
                 # Only the application is waited for: the client has no more to send.
-                self.change_wait(ANSWER)
+                change_wait(&self.deadline, ANSWER, self.settings, self.transport)
             else:
-                self.change_wait(PROGRESS)
+                change_wait(&self.deadline, PROGRESS, self.settings, self.transport)
         elif self.input is not None:
-            if self.wait != HEAD_END or self.has_finished:
-                self.begin_wait(HEAD_END)
-        elif self.has_finished or self.wait >= PROGRESS:
-            self.begin_wait(NEXT_HEAD)
+            if self.deadline.wait != HEAD_END or self.has_finished:
+                begin_wait(&self.deadline, HEAD_END, self.settings, self.transport)
+        elif self.has_finished or self.deadline.wait >= PROGRESS:
+            begin_wait(&self.deadline, NEXT_HEAD, self.settings, self.transport)
         self.has_finished = False
         if is_full and not self.is_full:
             self.transport.pause()
@@ -607,73 +610,33 @@ cdef class HttpConnection(Carrier):
             )
         return not self.has_few
 
-    cdef int change_wait(self, Wait wait) except -1:
-        """Start waiting for something else; if that is waited for already, keep the deadline."""
-        return 0 if wait == self.wait else self.begin_wait(wait)
-
-    cdef int begin_wait(self, Wait wait) except -1:
-        """Start waiting for something: set a new deadline."""
-        cdef HttpSettings settings = self.settings
-        self.wait = wait
-        self.is_stalled_once = False
-        if wait == HEAD_END:
-            return self.set_due(settings.head_ticks)
-        if wait == NEXT_HEAD:
-            return self.set_due(settings.next_ticks)
-        if wait == ANSWER:
-            self.answer_due = 0
-            if settings.answer_ticks:
-                self.answer_due = settings.engine.wheel.tick + settings.answer_ticks
-        return self.set_due(settings.body_ticks)
-
-    cdef int set_due(self, uint32_t ticks) except -1:
-        """Set the deadline, `ticks` from now; 0: there is none. The transport's alarm is moved only
-        if it would come too late: most deadlines are replaced by later ones."""
-        cdef Transport transport = self.transport
-        self.due = transport.engine.wheel.tick + ticks if ticks else 0
-        if self.wait == ANSWER and self.answer_due and (not self.due or self.answer_due < self.due):
-            self.due = max(self.answer_due, transport.engine.wheel.tick + 1)
-        if self.due and (not transport.asked or transport.asked > self.due):
-            return transport.ask_for(self.due)
-        return 0
-
     cdef int handle_deadline(self) except -1:
         """End a connection, or an exchange, that has taken too long."""
         cdef Exchange exchange = self.exchange
         cdef LimitCounters counters = self.settings.engine.limit_counters
-        self.due = 0
-        if self.phase == DRAINING or self.wait >= PROGRESS:
+        cdef uint64_t moved_size
+        self.deadline.due = 0
+        if self.phase == DRAINING or self.deadline.wait >= PROGRESS:
             if exchange is not None and exchange.awaits_body() and not self.is_full:
                 return self.refuse(OverLimit("body_timeout", 408, "the body took too long\n"))
             if exchange is None or not exchange.awaits_answer():
-                self.change_wait(PROGRESS)
-            elif self.wait == ANSWER and self.answer_due and (
-                self.answer_due <= self.settings.engine.wheel.tick
+                change_wait(&self.deadline, PROGRESS, self.settings, self.transport)
+            elif self.deadline.wait == ANSWER and self.deadline.answer_due and (
+                self.deadline.answer_due <= self.settings.engine.wheel.tick
             ):
                 counters.count_by_name("answer_timeout")
                 timeout = self.settings.limits.answer_timeout
                 return exchange.give_up(f"it took longer than answer_timeout, {timeout:g} s")
-            if self.has_stalled():
+            moved_size = self.written_size - self.transport.backlog.size
+            if has_stalled(
+                &self.deadline, moved_size, self.has_ended, self.settings, self.transport
+            ):
                 counters.count_by_name("body_timeout")
                 return self.drop()
             return 0
-        if self.wait == HEAD_END and self.input is not None:
+        if self.deadline.wait == HEAD_END and self.input is not None:
             return self.refuse(OverLimit("handshake_timeout", 408, "the request took too long\n"))
         counters.count_by_name(
-            "handshake_timeout" if self.wait == HEAD_END else "keep_alive_timeout"
+            "handshake_timeout" if self.deadline.wait == HEAD_END else "keep_alive_timeout"
         )
         return self.end()
-
-    cdef bint has_stalled(self) except -1:
-        """Tell, at a deadline, whether a half-closed client has received nothing since the last.
-
-        Such a client may be gone. Otherwise a new deadline is set. A client that is not half-closed
-        and receives nothing of its backlog is left to `write_timeout`.
-        """
-        cdef uint64_t moved_size = self.written_size - self.transport.backlog.size
-        if self.is_stalled_once and moved_size == self.moved_size and self.has_ended:
-            return True
-        self.set_due(self.settings.body_ticks)
-        self.moved_size = moved_size
-        self.is_stalled_once = True
-        return False

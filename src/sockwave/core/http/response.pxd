@@ -1,17 +1,11 @@
 """The answer to one request, written by the application: RFC 9112, sections 6 and 7.1."""
 
-from libc.stdint cimport uint8_t
-
 from sockwave.core.flag cimport flag
 from sockwave.core.http.exchange cimport Exchange
 from sockwave.core.http.request cimport Request
+from sockwave.core.http.response_body cimport Framing, Payload
 from sockwave.core.http.response_head cimport HeaderFields
 from sockwave.core.http.settings cimport HttpSettings
-
-# A part of a body: bytes that `owner`, a borrowed reference, keeps alive.
-cdef struct Payload:
-    const uint8_t* data
-    size_t size
 
 cdef class Response:
     """The response to one request: `write_head`, any number of `write`, and one `end`."""
@@ -29,10 +23,7 @@ cdef class Response:
     cdef readonly bint headers_sent
     cdef flag is_head_given
     cdef flag has_ended
-    cdef flag is_head_request
-    cdef flag skips_body        # of HEAD, 204 and 304
-    cdef flag is_chunked
-    cdef flag closes            # the connection ends with this response
+    cdef Framing framing
 
     cdef int begin(self, Exchange exchange) except -1
     cpdef object write(self, data)
@@ -43,17 +34,8 @@ cdef class Response:
     cdef int check_open(self, str verb) except -1
     cdef int check_unsent(self, str verb) except -1
     cdef int set_status(self, object status, object reason) except -1
-    cdef bint may_have_body(self) noexcept
     cdef int count(self, size_t size, bint last) except -1
     cdef int send(self, object owner, const Payload* payload, bint last) except -1
-    cdef int send_trailers(
-        self, size_t used, const Payload* payload, char* tail, size_t tail_size
-    ) except -1
-    cdef int send_body(
-        self, size_t used, object owner, const Payload* payload, bint last
-    ) except -1
     cdef bytes list_added(self)
     cdef int log(self, Request request) except -1
-    cdef int choose_framing(self, Py_ssize_t length, char* line) except -1
-    cdef bytes choose_connection(self)
     cdef object cancelled(self)

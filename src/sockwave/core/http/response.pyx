@@ -6,12 +6,15 @@ from functools import partial
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdio cimport snprintf
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t
 
 from sockwave.core.events.emitter cimport CLOSED, code_of, find_event
 from sockwave.core.events.member_docs cimport describe_member
 from sockwave.core.http.request cimport Request
+from sockwave.core.http.response_body cimport (
+    COPIED_SIZE, FRAMING_SIZE, as_payload, choose_connection, choose_framing, may_have_body, put,
+    send_body,
+)
 from sockwave.core.http.response_head cimport (
     DATE_LINE_SIZE, NOT_GIVEN, check_status, copy_of, date_line, has_content, status_line,
 )
@@ -22,16 +25,6 @@ from sockwave.errors import ClientDisconnected, Refused
 from sockwave.json_codec import encode_json
 from sockwave.locations import check_redirect, encode_location
 from sockwave.paths import check_path
-
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
-
-cdef enum:
-    # What is put together in the scratch buffer: at most as much as a writer copies.
-    COPIED_SIZE = 8192
-    CHUNK_LINE_SIZE = 18        # a size of 16 digits, and CRLF
-    FRAMING_SIZE = 48           # room for "Content-Length: ", 20 digits and CRLF
-
 
 # The types of what is returned, or given to `json`, where the application has said no other.
 cdef str TEXT_TYPE = "text/plain; charset=utf-8"
@@ -51,32 +44,6 @@ EVENT_STREAM_FIELDS = (
 
 # The default of a parameter for which None is a value like others.
 cdef object MISSING = object()
-
-
-cdef object as_payload(object data, Payload* payload):
-    """Find the bytes of `data`, a str as UTF-8; returns what keeps them alive and unchanged. Raises
-    TypeError or ValueError if they cannot be sent."""
-    cdef Py_ssize_t size = 0
-    if isinstance(data, str):
-        try:
-            payload.data = <const uint8_t*>PyUnicode_AsUTF8AndSize(data, &size)
-        except UnicodeEncodeError:
-            raise ValueError("data: expected str without lone surrogates, given one") from None
-        payload.size = size
-        return data
-    if type(data) is not bytes:
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data: expected str or bytes-like, given {type(data).__name__}")
-        data = bytes(data)
-    payload.data = <const uint8_t*>PyBytes_AS_STRING(data)
-    payload.size = PyBytes_GET_SIZE(data)
-    return data
-
-
-cdef inline uint8_t* put(uint8_t* to, const void* data, size_t size) noexcept:
-    """Copy bytes, and return where the next ones go."""
-    memcpy(to, data, size)
-    return to + size
 
 
 cdef inline uint8_t* put_bytes(uint8_t* to, bytes data) noexcept:
@@ -105,7 +72,7 @@ cdef class Response:
         self.exchange = exchange
         self.settings = exchange.settings
         self.status = 200
-        self.is_head_request = exchange.is_head
+        self.framing.is_head_request = exchange.is_head
         exchange.response = <PyObject*>self
         return 0
 
@@ -174,7 +141,7 @@ cdef class Response:
         if self.settings.log_access is not None:
             self.log(exchange.request)
         self.exchange = None
-        exchange.finish(self.closes)
+        exchange.finish(self.framing.closes)
         if self.close_listeners is not None:
             self.tell_closed()
         return transport.drain_awaitable()
@@ -281,7 +248,7 @@ cdef class Response:
         self._set_file_head(self.status, fields, EVENT_STREAM_FIELDS)
         if exchange is None:
             return stream
-        if not self.may_have_body():
+        if not may_have_body(&self.framing, self.status):
             self.end()          # no events follow: of 204, a page does not connect again
         else:
             exchange.has_events = True
@@ -493,7 +460,7 @@ cdef class Response:
         if body and not self.fields.has_type:
             self.fields.add("Content-Type", "text/plain; charset=utf-8")
         self.set_status(status, None)
-        self.closes = True
+        self.framing.closes = True
         self.end(body)
 
     def _give_up(self, str reason):
@@ -531,13 +498,12 @@ cdef class Response:
         future.cancel()
         return future
 
-    cdef bint may_have_body(self) noexcept:
-        return not self.is_head_request and has_content(self.status)
-
     cdef int count(self, size_t size, bint last) except -1:
         """Raise ValueError if the body does not match the Content-Length of the application."""
         cdef Py_ssize_t promised
-        if self.fields is None or self.fields.length == NOT_GIVEN or not self.may_have_body():
+        if self.fields is None or self.fields.length == NOT_GIVEN or (
+            not may_have_body(&self.framing, self.status)
+        ):
             return 0
         promised = self.fields.length
         size += self.given_size
@@ -549,57 +515,6 @@ cdef class Response:
         return 0
 
     # ---- bytes out
-
-    cdef int choose_framing(self, Py_ssize_t length, char* line) except -1:
-        """Choose how the body is framed, and write the field that says it to `line`; returns the
-        size of that. `length` is the body's, NOT_GIVEN if it is not known."""
-        cdef Exchange exchange = self.exchange
-        cdef int size = 0
-        self.skips_body = not self.may_have_body()
-        if self.fields is not None and self.fields.length != NOT_GIVEN:
-            length = self.fields.length
-        elif self.status == 304:
-            length = NOT_GIVEN
-        # RFC 9110, 8.6: "A server MUST NOT send a Content-Length header field in any response with
-        # a status code of 1xx (Informational) or 204 (No Content)."
-        if self.status == 204:
-            pass
-        elif length != NOT_GIVEN:
-            size = snprintf(line, FRAMING_SIZE, b"Content-Length: %zd\r\n", length)
-        elif self.status == 304:
-            pass
-        elif not exchange.is_1_0:
-            size = snprintf(line, FRAMING_SIZE, b"Transfer-Encoding: chunked\r\n")
-            self.is_chunked = not self.skips_body
-        else:
-            self.closes = self.closes or not self.skips_body
-        return size
-
-    cdef bytes choose_connection(self):
-        """Decide whether the connection ends with this response, and return the field that says so;
-        b"" where there is nothing to say."""
-        cdef Exchange exchange = self.exchange
-        cdef list options = None if self.fields is None else self.fields.options
-        cdef bint has_upgrade = self.fields is not None and self.fields.has_upgrade
-        cdef list lowered
-        self.closes = self.closes or exchange.must_close()
-        if options is None and not has_upgrade:
-            if self.closes:
-                return b"Connection: close\r\n"
-            return b"Connection: keep-alive\r\n" if exchange.is_1_0 else b""
-        options = options or []
-        lowered = [option.lower() for option in options]
-        if has_upgrade and "upgrade" not in lowered:
-            # RFC 9110, 7.8: "A sender of Upgrade MUST also send an "Upgrade" connection option".
-            options.append("Upgrade")
-        if "close" in lowered:
-            self.closes = True
-        elif self.closes:
-            options = [option for option in options if option.lower() != "keep-alive"]
-            options.append("close")
-        elif exchange.is_1_0 and "keep-alive" not in lowered:
-            options.append("keep-alive")
-        return f"Connection: {', '.join(options)}\r\n".encode("latin-1")
 
     cdef bytes list_added(self):
         """Return the lines of cookies, and of the server's own fields that the application has not
@@ -629,10 +544,12 @@ cdef class Response:
         cdef size_t head_size = 0
         cdef uint8_t* out
         if not self.headers_sent:
-            framing_size = self.choose_framing(
-                <Py_ssize_t>payload.size if last else NOT_GIVEN, framing
+            framing_size = choose_framing(
+                &self.framing, self.fields, self.status, exchange.is_1_0,
+                <Py_ssize_t>payload.size if last else NOT_GIVEN, framing,
             )
-            connection = self.choose_connection()
+            self.framing.closes = self.framing.closes or exchange.must_close()
+            connection = choose_connection(&self.framing, self.fields, exchange.is_1_0)
             line = status_line(self.status, self.reason)
             block_size = 0 if self.fields is None else self.fields.size
             added = self.list_added()
@@ -658,53 +575,12 @@ cdef class Response:
         if head is not None:
             exchange.carrier.write(head, <const uint8_t*>PyBytes_AS_STRING(head), head_size)
             head_size = 0
-        self.send_body(head_size, owner, payload, last)
+        send_body(
+            &self.framing, exchange.carrier, self.settings.scratch, head_size, owner, payload,
+            last, self.trailers,
+        )
         self.headers_sent = exchange.is_begun = True
         return 0
-
-    cdef int send_trailers(
-        self, size_t used, const Payload* payload, char* tail, size_t tail_size
-    ) except -1:
-        """Send the end of a chunked body with trailers: RFC 9112, section 7.1.2."""
-        cdef bytes head = PyBytes_FromStringAndSize(<char*>self.settings.scratch, used)
-        cdef bytes end = tail[:tail_size] + self.trailers + b"\r\n"
-        whole = head + (<const char*>payload.data)[:payload.size] + end
-        return self.exchange.carrier.write(
-            whole, <const uint8_t*>PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole)
-        )
-
-    cdef int send_body(
-        self, size_t used, object owner, const Payload* payload, bint last
-    ) except -1:
-        """Send a part of the body behind `used` bytes that stand in the scratch buffer already."""
-        cdef Exchange exchange = self.exchange
-        cdef uint8_t* scratch = self.settings.scratch
-        cdef size_t size = 0 if self.skips_body else payload.size
-        cdef bint is_chunk = self.is_chunked and size > 0
-        cdef size_t tail_size = 0
-        cdef char tail[8]
-        if is_chunk:
-            # RFC 9112, 7.1: a chunk of no bytes would be the last one.
-            used += snprintf(<char*>scratch + used, CHUNK_LINE_SIZE + 1, b"%zx\r\n", size)
-            memcpy(tail, b"\r\n", 2)
-            tail_size = 2
-        if last and self.is_chunked:
-            memcpy(tail + tail_size, b"0\r\n\r\n", 5)
-            tail_size += 5
-            if self.trailers is not None:
-                return self.send_trailers(used, payload, tail, tail_size - 2)
-        if used + size + tail_size <= COPIED_SIZE:
-            put(put(scratch + used, payload.data, size), tail, tail_size)
-            return exchange.carrier.write(None, scratch, used + size + tail_size)
-        try:
-            exchange.carrier.write(None, scratch, used)
-            exchange.carrier.write(owner, payload.data, size)
-            exchange.carrier.write(None, <const uint8_t*>tail, tail_size)
-        except BaseException:
-            exchange.carrier.drop()     # a part of it may have been queued
-            raise
-        return 0
-
 
 describe_member(Response, "status", "The status of the head that was written; 200 until then.")
 describe_member(

@@ -15,7 +15,7 @@ cdef class Deliverer(Session):
     """A session that hands its messages to the application: to listeners, or to tasks that ask."""
     cdef Hub hub
     cdef Inbox inbox            # None until a message finds no listener, or a task asks for one
-    cdef object calls           # its own calls that have a task: None, one Call, or a dict by task
+    cdef object calls           # its own calls that have a task: see `own_calls`
     cdef list end_waiters       # of the tasks that wait for its end; None: there have been none
     cdef uint32_t call_count    # calls of its listeners that have not ended
     cdef uint32_t task_count    # calls of listeners of `message`, which count for `max_tasks`
@@ -43,7 +43,6 @@ cdef class Deliverer(Session):
     cdef InboxWaiter next_waiter(self)
     cdef object take_message(self)
     cdef bint is_drain(self, Writer writer, object awaitable) except -1
-    cdef list list_calls(self)
     cdef bint has_bound_calls(self) except -1
     cdef int cancel_calls(self, object spared) except -1
     cdef int was_told(self) except -1

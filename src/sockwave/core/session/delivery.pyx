@@ -9,6 +9,7 @@ from sockwave.core.events.emitter cimport MESSAGE, call_listeners, is_heard_for_
 from sockwave.core.session.flow_control cimport INBOX_FULL, NOT_ASKED, TASKS_FULL
 from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
 from sockwave.core.session.json_messages cimport add_json
+from sockwave.core.session.own_calls cimport add_call, call_of, list_calls, remove_call
 from sockwave.core.session.session cimport session_hooks
 from sockwave.core.session.streams cimport IncomingMessage, check_limit
 from sockwave.core.limits.counters cimport LISTEN_TIMEOUT, MAX_TASKS, QUEUE_COUNT, QUEUE_SIZE
@@ -263,38 +264,21 @@ cdef class Deliverer(Session):
     # ---- the tasks of listeners
 
     cdef int keep_call(self, object call) except -1:
-        if self.calls is None:
-            self.calls = call       # most have only one: a dict would take four times the memory
-        elif type(self.calls) is dict:
-            self.calls[(<Call>call).task] = call
-        else:
-            self.calls = {(<Call>self.calls).task: self.calls, (<Call>call).task: call}
+        self.calls = add_call(self.calls, call)
         return 0
 
     cdef int forget_call(self, object call) except -1:
-        if self.calls is call:
-            self.calls = None
-        elif type(self.calls) is dict:
-            (<dict>self.calls).pop((<Call>call).task, None)
-            if not self.calls:
-                self.calls = None
+        self.calls = remove_call(self.calls, call)
         if self.state == ENDED and not self.has_bound_calls():
             self.hub.calls.forget(self)
         return 0
 
     cdef object find_call(self, object task):
-        if type(self.calls) is dict:
-            return (<dict>self.calls).get(task)
-        return self.calls if self.calls is not None and (<Call>self.calls).task is task else None
-
-    cdef list list_calls(self):
-        if type(self.calls) is dict:
-            return list((<dict>self.calls).values())
-        return [] if self.calls is None else [self.calls]
+        return call_of(self.calls, task)
 
     def _tasks(self):
         """Return the tasks of the connection's calls."""
-        return [(<Call>call).task for call in self.list_calls()]
+        return [(<Call>call).task for call in list_calls(self.calls)]
 
     cdef bint is_settled(self, object result) except -1:
         if self.is_drain(self.transport, result):
@@ -353,7 +337,7 @@ cdef class Deliverer(Session):
         """Tell the tasks that no more messages will come, and let the calls outlive the connection.
         """
         cdef Call call
-        for call in self.list_calls():
+        for call in list_calls(self.calls):
             if not call.outlives:
                 call.outlive()
         if self.inbox is not None:
@@ -364,7 +348,7 @@ cdef class Deliverer(Session):
     cdef bint has_bound_calls(self) except -1:
         """Tell whether there are tasks of calls that end with the connection."""
         cdef Call call
-        for call in self.list_calls():
+        for call in list_calls(self.calls):
             if not call.is_message:
                 return True
         return False
@@ -395,7 +379,7 @@ cdef class Deliverer(Session):
         told of the end: they may finish their work."""
         cdef Call call
         cdef bint is_spared = False
-        for call in self.list_calls():
+        for call in list_calls(self.calls):
             if call.is_message:
                 continue
             if call.is_told or call.task is spared:
@@ -430,7 +414,7 @@ cdef class Deliverer(Session):
             self.forget_received()
             self.pause_reasons = 0
             self.end_rest()
-            for call in self.list_calls():
+            for call in list_calls(self.calls):
                 if call.is_message:
                     self.hub.calls.forget(call)
                     call.cancel()
@@ -438,7 +422,7 @@ cdef class Deliverer(Session):
             is_loss = self.inbox.is_wanted or self.inbox.consumer is not None
         if self.state == ENDED:
             self.is_awaited = False
-            for call in self.list_calls():
+            for call in list_calls(self.calls):
                 call.is_told = False
             self.cancel_calls(None)
         return is_loss

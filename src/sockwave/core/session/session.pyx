@@ -3,8 +3,6 @@
 RFC 6455 sections 5.4 to 6.2, and what the drafts have in their place.
 """
 
-from time import perf_counter
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free
@@ -13,7 +11,7 @@ from sockwave.core.limits.rate_limit cimport take
 from sockwave.core.protocol.message_memory cimport unmask_bytes, decode, offer_spare, unmask_text
 from sockwave.core.io.transport cimport Transport
 from sockwave.core.io.turn_budget cimport (
-    has_inflatable, has_messages, has_reserve, spend_inflated, take_message,
+    has_inflatable, has_messages, has_reserve, take_message,
 )
 from sockwave.core.events.contexts cimport (
     Contexts, enter_or_copy, have_same_values, is_current,
@@ -23,6 +21,7 @@ from sockwave.core.events.emitter cimport (
 )
 from sockwave.core.io.engine cimport HEADROOM_SIZE, Engine
 from sockwave.core.session.flow_control cimport NOT_ASKED
+from sockwave.core.session.inflating cimport inflate_some
 from sockwave.core.protocol.frames cimport (
     CLOSE, INVALID_UTF8, MAX_SHORT_SIZE, MESSAGE_TOO_BIG, PING, PONG, TEXT, TOO_MANY_BYTES,
     TOO_MANY_CONTROLS, TOO_MANY_MESSAGES, Violation,
@@ -40,16 +39,6 @@ from sockwave.core.limits.counters cimport CLOSE_TIMEOUT, NO_LIMIT
 from sockwave.close import CloseCode
 from sockwave.core.events.emitter import CONNECTION_EVENTS
 from sockwave.core.session.closing import OPENING_STATES
-
-# Seconds to inflate one byte, input or output, of what most messages are: JSON and other text.
-# Empty blocks take a hundred times as long.
-cdef double BYTE_S = 2e-9
-
-cdef enum:
-    # A message that takes so many times as long is inflated in short slices, as other connections
-    # wait during each slice.
-    DEAR_FACTOR = 8
-
 
 cdef extern from "Python.h":
     object copy_context "PyContext_CopyCurrent" ()
@@ -439,24 +428,8 @@ cdef class Session(FlowControl):
     cdef int go_on_inflating(self, Inflation inflation) except -1:
         """Inflate a message as far as this turn's budget allows, and hand it on when it is whole.
         Until then the reader keeps it, and reads nothing behind it."""
-        cdef Engine engine = self.transport.engine
         cdef Violation violation
-        cdef bint is_over
-        cdef Py_ssize_t size = 0
-        cdef Py_ssize_t timed_size, cost
-        cdef double begin_s = perf_counter()
-        while True:
-            is_over = inflation.advance(&violation)
-            size += inflation.slice_size
-            # Input counts like output. A message that takes longer than usual costs as many bytes
-            # as could usually be inflated in its time.
-            timed_size = <Py_ssize_t>((<double>perf_counter() - begin_s) / BYTE_S)
-            cost = max(size, timed_size)
-            inflation.is_dear = timed_size > DEAR_FACTOR * size
-            if is_over or (cost >= engine.budget.inflatable and inflation.is_between):
-                break
-        spend_inflated(&engine.budget, cost)
-        if is_over:
+        if inflate_some(inflation, &self.transport.engine.budget, &violation):
             self.reader.inflation = None
             return self.take_inflated(inflation, violation)
         self.reader.inflation = inflation
