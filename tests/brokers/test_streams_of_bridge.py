@@ -37,7 +37,7 @@ class Host:
 
     def __init__(self, **options: Any) -> None:
         self.now = 1000.0
-        self.bridge = Bridge(lambda: None, has_streams=True)
+        self.bridge = Bridge(lambda: None)
         self.sequencer = Sequencer(clock=lambda: self.now, **options)
         self.sequencer.attach(self.bridge)
         self.link = self.sequencer.connect()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sockwave.brokers.interface import Loop, Session, StreamKeeper, Timer, Wanted
 from sockwave.brokers.sockets import make_waits
-from sockwave.brokers.urls import Opener, hide_password, keeps_streams, make_opener
+from sockwave.brokers.urls import Opener, hide_password, make_opener
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE, split_message
 
@@ -394,8 +394,7 @@ class ServerClient(Generic[Way]):
             session.tell_hosts(told)
         if declared := self.bridge.take_declarations():
             session.declare(declared)
-        if session.streams is not None:
-            self._flush_streams(session, session.streams)
+        self._flush_streams(session, session.streams)
         for read in self.bridge.logs.take_reads():
             session.read_log(*read)
         if not session.is_full and (submissions := self.bridge.placements.take_submissions()):
@@ -531,7 +530,7 @@ class BrokerClient(ServerClient[Bridge]):
         `keeps`, what is published while the broker is away stays on this host. What the sequencer
         is to be attached to is the `bridge`.
         """
-        bridge = Bridge(self._schedule, has_streams=keeps_streams(url))
+        bridge = Bridge(self._schedule)
         opener = make_opener(url, bridge.host)
         super().__init__(hide_password(url), bridge, opener, loop, came=came, keeps=keeps)
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sockwave.brokers.interface import Bounds, Key, Outcome
+from sockwave.brokers.interface import Bounds, Key, Outcome, Submitted
 from sockwave.brokers.nats_answers import NoLogs, read_answer
 from sockwave.brokers.nats_declarations import DeclarationStream, Declared
+from sockwave.brokers.nats_logs import Log, Logs
 from sockwave.brokers.nats_parts import PartStream
-from sockwave.brokers.nats_places import Log, Logs, NatsPlaces
+from sockwave.brokers.nats_places import NatsPlaces
 from sockwave.brokers.nats_requests import Answer, NatsRequests
 from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_subjects import subject_of
@@ -61,7 +62,7 @@ class NatsPublishing:
         )
         self._declared = Declared(self._declared_stream)
         self._output.append(b"SUB %b %b\r\n" % (self._declared_stream.begin + b">", _DECLARED))
-        self._logs = Logs(begin)
+        self._logs: Logs[Submitted] = Logs(self._stream.begin)
         self._places = _OutsidePlaces(
             self, self._requests, self._stream, self._logs, max_payload, self._parts, self._declared
         )
@@ -259,7 +260,7 @@ class _OutsidePlaces(NatsPlaces):
         publishing: NatsPublishing,
         requests: NatsRequests,
         stream: LogStream,
-        logs: Logs,
+        logs: Logs[Submitted],
         max_payload: int,
         parts: PartStream,
         declared: Declared,
@@ -279,25 +280,26 @@ class _OutsidePlaces(NatsPlaces):
         self._parts = parts
         self._declared = declared
 
-    def _bounds_of(self, bounds: Bounds) -> Bounds:
+    def _bounds_of(self, message: Submitted) -> Bounds:
         """Return what is declared, or what the stream of the messages is bound by."""
+        bounds = message[4]
         self._parts.replica_count = self._stream.kept_replica_count
         return self._stream.bounds if bounds is _NO_BOUNDS else bounds
 
-    def _refuse_all(self, log: Log, error: str) -> None:
+    def _refuse_all(self, log: Log[Submitted], error: str) -> None:
         if isinstance(error, NoLogs) and self._declared.find(log.name) is None:
             self._find_plain(log)
         else:
             super()._refuse_all(log, error)
 
-    def _take_last(self, log: Log, message: dict[str, Any] | None) -> None:
+    def _take_last(self, log: Log[Submitted], message: dict[str, Any] | None) -> None:
         # What a host has declared before we asked has come before the answer.
         if message is None and self._declared.find(log.name) is None:
             self._find_plain(log)
         else:
             super()._take_last(log, message)
 
-    def _find_plain(self, log: Log) -> None:
+    def _find_plain(self, log: Log[Submitted]) -> None:
         while log.waiting:
             message = log.waiting.popleft()
             if self.is_large(message):  # its log has gone since we looked whether there is one
