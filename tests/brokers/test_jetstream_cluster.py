@@ -110,9 +110,10 @@ async def test_a_cluster_carries_large_messages(
     ]
     await other.conn.subscribe("kept/1")
     texts = ["x" * (3 << 20), "y" * (2 << 20), "the end"]
+    hearing = asyncio.create_task(receive_all(other.wire, "the end"))
     for number, text in enumerate(texts, 1):
         assert (await one.server.publish("kept/1", text)).position.offset == number
-    assert await receive_all(other.wire, "the end") == count_from(1, *texts)
+    assert await hearing == count_from(1, *texts)
     config = cluster["n1"].ask_stream("INFO", "sockwave+parts")["config"]
     assert config["num_replicas"] == 3
     async with sockwave.Publisher(cluster["n2"].url) as publisher:

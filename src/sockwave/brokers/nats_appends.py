@@ -77,7 +77,6 @@ class NatsAppends(Placing[Appended]):
         delta = None if message is None else read_told_delta(message)
         log.sequence = 0 if message is None else int(message["seq"])
         log.is_known = log.is_learned = True
-        log.is_free = False
         if delta is None:
             log.have_no_stream()
         else:

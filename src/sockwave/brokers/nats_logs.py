@@ -60,6 +60,7 @@ class Log(Generic[Message]):
         """Have it be no stream, until another one begins."""
         self.epoch = self.top = 0
         self.state = DeltaState()
+        self.is_free = False
 
     def begin_anew(self, sequence: int) -> None:
         """Have the next message begin another log, behind a sequence."""

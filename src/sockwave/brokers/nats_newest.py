@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from sockwave.brokers.nats_answers import NoLogs
 from sockwave.brokers.nats_deltas import DeltaStream, split_subjects
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer
 from sockwave.brokers.nats_stored import Delta, read_given_delta
@@ -55,10 +54,11 @@ class NatsNewest:
     def _take(self, question: _Question, answer: Answer) -> None:
         """Take a delta, or the end of those that were asked for."""
         if not answer.status:
-            question.came = True
             subject = find_header(answer.head, b"Nats-Subject")
-            if subject in question.left:
-                question.left.remove(subject)
+            if subject not in question.left:
+                return
+            question.left.remove(subject)
+            question.came = True
             delta = read_given_delta(answer)
             if delta is not None:
                 question.found[name_of(subject.removeprefix(self._stream.begin))] = delta
@@ -77,5 +77,5 @@ class NatsNewest:
             question.then(None)
 
     def _looked_for(self, question: _Question, error: str | None) -> None:
-        """Tell that there is nothing, where the stream is not there; else nobody leads it now."""
-        question.then(question.found if isinstance(error, NoLogs) else None)
+        """Tell that there is nothing, where there is no stream for us; else nobody leads it now."""
+        question.then(None if error is None else question.found)
