@@ -5,6 +5,7 @@ https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_int
 
 import base64
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,12 @@ class NatsIdentity:
 def find_nkeys() -> Any:
     """Return the package that signs. Raises ImportError, which names the extra."""
     try:
-        import nkeys
+        return import_module("nkeys")  # which has no types
     except ImportError as error:
         raise ImportError(
             "broker: expected the package 'nkeys' for nkeys_seed and user_credentials: "
             "pip install 'sockwave[nats]'"
         ) from error
-    return nkeys
 
 
 def find_line(pattern: re.Pattern[bytes], said: bytes, what: str, path: str) -> bytes:
