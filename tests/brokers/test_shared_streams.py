@@ -214,6 +214,33 @@ async def test_a_connection_that_breaks_costs_no_delta(
     assert all(host.server.health().lost_count for host in hosts)
 
 
+async def test_a_broker_that_dies_and_comes_back_costs_no_delta(
+    start_server: StartServer, log_broker: LogBroker
+) -> None:
+    hosts = await start_streaming(start_server, log_broker.url)
+    await hosts[1].conn.subscribe("answer/1")
+    topics = [host.server.topic("answer/1") for host in hosts]
+    await topics[0].append("begin")
+    waiting = {}
+    for number in range(200):
+        text = f"{number},"
+        waiting[text] = topics[number % 2].append(text)
+        if number == 100:
+            await waiting["50,"]
+            await asyncio.to_thread(log_broker.kill)
+    await asyncio.to_thread(log_broker.start)
+    waiting["end"] = topics[0].append("end")
+    places = {(await one).position.offset: text for text, one in waiting.items()}
+    assert sorted(places) == list(range(2, 203))
+    expected = [(1, "begin"), *sorted(places.items())]
+    await topics[0].finish()
+    assert await receive_to(hosts[1].wire, None) == [*expected, (203, None)]
+    wire, conn = await connect_both(hosts[0].server)
+    await conn.subscribe("answer/1")
+    whole = "".join(text for _, text in expected)
+    assert await receive_to(wire, None) == [(202, whole), (203, None)]
+
+
 async def test_a_stream_that_the_broker_loses_is_aborted(
     start_server: StartServer, log_broker: LogBroker
 ) -> None:
