@@ -243,6 +243,8 @@ class ServerClient(Generic[Way]):
             self._leave()
             self._declare_again()
             if self._is_ready and self.bridge.presence.is_used:
+                if self._is_probing:  # the broker is late, or away, and not the hosts
+                    self.bridge.presence.excuse()
                 self._session.tell_hosts([self.bridge.presence.beat()])
                 self._came()
             self._check(self._session)
