@@ -87,11 +87,15 @@ class JetStream(NatsServer):
 
     def purge(self) -> None:
         """Delete all that is kept; what hosts have not needed yet is not there."""
-        assert self.ask_stream("PURGE")["success"]
-        self.ask_stream("PURGE", "sockwave+declared")
+        names = ("sockwave", "sockwave+streams", "sockwave+declared")
+        found = [self.ask_stream("PURGE", name) for name in names]
+        assert any(one.get("success") for one in found)
 
     def say_to_hosts(self, prefix: str, message: bytes) -> None:
         self.publish(prefix.encode() + b".h", message)
+
+    def say_on(self, prefix: str, topic: str, message: bytes) -> None:
+        self.publish(b"%b.t.%b" % (prefix.encode(), subject_of(topic.encode())), message)
 
     def is_declared(self, pattern: str, prefix: str = "sockwave") -> bool:
         subject = f"{prefix}.d.{subject_of(pattern.encode()).decode()}"

@@ -11,6 +11,8 @@ from typing import Self
 
 from commands import PATIENCE_S, find_port, freeze
 
+from sockwave.brokers.nats_wire import pack_message
+
 
 class NatsServer:
     """A real server of NATS, which a test can stop, freeze and start anew at the same port."""
@@ -47,11 +49,11 @@ class NatsServer:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def publish(self, subject: bytes, message: bytes) -> None:
-        """Publish as any program can."""
+    def publish(self, subject: bytes, message: bytes, head: bytes = b"") -> None:
+        """Publish as any program can; `head` is a line for each header."""
         with socket.create_connection(("127.0.0.1", self.port)) as sock:
-            sock.sendall(b"CONNECT {}\r\nPUB %b %d\r\n" % (subject, len(message)))
-            sock.sendall(message + b"\r\nPING\r\n")
+            sock.sendall(b'CONNECT {"headers":true}\r\n')
+            sock.sendall(pack_message(subject, message, head=head) + b"PING\r\n")
             heard = b""
             while b"PONG" not in heard:
                 heard += sock.recv(4096)

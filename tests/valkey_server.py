@@ -102,6 +102,9 @@ class ValkeyServer:
         """Publish as a host does that tells of its members."""
         self.ask(b"PUBLISH", prefix.encode() + b":h", message)
 
+    def say_on(self, prefix: str, topic: str, message: bytes) -> None:
+        self.ask(b"PUBLISH", f"{prefix}:t:{topic}".encode(), message)
+
     def is_declared(self, pattern: str, prefix: str = "sockwave") -> bool:
         """Tell whether a host has declared a topic, or a pattern."""
         return bool(self.ask(b"HEXISTS", prefix.encode() + b":d", pattern.encode()))

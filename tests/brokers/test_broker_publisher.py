@@ -71,6 +71,21 @@ async def test_a_program_of_threads_publishes(start_server: StartServer, broker:
     assert host.server.health().bad_count == 0
 
 
+@pytest.mark.parametrize("broker", ["valkey", "jetstream"], indirect=True)
+@pytest.mark.parametrize("size", [1, 3 * PART_SIZE])
+async def test_a_program_is_told_that_a_topic_is_a_stream(
+    start_server: StartServer, broker: Any, size: int
+) -> None:
+    host = await hear_room(start_server, broker.url)
+    await host.server.topic("answer/1").append("a")
+    async with sockwave.Publisher(broker.url) as publisher:
+        with pytest.raises(sockwave.SockwaveError, match="is a stream"):
+            await publisher.publish("answer/1", "x" * size)
+        await publisher.publish("room/1", "goes on")
+    assert await host.wire.receive_message() == "goes on"
+    assert host.server.health().bad_count == 0
+
+
 async def test_a_program_of_asyncio_publishes_in_order(
     start_server: StartServer, broker: Any
 ) -> None:

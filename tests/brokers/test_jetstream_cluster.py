@@ -13,7 +13,9 @@ from commands import PATIENCE_S
 from conftest import StartServer
 from log_brokers import JetStream
 from test_shared_history import count_from, receive_all, start_kept
+from test_shared_streams import receive_to, start_streaming
 from valkey_server import find_port, until
+from wire import connect_both
 
 import sockwave
 from sockwave import History
@@ -108,9 +110,10 @@ async def test_a_cluster_carries_large_messages(
     ]
     await other.conn.subscribe("kept/1")
     texts = ["x" * (3 << 20), "y" * (2 << 20), "the end"]
+    hearing = asyncio.create_task(receive_all(other.wire, "the end"))
     for number, text in enumerate(texts, 1):
         assert (await one.server.publish("kept/1", text)).position.offset == number
-    assert await receive_all(other.wire, "the end") == count_from(1, *texts)
+    assert await hearing == count_from(1, *texts)
     config = cluster["n1"].ask_stream("INFO", "sockwave+parts")["config"]
     assert config["num_replicas"] == 3
     async with sockwave.Publisher(cluster["n2"].url) as publisher:
@@ -119,3 +122,38 @@ async def test_a_cluster_carries_large_messages(
     # Its history has room for the last ones.
     assert (await third.conn.subscribe("kept/1", since="0-0")).recovered
     assert await receive_all(third.wire, texts[0]) == [(3, "the end"), (4, texts[0])]
+
+
+async def test_a_cluster_whose_leader_dies_loses_no_delta(
+    start_server: StartServer, cluster: dict[str, JetStream]
+) -> None:
+    one, other = [
+        (await start_streaming(start_server, f"{cluster[name].url}?replicas=3", 1))[0]
+        for name in ("n0", "n1")
+    ]
+    await other.conn.subscribe("answer/1")
+    topics = [host.server.topic("answer/1") for host in (one, other)]
+    places: dict[int, str] = {}
+
+    async def write(number: int) -> None:
+        for count in range(100):
+            text = f"{number} {count},"
+            places[(await topics[number].append(text)).position.offset] = text
+
+    async def break_things() -> None:
+        await until(lambda: len(places) >= 60)
+        found = await asyncio.to_thread(cluster["n2"].ask_stream, "INFO", "sockwave+streams")
+        leader = cluster[found["cluster"]["leader"]]
+        await asyncio.to_thread(leader.kill)
+        await asyncio.to_thread(leader.start)
+
+    await asyncio.gather(break_things(), *(write(number) for number in range(2)))
+    assert sorted(places) == list(range(1, 201))
+    assert await receive_to(other.wire, places[200]) == sorted(places.items())
+    await topics[0].finish()
+    assert await receive_to(other.wire, None) == [(201, None)]
+    whole = "".join(text for _, text in sorted(places.items()))
+    for host in (one, other):
+        wire, conn = await connect_both(host.server)
+        await conn.subscribe("answer/1")
+        assert await receive_to(wire, None) == [(200, whole), (201, None)]

@@ -229,6 +229,19 @@ def test_nothing_that_a_host_may_say_does_harm(seed: int) -> None:
     assert sequencer.stats["links"] == 1
 
 
+def test_hosts_are_not_missed_while_the_broker_is_silent() -> None:
+    sequencer, presence = make_presence()
+    presence.hear(GOOD[0])
+    presence.hear(GOOD[1])
+    for _ in range(20):
+        presence.excuse()
+        presence.beat()
+    assert sequencer.stats["members"] == 1
+    for _ in range(4):
+        presence.beat()
+    assert sequencer.stats["members"] == 0
+
+
 def test_what_was_missed_is_asked_for_once_a_beat() -> None:
     sequencer, presence = make_presence()
     presence.hear(GOOD[0])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
+from log_brokers import LogBroker
 from valkey_server import ValkeyServer, needs_valkey, until
 from wire import Wire, connect_both
 
@@ -17,10 +18,10 @@ pytestmark = needs_valkey
 
 
 async def start_streaming(
-    start_server: StartServer, valkey_url: str, count: int = 2, **options: Any
+    start_server: StartServer, url: str, count: int = 2, **options: Any
 ) -> list[Host]:
     """Start hosts whose topics `answer/*` have compact envelopes, and wait for their broker."""
-    hosts = [await start_host(start_server, valkey_url, **options) for _ in range(count)]
+    hosts = [await start_host(start_server, url, **options) for _ in range(count)]
     for host in hosts:
         host.server.topic("answer/*", envelope="compact")
         await until(lambda host=host: host.server.health().status == "ok")
@@ -36,9 +37,9 @@ async def receive_to(wire: Wire, last: Any) -> list[tuple[int, Any]]:
 
 
 async def test_subscribers_of_all_hosts_get_the_deltas_in_order(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    hosts = await start_streaming(start_server, valkey_url)
+    hosts = await start_streaming(start_server, log_url)
     for host in hosts:
         await host.conn.subscribe("answer/1")
     topic = hosts[0].server.topic("answer/1")
@@ -52,9 +53,9 @@ async def test_subscribers_of_all_hosts_get_the_deltas_in_order(
 
 
 async def test_who_joins_late_on_any_host_gets_one_snapshot_and_then_deltas(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    hosts = await start_streaming(start_server, valkey_url)
+    hosts = await start_streaming(start_server, log_url)
     topic = hosts[0].server.topic("answer/1")
     for token in "abc":
         last = await topic.append(token)
@@ -78,9 +79,9 @@ async def test_who_joins_late_on_any_host_gets_one_snapshot_and_then_deltas(
 
 
 async def test_a_stream_that_many_hosts_append_to_has_one_order(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    hosts = await start_streaming(start_server, valkey_url)
+    hosts = await start_streaming(start_server, log_url)
     for host in hosts:
         await host.conn.subscribe("answer/1")
     waiting = [
@@ -96,8 +97,8 @@ async def test_a_stream_that_many_hosts_append_to_has_one_order(
     assert await receive_to(wire, "".join(text for _, text in sorted(places.items())))
 
 
-async def test_binary_streams(start_server: StartServer, valkey_url: str) -> None:
-    one, other = await start_streaming(start_server, valkey_url)
+async def test_binary_streams(start_server: StartServer, log_url: str) -> None:
+    one, other = await start_streaming(start_server, log_url)
     topic = one.server.topic("stream")
     await topic.append(b"\0")
     await topic.append(bytearray(b"\xff"))
@@ -108,9 +109,9 @@ async def test_binary_streams(start_server: StartServer, valkey_url: str) -> Non
 
 
 async def test_who_hears_by_a_pattern_hears_streams(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_streaming(start_server, valkey_url)
+    one, other = await start_streaming(start_server, log_url)
     await other.conn.subscribe("answer/*")
     topic = one.server.topic("answer/1")
     for token in "abc":
@@ -124,9 +125,9 @@ async def test_who_hears_by_a_pattern_hears_streams(
 
 
 async def test_a_large_delta_and_a_long_stream_come_whole(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_streaming(start_server, valkey_url)
+    one, other = await start_streaming(start_server, log_url)
     await other.conn.subscribe("answer/1")
     topic = one.server.topic("answer/1")
     large = "x" * (300 << 10)
@@ -137,13 +138,13 @@ async def test_a_large_delta_and_a_long_stream_come_whole(
     wire, conn = await connect_both(other.server)
     await conn.subscribe("answer/1")
     assert json.loads(await wire.receive_message()) == [3002, large + "y" * 3000 + "z"]
-    third = (await start_streaming(start_server, valkey_url, 1))[0]
+    third = (await start_streaming(start_server, log_url, 1))[0]
     await third.conn.subscribe("answer/1")
     assert json.loads(await third.wire.receive_message()) == [3002, large + "y" * 3000 + "z"]
 
 
-async def test_what_a_stream_cannot_have_raises(start_server: StartServer, valkey_url: str) -> None:
-    one, other = await start_streaming(start_server, valkey_url, append_size=10)
+async def test_what_a_stream_cannot_have_raises(start_server: StartServer, log_url: str) -> None:
+    one, other = await start_streaming(start_server, log_url, append_size=10)
     topic, same = one.server.topic("answer/1"), other.server.topic("answer/1")
     await topic.append("x" * 6)
     await same.append("x" * 4)
@@ -167,10 +168,10 @@ async def test_what_a_stream_cannot_have_raises(start_server: StartServer, valke
 
 
 async def test_a_replica_that_finds_no_room_is_said_to_be_none(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    (one,) = await start_streaming(start_server, valkey_url, 1)
-    (small,) = await start_streaming(start_server, valkey_url, 1, history_budget=100)
+    (one,) = await start_streaming(start_server, log_url, 1)
+    (small,) = await start_streaming(start_server, log_url, 1, history_budget=100)
     await small.conn.subscribe("answer/1")
     topic = one.server.topic("answer/1")
     await topic.append("x" * 96)
@@ -191,9 +192,9 @@ async def test_a_replica_that_finds_no_room_is_said_to_be_none(
 
 
 async def test_a_connection_that_breaks_costs_no_delta(
-    start_server: StartServer, valkey: ValkeyServer
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    hosts = await start_streaming(start_server, valkey.url)
+    hosts = await start_streaming(start_server, log_broker.url)
     for host in hosts:
         await host.conn.subscribe("answer/1")
     places = {}
@@ -203,8 +204,7 @@ async def test_a_connection_that_breaks_costs_no_delta(
             text = f"{turn} {number}"
             waiting[text] = hosts[number % 2].server.topic("answer/1").append(text)
             if number == 50:
-                valkey.ask(b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes")
-                valkey.ask(b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+                await asyncio.to_thread(log_broker.cut)
             await asyncio.sleep(0)
         places.update({(await one).position.offset: text for text, one in waiting.items()})
     assert sorted(places) == list(range(1, 301))
@@ -214,15 +214,42 @@ async def test_a_connection_that_breaks_costs_no_delta(
     assert all(host.server.health().lost_count for host in hosts)
 
 
-async def test_a_stream_that_the_broker_loses_is_aborted(
-    start_server: StartServer, valkey: ValkeyServer
+async def test_a_broker_that_dies_and_comes_back_costs_no_delta(
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    one, other = await start_streaming(start_server, valkey.url)
+    hosts = await start_streaming(start_server, log_broker.url)
+    await hosts[1].conn.subscribe("answer/1")
+    topics = [host.server.topic("answer/1") for host in hosts]
+    await topics[0].append("begin")
+    waiting = {}
+    for number in range(200):
+        text = f"{number},"
+        waiting[text] = topics[number % 2].append(text)
+        if number == 100:
+            await waiting["50,"]
+            await asyncio.to_thread(log_broker.kill)
+    await asyncio.to_thread(log_broker.start)
+    waiting["end"] = topics[0].append("end")
+    places = {(await one).position.offset: text for text, one in waiting.items()}
+    assert sorted(places) == list(range(2, 203))
+    expected = [(1, "begin"), *sorted(places.items())]
+    await topics[0].finish()
+    assert await receive_to(hosts[1].wire, None) == [*expected, (203, None)]
+    wire, conn = await connect_both(hosts[0].server)
+    await conn.subscribe("answer/1")
+    whole = "".join(text for _, text in expected)
+    assert await receive_to(wire, None) == [(202, whole), (203, None)]
+
+
+async def test_a_stream_that_the_broker_loses_is_aborted(
+    start_server: StartServer, log_broker: LogBroker
+) -> None:
+    one, other = await start_streaming(start_server, log_broker.url)
     await other.conn.subscribe("answer/1")
     topic = one.server.topic("answer/1")
     await topic.append("a")
     assert await receive_to(other.wire, "a") == [(1, "a")]
-    valkey.ask(b"FLUSHALL")
+    log_broker.purge()
     with pytest.raises(sockwave.SockwaveError, match="has lost the stream"):
         await topic.append("b")
     with pytest.raises(sockwave.SockwaveError, match="has ended"):
@@ -246,11 +273,11 @@ async def test_a_broker_that_comes_back_with_less_has_no_stream(
 
 
 async def test_while_the_broker_is_away_deltas_wait_or_raise(
-    start_server: StartServer, valkey: ValkeyServer
+    start_server: StartServer, log_broker: LogBroker
 ) -> None:
-    (queueing,) = await start_streaming(start_server, valkey.url, 1)
-    (raising,) = await start_streaming(start_server, valkey.url, 1, broker_down="raise")
-    valkey.kill()
+    (queueing,) = await start_streaming(start_server, log_broker.url, 1)
+    (raising,) = await start_streaming(start_server, log_broker.url, 1, broker_down="raise")
+    log_broker.kill()
     for host in (queueing, raising):
         await until(lambda host=host: host.server.health().broker == "down")
     with pytest.raises(sockwave.SockwaveError, match="the broker is away"):
@@ -259,7 +286,7 @@ async def test_while_the_broker_is_away_deltas_wait_or_raise(
     coming_back = raising.conn.subscribe("answer/1", since="0-0")
     waiting = [queueing.server.topic("answer/1").append(text) for text in "abc"]
     waiting.append(queueing.server.topic("answer/1").finish())
-    valkey.start()
+    log_broker.start()
     assert [(await one).position.offset for one in waiting] == [1, 2, 3, 4]
     await coming_back
     for host in (queueing, raising):
@@ -268,9 +295,9 @@ async def test_while_the_broker_is_away_deltas_wait_or_raise(
 
 
 async def test_a_stream_is_watched_while_any_host_has_a_subscriber(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_streaming(start_server, valkey_url)
+    one, other = await start_streaming(start_server, log_url)
     told: asyncio.Queue[str] = asyncio.Queue()
     topic = one.server.topic("answer/1")
     topic.on("unwatched", told.put_nowait)
@@ -287,10 +314,8 @@ async def test_a_stream_is_watched_while_any_host_has_a_subscriber(
     assert loop.time() - begin >= 23.9
 
 
-async def test_a_host_that_ends_aborts_its_streams(
-    start_server: StartServer, valkey_url: str
-) -> None:
-    one, other = await start_streaming(start_server, valkey_url)
+async def test_a_host_that_ends_aborts_its_streams(start_server: StartServer, log_url: str) -> None:
+    one, other = await start_streaming(start_server, log_url)
     await one.server.topic("answer/1").append("a")
     await one.server.topic("answer/2").append("b")
     await other.conn.subscribe("answer/1")
@@ -326,17 +351,17 @@ async def test_a_stream_whose_host_is_never_heard_is_aborted(
     assert asyncio.get_running_loop().time() - begin < 5.0
 
 
-def test_streams_are_refused_where_nothing_orders_deltas() -> None:
-    for options in ({"broker": "nats://h"}, {"broker": "valkey://h", "broker_down": "local"}):
-        server = sockwave.create_server(**options)
-        with pytest.raises(sockwave.SockwaveError, match=r"no stream|with a stream"):
-            server.topic("answer").append("x")
+@pytest.mark.parametrize("broker", ["nats://h", "valkey://h"])
+def test_streams_are_refused_where_nothing_orders_deltas(broker: str) -> None:
+    server = sockwave.create_server(broker=broker, broker_down="local")
+    with pytest.raises(sockwave.SockwaveError, match="with a stream"):
+        server.topic("answer").append("x")
 
 
 async def test_who_subscribes_and_appends_at_once_hears_itself(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    one, other = await start_streaming(start_server, valkey_url)
+    one, other = await start_streaming(start_server, log_url)
     subscribing = one.conn.subscribe("answer/1")
     topic = one.server.topic("answer/1")
     published = [topic.append(text) for text in "abc"]
@@ -351,10 +376,10 @@ async def test_who_subscribes_and_appends_at_once_hears_itself(
 
 
 async def test_what_another_program_says_of_streams_costs_itself_and_a_count(
-    start_server: StartServer, shared_valkey: ValkeyServer, valkey_url: str
+    start_server: StartServer, shared_log_broker: LogBroker, log_url: str
 ) -> None:
-    one, other = await start_streaming(start_server, valkey_url)
-    prefix = valkey_url.partition("prefix=")[2].encode()
+    one, other = await start_streaming(start_server, log_url)
+    prefix = log_url.partition("prefix=")[2]
     await other.conn.subscribe("answer/1")
     topic = one.server.topic("answer/1")
     last = (await topic.append("a")).position
@@ -365,13 +390,12 @@ async def test_what_another_program_says_of_streams_costs_itself_and_a_count(
         b"1o %b 2\n1t\nx" % epoch, b"1t\na plain message",
     ]  # fmt: skip
     for message in bad:
-        shared_valkey.ask(b"PUBLISH", prefix + b":t:answer/1", message)
+        shared_log_broker.say_on(prefix, "answer/1", message)
     names = (b"{", b"[1]", b'["*"]', b'[["answer/1"]]', b'[["answer/1","x"]]', b"[" * 100_000)
     for said in names:
         for kind in (b"q", b"w"):
-            shared_valkey.ask(
-                b"PUBLISH", prefix + b":h", b"1m 00000000000000ab 0 %b\n%b" % (kind, said)
-            )
+            message = b"1m 00000000000000ab 0 %b\n%b" % (kind, said)
+            shared_log_broker.say_to_hosts(prefix, message)
     await topic.append("b")
     assert await receive_to(other.wire, "b") == [(1, "a"), (2, "b")]
     await until(lambda: other.server.health().bad_count >= 12)
@@ -379,9 +403,9 @@ async def test_what_another_program_says_of_streams_costs_itself_and_a_count(
 
 
 async def test_a_client_appends_once_by_its_id_on_any_host(
-    start_server: StartServer, valkey_url: str
+    start_server: StartServer, log_url: str
 ) -> None:
-    hosts = await start_streaming(start_server, valkey_url, subprotocol="sockwave.1")
+    hosts = await start_streaming(start_server, log_url, subprotocol="sockwave.1")
     wires = []
     for host in hosts:
         host.server.on("publish", lambda conn, topic: True)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from hosts import StartService, connect_to_each, starting_services
+from log_brokers import LogBroker
 from services import FORKING, Service, needs_workers, started_service
-from valkey_server import ValkeyServer, needs_valkey
+from valkey_server import needs_valkey
 from wire import Wire
 
 pytestmark = [needs_valkey, needs_workers, pytest.mark.slow]
@@ -49,12 +50,12 @@ async def connected(conn):
 
 
 @pytest.fixture
-def start_host(tmp_path: Path, valkey: ValkeyServer) -> Iterator[StartService]:
+def start_host(tmp_path: Path, log_broker: LogBroker) -> Iterator[StartService]:
     """`host = start_host()`: a host with two workers."""
 
     def serve(place: Path) -> AbstractContextManager[Service]:
         program = place / "program.py"
-        program.write_text(APPLICATION.format(url=valkey.url) + FORKING)
+        program.write_text(APPLICATION.format(url=log_broker.url) + FORKING)
         return started_service(place, str(program), "2")
 
     with starting_services(tmp_path, serve) as start:

@@ -37,7 +37,7 @@ class Host:
 
     def __init__(self, **options: Any) -> None:
         self.now = 1000.0
-        self.bridge = Bridge(lambda: None, has_streams=True)
+        self.bridge = Bridge(lambda: None)
         self.sequencer = Sequencer(clock=lambda: self.now, **options)
         self.sequencer.attach(self.bridge)
         self.link = self.sequencer.connect()
@@ -243,6 +243,8 @@ def test_a_stream_that_the_broker_has_no_more_is_aborted_here() -> None:
     host.subscribe()
     host.come(1, b"a")
     host.bridge.logs.read_all()
+    assert not host.bridge.logs.take_stream_reads()  # those of histories
+    host.bridge.logs.read_all(of_streams=True)
     ((name, number, epoch, offset),) = host.bridge.logs.take_stream_reads()
     assert (name, epoch, offset) == (b"answer/1", int(EPOCH, 16), 1)
     host.bridge.logs.gone(name, number)

@@ -12,7 +12,7 @@ from sockwave.brokers.interface import Loop, Session, StreamKeeper, Timer, Wante
 from sockwave.brokers.outgoing import Outgoing
 from sockwave.brokers.sockets import make_waits
 from sockwave.brokers.subscriptions import Subscriptions
-from sockwave.brokers.urls import Opener, hide_password, keeps_streams, make_opener
+from sockwave.brokers.urls import Opener, hide_password, make_opener
 from sockwave.core.topics.bridge import Bridge
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ class ServerClient(Generic[Way]):
             self._leave()
             self._declare_again()
             if self._canary.is_ready and self.bridge.presence.is_used:
+                if self._canary.is_probing:  # the broker is late, or away, and not the hosts
+                    self.bridge.presence.excuse()
                 self._session.tell_hosts([self.bridge.presence.beat()])
                 self._came()
             self._check(self._session)
@@ -314,8 +316,7 @@ class ServerClient(Generic[Way]):
             session.tell_hosts(told)
         if declared := self.bridge.take_declarations():
             session.declare(declared)
-        if session.streams is not None:
-            self._flush_streams(session, session.streams)
+        self._flush_streams(session, session.streams)
         for read in self.bridge.logs.take_reads():
             session.read_log(*read)
         if not session.is_full and (submissions := self.bridge.placements.take_submissions()):
@@ -407,7 +408,7 @@ class BrokerClient(ServerClient[Bridge]):
         `keeps`, what is published while the broker is away stays on this host. What the sequencer
         is to be attached to is the `bridge`.
         """
-        bridge = Bridge(self._schedule, has_streams=keeps_streams(url))
+        bridge = Bridge(self._schedule)
         opener = make_opener(url, bridge.host)
         super().__init__(hide_password(url), bridge, opener, loop, came=came, keeps=keeps)
 

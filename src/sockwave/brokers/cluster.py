@@ -42,7 +42,7 @@ class ClusterClient:
     ) -> None:
         """Note what there is, as `BrokerClient` does; `start` connects."""
         #: What the sequencer is to be attached to.
-        self.bridge = Bridge(self._schedule, has_streams=True)
+        self.bridge = Bridge(self._schedule)
         self.bridge.have_shards(self._is_away)
         self._name = hide_password(url)
         self._opener = ClusterOpener(url, self.bridge.host)

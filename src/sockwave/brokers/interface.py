@@ -95,7 +95,7 @@ class Listener(Protocol):
 
 
 class StreamKeeper(Protocol):
-    """What a session does for streams, where the broker keeps them."""
+    """What a session does for streams that can be joined late."""
 
     def append(self, deltas: Iterable[Appended]) -> None:
         """Append deltas: the bridge is told of their places."""
@@ -114,8 +114,8 @@ class Session(Protocol):
     """One session with a broker: what is subscribed to ends with it."""
 
     @property
-    def streams(self) -> StreamKeeper | None:
-        """What it does for streams; None: the broker keeps none."""
+    def streams(self) -> StreamKeeper:
+        """What it does for streams."""
 
     @property
     def heard_count(self) -> int:

@@ -1,6 +1,7 @@
 """NATS: publish/subscribe over one connection, by its own protocol, for which no package is needed.
 
-What topics keep is JetStream's: a stream has their messages, and publishes anew what it has stored.
+What topics keep is JetStream's: its streams have their messages, and publish anew what they have
+stored.
 """
 
 import socket
@@ -14,18 +15,21 @@ from sockwave.brokers.interface import (
     Listener,
     Loop,
     Page,
-    StreamKeeper,
     Submitted,
     Wanted,
 )
 from sockwave.brokers.nats_answers import NoLogs
 from sockwave.brokers.nats_declarations import DeclarationStream, NatsDeclarations
+from sockwave.brokers.nats_deltas import DeltaStream
 from sockwave.brokers.nats_downloads import NatsDownloads
+from sockwave.brokers.nats_logs import Logs
 from sockwave.brokers.nats_pages import NatsPages
 from sockwave.brokers.nats_parts import LARGE, PartStream
-from sockwave.brokers.nats_places import Logs, NatsPlaces, read_place
+from sockwave.brokers.nats_places import NatsPlaces
 from sockwave.brokers.nats_requests import NatsRequests
+from sockwave.brokers.nats_stored import read_place
 from sockwave.brokers.nats_stream import LogStream
+from sockwave.brokers.nats_streams import NatsStreams
 from sockwave.brokers.nats_subjects import name_of, subject_of
 from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import (
@@ -65,9 +69,6 @@ class NatsConnected(NamedTuple):
 class NatsSession:
     """One connection to one server."""
 
-    #: The server keeps no streams.
-    streams: StreamKeeper | None = None
-
     def __init__(
         self,
         loop: Loop,
@@ -103,8 +104,9 @@ class NatsSession:
         self._requests = NatsRequests(self._write, begin)
         self._stream = LogStream(self._requests, begin, replica_count, connected.refusal)
         parts = PartStream(self._requests, begin, replica_count, connected.refusal)
-        self._logs = Logs(begin)
+        self._logs: Logs[Submitted] = Logs(self._stream.begin)
         host = bridge.host.encode()
+        uploads = NatsUploads(self._requests, parts)
         self._places = NatsPlaces(
             self._requests,
             self._stream,
@@ -112,7 +114,7 @@ class NatsSession:
             self,
             host,
             connected.max_payload,
-            NatsUploads(self._requests, parts),
+            uploads,
             loop.call_later,
         )
         self._pages = NatsPages(
@@ -124,6 +126,20 @@ class NatsSession:
             self._unread,
         )
         self._parts = parts
+        self._deltas = DeltaStream(self._requests, begin, replica_count, connected.refusal)
+        self.streams = NatsStreams(
+            bridge,
+            self._find_listener,
+            self._requests,
+            self._deltas,
+            self._stream,
+            parts,
+            uploads,
+            self._topics,
+            connected.max_payload,
+            loop.call_later,
+            is_clustered=connected.is_clustered,
+        )
         self._declared = DeclarationStream(self._requests, begin, replica_count, connected.refusal)
         self._declarations = NatsDeclarations(
             self._requests, self._declared, self._stream, self._not_declared, self._all_declared
@@ -148,6 +164,9 @@ class NatsSession:
         ):
             self._socket.write(b"SUB %b %b\r\n" % (subject, sid))
         listener.ready()  # one connection: the canary cannot come before its subscription
+
+    def _find_listener(self) -> Listener:
+        return self._listener
 
     def abandon(self) -> None:
         """In a forked child, let go of what is the parent's."""
@@ -244,6 +263,7 @@ class NatsSession:
         self._declarations.tick()
         self._places.tick()
         self._pages.tick()
+        self.streams.tick()
         if self._stream.is_used:
             self._stream.look(self._looked)
         else:
@@ -333,6 +353,7 @@ class NatsSession:
             self._take_error(line[5:])
         elif line.startswith(b"INFO"):
             self._stream.doubt()
+            self._deltas.doubt()
         elif not line.startswith(b"+OK"):
             raise SockwaveError(f"NATS: expected a line of a server, given {line[:40]!r}")
 
@@ -341,6 +362,7 @@ class NatsSession:
         if subject == self._requests.subject:
             self._stream.refuse(error)
             self._parts.refuse(error)
+            self._deltas.refuse(error)
             self._declared.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
@@ -354,7 +376,7 @@ class NatsSession:
             self._bridge.broadcast(message)
             self._has_messages = True
         elif sid == _MEMBERS:
-            self._bridge.presence.hear(message)
+            self._bridge.hear(message)
             self._has_messages = True
         elif sid == _ANSWERS:
             self._requests.take(subject, head, message)
@@ -364,6 +386,8 @@ class NatsSession:
                 return
             if head and message.startswith(b"1o "):
                 message = self._note_stored(name, head, message)
+            elif head and message.startswith(b"1s "):
+                message = self.streams.heard(name, head, message)
             if message:
                 self._has_messages |= self._bridge.take(name, message)
 

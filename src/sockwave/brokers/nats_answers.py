@@ -23,6 +23,9 @@ _NO_ACCOUNT = (10039, 10076)  # JetStream is not enabled, for this account or at
 #: What it will not be in a moment: no leader, no room in a cluster, just starting.
 PASSING_ERRORS = frozenset({10008, 10009, 10118, 10158, 10163, 10167, 10194, 10226})
 
+#: Something else was stored before.
+CONFLICTS = (10071, 10164)
+
 # Before, it gave one message for each request, and lost what it had when it was killed.
 _FIRST_VERSION = (2, 11)
 
@@ -40,9 +43,9 @@ class Forbidden(NoLogs):
 
 
 _NOT_THERE = NoLogs(
-    "NATS: expected JetStream, which keeps the messages of topics with a history or presence: "
-    "start nats-server with -js, or with jetstream {} in its configuration, and enable it for the "
-    "account"
+    "NATS: expected JetStream, which keeps streams, and messages of topics with a history or "
+    "presence: start nats-server with -js, or with jetstream {} in its configuration, and enable "
+    "it for the account"
 )
 
 
@@ -53,8 +56,8 @@ def check_version(info: dict[str, Any]) -> NoLogs | None:
     if found is not None and (int(found[1]), int(found[2])) >= _FIRST_VERSION:
         return None
     return NoLogs(
-        "NATS: expected a server of version 2.11 or later for topics with a history or presence, "
-        f"given {version}"
+        "NATS: expected a server of version 2.11 or later for streams, and for topics with a "
+        f"history or presence, given {version}"
     )
 
 

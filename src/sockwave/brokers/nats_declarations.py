@@ -24,7 +24,8 @@ from sockwave.brokers.nats_answers import (
     read_time,
 )
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
-from sockwave.brokers.nats_stream import KeptStream, LogStream, find_largest
+from sockwave.brokers.nats_state import find_largest
+from sockwave.brokers.nats_stream import KeptStream, LogStream
 from sockwave.brokers.nats_wire import find_header, pack_message
 from sockwave.core.topics.wildcards import Patterns, check_pattern
 

@@ -10,6 +10,7 @@ from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
 from sockwave.brokers.interface import Loop
 from sockwave.brokers.nats import NatsConnected, NatsSession
 from sockwave.brokers.nats_answers import check_version
+from sockwave.brokers.nats_identity import NatsIdentity
 from sockwave.brokers.nats_publishing import NatsPublishing
 from sockwave.brokers.nats_wire import MAX_LINE_SIZE
 from sockwave.core.topics.bridge import Bridge
@@ -43,10 +44,17 @@ class NatsOpener:
             raise ValueError(f"broker: expected a prefix of letters, given {self._prefix!r}")
         self._ca = settings.pop("ssl_ca_certs", None)
         self._replica_count = read_replica_count(settings.pop("replicas", "1"))
+        password = None if parts.password is None else unquote(parts.password)
+        self._identity = NatsIdentity(
+            unquote(parts.username or ""),
+            password,
+            settings.pop("nkeys_seed", None),
+            settings.pop("user_credentials", None),
+        )
         if settings:
             raise ValueError(
-                "broker: expected the settings prefix, ssl_ca_certs and replicas, given "
-                f"{min(settings)!r}"
+                "broker: expected the settings prefix, ssl_ca_certs, nkeys_seed, user_credentials "
+                f"and replicas, given {min(settings)!r}"
             )
         self._host = parts.hostname or "localhost"
         self._needs_tls = parts.scheme.lower() == "tls"
@@ -61,11 +69,6 @@ class NatsOpener:
             "no_responders": True,
             "name": f"sockwave-{host}",
         }
-        user = unquote(parts.username or "")
-        if parts.password is not None:
-            self._said |= {"user": user, "pass": unquote(parts.password)}
-        elif user:
-            self._said["auth_token"] = user
 
     def connect(self, within_s: float = _CONNECT_S) -> NatsConnected:
         """Connect, and have the server let us in."""
@@ -86,7 +89,8 @@ class NatsOpener:
             raise SockwaveError("NATS: expected a server that knows headers, from 2.2 on")
         if max_payload < _MAX_SIZE:
             raise SockwaveError(f"NATS: expected a max_payload of at least {_MAX_SIZE} bytes")
-        sock.sendall(b"CONNECT %b\r\nPING\r\n" % json.dumps(self._said).encode())
+        said = self._said | self._identity.introduce(info.get("nonce"))
+        sock.sendall(b"CONNECT %b\r\nPING\r\n" % json.dumps(said).encode())
         while (line := read_line(sock)) != b"PONG":
             if line.startswith(b"-ERR"):
                 raise SockwaveError(f"NATS: {line[5:].decode('utf-8', 'replace')}")

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from sockwave.brokers.interface import Bounds, Page
 from sockwave.brokers.nats_answers import (
@@ -17,10 +17,11 @@ from sockwave.brokers.nats_answers import (
     read_time,
 )
 from sockwave.brokers.nats_downloads import NatsDownloads
+from sockwave.brokers.nats_logs import Log, Logs, learn
 from sockwave.brokers.nats_parts import LARGE, Reference, read_reference
-from sockwave.brokers.nats_places import Log, Logs, learn, read_place
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
-from sockwave.brokers.nats_stream import LogStream
+from sockwave.brokers.nats_stored import read_place
+from sockwave.brokers.nats_stream import HeardStream, Then
 from sockwave.brokers.nats_wire import find_header, pack_message
 
 # Of one page, about; of one answer of the server.
@@ -44,7 +45,7 @@ class _Large(NamedTuple):
     reference: Reference | None
 
 
-class _Read:
+class Read:
     """One page that is being read, behind a position."""
 
     def __init__(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
@@ -52,7 +53,7 @@ class _Read:
         self.epoch, self.offset = epoch, offset
         self.bounds = bounds
         #: The log, as far as its last message says.
-        self.log: Log | None = None
+        self.log: Log[Any] | None = None
         self.top = self.last_sequence = 0
         #: Behind which sequence the next messages are looked for.
         self.sequence = 0
@@ -67,11 +68,14 @@ class _Read:
 class NatsPages:
     """The pages that are asked for."""
 
+    #: What the line of each message begins with.
+    kind: ClassVar[bytes] = b"1o"
+
     def __init__(
         self,
         requests: NatsRequests,
-        stream: LogStream,
-        logs: Logs,
+        stream: HeardStream,
+        logs: Logs[Any],
         downloads: NatsDownloads,
         took: Callable[[bytes, int, Page], object],
         failed: Callable[[bytes, int, str], object],
@@ -84,15 +88,15 @@ class NatsPages:
         self._requests, self._stream, self._logs = requests, stream, logs
         self._downloads = downloads
         self._took, self._failed = took, failed
-        self._waiting: deque[_Read] = deque()
+        self._waiting: deque[Read] = deque()
         self._read_count = 0
-        self._later: list[_Read] = []
+        self._later: list[Read] = []
         #: Of pages behind which more is asked for: name → epoch, offset, sequence.
         self._ends: dict[bytes, tuple[int, int, int]] = {}
 
     def read(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
         """Read a log behind a position."""
-        self._waiting.append(_Read(name, number, epoch, offset, bounds))
+        self._waiting.append(Read(name, number, epoch, offset, bounds))
         self._begin_next()
 
     def tick(self) -> None:
@@ -107,11 +111,15 @@ class NatsPages:
             self._read_count += 1
             self._begin(self._waiting.popleft())
 
-    def _begin(self, one: _Read) -> None:
+    def _begin(self, one: Read) -> None:
         one.large = None
-        self._stream.want(one.bounds, partial(self._prepared, one))
+        self._prepare(one, partial(self._prepared, one))
 
-    def _prepared(self, one: _Read, error: str | None) -> None:
+    def _prepare(self, one: Read, then: Then) -> None:
+        """Have the stream there, and call `then`."""
+        self._stream.want(one.bounds, then)
+
+    def _prepared(self, one: Read, error: str | None) -> None:
         if error is not None:
             self._fail(one, error)
             return
@@ -119,12 +127,12 @@ class NatsPages:
         taker = partial(self._learned, one, one.log)
         self._stream.ask_leader(taker, last_by_subj=one.log.subject.decode())
 
-    def _fail(self, one: _Read, error: str) -> None:
+    def _fail(self, one: Read, error: str) -> None:
         self._read_count -= 1
         self._failed(one.name, one.number, error)
         self._begin_next()
 
-    def _check(self, one: _Read, answer: Answer) -> tuple[dict[str, Any] | None, int]:
+    def _check(self, one: Read, answer: Answer) -> tuple[dict[str, Any] | None, int]:
         """Return what was answered, and an error that means something.
 
         None: the read goes on later, or has failed.
@@ -138,7 +146,7 @@ class NatsPages:
             self._later.append(one)
         elif error == NO_STREAM:
             self._stream.forget()
-            self._begin(one)
+            self._begin(one)  # it is made, or looked for, again
         elif error not in (0, NO_MESSAGE):
             self._fail(one, describe(found))
         else:
@@ -147,7 +155,7 @@ class NatsPages:
 
     # ---- where the log ends
 
-    def _learned(self, one: _Read, log: Log, answer: Answer) -> None:
+    def _learned(self, one: Read, log: Log[Any], answer: Answer) -> None:
         found, error = self._check(one, answer)
         if found is None:
             return
@@ -158,7 +166,7 @@ class NatsPages:
             learn(log, message)
             place = (log.epoch, log.top, log.sequence)
         else:  # it is about to change, and what is proposed is checked anyway
-            other = Log(log.name, log.subject)
+            other: Log[Any] = Log(log.name, log.subject)
             other.epoch, other.top = one.epoch, one.offset
             learn(other, message)
             place = (other.epoch, other.top, other.sequence)
@@ -168,14 +176,14 @@ class NatsPages:
         else:
             self._begin_log(one, log, place)
 
-    def _begin_log(self, one: _Read, log: Log, place: tuple[int, int, int]) -> None:
+    def _begin_log(self, one: Read, log: Log[Any], place: tuple[int, int, int]) -> None:
         """Say in the stream that another log begins: so all hosts have the same one."""
         epoch, _, sequence = place
         reply = self._requests.expect(log.subject, partial(self._began, one, log, epoch))
         head = b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % sequence
         self._requests.write(pack_message(log.subject, b"1o %016x 0\n" % epoch, reply, head))
 
-    def _began(self, one: _Read, log: Log, epoch: int, answer: Answer) -> None:
+    def _began(self, one: Read, log: Log[Any], epoch: int, answer: Answer) -> None:
         found, error = read_answer(answer)
         if answer.status or error:
             log.is_known = log.is_known and log.is_busy
@@ -195,7 +203,7 @@ class NatsPages:
 
     # ---- what is in it
 
-    def _go_behind(self, one: _Read, log: Log, place: tuple[int, int, int]) -> None:
+    def _go_behind(self, one: Read, log: Log[Any], place: tuple[int, int, int]) -> None:
         """Read up to the last message, whose place is known."""
         epoch, one.top, one.last_sequence = place
         if epoch != one.epoch:
@@ -211,13 +219,13 @@ class NatsPages:
         else:
             self._ask_more(one)
 
-    def _ask_more(self, one: _Read) -> None:
+    def _ask_more(self, one: Read) -> None:
         assert one.log is not None
         one.came = False
         taker = partial(self._take, one)
         self._stream.ask_from(one.sequence + 1, one.log.subject, _PAGE_COUNT, _PAGE_SIZE, taker)
 
-    def _take(self, one: _Read, answer: Answer) -> None:
+    def _take(self, one: Read, answer: Answer) -> None:
         """Take a message of a page, or its end."""
         if not answer.status:
             one.came = True
@@ -243,14 +251,14 @@ class NatsPages:
         else:
             self._ask_leader(one)
 
-    def _ask_leader(self, one: _Read) -> None:
+    def _ask_leader(self, one: Read) -> None:
         """Ask the stream's leader for the next message: a replica may not have it yet."""
         assert one.log is not None
         taker = partial(self._take_next, one)
         subject = one.log.subject.decode()
         self._stream.ask_leader(taker, seq=one.sequence + 1, next_by_subj=subject)
 
-    def _take_next(self, one: _Read, answer: Answer) -> None:
+    def _take_next(self, one: Read, answer: Answer) -> None:
         found, error = self._check(one, answer)
         if found is None:
             return
@@ -264,11 +272,11 @@ class NatsPages:
         else:
             self._ask_leader(one)
 
-    def _take_message(self, one: _Read, sequence: int, time_ms: float, message: bytes) -> None:
+    def _take_message(self, one: Read, sequence: int, time_ms: float, message: bytes) -> None:
         """Keep what belongs into the page: of this log, behind the position, and not too old."""
         if not one.sequence < sequence <= one.last_sequence or self._is_done(one):
             return
-        place = read_place(message)
+        place = read_place(message, self.kind)
         if place is None or place[0] != one.epoch or not one.offset < place[1] <= one.top:
             one.sequence = sequence
             return
@@ -282,12 +290,12 @@ class NatsPages:
         else:
             self._keep(one, sequence, place[1], time_ms, message[begin:])
 
-    def _keep(self, one: _Read, sequence: int, offset: int, time_ms: float, message: bytes) -> None:
+    def _keep(self, one: Read, sequence: int, offset: int, time_ms: float, message: bytes) -> None:
         one.sequence, one.offset = sequence, offset
         one.entries.append((offset, time_ms, message))
         one.size += len(message)
 
-    def _is_done(self, one: _Read) -> bool:
+    def _is_done(self, one: Read) -> bool:
         """Tell whether nothing more is read of the log for this page."""
         return (
             one.sequence >= one.last_sequence
@@ -296,7 +304,7 @@ class NatsPages:
             or one.large is not None
         )
 
-    def _end(self, one: _Read) -> None:
+    def _end(self, one: Read) -> None:
         """Tell of the page, or have its one message put together first, where that is large."""
         large = one.large
         if large is None or one.entries:
@@ -307,7 +315,7 @@ class NatsPages:
             taker = partial(self._take_whole, one, large)
             self._downloads.begin(one.name, large.reference, one.bounds, taker)
 
-    def _take_whole(self, one: _Read, large: _Large, message: bytes | None, error: str) -> None:
+    def _take_whole(self, one: Read, large: _Large, message: bytes | None, error: str) -> None:
         """Take a large message; where a part of it has gone, the log goes on without it."""
         one.large = None
         if error:
@@ -322,7 +330,7 @@ class NatsPages:
             else:
                 self._ask_more(one)
 
-    def _finish(self, one: _Read) -> None:
+    def _finish(self, one: Read) -> None:
         self._read_count -= 1
         if one.offset < one.top and one.entries:
             if len(self._ends) >= _READ_COUNT:

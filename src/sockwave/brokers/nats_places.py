@@ -1,72 +1,15 @@
-"""How messages of topics with a history get their places at JetStream.
+"""Messages of topics with a history, on their way to the stream of JetStream that keeps them."""
 
-The messages of a topic stand on one subject of the stream, each behind a line with its epoch and
-its offset. Whoever publishes proposes the offset that follows the last one, and the server takes
-the message only if nothing has come behind that meanwhile (`Nats-Expected-Last-Subject-Sequence`):
-so a message gets its place in one step, whoever else publishes. What waits meanwhile goes next; in
-one batch, which the server takes whole or not at all, where it is so much that this is faster.
-(Sequences of a stream that all topics share would need no proposal, but have gaps: nobody could
-tell which of them are messages that are lost.)
-"""
-
-import hashlib
-import secrets
-import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from sockwave.brokers.interface import Bounds, Key, Submitted
-from sockwave.brokers.nats_answers import (
-    NO_MESSAGE,
-    NO_STREAM,
-    PASSING_ERRORS,
-    data_of,
-    describe,
-    find_refusal,
-    forbidden,
-    read_answer,
-)
-from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
-from sockwave.brokers.nats_stream import LogStream
-from sockwave.brokers.nats_subjects import subject_of
+from sockwave.brokers.nats_logs import Log, Logs
+from sockwave.brokers.nats_placing import Placing
+from sockwave.brokers.nats_requests import NatsRequests
+from sockwave.brokers.nats_stored import read_stored
+from sockwave.brokers.nats_stream import LogStream, Then
 from sockwave.brokers.nats_uploads import NatsUploads
-from sockwave.brokers.nats_wire import pack_message
-from sockwave.waits import FullJitter
-
-# Of one batch: JetStream takes up to 1,000 messages, and keeps them in memory until the last.
-_BATCH_COUNT = 500
-_BATCH_SIZE = 512 << 10
-
-# How long a message takes to be stored, and a batch, before any was: the server writes a batch to
-# the disk twice, and waits for that.
-_SINGLE_S = 0.0005
-_BATCH_S = 0.02
-
-# Batches that are on their way at a time; JetStream takes 50, of all hosts.
-_MOST_BATCHES = 8
-
-# Others were faster: so often it is tried again at once, then after a while, and then the message
-# is refused.
-_FAST_COUNT = 2
-_MOST_CONFLICTS = 200
-_FIRST_WAIT_S = 0.001
-_LONGEST_WAIT_S = 0.1
-
-# Topics whose last place is remembered; that of another is asked for.
-_LOG_COUNT = 10_000
-
-# What the headers of a message may take.
-_HEAD_SIZE = 512
-
-# A message that is larger than this goes in parts, also where the server would take it: it ends
-# subscribers for whom 64 MiB wait (`max_pending`), and one message may not be all of that.
-_MOST_WHOLE_SIZE = 1 << 20
-
-_CONFLICTS = (10071, 10164)
-_BATCH_ERRORS = frozenset({10174, 10175, 10176, 10177, 10179, 10199, 10200, 10201, 10210})
-_NO_BATCHES = frozenset({10174, 10177})
 
 
 class Outcomes(Protocol):
@@ -79,72 +22,16 @@ class Outcomes(Protocol):
         """Note that a message was not taken, and why."""
 
 
-class Log:
-    """What is known of one log."""
+class NatsPlaces(Placing[Submitted]):
+    """The messages that are on their way."""
 
-    def __init__(self, name: bytes, subject: bytes) -> None:
-        self.name, self.subject = name, subject
-        self.epoch = self.top = 0
-        #: The sequence of its last message.
-        self.sequence = 0
-        #: Whether this may be the last place.
-        self.is_known = False
-        self.is_busy = False
-        self.waiting: deque[Submitted] = deque()
-        #: So many of those that wait go one by one: a batch with them was refused.
-        self.single_count = 0
-        self.conflict_count = 0
-        self.waits: FullJitter | None = None
-
-    def note(self, epoch: int, offset: int, sequence: int) -> None:
-        """Note a place, unless a later one is known."""
-        if sequence > self.sequence or not self.is_known:
-            self.epoch, self.top, self.sequence = epoch, offset, sequence
-            self.is_known = True
-
-    def begin_anew(self, sequence: int) -> None:
-        """Have the next message begin another log, behind a sequence."""
-        self.epoch, self.top, self.sequence = draw_epoch(), 0, sequence
-        self.is_known = True
-
-
-class Logs:
-    """What is known of the logs of all topics."""
-
-    def __init__(self, stream_name: bytes) -> None:
-        self._begin = stream_name + b".s."
-        self._logs: dict[bytes, Log] = {}
-
-    def provide(self, name: bytes) -> Log:
-        """Return what is known of a topic's log, from now on something."""
-        log = self._logs.get(name)
-        if log is None:
-            if len(self._logs) >= _LOG_COUNT:
-                idle = (one for one in self._logs.values() if not one.is_busy and not one.waiting)
-                oldest = next(idle, None)
-                if oldest is not None:
-                    del self._logs[oldest.name]
-            log = self._logs[name] = Log(name, self._begin + subject_of(name))
-        return log
-
-    def heard(self, name: bytes, epoch: int, offset: int, sequence: int) -> bool:
-        """Note a message that was stored; return whether it is of another log than we knew."""
-        log = self._logs.get(name)
-        if log is None:
-            return True
-        is_other = log.epoch != epoch
-        log.note(epoch, offset, sequence)
-        return is_other
-
-
-class NatsPlaces:
-    """The messages that are on their way to the stream."""
+    _stream: LogStream
 
     def __init__(
         self,
         requests: NatsRequests,
         stream: LogStream,
-        logs: Logs,
+        logs: Logs[Submitted],
         outcomes: Outcomes,
         host: bytes,
         max_payload: int,
@@ -152,296 +39,30 @@ class NatsPlaces:
         call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
         """Note who is asked and told. `host` is a name of ours alone."""
-        self._call_later = call_later
-        self._requests, self._stream, self._logs = requests, stream, logs
+        super().__init__(requests, stream, logs, host, max_payload, uploads, call_later)
         self._outcomes = outcomes
-        self._host = host
-        self._max_size = min(max_payload, _MOST_WHOLE_SIZE) - _HEAD_SIZE
-        self._uploads = uploads
-        self._later: list[Log] = []
-        self._batch_count = 0
-        #: How long a message takes on its way, and a batch.
-        self._single_s, self._batch_s = _SINGLE_S, _BATCH_S
 
-    def submit(self, messages: Iterable[Submitted]) -> None:
-        """Publish messages on topics with a history."""
-        logs: dict[bytes, Log] = {}
-        for message in messages:
-            name = message[1]
-            log = logs[name] = logs.get(name) or self._logs.provide(name)
-            log.waiting.append(message)
-        for log in logs.values():
-            self._go(log)
+    def _prepare(self, message: Submitted, then: Then) -> None:
+        self._stream.want(message[4], then)
 
-    def tick(self) -> None:
-        """Try again what was not possible a moment ago, once a tick."""
-        self._uploads.tick()
-        later, self._later = self._later, []
-        for log in later:
-            log.is_busy = False
-            self._go(log)
+    def _bounds_of(self, message: Submitted) -> Bounds:
+        return message[4]
 
-    def _go(self, log: Log) -> None:
-        if log.waiting and not log.is_busy:
-            log.is_busy = True
-            self._stream.want(log.waiting[0][4], partial(self._prepared, log))
+    def _replace(self, message: Submitted, parcel: bytes) -> Submitted:
+        return (*message[:2], parcel, *message[3:])
 
-    def _go_on(self, log: Log) -> None:
-        log.is_busy = False
-        self._go(log)
+    def _introduce(self, log: Log[Submitted], index: int) -> tuple[bytes, bytes]:
+        return b"", b"1o"
 
-    def _prepared(self, log: Log, error: str | None) -> None:
-        if error is not None:
-            self._refuse_all(log, error)
-        elif log.is_known:
-            self._propose(log)
-        else:
-            taker = partial(self._learned, log)
-            self._stream.ask_leader(taker, last_by_subj=log.subject.decode())
-
-    def _refuse_all(self, log: Log, error: str) -> None:
-        waiting, log.waiting = log.waiting, deque()
-        for message in waiting:
-            self._outcomes.refused(message[0], error)
-        self._go_on(log)
-
-    def _wait(self, log: Log) -> None:
-        """Try again later, from the beginning."""
-        log.is_known = False
-        self._later.append(log)
-
-    def _learned(self, log: Log, answer: Answer) -> None:
-        """Take the last message of a log."""
-        refusal = find_refusal(answer)
-        if refusal is not None:
-            self._refuse_all(log, refusal)
-            return
-        found, error = read_answer(answer)
-        if answer.status or error in PASSING_ERRORS:
-            self._wait(log)
-        elif error == NO_STREAM:
-            self._stream.forget()
-            self._go_on(log)
-        elif error not in (0, NO_MESSAGE):
-            self._refuse_all(log, describe(found))
-        else:
-            self._take_last(log, found.get("message"))
-
-    def _take_last(self, log: Log, message: dict[str, Any] | None) -> None:
-        """Go on behind the last message of a log; None: there is none."""
-        learn(log, message)
-        self._propose(log)
-
-    def is_large(self, message: Submitted) -> bool:
-        """Tell whether a message goes in parts."""
-        return len(message[2]) > self._max_size
-
-    def _upload(self, log: Log) -> None:
-        """Have the parts of a large message stored: then it goes, as what stands for it."""
-        message = log.waiting.popleft()
-        key, name, parcel, id, bounds = message
-        self._uploads.begin(
-            name,
-            parcel,
-            self._name_message(key, name, id),
-            self._bounds_of(bounds),
-            partial(self._uploaded, log, message),
-        )
-
-    def _bounds_of(self, bounds: Bounds) -> Bounds:
-        """Return what is to be kept of parts, where this is kept of the messages."""
-        return bounds
-
-    def _uploaded(self, log: Log, message: Submitted, reference: bytes, error: str | None) -> None:
-        key, name, _, id, bounds = message
-        if error is not None:
-            self._refuse(log, [message], error)
-        else:
-            log.waiting.appendleft((key, name, reference, id, bounds))
-            self._go_on(log)
-
-    def _propose(self, log: Log) -> None:
-        """Send what waits, as far as it goes in one step."""
-        if not log.waiting:
-            self._go_on(log)
-            return
-        if self.is_large(log.waiting[0]):
-            self._upload(log)
-            return
-        unit = self._take_unit(log)
-        is_batch = len(unit) > 1
-        before = (log.epoch, log.top, log.sequence)
-        taker = partial(self._answered, log, unit, before, time.monotonic())
-        reply = self._requests.expect(log.subject, taker)
-        batch = secrets.token_hex(8).encode() if is_batch else b""
-        self._batch_count += is_batch
-        parts = []
-        for index, (key, name, parcel, id, _) in enumerate(unit, 1):
-            head = b"Nats-Msg-Id: %b\r\n" % self._name_message(key, name, id)
-            if index == 1:
-                head += b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % log.sequence
-            if is_batch:
-                head += b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: %d\r\n" % (batch, index)
-            is_last = index == len(unit)
-            if is_batch and is_last:
-                head += b"Nats-Batch-Commit: 1\r\n"
-            message = b"1o %016x %d\n%b" % (log.epoch, log.top + index, parcel)
-            parts.append(pack_message(log.subject, message, reply if is_last else b"", head))
-        self._requests.write(b"".join(parts))
-
-    def _name_message(self, key: Key, name: bytes, id: bytes) -> bytes:
-        """Return by what JetStream knows a message when it is sent again."""
-        if id:
-            return b"i" + hashlib.blake2b(name + b"\n" + id, digest_size=20).hexdigest().encode()
-        incarnation, number = key
-        return b"%b.%d" % (b"%016x" % incarnation if incarnation else self._host, number)
-
-    def _take_unit(self, log: Log) -> list[Submitted]:
-        """Take from those that wait what is sent next: one message, or a batch."""
-        unit: list[Submitted] = []
-        size = 0
-        has_batches = (
-            self._stream.has_batches
-            and not log.single_count
-            and self._batch_count < _MOST_BATCHES
-            and len(log.waiting) * self._single_s > self._batch_s
-        )  # fmt: skip
-        while log.waiting and (not unit or (has_batches and len(unit) < _BATCH_COUNT)):
-            size += len(log.waiting[0][2])
-            if unit and (size > _BATCH_SIZE or self.is_large(log.waiting[0])):
-                break
-            unit.append(log.waiting.popleft())
-        return unit
-
-    def _answered(
-        self,
-        log: Log,
-        unit: list[Submitted],
-        before: tuple[int, int, int],
-        began_s: float,
-        answer: Answer,
+    def _placed(
+        self, log: Log[Submitted], message: Submitted, epoch: int, offset: int, index: int
     ) -> None:
-        """Take what became of a message, or of a batch."""
-        is_batch = len(unit) > 1
-        self._batch_count -= is_batch
-        log.single_count = max(log.single_count - (not is_batch), 0)
-        if answer.status == FORBIDDEN:
-            self._refuse(log, unit, forbidden(answer.message))
-            return
-        found, error_number = read_answer(answer)
-        if answer.status or error_number:
-            self._failed(log, unit, before, answer, found, error_number)
-            return
-        log.conflict_count, log.waits = 0, None
-        self._measure(time.monotonic() - began_s, is_batch=is_batch)
-        sequence = int(found["seq"])
-        if found.get("duplicate"):
-            self._stream.ask_leader(partial(self._found_earlier, log, unit[0]), seq=sequence)
-            return
-        epoch, top, _ = before
-        log.note(epoch, top + len(unit), sequence)
-        for index, message in enumerate(unit, 1):
-            self._outcomes.placed(message[0], epoch, top + index)
-        self._go_on(log)
+        self._outcomes.placed(message[0], epoch, offset)
 
-    def _measure(self, taken_s: float, *, is_batch: bool) -> None:
-        """Note how long the server has taken: which way is faster is seen by that."""
-        if is_batch:
-            self._batch_s += (taken_s - self._batch_s) / 8
-        else:
-            self._single_s += (taken_s - self._single_s) / 8
-
-    def _failed(
-        self,
-        log: Log,
-        unit: list[Submitted],
-        before: tuple[int, int, int],
-        answer: Answer,
-        found: dict[str, Any],
-        error: int,
+    def _placed_earlier(
+        self, log: Log[Submitted], message: Submitted, stored: dict[str, Any] | None
     ) -> None:
-        """Try again what was not taken, or refuse it."""
-        passes = answer.status != 0 or error in PASSING_ERRORS
-        if passes or error in _CONFLICTS or (error in _BATCH_ERRORS and len(unit) > 1):
-            log.waiting.extendleft(reversed(unit))
-        if answer.status == NOBODY:
-            self._stream.forget()  # it is made again, or JetStream is not there
-        if passes:
-            self._wait(log)
-        elif error in _CONFLICTS:
-            log.conflict_count += 1
-            log.is_known = log.is_known and log.sequence != before[2]
-            if log.conflict_count > _MOST_CONFLICTS:
-                log.conflict_count = 0
-                log.waiting.popleft()
-                self._refuse(log, unit[:1], "other hosts were faster, again and again")
-                return
-            if log.conflict_count <= _FAST_COUNT:
-                self._go_on(log)
-            else:  # a cluster refuses all while it stores the message of somebody else
-                log.waits = log.waits or FullJitter(_FIRST_WAIT_S, _LONGEST_WAIT_S)
-                self._call_later(log.waits.take(), partial(self._go_on, log))
-        elif error in _BATCH_ERRORS and len(unit) > 1:
-            log.single_count = len(unit)
-            if error in _NO_BATCHES:
-                self._stream.has_batches = False
-            self._go_on(log)
-        else:
-            self._refuse(log, unit, describe(found))
+        self._outcomes.placed(message[0], *(read_stored(stored) or (log.epoch, 0)))
 
-    def _refuse(self, log: Log, unit: list[Submitted], error: str) -> None:
-        for message in unit:
-            self._outcomes.refused(message[0], error)
-        self._go_on(log)
-
-    def _found_earlier(self, log: Log, message: Submitted, answer: Answer) -> None:
-        """Tell where a message stands that was stored before; it may be gone."""
-        found, error = read_answer(answer)
-        place = None if answer.status or error else read_stored(found.get("message"))
-        if (answer.status and answer.status != FORBIDDEN) or error in PASSING_ERRORS:
-            log.waiting.appendleft(message)
-            self._wait(log)
-            return
-        self._outcomes.placed(message[0], *((place[0], place[1]) if place else (log.epoch, 0)))
-        self._go_on(log)
-
-
-def learn(log: Log, message: dict[str, Any] | None) -> None:
-    """Note the last message of a log, None: there is none.
-
-    A log that is not there, or ends before what we knew, or with what is no message of ours, is
-    another one from here on.
-    """
-    place = read_stored(message)
-    sequence = 0 if message is None else int(message["seq"])
-    if place is None or (place[0] == log.epoch and place[1] < log.top):
-        log.begin_anew(sequence)
-    else:
-        log.epoch, log.top, log.sequence = place[0], place[1], sequence
-        log.is_known = True
-
-
-def read_stored(message: dict[str, Any] | None) -> tuple[int, int] | None:
-    """Return epoch and offset of a message that JetStream tells in JSON; None: it has none."""
-    return None if message is None else read_place(data_of(message))
-
-
-def read_place(message: bytes) -> tuple[int, int] | None:
-    """Return epoch and offset of a message as it is stored; None: it is none.
-
-    With offset 0 it says that a log begins, and is no message.
-    """
-    words = message[: message.find(b"\n", 0, 64) + 1].split(b" ")
-    if len(words) != 3 or words[0] != b"1o" or len(words[1]) != 16 or len(words[2]) > 19:
-        return None
-    offset = words[2][:-1]
-    try:
-        epoch = int(words[1], 16)
-    except ValueError:
-        return None
-    return (epoch, int(offset)) if epoch and offset.isdigit() else None
-
-
-def draw_epoch() -> int:
-    """Return 64 random bits, not all of them 0."""
-    return secrets.randbits(64) or 1
+    def _refused(self, message: Submitted, error: str) -> None:
+        self._outcomes.refused(message[0], error)

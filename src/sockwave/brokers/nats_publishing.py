@@ -3,15 +3,20 @@
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
-from sockwave.brokers.interface import Bounds, Key, Outcome
+from sockwave.brokers.interface import Bounds, Key, Outcome, Submitted
 from sockwave.brokers.nats_answers import NoLogs, read_answer
 from sockwave.brokers.nats_declarations import DeclarationStream, Declared
+from sockwave.brokers.nats_deltas import DeltaStream
+from sockwave.brokers.nats_logs import Log, Logs
+from sockwave.brokers.nats_newest import NatsNewest
 from sockwave.brokers.nats_parts import PartStream
-from sockwave.brokers.nats_places import Log, Logs, NatsPlaces
+from sockwave.brokers.nats_places import NatsPlaces
 from sockwave.brokers.nats_requests import Answer, NatsRequests
+from sockwave.brokers.nats_stored import Delta
 from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_subjects import subject_of
 from sockwave.brokers.nats_uploads import NatsUploads
@@ -27,6 +32,8 @@ _TICK_S = 0.1
 
 # The numbers of our subscriptions.
 _ANSWERS, _DECLARED = b"1", b"2"
+
+_IS_STREAM = "the topic is a stream: expected no message"
 
 # A program that is no host says nothing of what is kept.
 _NO_BOUNDS: Bounds = (1, 1, 1.0)
@@ -61,7 +68,9 @@ class NatsPublishing:
         )
         self._declared = Declared(self._declared_stream)
         self._output.append(b"SUB %b %b\r\n" % (self._declared_stream.begin + b">", _DECLARED))
-        self._logs = Logs(begin)
+        self._deltas = DeltaStream(self._requests, begin, replica_count, refusal, is_host=False)
+        self._newest = NatsNewest(self._deltas)
+        self._logs: Logs[Submitted] = Logs(self._stream.begin)
         self._places = _OutsidePlaces(
             self, self._requests, self._stream, self._logs, max_payload, self._parts, self._declared
         )
@@ -107,6 +116,11 @@ class NatsPublishing:
             for key, message in zip(keys, messages, strict=True)
             if key in self._plain
         ]
+        streams = self._find_streams({message[0] for _, message in plain}, until)
+        for key, (name, _) in plain:
+            if name in streams:
+                self.refused(key, _IS_STREAM)
+        plain = [one for one in plain if one[1][0] not in streams]
         if plain:
             found = self.publish_parts([message for _, message in plain], until)
             self._outcomes.update(zip((key for key, _ in plain), found, strict=True))
@@ -118,6 +132,26 @@ class NatsPublishing:
             self._declared.read()
             self._converse(until, lambda: self._declared.is_read)
         self._stream.makes = self._declared.has_kept
+
+    def _find_streams(self, names: Collection[bytes], until: float) -> set[bytes]:
+        """Return which topics are streams, as far as the server tells."""
+        told: list[set[bytes]] = []
+
+        def take(found: dict[bytes, Delta] | None) -> None:
+            live = found or {}
+            told.append({name for name, one in live.items() if not self._deltas.is_over(one)})
+
+        def ask(error: str | None) -> None:
+            if error is None:
+                self._newest.ask(names, take)
+            else:
+                told.append(set())
+
+        if not names:
+            return set()
+        self._deltas.find(ask)
+        self._converse(until, partial(bool, told))
+        return told[0]
 
     def publish_parts(self, messages: Sequence[tuple[bytes, bytes]], until: float) -> list[Outcome]:
         """Publish messages on plain topics; a PONG says that they have been taken."""
@@ -150,6 +184,8 @@ class NatsPublishing:
 
         self._stream.want(_NO_BOUNDS, prepared)
         self._converse(until, lambda: bool(found))
+        if found[0] is False and self._find_streams([name], until):
+            return _refusal(_IS_STREAM)
         return found[0]
 
     # ---- what became of messages
@@ -193,6 +229,7 @@ class NatsPublishing:
                 self._stream.tick()
                 self._parts.tick()
                 self._declared_stream.tick()
+                self._deltas.tick()
                 self._declared.tick()
                 self._places.tick()
                 continue
@@ -232,6 +269,7 @@ class NatsPublishing:
             self._stream.refuse(error)
             self._parts.refuse(error)
             self._declared_stream.refuse(error)
+            self._deltas.refuse(error)
             self._requests.forbid_all(error)
         elif not self._requests.forbid(subject, error):
             self._refusals[subject] = _refusal(reason)
@@ -259,7 +297,7 @@ class _OutsidePlaces(NatsPlaces):
         publishing: NatsPublishing,
         requests: NatsRequests,
         stream: LogStream,
-        logs: Logs,
+        logs: Logs[Submitted],
         max_payload: int,
         parts: PartStream,
         declared: Declared,
@@ -279,25 +317,26 @@ class _OutsidePlaces(NatsPlaces):
         self._parts = parts
         self._declared = declared
 
-    def _bounds_of(self, bounds: Bounds) -> Bounds:
+    def _bounds_of(self, message: Submitted) -> Bounds:
         """Return what is declared, or what the stream of the messages is bound by."""
+        bounds = message[4]
         self._parts.replica_count = self._stream.kept_replica_count
         return self._stream.bounds if bounds is _NO_BOUNDS else bounds
 
-    def _refuse_all(self, log: Log, error: str) -> None:
+    def _refuse_all(self, log: Log[Submitted], error: str) -> None:
         if isinstance(error, NoLogs) and self._declared.find(log.name) is None:
             self._find_plain(log)
         else:
             super()._refuse_all(log, error)
 
-    def _take_last(self, log: Log, message: dict[str, Any] | None) -> None:
+    def _take_last(self, log: Log[Submitted], message: dict[str, Any] | None) -> None:
         # What a host has declared before we asked has come before the answer.
         if message is None and self._declared.find(log.name) is None:
             self._find_plain(log)
         else:
             super()._take_last(log, message)
 
-    def _find_plain(self, log: Log) -> None:
+    def _find_plain(self, log: Log[Submitted]) -> None:
         while log.waiting:
             message = log.waiting.popleft()
             if self.is_large(message):  # its log has gone since we looked whether there is one

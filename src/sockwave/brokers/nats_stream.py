@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from sockwave.brokers.interface import Bounds
 from sockwave.brokers.nats_answers import (
@@ -23,6 +23,14 @@ from sockwave.brokers.nats_answers import (
     read_time,
 )
 from sockwave.brokers.nats_requests import Answer, NatsRequests
+from sockwave.brokers.nats_state import (
+    State,
+    find_largest,
+    find_state,
+    has_lost,
+    has_room,
+    larger,
+)
 from sockwave.brokers.nats_subjects import subject_of
 
 #: For so long a message that is sent again is known, and an id: seconds.
@@ -32,15 +40,8 @@ ID_LIFE_S = 300
 _EPOCH_LIFE_S = 24 * 3600
 
 
-class State(NamedTuple):
-    """What is said of a stream."""
-
-    #: When it was made.
-    created: str
-    first_sequence: int
-    last_sequence: int
-    message_count: int
-    leader: str
+# Of one answer of the server that has the newest messages of several subjects.
+_NEWEST_SIZE = 1 << 20
 
 
 #: Called with None once the stream is there, else with why it is not.
@@ -71,7 +72,9 @@ class KeptStream:
         Who `is_host` has it made where it is not there, and keep as much as is wanted.
         """
         self._requests = requests
-        self._refusal = refusal
+        #: Why it keeps nothing for us, if that is so.
+        self.refusal = refusal
+        self._prefix = prefix
         self.name = prefix + self.suffix
         #: What its subjects begin with.
         self.begin = prefix + self.branch
@@ -81,7 +84,8 @@ class KeptStream:
         #: Whether it is made where it is not there.
         self.makes = is_host or self.is_made_by_all
         self._config: dict[str, Any] | None = None
-        self._waiting: list[tuple[Bounds, Then]] = []
+        #: Who waits for it, and for how much; None: for whatever there is.
+        self._waiting: list[tuple[Bounds | None, Then]] = []
         self._is_asking = False
         self._later = False
         self._is_looking = self._is_doubtful = False
@@ -102,7 +106,7 @@ class KeptStream:
 
     def refuse(self, error: bytes) -> None:
         """Note that the server sends us no answers, and why: there are no logs for us."""
-        self._refusal = forbidden(error)
+        self.refusal = forbidden(error)
 
     def forget(self) -> None:
         """Look for the stream again: it was not there."""
@@ -110,15 +114,31 @@ class KeptStream:
 
     def want(self, bounds: Bounds, then: Then) -> None:
         """Have the stream keep so much of a topic at least, and call `then`, perhaps at once."""
-        if self._refusal is not None or (self._config is not None and self._is_enough(bounds)):
-            then(self._refusal)
+        if self.refusal is not None or (self._config is not None and self._is_enough(bounds)):
+            then(self.refusal)
             return
         self._waiting.append((bounds, then))
         self._go()
 
-    def _is_enough(self, bounds: Bounds) -> bool:
+    def find(self, then: Then) -> None:
+        """Look for the stream, and call `then`, perhaps at once: it is not made."""
+        if self.refusal is not None or self._config is not None:
+            then(self.refusal)
+            return
+        self._waiting.append((None, then))
+        self._go()
+
+    def _is_enough(self, bounds: Bounds | None) -> bool:
         assert self._config is not None
-        return not self._is_host or has_room(self._config, self.bound_fields(bounds))
+        return (
+            bounds is None
+            or not self._is_host
+            or has_room(self._config, self.bound_fields(bounds))
+        )  # fmt: skip
+
+    def _find_wanted(self) -> Bounds:
+        """Return what covers all that is waited for."""
+        return find_largest([one for one, _ in self._waiting if one is not None])
 
     # ---- what each kind of stream is
 
@@ -178,6 +198,17 @@ class KeptStream:
             b"$JS.API.DIRECT.GET." + self.name, request.encode(), taker, is_many=True
         )
 
+    def ask_newest(self, subjects: list[bytes], taker: Callable[[Answer], object]) -> None:
+        """Ask for the newest message of each subject, some hundreds at most, as by `ask_from`."""
+        request = json.dumps({
+            "multi_last": [subject.decode() for subject in subjects],
+            "batch": len(subjects),
+            "max_bytes": _NEWEST_SIZE,
+        })  # fmt: skip
+        self._requests.ask(
+            b"$JS.API.DIRECT.GET." + self.name, request.encode(), taker, is_many=True
+        )
+
     def ask_leader(self, taker: Callable[[Answer], object], **which: int | str) -> None:
         """Ask the stream's leader, who knows it, for a message: `seq`, `next_by_subj`, and so on.
 
@@ -194,6 +225,7 @@ class KeptStream:
             self._ask(b"INFO", b"", self._take_info)
 
     def _ask(self, what: bytes, message: bytes, taker: Callable[[Answer], object]) -> None:
+        """Ask JetStream something about the stream."""
         self._requests.ask(b"$JS.API.STREAM.%b.%b" % (what, self.name), message, taker)
 
     def tick(self) -> None:
@@ -228,10 +260,11 @@ class KeptStream:
 
     def _take_info(self, answer: Answer) -> None:
         found, error = self._read(answer)
-        if error == NO_STREAM and not self.makes:
+        is_wanted = self.makes and any(bounds is not None for bounds, _ in self._waiting)
+        if error == NO_STREAM and not is_wanted:
             self._finish(NoLogs("NATS: no host has made the stream"))
         elif error == NO_STREAM:
-            config = self.make_config(find_largest([one for one, _ in self._waiting]))
+            config = self.make_config(self._find_wanted())
             self._ask(b"CREATE", json.dumps(config).encode(), self._take_created)
         elif error > 0:
             self._finish(describe(found))
@@ -259,8 +292,9 @@ class KeptStream:
         self._note_clock(found)
         self._seen = self._seen or find_state(found)
         self.has_batches = bool(config.get("allow_atomic"))
-        fields = self.bound_fields(find_largest([one for one, _ in self._waiting]))
-        if not self._is_host or has_room(config, fields):
+        fields = self.bound_fields(self._find_wanted())
+        is_wanted = self._is_host and any(bounds is not None for bounds, _ in self._waiting)
+        if not is_wanted or has_room(config, fields):
             self._config = config
             self._finish(None)
             return
@@ -325,8 +359,20 @@ class KeptStream:
         looked(is_doubtful or (before is not None and has_lost(before, self._seen)))
 
 
-class LogStream(KeptStream):
-    """The stream of the messages of all topics, which publishes anew what it has stored."""
+class HeardStream(KeptStream):
+    """A stream that publishes anew what it has stored, where hosts hear topics."""
+
+    def _other_fields(self) -> dict[str, Any]:
+        begin = self.begin.decode()
+        return {
+            "republish": {"src": f"{begin}>", "dest": f"{self._prefix.decode()}.t.>"},
+            "duplicate_window": ID_LIFE_S * SECOND,
+            "allow_atomic": True,
+        }
+
+
+class LogStream(HeardStream):
+    """The stream of the messages of all topics that have a history or presence."""
 
     branch = b".s."
     description = "Topics of sockwave that have a history or presence"
@@ -351,50 +397,3 @@ class LogStream(KeptStream):
             "max_msgs_per_subject": count,
             "max_age": int((ttl_s + _EPOCH_LIFE_S) * SECOND) if ttl_s else 0,
         }
-
-    def _other_fields(self) -> dict[str, Any]:
-        begin = self.begin.decode()
-        return {
-            "republish": {"src": f"{begin}>", "dest": f"{self.name.decode()}.t.>"},
-            "duplicate_window": ID_LIFE_S * SECOND,
-            "allow_atomic": True,
-        }
-
-
-def has_room(config: dict[str, Any], fields: dict[str, int]) -> bool:
-    """Tell whether a stream keeps as much as these fields of its configuration would have it."""
-    return all(larger(config[name], it) == config[name] for name, it in fields.items())
-
-
-def find_state(found: dict[str, Any]) -> State:
-    """Return the state of a stream that JetStream has told of."""
-    state = found["state"]
-    leader = (found.get("cluster") or {}).get("leader") or ""
-    return State(found["created"], state["first_seq"], state["last_seq"], state["messages"], leader)
-
-
-def has_lost(before: State, now: State) -> bool:
-    """Tell whether a stream may have lost something that it had, or had to tell."""
-    return (
-        before.created != now.created
-        or before.leader != now.leader
-        or now.last_sequence < before.last_sequence
-        or (before.message_count > 0 and now.first_sequence > before.last_sequence)
-    )
-
-
-def larger(one: int, other: int) -> int:
-    """Return the larger one of two bounds: 0, or less, is none at all."""
-    return max(one, other) if one > 0 and other > 0 else min(one, other)
-
-
-def find_largest(bounds: list[Bounds]) -> Bounds:
-    """Return bounds that cover all of some, or what is the least."""
-    if not bounds:
-        return 1, 1, 1.0
-    lives = [life for _, _, life in bounds]
-    return (
-        max(count for count, _, _ in bounds),
-        max(size for _, size, _ in bounds),
-        0 if 0 in lives else max(lives),
-    )

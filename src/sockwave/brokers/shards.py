@@ -238,6 +238,10 @@ class ShardPresence:
         """Return what tells others that we are there."""
         return self._whole.beat()
 
+    def excuse(self) -> None:
+        """Note that the shard was not heard since the last tick."""
+        self._whole.excuse()
+
     def farewell(self) -> bytes:
         """Return what tells others that we leave."""
         return self._whole.farewell()

@@ -62,11 +62,6 @@ def check_broker(url: str | None) -> str | None:
     return url
 
 
-def keeps_streams(url: str) -> bool:
-    """Tell whether a broker can keep streams that can be joined late."""
-    return url.partition(":")[0].lower() not in _NATS
-
-
 def is_cluster(url: str) -> bool:
     """Tell whether a URL is that of a cluster, of which each shard has a client of its own."""
     return url.partition(":")[0].lower() in _CLUSTERS

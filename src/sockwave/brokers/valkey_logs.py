@@ -232,8 +232,11 @@ class ValkeyLogs:
         )  # fmt: skip
 
     def ask_whether_kept(self, name: bytes) -> bytes:
-        """Return the command that asks how many messages are kept of a topic, if any."""
-        return pack_command(b"HGET", self._names.of(name) + b":m:" + name, b"n")
+        """Return the command that asks how many messages are kept of a topic, and who produces it.
+
+        That is one host where it is a stream, on which the script publishes nothing.
+        """
+        return pack_command(b"HMGET", self._names.of(name) + b":m:" + name, b"n", b"p")
 
     def read(self, name: bytes, epoch: int, offset: int, bounds: Bounds) -> bytes:
         """Return the command that reads a page of a log, behind a position."""

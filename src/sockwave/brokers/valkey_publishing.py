@@ -123,7 +123,7 @@ class ValkeyPublishing:
         (reply,) = self._ask(self._logs.ask_whether_kept(name), 1, until)
         if isinstance(reply, RespError) and not is_error(reply, *self._names.no_scripts):
             return self._refuse(reply)
-        return reply is not None and not isinstance(reply, RespError)
+        return isinstance(reply, list) and any(one is not None for one in reply)
 
     def _ask(self, commands: bytes, count: int, until: float) -> list[Any]:
         if not count:

@@ -76,8 +76,8 @@ class Topic:
 
         Returns an awaitable of its position. It raises SockwaveError once the stream has been
         finished, above `append_size` bytes of all deltas together, and where the topic has had
-        messages; with a broker also while that is away, as `publish` does, and always with one of
-        NATS. TypeError for anything but str and bytes-like.
+        messages; with a broker also while that is away, as `publish` does, and where it keeps
+        nothing. TypeError for anything but str and bytes-like.
         """
         return self._table.append(self.name, delta)
 

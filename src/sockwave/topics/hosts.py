@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from sockwave.brokers.clients import HostClient, make_client
-from sockwave.brokers.urls import keeps_streams
 from sockwave.core.topics.link import SequencerLink
 from sockwave.core.topics.local import LocalLink
 from sockwave.errors import SockwaveError
@@ -44,10 +43,6 @@ class OtherHosts:
 
     def check_stream(self, name: str) -> None:
         """Raise SockwaveError where a topic cannot be a stream over several hosts."""
-        if not keeps_streams(self.url):
-            raise SockwaveError(
-                f"topic {name!r}: expected no stream with a broker of NATS, which keeps none"
-            )
         if self.policy == "local":
             raise SockwaveError(
                 f"topic {name!r}: expected broker_down='queue' or 'raise' with a stream, whose "

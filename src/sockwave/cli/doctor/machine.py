@@ -22,6 +22,7 @@ EXTRAS = {
     "env": ("dotenv", "sockwave serve --env-file"),
     "forms": ("python_multipart", "files of forms"),
     "json": ("msgspec", "JSON in less time"),
+    "nats": ("nkeys", "NKeys and credentials of NATS"),
     "proxy": ("python_socks", "connections of ours by way of SOCKS5"),
     "reload": ("watchfiles", "sockwave serve --reload"),
     "speed": ("zlib_ng", "compression in less time"),

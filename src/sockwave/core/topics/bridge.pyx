@@ -40,10 +40,9 @@ cdef enum:
 
 cdef class Bridge(Outside):
     """The way to other hosts. `schedule` is called when there is something for the broker to take,
-    once until `take_changes` is called; `queue_size` bounds the bytes that wait for it. With
-    `has_streams`, the broker keeps streams."""
+    once until `take_changes` is called; `queue_size` bounds the bytes that wait for it."""
 
-    def __cinit__(self, schedule, queue_size=QUEUE_SIZE, *, has_streams=False):
+    def __cinit__(self, schedule, queue_size=QUEUE_SIZE):
         self.schedule = schedule
         self.queue_size = queue_size
         self.host = secrets.token_hex(8)
@@ -53,7 +52,7 @@ cdef class Bridge(Outside):
         self.logs = SharedLogs(self.note_new, self.placements)
         self.presence = SharedPresence(self.note_new, self.host_name)
         self.streams = SharedStreams(
-            self.note_new, self.placements, self.logs, self.presence, self.host_name, has_streams
+            self.note_new, self.placements, self.logs, self.presence, self.host_name
         )
         self.changes = {}
         self.confirmed = set()

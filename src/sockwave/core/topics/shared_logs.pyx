@@ -65,13 +65,14 @@ cdef class SharedLogs:
         self.note()
         return 0
 
-    def read_all(self):
-        """Read all logs again that this host follows: the broker may have lost them."""
+    def read_all(self, *, bint of_streams=False):
+        """Read all logs again that this host follows, or all streams: the broker may have lost
+        them."""
         cdef OrderedTopic topic
         cdef SharedLog log
         for topic in self.registry.names.values():
             log = topic.shared
-            if log is not None and log.is_live:
+            if log is not None and log.is_live and (topic.stream is not None) == of_streams:
                 self.begin_read(topic, log.is_whole)
 
     def read_again(self, bytes name):

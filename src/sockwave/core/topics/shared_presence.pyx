@@ -134,6 +134,13 @@ cdef class SharedPresence:
             self.note()
         return b"1m %b %d h\n" % (self.host, self.number)
 
+    def excuse(self):
+        """Note that the broker was not heard since the last tick: others were silent for no reason
+        of theirs."""
+        cdef OtherHost other
+        for other in self.others.values():
+            other.silent_count = max(other.silent_count - 1, 0)
+
     def farewell(self):
         """Return what tells others that we are no more."""
         return b"1m %b %d x\n" % (self.host, self.number)

@@ -17,7 +17,6 @@ cdef class SharedStreams:
     cdef SharedLogs logs
     cdef SharedPresence presence
     cdef bytes host             # the name of this one
-    cdef bint is_possible       # the broker keeps streams
     cdef bint is_used           # there is a stream, or was
     cdef set looked             # topics of which the broker has told whether they are streams
     cdef dict looks             # name → whether it has been asked; those it has not told of

@@ -42,18 +42,16 @@ cdef double ASK_S = 0.7
 
 cdef class SharedStreams:
     """The streams of all hosts. `note` is called when there is something for the broker's client;
-    `host` is the name of this one, 16 hex digits; without `is_possible` there are none."""
+    `host` is the name of this one, 16 hex digits."""
 
     def __cinit__(
-        self, note, Placements placements, SharedLogs logs, SharedPresence presence, bytes host,
-        bint is_possible,
+        self, note, Placements placements, SharedLogs logs, SharedPresence presence, bytes host
     ):
         self.note = note
         self.placements = placements
         self.logs = logs
         self.presence = presence
         self.host = host
-        self.is_possible = is_possible
         self.looked = set()
         self.looks = {}
         self.waiting = {}
@@ -82,7 +80,7 @@ cdef class SharedStreams:
         """
         cdef SharedLog log
         want_current(self.registry, topic)
-        if not self.is_possible or not topic.want_count:
+        if not topic.want_count:
             return False
         self.begin(topic)
         log = topic.shared
@@ -110,9 +108,7 @@ cdef class SharedStreams:
         if head.sequence and self.placements.has(link, key):
             return 0
         reason = None
-        if not self.is_possible:
-            reason = b"expected no stream: this broker keeps none"
-        elif not head.flags & DELTA:
+        if not head.flags & DELTA:
             reason = objection_of(b"delta")
         elif stream is None and topic.has_messages:
             reason = objection_of(b"messages")
@@ -239,7 +235,7 @@ cdef class SharedStreams:
     ) except -1:
         """Tell whether a link that wants a plain topic is answered later: when it is known whether
         it is a stream."""
-        if not self.is_possible or topic.name in self.looked or not (
+        if topic.name in self.looked or not (
             is_expected or head.flags & SINCE
         ):
             return False
@@ -252,7 +248,7 @@ cdef class SharedStreams:
 
     cdef int look(self, bytes name) except -1:
         """Have the broker asked whether a topic is a stream: its messages come from now on."""
-        if self.is_possible and name not in self.looks:
+        if name not in self.looks:
             self.looks[name] = False
             self.note()
         return 0
@@ -340,6 +336,13 @@ cdef class SharedStreams:
                 self.bad_count += 1
         return 0
 
+    def found_producer(self, bytes host):
+        """Note which host produces a stream that the broker has, whether it is wanted here or not.
+        """
+        self.is_used = True
+        self.presence.use()
+        self.know_producer(None, host)
+
     def host_gone(self, bytes name):
         """Note that another host has gone: its streams are aborted, by whoever is first."""
         if self.is_used:
@@ -395,7 +398,7 @@ cdef class SharedStreams:
     def hear(self, bytes message):
         """Take what another host has said; False: it says nothing of streams."""
         cdef bytes begin = message[:64].partition(b"\n")[0]
-        if not self.is_possible or begin[:3] != b"1m " or begin[-2:] not in (b" q", b" w"):
+        if begin[:3] != b"1m " or begin[-2:] not in (b" q", b" w"):
             return False
         if begin[3:19] == self.host:
             return True
