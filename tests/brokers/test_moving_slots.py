@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from valkey_cluster import ValkeyCluster
+from valkey_cluster import ValkeyCluster, slot_name
 from valkey_server import REDIS, ValkeyServer, needs_redis, needs_valkey, until
 from wire import Wire, connect_both
 
@@ -187,6 +187,30 @@ async def test_a_recovery_goes_on_where_its_slot_has_gone(
         assert await receive_all(late.wire, len(texts)) == texts
         assert (await recovery).recovered
         await moving
+
+
+async def test_a_slot_that_arrives_without_its_keys_has_other_logs_and_that_is_told(
+    start_server: StartServer, shared_cluster: ValkeyCluster, cluster_url: str
+) -> None:
+    one, other = [await start(start_server, cluster_url) for _ in range(2)]
+    topic = "kept/1"
+    wire = await hear_kept(other, topic)
+    before = (await one.server.publish(topic, "before")).position
+    assert json.loads(await wire.receive_message()) == [1, "before"]
+    target = shared_cluster.other_than(shared_cluster.owner_of(topic))
+    shared_cluster.begin_move(topic, target)
+    # The one that had it hears of that, and deletes what it has.
+    shared_cluster.ask(
+        target, "CLUSTER SETSLOT", slot_name(topic), "NODE", shared_cluster.find_id(target)
+    )
+    await until(lambda: other.server.health().lost_count)
+    after = (await one.server.publish(topic, "after")).position
+    assert after.offset == 1
+    assert after.epoch != before.epoch
+    heard = [json.loads(await wire.receive_message()) for _ in range(2)]
+    assert heard == [[0, True], [1, "after"]]
+    _, conn = await connect_both(one.server)
+    assert not (await conn.subscribe(topic, since=before)).recovered
 
 
 async def test_what_all_hosts_hear_follows_its_slot(
