@@ -43,7 +43,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # The servers on Python to compare with, and what `make bench` runs.
 PEERS := $(basename $(notdir $(wildcard benchmarks/peers/requirements/*.txt)))
 BENCHMARKS := echo.py 'echo.py --tls' 'echo.py --deflate' memory.py broadcast.py handshakes.py \
-	client.py fan_in.py listeners.py growth.py two_cores.py http1.py topics.py streams.py hosts.py
+	client.py fan_in.py listeners.py growth.py two_cores.py http1.py topics.py streams.py hosts.py cluster.py
 
 # With the folders, whose time says that a file came or went.
 SOURCES := meson.build $(shell find src ! -name __pycache__ ! -name '*.pyc')

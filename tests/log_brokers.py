@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 from commands import PATIENCE_S
 from nats_server import NatsServer
-from valkey_server import ValkeyServer
+from valkey_server import REDIS, ValkeyServer, needs_redis, running_valkey
 
 from sockwave.brokers.nats_subjects import subject_of
 
@@ -142,6 +142,25 @@ def shared_jetstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JetSt
     server = JetStream(tmp_path_factory.mktemp("nats")).start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A server of Redis for the tests that do it no harm."""
+    with running_valkey(tmp_path_factory.mktemp("redis"), program=REDIS) as server:
+        yield server
+
+
+#: Runs a test that takes `log_url` with Redis as well, where that is installed.
+by_redis_as_well = pytest.mark.parametrize(
+    "shared_log_broker",
+    [
+        pytest.param("shared_valkey", id="valkey"),
+        pytest.param("shared_jetstream", id="nats"),
+        pytest.param("shared_redis", id="redis", marks=needs_redis),
+    ],
+    indirect=True,
+)
 
 
 @pytest.fixture(params=["shared_valkey", "shared_jetstream"], ids=KINDS)

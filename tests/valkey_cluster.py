@@ -1,6 +1,7 @@
 """A real cluster of Valkey: three primaries, and replicas where a test wants some."""
 
 import contextlib
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,18 +20,29 @@ class ValkeyCluster:
     """Servers that know each other; the primaries have a third of the slots each."""
 
     def __init__(
-        self, directory: Path, *arguments: str, replica_count: int = 0, password: str = ""
+        self,
+        directory: Path,
+        *arguments: str,
+        replica_count: int = 0,
+        password: str = "",
+        program: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.login = (password.encode(),) if password else ()
         if password:
-            arguments += ("--requirepass", password, "--primaryauth", password)
+            arguments += ("--requirepass", password, "--masterauth", password)
         self.servers = [
-            self._make(directory / f"node{number}", arguments)
+            self._make(directory / f"node{number}", arguments, program, tls)
             for number in range(3 + replica_count)
         ]
 
     @staticmethod
-    def _make(directory: Path, arguments: tuple[str, ...]) -> ValkeyServer:
+    def _make(
+        directory: Path,
+        arguments: tuple[str, ...],
+        program: str | None,
+        tls: ssl.SSLContext | None,
+    ) -> ValkeyServer:
         directory.mkdir()
         return ValkeyServer(
             directory,
@@ -40,6 +52,8 @@ class ValkeyCluster:
             "--cluster-require-full-coverage", "no",
             "--repl-diskless-sync-delay", "0",
             *arguments,
+            program=program,
+            tls=tls,
         )  # fmt: skip
 
     def start(self) -> None:
@@ -88,33 +102,69 @@ class ValkeyCluster:
 
     def owner_of(self, topic: str) -> ValkeyServer:
         """Return which server has what is of a topic, as one that is there says."""
-        slot = slot_of(bucket_of(topic.encode()))
+        slot = int(slot_name(topic))
         server = next(server for server in self.servers if server.process is not None)
         for first, last, primary, *_ in self.ask(server, "CLUSTER SLOTS"):
             if first <= slot <= last:
                 return next(one for one in self.servers if one.port == primary[1])
         raise AssertionError("nobody has the slot")
 
-    def move(self, topic: str, target: ValkeyServer) -> None:
-        """Move the slot of a topic, in which there are no keys, to another primary."""
-        slot = str(slot_of(bucket_of(topic.encode())))
+    def other_than(self, server: ValkeyServer) -> ValkeyServer:
+        """Return another primary."""
+        return next(one for one in self.servers[:3] if one is not server)
+
+    def begin_move(self, topic: str, target: ValkeyServer) -> None:
+        """Have the slot of a topic be on its way to another primary."""
+        slot, owner = slot_name(topic), self.owner_of(topic)
+        self.ask(target, "CLUSTER SETSLOT", slot, "IMPORTING", self.find_id(owner))
+        self.ask(owner, "CLUSTER SETSLOT", slot, "MIGRATING", self.find_id(target))
+
+    def carry_keys(self, topic: str, target: ValkeyServer, only: str = "") -> None:
+        """Carry the keys of that slot there, or those `only` of which this is a part."""
+        owner = self.owner_of(topic)
+        found = self.ask(owner, "CLUSTER GETKEYSINSLOT", slot_name(topic), "100000")
+        keys = [one.decode() for one in found if only.encode() in one]
+        login = ["AUTH", self.login[0].decode()] if self.login else []
+        if keys:
+            place = ["127.0.0.1", str(target.port), "", "0", str(1000 * PATIENCE_S)]
+            self.ask(owner, "MIGRATE", *place, *login, "KEYS", *keys)
+
+    def give_up_move(self, topic: str) -> None:
+        """Have the slot stay where it is."""
+        for server in self.servers[:3]:
+            self.ask(server, "CLUSTER SETSLOT", slot_name(topic), "STABLE")
+
+    def end_move(self, topic: str, target: ValkeyServer) -> None:
+        """Have another primary have the slot of a topic, with such keys as are there."""
         for server in (target, *(one for one in self.servers[:3] if one is not target)):
-            self.ask(server, "CLUSTER SETSLOT", slot, "NODE", self.find_id(target))
+            self.ask(server, "CLUSTER SETSLOT", slot_name(topic), "NODE", self.find_id(target))
+
+    def move(self, topic: str, target: ValkeyServer) -> None:
+        """Move the slot of a topic to another primary, with all its keys."""
+        self.begin_move(topic, target)
+        self.carry_keys(topic, target)
+        self.end_move(topic, target)
 
     @property
     def url(self) -> str:
         login = f":{self.login[0].decode()}@" if self.login else ""
         places = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:2])
-        return f"valkey+cluster://{login}{places}"
+        scheme = "valkeys" if self.servers[0].tls else "valkey"
+        return f"{scheme}+cluster://{login}{places}"
 
     def kill(self) -> None:
         for server in self.servers:
             server.kill()
 
 
+def slot_name(topic: str) -> str:
+    """Return the number of the slot in which all of a topic is."""
+    return str(slot_of(bucket_of(topic.encode())))
+
+
 @contextlib.contextmanager
-def running_cluster(directory: Path, **options: Any) -> Iterator[ValkeyCluster]:
-    cluster = ValkeyCluster(directory, **options)
+def running_cluster(directory: Path, *arguments: str, **options: Any) -> Iterator[ValkeyCluster]:
+    cluster = ValkeyCluster(directory, *arguments, **options)
     try:
         cluster.start()
         yield cluster
@@ -126,9 +176,12 @@ def running_cluster(directory: Path, **options: Any) -> Iterator[ValkeyCluster]:
 
 
 @pytest.fixture(scope="module")
-def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+def shared_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ValkeyCluster]:
     """A cluster for the tests that do it no harm; each has a prefix of its own."""
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    directory, program = tmp_path_factory.mktemp("cluster"), getattr(request, "param", None)
+    with running_cluster(directory, program=program) as cluster:
         yield cluster
 
 

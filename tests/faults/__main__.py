@@ -3,6 +3,7 @@
 make faults                                  all of them, long
 make faults ARGS="t9 t16 --engine epoll"     two of them, on one engine
 make faults ARGS="--short"                   what the test suite runs
+make faults ARGS="t4 --trials 100 --seed 7"  a part of it, of those that have trials
 """
 
 import argparse
@@ -70,10 +71,15 @@ FAULTS: dict[str, tuple[Run, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-async def run(name: str, engine: str, seed: int, *, short: bool) -> Verdict:
-    """Run one fault on one engine."""
+async def run(
+    name: str, engine: str, seed: int, *, short: bool, trials: int | None = None
+) -> Verdict:
+    """Run one fault on one engine; `trials`: in place of how many it has, where it has some."""
     function, long_scale, short_scale = FAULTS[name]
-    return await function(engine, seed, **(short_scale if short else long_scale))
+    scale = short_scale if short else long_scale
+    if trials is not None and "trials" in scale:
+        scale = scale | {"trials": trials}
+    return await function(engine, seed, **scale)
 
 
 def main() -> int:
@@ -82,6 +88,7 @@ def main() -> int:
     parser.add_argument("faults", nargs="*", metavar="fault", help=", ".join(FAULTS))
     parser.add_argument("--engine", choices=ENGINES, help="one engine (default: both)")
     parser.add_argument("--seed", type=int, help="of an earlier run (default: a new one)")
+    parser.add_argument("--trials", type=int, help="how often, in place of what each has by itself")
     parser.add_argument("--short", action="store_true", help="a few seconds for each")
     arguments = parser.parse_args()
     unknown = set(arguments.faults) - set(FAULTS)
@@ -91,7 +98,8 @@ def main() -> int:
     missed = False
     for name in arguments.faults or FAULTS:
         for engine in [arguments.engine] if arguments.engine else ENGINES:
-            verdict = asyncio.run(run(name, engine, seed, short=arguments.short))
+            running = run(name, engine, seed, short=arguments.short, trials=arguments.trials)
+            verdict = asyncio.run(running)
             print(verdict, flush=True)
             missed |= bool(verdict.misses)
     return int(missed)

@@ -43,6 +43,8 @@ class Heard:
         self.position, self.last = "", -1
         self.numbers: set[int] = set()
         self.order: list[int] = []
+        #: The position of each message, where it was heard first.
+        self.positions: dict[int, str] = {}
         self.recovered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         #: How often the client was told that messages are missing, or that the log is another one.
         self.told = self.duplicated = self.reordered = 0
@@ -67,20 +69,21 @@ class Heard:
         self.last, self.position = number, found["position"]
         self.numbers.add(number)
         self.order.append(number)
+        self.positions.setdefault(number, self.position)
 
 
 class KeptTopic:
     """The account of one topic with a history."""
 
-    def __init__(self, publisher: Any, hearer: Any) -> None:
+    def __init__(self, publisher: Any, hearer: Any, chance: random.Random) -> None:
         self._servers = (publisher, hearer)
+        self._random = chance
         self.heard = Heard()
         self.published = self._asked = self._settled = 0
         #: The numbers of messages that the publisher was told are not published.
         self._refused: set[int] = set()
-        #: How often the client was told of another log, or of messages that are missing.
-        self.renewed = 0
-        self.lost = self.silent = self.told = self.missing = self.unrecovered = self.returned = 0
+        #: Where the publisher was told that its messages stand.
+        self._positions: dict[int, str] = {}
 
     async def begin(self) -> None:
         """Have the client hear the topic."""
@@ -102,7 +105,7 @@ class KeptTopic:
             if len(waiting) >= WINDOW_COUNT:
                 number, published = waiting.popleft()
                 try:
-                    await published
+                    self._positions[number] = str((await published).position)
                 except sockwave.SockwaveError:
                     self._refused.add(number)
                 self.published = number + 1
@@ -117,39 +120,64 @@ class KeptTopic:
             await asyncio.sleep(0.005)
         return True
 
-    def mark(self) -> tuple[int, str, int, int]:
+    def mark(self) -> tuple[int, str, int, int, int]:
         """Note how it is before a fault."""
-        return self.heard.told, self.heard.position, self.heard.last, self.published
+        heard = self.heard
+        return heard.told, heard.position, heard.last, heard.duplicated, heard.reordered
 
     async def settle(
-        self, before: tuple[int, str, int, int], patience_s: float, *, may_lose: bool
-    ) -> bool:
-        """See what became of all messages since `before`; False: the host hears no more."""
-        told, position, last, _ = before
-        count = self.published
+        self,
+        before: tuple[int, str, int, int, int],
+        patience_s: float,
+        *,
+        may_lose: bool,
+        must_tell: bool,
+    ) -> dict[str, int]:
+        """See what became of all messages since `before`, and return the counts.
+
+        Of `kept_deaf` there is one where the host hears no more.
+        """
+        told, position, last, duplicated, reordered = before
+        count, heard = self.published, self.heard
         if not await self.hear_to(count + WINDOW_COUNT, patience_s):
-            return False
-        missing = {
-            number
-            for number in range(self._settled, count)
-            if number not in self.heard.numbers and number not in self._refused
-        }
+            return {"kept_deaf": 1}
+        settled = range(self._settled, count)
         self._settled = count
-        self.renewed += self.heard.told > told
-        if missing and not may_lose:
-            self.lost += len(missing)
-        elif missing:
-            self.missing += len(missing)
-            self.told += self.heard.told > told
-            self.silent += self.heard.told == told
-        return await self._come_back(position, last, count, patience_s, may_lose=may_lose)
+        missing = [one for one in settled if one not in heard.numbers and one not in self._refused]
+        is_told = heard.told > told
+        found = {
+            "kept_heard": sum(one in heard.numbers for one in settled),
+            "kept_lost": 0 if may_lose else len(missing),
+            "kept_missing": len(missing) if may_lose else 0,
+            "kept_told": is_told,
+            "kept_silent": not is_told and (must_tell or (may_lose and bool(missing))),
+            "kept_duplicated": heard.duplicated - duplicated,
+            "kept_reordered": heard.reordered - reordered,
+            "kept_unexplained": sum(not self._is_explained(one) for one in settled),
+        }
+        back = await self._come_back(position, last, count, patience_s, may_lose=may_lose)
+        return {name: found.get(name, 0) + back.get(name, 0) for name in found | back}
+
+    def _is_explained(self, number: int) -> bool:
+        """Tell whether a message that was heard was not refused, and came from where it stands.
+
+        In a log that is another one since, it may stand elsewhere.
+        """
+        found = self.heard.positions.pop(number, None)
+        said = self._positions.pop(number, None)
+        if found is None:
+            return True
+        if said is None:
+            return False
+        is_same = said.partition("-")[0] == found.partition("-")[0]
+        return not is_same or said == found or said.endswith("-0")  # known, and not where
 
     async def _come_back(
         self, position: str, last: int, count: int, patience_s: float, *, may_lose: bool
-    ) -> bool:
+    ) -> dict[str, int]:
         """Have a client come to either host with a position of before the fault."""
         again = Heard()
-        server = random.choice(self._servers)
+        server = self._random.choice(self._servers)
         client = await Client.open(server.addresses[0][1], hear=again.hear)
         await client.opened
         client.send(b"kept " + position.encode(), TEXT)
@@ -158,19 +186,19 @@ class KeptTopic:
             end = asyncio.get_running_loop().time() + patience_s
             while again.last < count:
                 if asyncio.get_running_loop().time() > end:
-                    return False
+                    return {"kept_deaf": 1}
                 await asyncio.sleep(0.005)
         except TimeoutError:
-            return False
+            return {"kept_deaf": 1}
         finally:
             client.reset()
-        self.returned += 1
         expected = [one for one in range(last + 1, count) if one not in self._refused]
         found = [one for one in again.order if one < count]
-        if is_recovered:
-            self.silent += found != expected
-        elif not may_lose:
-            self.unrecovered += 1
-        self.heard.duplicated += again.duplicated
-        self.heard.reordered += again.reordered
-        return True
+        return {
+            "kept_returned": 1,
+            "kept_recovered": is_recovered,
+            "kept_unrecovered": not is_recovered and not may_lose,
+            "kept_silent": is_recovered and found != expected,
+            "kept_duplicated": again.duplicated,
+            "kept_reordered": again.reordered,
+        }

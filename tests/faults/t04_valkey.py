@@ -31,6 +31,7 @@ class ValkeyFaults(BrokerFaults):
 
     harmless = "flushes"
     losing = frozenset({"flushes", "failovers"})
+    emptying = frozenset({"flushes"})
     flood_count = 600  # sockets hold up to 32 MiB and more, where the system lets them
 
     def __init__(self, hosts: Hosts, server: ValkeyServer, directory: Path) -> None:
@@ -97,7 +98,7 @@ async def run(engine: str, seed: int, *, trials: int, only: str | None = None) -
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = ValkeyServer(directory, *DURABLE).start()
-        async with Hosts(engine, server.url, server.port, keeps=True).run() as hosts:
+        async with Hosts(engine, seed, server.url, server.port).run() as hosts:
             faults = ValkeyFaults(hosts, server, directory)
             stack.callback(faults.kill)
             faults.limit()

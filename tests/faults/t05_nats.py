@@ -6,7 +6,6 @@ Plain topics, and those with a history, as in T4.
 
 import asyncio
 import contextlib
-import random
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ class NatsFaults(BrokerFaults):
     """What can happen to a server of NATS."""
 
     harmless = "freezes"
-    losing = frozenset({"failovers", "purges"})
+    losing = emptying = frozenset({"failovers", "purges"})
 
     def __init__(self, hosts: Hosts, server: JetStream, directory: Path) -> None:
         super().__init__(hosts, server)
@@ -39,7 +38,7 @@ class NatsFaults(BrokerFaults):
         return super().kinds() | {"cuts": self.cut, "freezes": self.freeze, "purges": self.purge}
 
     async def cut(self) -> None:
-        self.hosts.roads[random.randrange(2)].cut()
+        self.hosts.random.choice(self.hosts.roads).cut()
 
     async def freeze(self) -> None:
         self.server.freeze()
@@ -78,7 +77,7 @@ async def run(engine: str, seed: int, *, trials: int, only: str | None = None) -
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = make_server(directory / "first").start()
-        async with Hosts(engine, server.url, server.port, keeps=True).run() as hosts:
+        async with Hosts(engine, seed, server.url, server.port).run() as hosts:
             faults = NatsFaults(hosts, server, directory)
             stack.callback(faults.kill)
             return await hosts.bear_all(verdict, faults, trials, only)

@@ -30,7 +30,7 @@ _LEAVE_S = 5.0
 # So often it is said again what the application has declared.
 _DECLARE_S = 3600.0
 
-# Of one cause, refusals are logged so often at most.
+# Refusals, and what waits, are logged so often at most.
 _REFUSED_LOG_S = 60.0
 
 
@@ -74,7 +74,8 @@ class ServerClient(Generic[Way]):
         self._refused_count = 0
         self._dropped_count = 0
         self._unknown_count = 0
-        self._refusal_logged_s = -_REFUSED_LOG_S
+        #: When a warning was logged last, of those that are logged rarely.
+        self._logged_s: dict[str, float] = {}
         self._declared_s = time.monotonic()
 
     def start(self) -> None:
@@ -270,10 +271,20 @@ class ServerClient(Generic[Way]):
     def refused(self, error: str) -> None:
         """Note that the broker has refused a message, or a subscription."""
         self._refused_count += 1
+        self._warn_rarely("the broker %s refuses what it is asked for: %s", error)
+
+    def postponed(self, error: str) -> None:
+        """Note that something waits, which the broker cannot do now, and is asked for again."""
+        self._warn_rarely(
+            "the broker %s cannot do now what it is asked for, and is asked again: %s", error
+        )
+
+    def _warn_rarely(self, text: str, error: str) -> None:
+        """Log a warning, unless the same was logged a moment ago."""
         now = time.monotonic()
-        if now - self._refusal_logged_s >= _REFUSED_LOG_S:
-            self._refusal_logged_s = now
-            logger.warning("the broker %s refuses what it is asked for: %s", self._name, error)
+        if now - self._logged_s.get(text, -_REFUSED_LOG_S) >= _REFUSED_LOG_S:
+            self._logged_s[text] = now
+            logger.warning(text, self._name, error)
 
     # ---- which topics come
 

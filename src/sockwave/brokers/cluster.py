@@ -137,6 +137,7 @@ class ClusterClient:
             buckets.setdefault(owner, set()).add(bucket)
         places = self._match(buckets)
         waiting: list[tuple[bytes, bytes]] = []
+        gone: dict[bytes, None] = {}
         for client, place in places.items():
             shard = client.bridge
             has = set() if place is None else buckets[place]
@@ -145,6 +146,8 @@ class ClusterClient:
             client.lost(ConnectionError("its slots have moved"))
             shard.lose()
             waiting += client.take_waiting() + shard.take_messages()
+            # Their streams may be in what another shard has now.
+            gone |= dict.fromkeys(shard.streams.take_gone_hosts())
             if place is None:
                 self._retire(client)
         for client, place in places.items():
@@ -157,6 +160,8 @@ class ClusterClient:
         by_place = {client.bridge.place: client.bridge for client in self._clients}
         self._shards = [by_place[owner] for owner in owners]
         self._hand_out(waiting)
+        for shard in by_place.values():
+            shard.streams.gone_hosts += gone
         for client in added:
             client.start()
         self._distribute()

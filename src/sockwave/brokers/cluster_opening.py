@@ -1,6 +1,7 @@
 """How a cluster of Valkey, or of Redis 7, is reached: which server has which buckets, and each."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +26,8 @@ _PORT = 6379
 # One server of several is waited for so long when it is asked who has what.
 _ASK_S = 1.0
 
+_NO_DATABASE = "broker: expected no database behind a cluster, which has one"
+
 _SLOTS = [slot_of(bucket) for bucket in range(BUCKET_COUNT)]
 
 
@@ -36,6 +39,8 @@ class ClusterOpener:
         url, self._seeds = split_cluster(url)
         self._opener = ValkeyOpener(url, host)
         self._known: tuple[Place, ...] = ()
+        if self._opener.database:
+            raise ValueError(_NO_DATABASE)
         prefix = self._opener.prefix
         if b"{" in prefix or b"}" in prefix:
             raise ValueError("broker: expected a prefix without braces in a cluster, given one")
@@ -112,8 +117,10 @@ class ShardOpener:
     def connect(self) -> list[Any]:
         """Connect twice: to publish, and to hear."""
         owners = self._cluster.read_owners()
+        # Some of the buckets may have gone to another server, which is not told to us before this.
+        found = Counter(owners[bucket] for bucket in self._buckets())
         self._told(owners)
-        return self._cluster.connect_to(owners[min(self._buckets())])
+        return self._cluster.connect_to(found.most_common(1)[0][0])
 
     def open(self, connected: object, loop: Loop, bridge: Bridge) -> ShardSession:
         """Make a session of the two connections."""
@@ -138,7 +145,7 @@ def split_cluster(url: str) -> tuple[str, list[Place]]:
     """
     parts = urlsplit(url)
     if parts.path.strip("/") not in ("", "0"):
-        raise ValueError("broker: expected no database behind a cluster, which has one")
+        raise ValueError(_NO_DATABASE)
     login, at, hosts = parts.netloc.rpartition("@")
     places = [split_place(one, _PORT, "server") for one in hosts.split(",")]
     scheme = parts.scheme.lower().removesuffix(_SUFFIX)

@@ -78,6 +78,9 @@ class Listener(Protocol):
     def refused(self, error: str) -> None:
         """Note that the broker has refused a message, or a subscription."""
 
+    def postponed(self, error: str) -> None:
+        """Note that something waits, which the broker cannot do now, and is asked for again."""
+
     def declared(self) -> None:
         """Note that the broker has, or will not have, all that was to be declared."""
 

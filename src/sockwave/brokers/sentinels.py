@@ -3,6 +3,8 @@
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from sockwave.brokers.tls_settings import read_tls_settings
+
 #: Host and port.
 Place: TypeAlias = tuple[str, int]
 
@@ -15,7 +17,6 @@ _SETTINGS = ("username", "password")
 
 # Sentinels speak TLS where the server does, with the same settings.
 _WITH_TLS = ("valkeys", "rediss")
-_TLS_SETTINGS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password")
 
 
 class Sentinels:
@@ -80,8 +81,7 @@ def split_sentinels(url: str) -> tuple[str, Sentinels | None]:
         own[setting] = value
     base = scheme.removesuffix(_SUFFIX)
     if base in _WITH_TLS:
-        own |= {"ssl": True, "ssl_check_hostname": True}
-        own |= {name: value for name, value in others if name in _TLS_SETTINGS}
+        own |= {"ssl": True, **read_tls_settings(dict(others))}
     server = f"{login}{at}primary"  # whatever the sentinels say
     return urlunsplit((base, server, "", urlencode(others), "")), Sentinels(places, service, own)
 

@@ -18,6 +18,7 @@ from sockwave.brokers.valkey_declarations import declare, load_declare
 from sockwave.brokers.valkey_logs import ValkeyLogs, read_page, read_position
 from sockwave.brokers.valkey_names import ValkeyNames
 from sockwave.brokers.valkey_publishing import take_socket
+from sockwave.brokers.valkey_retries import Numbered, Retries, is_moving
 from sockwave.brokers.valkey_streams import ValkeyStreams
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.resp import RespError, RespReader, pack_command
@@ -57,6 +58,8 @@ class ValkeySession:
         #: it is the canary. Or else what takes the answer.
         self._unanswered: deque[bool | Expected | None] = deque()
         self._logs = ValkeyLogs(names)
+        #: What is asked again while its keys are on their way to another server.
+        self.retries = Retries(loop, self.ask, self._note_postponed)
         #: What is done for streams.
         self.streams = ValkeyStreams(self, bridge, names)
         #: The topics that are subscribed to at this place of what the server sends; and those of
@@ -95,6 +98,8 @@ class ValkeySession:
 
     def close(self) -> None:
         """End the session."""
+        self.retries.close()
+        self.streams.close()
         self._publisher.close()
         self._subscriber.close()
         for connection in self._connections:
@@ -129,16 +134,22 @@ class ValkeySession:
         """Publish messages on topics that have a history: the bridge is told of their places."""
         self._load_scripts()
         for message in messages:
-            self._unanswered.append(partial(self._take_place, message[0]))
-            self._publisher.write(
-                self._logs.publish(message, *self._bridge.placements.placed(message[1]))
+            (incarnation, sequence), name, *_ = message
+            self.retries.place(
+                self._names.of(name),
+                partial(self._write_message, message),
+                partial(self._take_place, message[0]),
+                Numbered((name, incarnation), sequence if incarnation else 0),
             )
+
+    def _write_message(self, message: Submitted, before: int) -> bytes:
+        return self._logs.publish(message, *self._bridge.placements.placed(message[1]), before)
 
     def read_log(self, name: bytes, number: int, epoch: int, offset: int, bounds: Bounds) -> None:
         """Read a log behind a position: the bridge gets a page, as that of this number."""
         self._load_scripts()
-        self._unanswered.append(partial(self._take_page, name, number))
-        self._publisher.write(self._logs.read(name, epoch, offset, bounds))
+        command = self._logs.read(name, epoch, offset, bounds)
+        self.retries.read(self._names.of(name), command, partial(self._take_page, name, number))
 
     def _load_scripts(self) -> None:
         if not self._has_scripts:
@@ -177,7 +188,7 @@ class ValkeySession:
         declared = list(declared)
         for begin in self._names.begins:
             for command in declare(begin, declared):
-                self.ask(command, self._take_declared)
+                self.retries.change(begin, command, self._take_declared)
 
     @property
     def is_declaring(self) -> bool:
@@ -212,6 +223,9 @@ class ValkeySession:
         """Note that the server has refused something."""
         self._listener.refused(self._explain(reply))
 
+    def _note_postponed(self, error: str) -> None:
+        self._listener.postponed(error)
+
     def note_came(self) -> None:
         """Note that something has come, and is with the bridge."""
         self._listener.messages_came()
@@ -238,12 +252,12 @@ class ValkeySession:
         """Watch no more where we may not; then nothing is kept for us either."""
         if isinstance(reply, RespError) and str(reply).startswith("NOPERM"):
             self._is_watching = False
-        else:
+        elif not is_moving(reply):
             self.check(reply)
 
     def _take_generation(self, reply: Any) -> None:
         """Read all logs anew where what the server keeps is not what it kept before."""
-        if not self._is_watching:
+        if not self._is_watching or is_moving(reply):
             return
         self.check(reply)
         known, self._generation = self._generation, reply

@@ -13,6 +13,7 @@ from typing import Any
 
 from sockwave.brokers.interface import Bounds, Page, Submitted
 from sockwave.brokers.valkey_names import ValkeyNames
+from sockwave.brokers.valkey_retries import NOT_YET
 from sockwave.core.topics.parts import PART_SIZE
 from sockwave.core.topics.resp import pack_command
 
@@ -38,7 +39,9 @@ _MESSAGE_COST = 64
 # Who is no host says as well which version it knows of what hosts have declared, and is told if
 # there is another one. Where it finds nothing there, it says '' for the most messages: what hosts
 # have left counts, and where there is nothing, the topic is a plain one. A host says the newest
-# position that it knows: a log that ends before that has lost something, and is another one.
+# position that it knows: a log that ends before that has lost something, and is another one. And it
+# says the number of the message of the same publisher that it has sent before, where it has no
+# answer to that: if that has no place, this one gets none, either.
 _PUBLISH = b"""
 if ARGV[10] and ARGV[10] ~= '' then
   local version = redis.call('HGET', KEYS[5], '')
@@ -67,14 +70,21 @@ if not epoch then
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], 'e', epoch, 'o', 0, 'b', 0)
 end
-if ARGV[7] == '1' then
-  local known = redis.call('GET', KEYS[3])
-  if known then return {string.sub(known, 1, 16), string.sub(known, 18)} end
-end
-local number = tonumber(ARGV[8])
+local number, done = tonumber(ARGV[8]), 0
 if number > 0 then
   local last = redis.call('GET', KEYS[4])
-  if last and string.sub(last, 1, 16) == epoch and tonumber(string.sub(last, 18)) >= number then
+  if last and string.sub(last, 1, 16) == epoch then done = tonumber(string.sub(last, 18)) end
+  if done < tonumber(ARGV[13]) then return redis.error_reply('%s') end
+end
+if ARGV[7] == '1' then
+  local known = redis.call('GET', KEYS[3])
+  if known then
+    if number > done then redis.call('SET', KEYS[4], epoch .. ' ' .. ARGV[8], 'EX', %d) end
+    return {string.sub(known, 1, 16), string.sub(known, 18)}
+  end
+end
+if number > 0 then
+  if done >= number then
     local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', %d)
     for _, entry in ipairs(newest) do
       local after = string.sub(entry[2][4] or '', 4, 4 + #ARGV[9])
@@ -113,6 +123,8 @@ if #ARGV[2] <= %d then message = message .. ARGV[2] end
 redis.call('PUBLISH', ARGV[1], message)
 return {epoch, place}
 """ % (
+    NOT_YET.encode(),
+    _ID_LIFE_S,
     _SEARCH_COUNT,
     _MESSAGE_COST,
     _MESSAGE_COST,
@@ -192,8 +204,11 @@ class ValkeyLogs:
         key = self._names.home + b":g"
         return pack_command(b"SET", key, draw_epoch(), b"NX") + pack_command(b"GET", key)
 
-    def publish(self, submitted: Submitted, epoch: int, offset: int) -> bytes:
-        """Return the command that gives a message its place, behind a position that is known."""
+    def publish(self, submitted: Submitted, epoch: int, offset: int, before: int) -> bytes:
+        """Return the command that gives a message its place, behind a position that is known.
+
+        `before` is the number of the message of its worker that has to have one first; 0: none.
+        """
         (incarnation, sequence), name, parcel, id, bounds = submitted
         origin = b"%016x" % incarnation
         begin = self._names.of(name)
@@ -206,7 +221,7 @@ class ValkeyLogs:
             begin + b":t:" + name,
             parcel, draw_epoch(), *write_bounds(bounds), b"1" if id else b"0",
             b"%d" % (sequence if incarnation else 0), origin + b".%d" % sequence, b"",
-            b"%016x" % epoch, b"%d" % offset,
+            b"%016x" % epoch, b"%d" % offset, b"%d" % before,
         )  # fmt: skip
 
     def publish_from_outside(

@@ -5,6 +5,7 @@ from typing import Any
 from sockwave.brokers.errors import PERMANENT_ERRORS, read_port
 from sockwave.brokers.interface import Loop
 from sockwave.brokers.sentinels import Place, split_sentinels
+from sockwave.brokers.tls_settings import read_tls_settings
 from sockwave.brokers.valkey import ValkeySession
 from sockwave.brokers.valkey_names import ValkeyNames
 from sockwave.brokers.valkey_publishing import ValkeyPublishing
@@ -47,7 +48,7 @@ class ValkeyOpener:
         settings.setdefault("socket_keepalive", True)
         settings.setdefault("client_name", f"sockwave-{host}" if host else None)
         if issubclass(self._class, client.SSLConnection):
-            settings.setdefault("ssl_check_hostname", True)
+            settings |= read_tls_settings(settings)
         # While it connects; the sockets have none afterwards.
         settings["socket_timeout"] = _CONNECT_S
         self._settings = settings | {"retry": Retry(NoBackoff(), 0), "protocol": 2}
@@ -57,6 +58,11 @@ class ValkeyOpener:
     def prefix(self) -> bytes:
         """What all names begin with."""
         return self._names.prefix
+
+    @property
+    def database(self) -> int:
+        """The number of the database."""
+        return int(self._settings.get("db", 0))
 
     def _make(self, place: Place | None = None, within_s: float = _CONNECT_S) -> Any:
         """Make a connection to the server, or to another place than its URL says."""

@@ -20,6 +20,7 @@ from sockwave.brokers.valkey_logs import (
     read_position,
 )
 from sockwave.brokers.valkey_names import ValkeyNames
+from sockwave.brokers.valkey_retries import NOT_YET, Numbered, Retries, is_moving
 from sockwave.core.topics.bridge import Bridge
 from sockwave.core.topics.parts import PART_SIZE
 from sockwave.core.topics.resp import RespError, pack_command
@@ -45,13 +46,17 @@ _ABORT_COUNT = 200
 # ARGV: channel, message, an epoch, whether another one will do, whether to begin, the highest
 # offset that is known, whether it has an id, the incarnation of its worker, its number there (0:
 # none), the kind, its size, most bytes, how it ends the stream, the host, the topic, and an epoch
-# that there is not: by that hosts hear of a stream that is lost, and look.
+# that there is not: by that hosts hear of a stream that is lost, and look; and the number of the
+# delta that its worker has sent before, where that is not answered: without a place of that, this
+# one gets none.
 _APPEND = b"""
 local found = redis.call(
   'HMGET', KEYS[1], 'e', 'p', 'o', 'b', 'k', 'x', 'r', 'w' .. ARGV[8], 'q'
 )
 local epoch = found[1]
 if epoch and not found[2] then return {'', 'messages'} end
+local number, done = tonumber(ARGV[9]), tonumber(found[8] or '0')
+if done < tonumber(ARGV[17]) then return redis.error_reply('%s') end
 if epoch and epoch == ARGV[3] and tonumber(found[3]) < tonumber(ARGV[6]) then
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
   redis.call('PUBLISH', ARGV[1], '1s ' .. ARGV[16] .. ' 2\\n')
@@ -82,10 +87,12 @@ if found[9] == ARGV[8] then
 end
 if ARGV[7] == '1' then
   local known = redis.call('GET', KEYS[4])
-  if known then return {string.sub(known, 1, 16), string.sub(known, 18), owner} end
+  if known then
+    if number > done then redis.call('HSET', KEYS[1], 'w' .. ARGV[8], ARGV[9]) end
+    return {string.sub(known, 1, 16), string.sub(known, 18), owner}
+  end
 end
-local number = tonumber(ARGV[9])
-if number > 0 and found[8] and tonumber(found[8]) >= number then
+if number > 0 and done >= number then
   local origin = ARGV[8] .. '.' .. ARGV[9]
   local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', %d)
   for _, entry in ipairs(newest) do
@@ -125,7 +132,16 @@ local message = '1s ' .. epoch .. ' ' .. place .. '\\n'
 if #ARGV[2] <= %d then message = message .. ARGV[2] end
 redis.call('PUBLISH', ARGV[1], message)
 return {epoch, place, owner}
-""" % (2 * _LIFE_S, _SEARCH_COUNT, _ID_LIFE_S, _KEPT_S, _RENEWAL_S, _LIFE_S, PART_SIZE)
+""" % (
+    NOT_YET.encode(),
+    2 * _LIFE_S,
+    _SEARCH_COUNT,
+    _ID_LIFE_S,
+    _KEPT_S,
+    _RENEWAL_S,
+    _LIFE_S,
+    PART_SIZE,
+)
 
 # KEYS: hash, stream, mark. ARGV: the epoch that is known, the offset behind which to begin, the
 # channel, and an epoch that there is not. Of a stream that has less than that, a part is lost, and
@@ -145,12 +161,14 @@ if epoch ~= ARGV[1] then since = 0 end
     + READ_PAGE
 )
 
-# KEYS: the streams of a host. ARGV: what stands before each key, the host, the last message.
+# KEYS: the streams of a host. ARGV: what stands before each key, the host, the last message. Where
+# a slot is on its way to another server, EXISTS fails before anything is done that would be half.
 _ABORT = b"""
-local names = redis.call('SPOP', KEYS[1], %d)
+local names = redis.call('SRANDMEMBER', KEYS[1], %d)
 local time = redis.call('TIME')
 for _, name in ipairs(names) do
   local hash = ARGV[1] .. ':m:' .. name
+  redis.call('EXISTS', hash, ARGV[1] .. ':s:' .. name, ARGV[1] .. ':x:' .. name)
   local found = redis.call('HMGET', hash, 'e', 'p', 'x')
   if found[1] and found[2] == ARGV[2] and not found[3] then
     local place = string.format('%%.0f', redis.call('HINCRBY', hash, 'o', 1))
@@ -163,6 +181,7 @@ for _, name in ipairs(names) do
     local message = '1s ' .. found[1] .. ' ' .. place .. '\\n' .. ARGV[3]
     redis.call('PUBLISH', ARGV[1] .. ':t:' .. name, message)
   end
+  redis.call('SREM', KEYS[1], name)
 end
 return #names
 """ % (_ABORT_COUNT, _KEPT_S)
@@ -174,6 +193,10 @@ _LAST_MESSAGE = b'1t - {"end":"aborted"}\n'
 
 class Asking(Protocol):
     """What a session has for those who ask its server something."""
+
+    @property
+    def retries(self) -> Retries:
+        """What is asked again while its keys are on their way to another server."""
 
     def ask(self, command: bytes, expected: Callable[[Any], None]) -> None:
         """Send a command, and have something take the answer."""
@@ -203,6 +226,8 @@ class ValkeyStreams:
         self._append_name, self._read_name, self._abort_name = map(name_script, self._scripts)
         self._host = bridge.host.encode()
         self._has_scripts = False
+        #: Hosts whose streams are being aborted → what keys begin with where that is not done yet.
+        self._aborting: dict[bytes, set[bytes]] = {}
         #: Whether the server tells us which topics are streams, as far as we know.
         self._may_look = True
 
@@ -210,7 +235,13 @@ class ValkeyStreams:
         """Append deltas: the bridge is told of their places."""
         self._load_scripts()
         for delta in deltas:
-            self._session.ask(self._write_delta(delta), partial(self._take_place, delta[0]))
+            (incarnation, sequence), name, *_ = delta
+            self._session.retries.place(
+                self._names.of(name),
+                partial(self._write_delta, delta),
+                partial(self._take_place, delta[0]),
+                Numbered((name, incarnation), sequence if incarnation else 0),
+            )
 
     def read(self, name: bytes, number: int, epoch: int, offset: int) -> None:
         """Read a stream behind a position: the bridge gets a page, as that of this number."""
@@ -219,7 +250,9 @@ class ValkeyStreams:
             b"EVALSHA", self._read_name, b"3", *self._keys_of(name), b"%016x" % epoch,
             b"%d" % offset, self._names.of(name) + b":t:" + name, draw_epoch(),
         )  # fmt: skip
-        self._session.ask(command, partial(self._take_page, name, number))
+        self._session.retries.read(
+            self._names.of(name), command, partial(self._take_page, name, number)
+        )
 
     def look(self, names: Sequence[bytes]) -> None:
         """Ask which topics are streams: the bridge is told."""
@@ -229,11 +262,12 @@ class ValkeyStreams:
     def _look(self, begin: bytes, names: Sequence[bytes]) -> None:
         for place in range(0, len(names), _LOOK_COUNT):
             if not self._may_look:
-                self._take_looks(list(names), [None] * len(names))
+                self._streams.seen(list(names), [False] * len(names))
+                self._session.note_came()
                 return
             some = list(names[place : place + _LOOK_COUNT])
-            keys = (begin + b":x:" + name for name in some)
-            self._session.ask(pack_command(b"MGET", *keys), partial(self._take_looks, some))
+            command = pack_command(b"MGET", *(begin + b":x:" + name for name in some))
+            self._session.ask(command, partial(self._take_looks, begin, command, some))
 
     def abort(self, host: bytes) -> None:
         """Abort the streams of a host that has gone, unless another host has done it."""
@@ -241,11 +275,18 @@ class ValkeyStreams:
         for begin in self._names.begins:
             self._abort(host, begin)
 
+    def close(self) -> None:
+        """End with the session: what has not been aborted then is by the next one."""
+        aborting, self._aborting = self._aborting, {}
+        for host in aborting:
+            self._streams.host_gone(host)
+
     def _abort(self, host: bytes, begin: bytes) -> None:
+        self._aborting.setdefault(host, set()).add(begin)
         command = pack_command(
             b"EVALSHA", self._abort_name, b"1", begin + b":f:" + host, begin, host, _LAST_MESSAGE
         )
-        self._session.ask(command, partial(self._take_aborted, host, begin))
+        self._session.retries.change(begin, command, partial(self._take_aborted, host, begin))
 
     def _load_scripts(self) -> None:
         if not self._has_scripts:
@@ -258,7 +299,7 @@ class ValkeyStreams:
         begin = self._names.of(name)
         return begin + b":m:" + name, begin + b":s:" + name, begin + b":x:" + name
 
-    def _write_delta(self, delta: Appended) -> bytes:
+    def _write_delta(self, delta: Appended, before: int) -> bytes:
         key, name, parcel, id, epoch, placed, joins, begins, kind, size, end = delta
         incarnation, sequence = key
         names_begin = self._names.of(name)
@@ -271,6 +312,7 @@ class ValkeyStreams:
             b"1" if begins else b"0", b"%d" % placed, b"1" if id else b"0",
             b"%016x" % incarnation, b"%d" % (sequence if incarnation else 0), kind, b"%d" % size,
             b"%d" % self._streams.append_size, end, self._host, name, draw_epoch(),
+            b"%d" % before,
         )  # fmt: skip
 
     # ---- answers
@@ -304,8 +346,17 @@ class ValkeyStreams:
                 self._bridge.logs.gone(name, number)
         self._session.note_came()
 
-    def _take_looks(self, names: list[bytes], reply: Any) -> None:
-        """Note which topics are streams; where the server does not tell us, none is."""
+    def _take_looks(self, begin: bytes, command: bytes, names: list[bytes], reply: Any) -> None:
+        """Note which topics are streams; where the server does not tell us, none is.
+
+        Where keys are on their way to another server, nobody waits for them, and it is asked again.
+        """
+        if is_moving(reply):
+            self._streams.seen(names, [None] * len(names))
+            again = partial(self._take_looks, begin, command, names)
+            self._session.retries.read_later(begin, command, again)
+            self._session.note_came()
+            return
         if isinstance(reply, RespError) and str(reply).startswith(self._names.no_scripts):
             self._may_look = False  # once is enough for the server's log of what was refused
             reply = [None] * len(names)
@@ -314,8 +365,11 @@ class ValkeyStreams:
         self._session.note_came()
 
     def _take_aborted(self, host: bytes, begin: bytes, reply: Any) -> None:
-        if isinstance(reply, RespError) and str(reply).startswith(self._names.no_scripts):
-            return
-        self._session.check(reply)
+        if not (isinstance(reply, RespError) and str(reply).startswith(self._names.no_scripts)):
+            self._session.check(reply)
         if reply == _ABORT_COUNT:
             self._abort(host, begin)
+            return
+        self._aborting[host].discard(begin)
+        if not self._aborting[host]:
+            del self._aborting[host]

@@ -261,12 +261,18 @@ cdef class SharedStreams:
         return names
 
     def seen(self, list names, list streams):
-        """Note which topics are streams: True, or False, for each name."""
+        """Note which topics are streams: True, or False, for each name; None: that will be told
+        later, and nobody is to wait for it."""
         cdef OrderedTopic topic
         cdef SharedLog log
         for name, is_stream in zip(names, streams):
-            if self.looks.pop(name, None) is None:
+            if name not in self.looks:
                 continue
+            if is_stream is None:
+                self.looked.add(name)
+                self.answer_waiting(name)
+                continue
+            del self.looks[name]
             topic = self.registry.names.get(name)
             if topic is not None and is_wanted_by_name(topic):
                 self.looked.add(name)
