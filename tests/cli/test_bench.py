@@ -174,10 +174,19 @@ async def test_idle_connections_are_held_and_answer_pings(start_server: StartSer
     assert None not in latencies
 
 
-async def test_who_is_open_answers_pings_while_others_open(start_server: StartServer) -> None:
-    server = await start_server(ping_interval=0.05, ping_timeout=0.2)
-    options = ("--connections=5", "--duration=0.1", "--ramp=0.5")
-    ended = await bench(url_of(server), *options)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--rate=50"], ["--mode=broadcast", "--rate=20"]])
+async def test_who_says_nothing_yet_answers_pings(
+    start_server: StartServer, options: list[str]
+) -> None:
+    server = await start_server(ping_interval=0.05)
+
+    @server.on("connection")
+    def connected(conn: sockwave.Connection) -> None:
+        conn.on("message", server.broadcast if "--mode=broadcast" in options else conn.send)
+
+    times = ("--connections=5", "--duration=0.2", "--ramp=0.5")
+    ended = await bench(url_of(server), *times, *options)
     assert (ended.status, ended.errors) == (0, "")
 
 

@@ -221,7 +221,8 @@ cdef class Exchange:
                 size -= used
                 continue
             if client.reply_count == sender.sent_count:
-                raise LoadError(f"{size} bytes that nobody has asked for")
+                shown = data[:min(size, <size_t>SHOWN_SIZE)].hex(" ")
+                raise LoadError(f"{size} bytes that nobody has asked for: {shown}")
             used = self.check_part(client, sender, data, size)
             data += used
             size -= used

@@ -37,6 +37,7 @@ cdef class Load:
     cdef int watch(self, LoadClient client) except -1
     cdef int wait(self, uint64_t end_ns) except -1      # returns the number of events
     cdef int serve(self, uint64_t end_ns) except -1
+    cdef int prepare(self, LoadClient client, bint sends) except -1
     cdef int send_batch(self, LoadClient client) except -1
     cdef int write(self, LoadClient client) except -1
     cdef int receive_replies(self, LoadClient client) except -1

@@ -179,7 +179,7 @@ cdef class Load:
         self.exchange = exchange
         self.sender = self.clients[0] if one_sends else None
         for client in self.clients:
-            exchange.prepare(client, not one_sends or client is self.sender)
+            self.prepare(client, not one_sends or client is self.sender)
         self.last_event_ns = now_ns()
         if one_sends:
             self.send_batch(self.sender)
@@ -220,7 +220,7 @@ cdef class Load:
         self.is_finishing = True
         for first in range(0, len(self.clients), at_once):
             for client in self.clients[first:first + at_once]:
-                exchange.prepare(client, True)
+                self.prepare(client, True)
                 self.send_batch(client)
             self.await_all()
 
@@ -232,6 +232,13 @@ cdef class Load:
     def check_silence(self):
         """Raise LoadError if anything has come, or a connection has ended, since the last reply."""
         self.serve(0)
+
+    cdef int prepare(self, LoadClient client, bint sends) except -1:
+        """Let a client have room for what it says. Nothing of that is there to be written yet: a
+        pong, which may be owed before, would take it along."""
+        self.exchange.prepare(client, sends)
+        client.written = client.batch_size
+        return 0
 
     cdef int await_all(self) except -1:
         cdef uint64_t end_ns = now_ns() + <uint64_t>(self.timeout_s * SECOND_NS)

@@ -49,7 +49,7 @@ cdef class OpenLoad(Load):
         self.sender = self.clients[0] if one_sends else None
         self.sender_count = 1 if one_sends else len(self.clients)
         for client in self.clients:
-            exchange.prepare(client, not one_sends or client is self.sender)
+            self.prepare(client, not one_sends or client is self.sender)
         self.rate = rate
         self.ramp_s = ramp_s
         self.first_counted = <uint64_t>ceil(rate * (ramp_s / 2 + warmup_s))
