@@ -176,12 +176,9 @@ def running_cluster(directory: Path, *arguments: str, **options: Any) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def shared_cluster(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ValkeyCluster]:
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
     """A cluster for the tests that do it no harm; each has a prefix of its own."""
-    directory, program = tmp_path_factory.mktemp("cluster"), getattr(request, "param", None)
-    with running_cluster(directory, program=program) as cluster:
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from valkey_cluster import ValkeyCluster, slot_name
+from valkey_cluster import ValkeyCluster, running_cluster, slot_name
 from valkey_server import REDIS, ValkeyServer, needs_redis, needs_valkey, until
 from wire import Wire, connect_both
 
@@ -53,16 +54,7 @@ def lost_counts(*hosts: Host) -> list[int]:
     return [host.server.health().lost_count for host in hosts]
 
 
-@pytest.mark.parametrize(
-    ("shared_cluster", "carried"),
-    [
-        pytest.param(None, "nothing", id="nothing"),
-        pytest.param(None, ":s:", id="some"),
-        pytest.param(None, "all", id="all"),
-        pytest.param(REDIS, ":s:", id="redis", marks=needs_redis),
-    ],
-    indirect=["shared_cluster"],
-)
+@pytest.mark.parametrize("carried", ["nothing", ":s:", "all"])
 async def test_only_what_is_kept_waits_while_a_slot_is_on_its_way(
     start_server: StartServer,
     shared_cluster: ValkeyCluster,
@@ -70,20 +62,40 @@ async def test_only_what_is_kept_waits_while_a_slot_is_on_its_way(
     caplog: pytest.LogCaptureFixture,
     carried: str,
 ) -> None:
-    one, other = [await start(start_server, cluster_url) for _ in range(2)]
+    await check_waiting(start_server, shared_cluster, cluster_url, caplog, carried)
+
+
+@pytest.mark.slow
+@needs_redis
+async def test_the_same_waits_in_a_cluster_of_redis(
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running_cluster(tmp_path, program=REDIS) as cluster:
+        await check_waiting(start_server, cluster, cluster.url, caplog, ":s:")
+
+
+async def check_waiting(
+    start_server: StartServer,
+    cluster: ValkeyCluster,
+    url: str,
+    caplog: pytest.LogCaptureFixture,
+    carried: str,
+) -> None:
+    """See what goes on, and what waits, while a slot is on its way, with some of its keys."""
+    one, other = [await start(start_server, url) for _ in range(2)]
     topic = "kept/1"
-    owner = shared_cluster.owner_of(topic)
-    target = shared_cluster.other_than(owner)
-    beside = find(lambda name: shared_cluster.owner_of(name) is owner, "beside")
+    owner = cluster.owner_of(topic)
+    target = cluster.other_than(owner)
+    beside = find(lambda name: cluster.owner_of(name) is owner, "beside")
     near = find(lambda name: bucket_of(name.encode()) == bucket_of(topic.encode()), "near")
     await other.conn.subscribe(beside)
     wire = await hear_kept(other, topic)
     first = (await one.server.publish(topic, "before")).position
-    shared_cluster.begin_move(topic, target)
+    cluster.begin_move(topic, target)
     if carried != "nothing":
-        shared_cluster.carry_keys(topic, target, "" if carried == "all" else carried)
+        cluster.carry_keys(topic, target, "" if carried == "all" else carried)
     waiting = [host.server.publish(topic, "meanwhile") for host in (one, other)]
-    late = await start(start_server, cluster_url)
+    late = await start(start_server, url)
     recovery = asyncio.ensure_future(hear_kept(late, topic))
     await until(lambda: caplog.text.count("is asked again") >= 2)
     # Channels of the slot, and of the shard, are heard, and can be subscribed to.
@@ -91,13 +103,13 @@ async def test_only_what_is_kept_waits_while_a_slot_is_on_its_way(
     for name in (near, beside):
         await one.server.publish(name, f"on {name}")
         assert await other.wire.receive_message() == f"on {name}"
-    with sockwave.Publisher(cluster_url) as publisher:
+    with sockwave.Publisher(url) as publisher:
         outside = asyncio.ensure_future(asyncio.to_thread(publisher.publish, topic, "outside"))
         await asyncio.sleep(0)
         assert not any(published.done() for published in waiting)
         assert lost_counts(one, other, late) == [0, 0, 0]
-        shared_cluster.carry_keys(topic, target)
-        shared_cluster.end_move(topic, target)
+        cluster.carry_keys(topic, target)
+        cluster.end_move(topic, target)
         positions = [(await published).position for published in waiting]
         positions.append((await outside).position)
     assert sorted(one.offset for one in positions) == [2, 3, 4]
@@ -105,7 +117,7 @@ async def test_only_what_is_kept_waits_while_a_slot_is_on_its_way(
     heard = await receive_all(wire, 4)
     assert sorted(heard[1:]) == ["meanwhile", "meanwhile", "outside"]
     assert await receive_all(await recovery, 4) == heard
-    assert shared_cluster.owner_of(topic) is target
+    assert cluster.owner_of(topic) is target
 
 
 async def test_a_move_that_is_given_up_changes_no_order(
@@ -142,6 +154,7 @@ async def test_a_move_that_is_given_up_changes_no_order(
     assert lost_counts(one, other) == [0, 0]
 
 
+@pytest.mark.slow
 async def test_what_is_published_while_slots_move_comes_once_and_in_order(
     start_server: StartServer, shared_cluster: ValkeyCluster, cluster_url: str
 ) -> None:
@@ -171,6 +184,7 @@ async def test_what_is_published_while_slots_move_comes_once_and_in_order(
     assert all(lost_counts(one, other))  # which told that connections were lost
 
 
+@pytest.mark.slow
 async def test_a_recovery_goes_on_where_its_slot_has_gone(
     start_server: StartServer, shared_cluster: ValkeyCluster, cluster_url: str
 ) -> None:
@@ -213,6 +227,7 @@ async def test_a_slot_that_arrives_without_its_keys_has_other_logs_and_that_is_t
     assert not (await conn.subscribe(topic, since=before)).recovered
 
 
+@pytest.mark.slow
 async def test_what_all_hosts_hear_follows_its_slot(
     start_server: StartServer, shared_cluster: ValkeyCluster, cluster_url: str
 ) -> None:

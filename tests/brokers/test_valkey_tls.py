@@ -122,6 +122,7 @@ async def test_the_name_in_a_certificate_is_checked_unless_the_url_says_otherwis
     await until(lambda: host.server.health().broker == ("up" if is_reached else "down"))
 
 
+@pytest.mark.slow
 @needs_redis
 async def test_a_cluster_is_reached_by_tls(
     start_server: StartServer,
