@@ -58,6 +58,10 @@ LONG_FILES = (
 )
 
 
+# What starts servers is set up last: they end while the brokers that they use are still there.
+SERVERS = ("start_server", "both_ends", "echo_server")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--sample",
@@ -109,6 +113,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     that is asked for."""
     places = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+    for item in items:
+        if isinstance(item, pytest.Function):
+            item.fixturenames.sort(key=SERVERS.__contains__)
     if not config.getoption("--sample"):
         return
     cases: dict[tuple[Path, str], dict[object, pytest.Item]] = {}
