@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from sockwave.brokers.interface import Bounds, Key, Listener, Loop, Submitted, Wanted
 from sockwave.brokers.sockets import BrokerSocket
 from sockwave.brokers.valkey_declarations import declare, load_declare
+from sockwave.brokers.valkey_globs import compile_glob, escape, glob_of
 from sockwave.brokers.valkey_logs import ValkeyLogs, read_page, read_position
 from sockwave.brokers.valkey_names import ValkeyNames
 from sockwave.brokers.valkey_publishing import take_socket
@@ -341,7 +342,7 @@ class ValkeySession:
         self._command(b"PUNSUBSCRIBE", globs)
 
     def _find_glob(self, pattern: str) -> bytes:
-        return _SPECIAL.sub(rb"\\\1", self._topics) + glob_of(pattern)
+        return escape(self._topics) + glob_of(pattern)
 
     def _command(self, command: bytes, words: list[bytes]) -> None:
         for place in range(0, len(words), _BATCH_COUNT):
@@ -410,22 +411,3 @@ class ValkeySession:
                 return
         if self._bridge.take(name, message):
             self._listener.messages_came()
-
-
-# What means something in a glob, and stands for itself in a pattern.
-_SPECIAL = re.compile(rb"([\\?\[\]^])")
-
-
-def glob_of(pattern: str) -> bytes:
-    """Return the glob that matches what a pattern of topics does.
-
-    It matches more, where a star is to be one level: what comes is matched again.
-    """
-    return _SPECIAL.sub(rb"\\\1", pattern.encode().replace(b"**", b"*"))
-
-
-def compile_glob(glob: bytes) -> re.Pattern[bytes]:
-    """Return what matches as the server matches one of our globs."""
-    parts = re.findall(rb"\\.|[^\\]", glob, re.DOTALL)
-    found = [b".*" if one == b"*" else re.escape(one[-1:]) for one in parts]
-    return re.compile(b"".join(found), re.DOTALL)
