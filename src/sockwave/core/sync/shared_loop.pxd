@@ -42,6 +42,11 @@ cdef class SharedLoop:
     cdef object call_there(self, object function, tuple arguments)
     cdef Reading make_reading(self, Transport transport)
 
+cdef class Pause:
+    """How a thread waits that opens connections, until another one ends that."""
+    cdef Reading reading
+    cdef readonly bint has_ended
+
 cdef class Job:
     """A call that the loop's own thread makes for another one."""
     cdef object function        # None: it is made, or not wanted any more
