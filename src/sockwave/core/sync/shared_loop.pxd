@@ -26,6 +26,7 @@ cdef class SharedLoop:
     cdef readonly object loop   # what engines know as their loop
     cdef list reports           # calls that log something, once the lock is free
 
+    cpdef int check_may_wait(self, str call) except -1
     cdef int enter(self) except -1
     cdef int await_lock(self) except -1
     cdef bint may_wait(self) noexcept

@@ -110,7 +110,7 @@ cdef class SharedLoop:
         """Tell whether the loop's own thread is none of this process, or will never run again."""
         return self.is_abandoned or is_finalizing()
 
-    def check_may_wait(self, str call):
+    cpdef int check_may_wait(self, str call) except -1:
         """Raise SockwaveError where the calling thread must not wait: it holds the lock, or is the
         loop's own, and would wait for itself."""
         if self.is_inside() or current_thread_id() == self.own_id:
@@ -118,6 +118,7 @@ cdef class SharedLoop:
                 f"{call}: expected a thread that may wait, given one in a function that a "
                 "connection calls itself"
             )
+        return 0
 
     cdef int leave(self) except -1:
         """Drop the lock, when what this thread has scheduled is done, or will be."""
