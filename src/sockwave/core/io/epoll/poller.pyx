@@ -8,7 +8,6 @@ from libc.errno cimport errno
 from libc.math cimport INFINITY, ceil
 from libc.stdint cimport uint32_t, uint64_t
 
-from sockwave.core.events.waiter cimport WakeQueue
 from sockwave.core.io.turn_budget cimport has_messages, refill_messages
 from sockwave.core.io.epoll.system cimport (
     POLL_READ, places_enter, places_find, places_free, places_leave, places_mark, poller_add,
@@ -278,14 +277,18 @@ cdef bint begin_turn(Poller engine) except -1:
 
 
 cdef int finish_turn(Poller engine, bint wakes) except -1:
-    """Wake the tasks that were queued in a turn, if its end is to, and end it: what they send
-    leaves with it."""
-    cdef WakeQueue queue = engine.wake_queue
+    """Wake the tasks that were queued in a turn, if its end is to, and end it."""
+    if wakes:
+        engine.wake_queue.is_scheduled = False      # those queued meanwhile are woken by the loop
+        if engine.wake_queue.queued_count:
+            return wake_tasks(engine)
+    return engine.end_turn()
+
+
+cdef int wake_tasks(Poller engine) except -1:
+    """Wake the tasks that are queued, and end the turn: what they send leaves with it."""
     try:
-        if wakes:
-            queue.is_scheduled = False      # tasks that are queued meanwhile are woken by the loop
-            if queue.queued_count:
-                queue.wake_all()
+        engine.wake_queue.wake_all()
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
