@@ -41,11 +41,16 @@ def say(*words):
 def served_since(begin, *_):
     say(served - begin)
 
+tasks = set()
+
 @server.on("connection")
 def connected(conn):
     loop = asyncio.get_running_loop()
 
-    @conn.on("message")
+    async def take():
+        async for text in conn:
+            message(text)
+
     def message(text):
         global served
         if not server.is_closing:
@@ -75,6 +80,11 @@ def connected(conn):
         elif text == "compiled":
             conn.remove_listener("message", message)
             conn.on("message", conn.send)
+
+    if sys.argv[3] == "listener":
+        conn.on("message", message)
+    else:
+        tasks.add(loop.create_task(take()))
 
 async def tell(future):
     served_since(await future)
@@ -157,9 +167,9 @@ class Busy:
 
 
 @asynccontextmanager
-async def busy(engine: str, way: str) -> AsyncIterator[Busy]:
+async def busy(engine: str, way: str, taker: str = "listener") -> AsyncIterator[Busy]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, engine, way), stdout=subprocess.PIPE
+        *(sys.executable, "-c", PROGRAM, engine, way, taker), stdout=subprocess.PIPE
     )
     try:
         assert process.stdout
@@ -172,10 +182,12 @@ async def busy(engine: str, way: str) -> AsyncIterator[Busy]:
             await process.wait()
 
 
+@pytest.mark.parametrize("taker", ["listener", "task"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_a_listener_leaves_the_loop_is_done_in_time(engine: str, way: str) -> None:
-    async with busy(engine, way) as program:
-        for kind in ("soon", "task", "thread", "pipe", "later"):
+async def test_what_is_left_to_the_loop_is_done_in_time(engine: str, way: str, taker: str) -> None:
+    async with busy(engine, way, taker) as program:
+        # The last one adds a listener, beside which no task takes messages.
+        for kind in ("soon", "task", "thread", "pipe", "later")[: 5 if taker == "listener" else 4]:
             for _ in range(3):
                 assert await program.ask(kind) <= BATCH, kind
 
@@ -294,6 +306,22 @@ if sys.platform == "linux":
             with asyncio.Runner(loop_factory=make) as runner:
                 runner.run(main())
         assert not rounds.count
+
+    def test_a_task_goes_on_without_a_round_of_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+        rounds = Rounds(monkeypatch)
+
+        async def main(url: str) -> int:
+            async with sockwave.connect(url, engine="epoll") as conn:
+                conn.send("on")
+                await conn.receive()
+                before = rounds.count
+                for number in range(ECHO_COUNT):
+                    conn.send(str(number))
+                    assert await conn.receive() == str(number)
+                return rounds.count - before
+
+        with serving("echo", "--host", "127.0.0.1", "--port", "0") as (_, url):
+            assert asyncio.run(main(f"ws://127.0.0.1:{port_of(url)}")) < ECHO_COUNT / 2
 
     def test_a_client_has_the_wait_of_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
         rounds = Rounds(monkeypatch)

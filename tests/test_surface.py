@@ -58,6 +58,7 @@ SURFACE = {
         topic_name_size topic_count history_budget append_size
     """,
     sockwave.Member: "key data" + TUPLE,
+    sockwave.MemberChange: "kind key data topic" + TUPLE,
     sockwave.OutgoingMessage: "write",
     sockwave.Position: "epoch offset parse" + TUPLE,
     sockwave.Published: "position local_count" + TUPLE,
@@ -96,6 +97,7 @@ SYNC = """
 """
 SYNC_TOPICS = """
     subscribe unsubscribe topics members publish append finish deliveries receive_delivery
+    member_changes receive_member_change
 """
 # What an object has besides its class.
 OWN = {
@@ -150,7 +152,8 @@ def test_an_object_shows_what_is_documented_and_nothing_else(name: str) -> None:
 
 
 def test_a_connection_of_threads_shows_what_is_documented_and_nothing_else() -> None:
-    assert sockwave.sync.__all__ == ["Connection", "TopicConnection", "connect"]
+    assert sockwave.sync.__all__ == ["Connection", "Connector", "TopicConnection", "connect"]
+    assert shown(sockwave.sync.Connector) == ["close", "open"]
     assert shown(sockwave.sync.Connection) == sorted(SYNC.split())
     with_topics = SYNC.split() + SYNC_TOPICS.split()
     assert shown(sockwave.sync.TopicConnection) == sorted(with_topics)

@@ -54,6 +54,7 @@ Topics
     History           how much of a topic is kept
     Position          where a message stands
     Delivery          what an envelope makes a message of
+    MemberChange      who comes or goes, in a topic with presence
     Health            how a server stands with its broker: server.health
     Member            who a client is in a topic
 Errors
@@ -78,7 +79,7 @@ from sockwave.core.session.connection import Connection
 from sockwave.core.session.outgoing import OutgoingMessage
 from sockwave.core.session.streams import IncomingMessage
 from sockwave.deflate import Deflate
-from sockwave.deliveries import Delivery, Position, Published, Subscribed
+from sockwave.deliveries import Delivery, MemberChange, Position, Published, Subscribed
 from sockwave.errors import ConnectionClosed, InvalidJSON, Refused, SockwaveError
 from sockwave.forms import Form, UploadedFile
 from sockwave.handshake import Handshake
@@ -122,6 +123,7 @@ __all__ = [
     "InvalidJSON",
     "Limits",
     "Member",
+    "MemberChange",
     "OutgoingMessage",
     "Position",
     "Published",

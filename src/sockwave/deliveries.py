@@ -84,6 +84,18 @@ class Delivery(NamedTuple):
     id: str | None = None
 
 
+class MemberChange(NamedTuple):
+    """A member of a topic with presence comes, or goes, or is told of in another way."""
+
+    #: "join" also where only the data has changed.
+    kind: Literal["join", "leave"]
+    #: Who it is.
+    key: str
+    #: What is told of it: what JSON can say.
+    data: Any
+    topic: str
+
+
 describe_fields(
     Position, epoch="Which log: 64 random bits.", offset="Where in it: from 1, without gaps."
 )
@@ -104,6 +116,14 @@ describe_fields(
     position="Where it stands in the topic's log; None: the topic has none.",
     kind='"message", "delta", "finished", "aborted" or "gap".',
     id="What the publisher has called it; None: nothing.",
+)
+
+describe_fields(
+    MemberChange,
+    kind='"join", also where only the data has changed, or "leave".',
+    key="Who it is.",
+    data="What is told of the member: what JSON can say.",
+    topic="The name of the topic.",
 )
 
 #: Makes of a delivery what the client receives; None: nothing.

@@ -15,7 +15,7 @@ from wire import case, count_descriptors, let_arrive, wait_until
 import sockwave
 from sockwave import Delivery, History, TopicConnection
 from sockwave.client.topics.state import PENDING_COUNT, RESEND_S
-from sockwave.client.topics.subprotocol import matches
+from sockwave.core.topics.wildcards import Patterns
 
 SOON = sockwave.Backoff(first=0.001, most=0.002)
 
@@ -167,7 +167,7 @@ async def test_patterns_hear_all_that_they_match(start_server: StartServer, engi
         assert await take(conn, 1) == ["still"]
 
 
-def test_patterns_match_as_on_the_server() -> None:
+def test_patterns_match_by_level() -> None:
     for pattern, topic, expected in (
         ("room/*", "room/7", True),
         ("room/*", "room", False),
@@ -183,7 +183,9 @@ def test_patterns_match_as_on_the_server() -> None:
         ("a/*/c", "a/b/d", False),
     ):
         with case(f"{pattern} {topic}"):
-            assert matches(pattern, topic) is expected
+            patterns = Patterns()
+            patterns.add(pattern, "found")
+            assert (patterns.best(topic) == "found") is expected
 
 
 async def test_members_are_told(start_server: StartServer, engine: str) -> None:

@@ -7,30 +7,18 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from conftest import ErrorLog, StartServer
 from raw_servers import RawPeer, raw_server
 from reference import CONTINUATION, PING, PONG, TEXT
+from threads import aside, uri_of
 from wire import PATIENCE_S, settle, wait_until
 
 import sockwave
 from sockwave import ConnectionClosed, ReadyState, SockwaveError
 from sockwave.sync import Connection, connect
-
-T = TypeVar("T")
-
-
-def uri_of(server: sockwave.Server) -> str:
-    host, port = server.addresses[0]
-    return f"ws://{host}:{port}/"
-
-
-async def aside(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a thread of its own, while this one serves."""
-    async with asyncio.timeout(PATIENCE_S):
-        return await asyncio.to_thread(function, *arguments)
 
 
 async def test_messages_go_both_ways(echo_server: sockwave.Server, engine: str) -> None:
@@ -192,7 +180,8 @@ async def test_keepalive_of_the_client_runs_while_nobody_calls(engine: str) -> N
         assert code == 1011
 
     def talk(uri: str) -> None:
-        conn = connect(uri, engine=engine, ping_interval=0.1, ping_timeout=0.1, close_timeout=0.1)
+        options: Any = {"ping_interval": 0.1, "ping_timeout": 0.1, "close_timeout": 0.1}
+        conn = connect(uri, engine=engine, **options).open()
         with pytest.raises(ConnectionClosed):
             conn.recv()
         assert conn.close_code == 1011
@@ -229,7 +218,7 @@ async def test_close_waits_for_the_server(echo_server: sockwave.Server, engine: 
     echo_server.on("connection", lambda conn: conn.on("close", lambda *end: closed.append(end)))
 
     def talk() -> Connection:
-        conn = connect(uri_of(echo_server), engine=engine)
+        conn = connect(uri_of(echo_server), engine=engine).open()
         conn.close(4001, "by us")
         return conn
 
@@ -251,7 +240,7 @@ async def test_code_says_how_the_block_ended(
 
 async def test_another_thread_may_end_what_waits(echo_server: sockwave.Server, engine: str) -> None:
     def talk(end: Callable[[Connection], None]) -> int:
-        conn = connect(uri_of(echo_server), engine=engine)
+        conn = connect(uri_of(echo_server), engine=engine).open()
         ended: list[int] = []
 
         def receive() -> None:
@@ -422,7 +411,7 @@ async def test_connection_that_is_dropped_is_reset_and_warned_of(
     server = await start_server()
 
     def drop() -> str:
-        conn = connect(uri_of(server), engine=engine)
+        conn = connect(uri_of(server), engine=engine).open()
         name = repr(conn)
         with pytest.warns(ResourceWarning) as caught:
             del conn

@@ -1,5 +1,6 @@
 """`sockwave.sync` in processes that fork, are interrupted, exit, and lose their server."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,10 @@ import textwrap
 from collections.abc import Iterator
 
 import pytest
-from commands import running, started
+from commands import find_port, running, started
+
+import sockwave
+from sockwave.sync import connect
 
 PATIENCE_S = 60
 
@@ -27,7 +31,7 @@ import sockwave
 from sockwave.sync import connect
 
 uri, engine = sys.argv[1:]
-conn = connect(uri, engine=engine)
+conn = connect(uri, engine=engine).open()
 conn.send("before")
 assert conn.recv() == "before"
 """
@@ -120,6 +124,74 @@ def test_interrupt_ends_what_waits(address: str, engine: str) -> None:
     assert run(address, engine, program) == "interrupted\nbehind\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
+def test_interrupt_ends_a_wait_between_two_attempts(address: str, engine: str) -> None:
+    program = """
+    import logging
+
+    class Interrupting(logging.Handler):
+        # The wait comes behind this line.
+        def emit(self, record):
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    logging.getLogger("sockwave").addHandler(Interrupting())
+    logging.getLogger("sockwave").setLevel("INFO")
+    conn.close()
+    backoff = sockwave.Backoff(first=3600, most=3600)
+    try:
+        for conn in connect("ws://127.0.0.1:1", engine=engine, backoff=backoff):
+            pass
+    except KeyboardInterrupt:
+        print("interrupted")
+    """
+    assert run(address, engine, program) == "interrupted\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
+def test_handler_of_a_signal_may_end_a_loop(address: str, engine: str) -> None:
+    program = """
+    conn.close()
+    conns = connect(uri, engine=engine)
+    signal.signal(signal.SIGTERM, lambda *_: conns.close())
+    for conn in conns:
+        conn.ping()
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        print(list(conn), conn.close_code)
+    print(threading.active_count())
+    """
+    assert run(address, engine, program) == "[] 1001\n2\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
+def test_a_loop_comes_back_to_a_server_that_was_killed_and_restarted(engine: str) -> None:
+    port = find_port()
+    program = SERVER.replace("8000", str(port)).replace(
+        "server.run()", "print('ready', flush=True)\nserver.run()"
+    )
+    uri, backoff = f"ws://127.0.0.1:{port}/", sockwave.Backoff(first=0.01, most=0.05)
+    processes = contextlib.ExitStack()
+
+    def start() -> subprocess.Popen[str]:
+        process = processes.enter_context(started("-c", program))
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    with processes:
+        process = start()
+        for number, conn in enumerate(connect(uri, engine=engine, backoff=backoff)):
+            conn.send("alive")
+            assert conn.recv(PATIENCE_S) == "alive"
+            if number == 2:
+                break
+            process.kill()
+            process.wait(PATIENCE_S)
+            assert list(conn) == []
+            assert conn.close_code == 1006
+            process = start()
+        assert conn.close_code == 1001
+
+
 def test_connections_of_two_threads_do_not_wait_for_each_other(address: str, engine: str) -> None:
     program = """
     def talk():
@@ -140,19 +212,16 @@ def test_connections_of_two_threads_do_not_wait_for_each_other(address: str, eng
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
 def test_server_that_is_killed(engine: str) -> None:
-    from sockwave import ConnectionClosed
-    from sockwave.sync import connect
-
     program = SERVER.replace("8000", "0").replace(
         "server.run()", "print(server.addresses[0][1], flush=True)\nserver.run()"
     )
     with started("-c", program) as process:
         assert process.stdout is not None
-        conn = connect(f"ws://127.0.0.1:{process.stdout.readline().strip()}/", engine=engine)
+        conn = connect(f"ws://127.0.0.1:{process.stdout.readline().strip()}/", engine=engine).open()
         conn.send("hello")
         assert conn.recv() == "hello"
         process.send_signal(signal.SIGKILL)
-        with pytest.raises(ConnectionClosed) as caught:
+        with pytest.raises(sockwave.ConnectionClosed) as caught:
             conn.recv()
         assert caught.value.code == 1006
         conn.close()
@@ -171,7 +240,7 @@ def test_interrupt_while_a_socket_is_taken_over(address: str, engine: str) -> No
 
     socket.socket.detach = interrupted
     try:
-        connect(uri, engine=engine).close()
+        connect(uri, engine=engine).open().close()
     except KeyboardInterrupt:
         pass
     socket.socket.detach = detach
@@ -280,7 +349,7 @@ def test_forked_child_leaves_the_block_as_it_is_left(address: str, engine: str) 
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no such signals")
 def test_handler_of_a_signal_may_use_connections(address: str, engine: str) -> None:
     program = """
-    other = connect(uri, engine=engine)
+    other = connect(uri, engine=engine).open()
 
     def handle(*_):
         with connect(uri, engine=engine) as own:

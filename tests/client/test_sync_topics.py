@@ -5,67 +5,26 @@ import contextlib
 import json
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from conftest import ErrorLog, StartServer
 from raw_servers import RawPeer, raw_server
 from reference import TEXT
-from test_client_topics import FRAMES, cut_all, start_topics
-from test_sync_messages import aside, uri_of
-from test_sync_opening import count_threads
+from test_client_topics import FRAMES, start_topics
+from threads import Stage, aside, count_threads, take, uri_of
 from wire import PATIENCE_S, case, count_descriptors, wait_until
 
 import sockwave
-from sockwave import ConnectionClosed, Delivery, SockwaveError
+from sockwave import ConnectionClosed, Delivery, MemberChange, SockwaveError
 from sockwave.client.topics.state import PENDING_COUNT, RESEND_S
 from sockwave.sync import Connection, TopicConnection
 
-T = TypeVar("T")
 
-
-class Stage:
-    """A server in this thread's loop, and what threads need of it."""
-
-    def __init__(self, server: sockwave.Server, engine: str) -> None:
-        self.server = server
-        self.engine = engine
-        self._loop = asyncio.get_running_loop()
-
-    def connect(self, **options: Any) -> TopicConnection:
-        return sockwave.sync.connect(
-            uri_of(self.server), subprotocol="sockwave.1", engine=self.engine, **options
-        )
-
-    def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function in the loop of the server."""
-
-        async def make() -> T:
-            return function(*arguments)
-
-        return asyncio.run_coroutine_threadsafe(make(), self._loop).result(PATIENCE_S)
-
-    def publish(self, topic: str, *messages: Any) -> None:
-        """Publish on the server, and wait until the last message has its place."""
-
-        async def make() -> None:
-            for message in messages:
-                outcome = self.server.publish(topic, message)
-            await outcome
-
-        asyncio.run_coroutine_threadsafe(make(), self._loop).result(PATIENCE_S)
-
-    def wait_until(self, condition: Callable[[], object]) -> None:
-        waiting = wait_until(condition)
-        asyncio.run_coroutine_threadsafe(waiting, self._loop).result(PATIENCE_S)
-
-    def cut_all(self) -> None:
-        """End all connections, without a word."""
-        asyncio.run_coroutine_threadsafe(cut_all(self.server), self._loop).result(PATIENCE_S)
-
-
-def take(conn: TopicConnection, count: int) -> list[Any]:
-    return [conn.receive_delivery(PATIENCE_S).message for _ in range(count)]
+@pytest.fixture
+async def stage(start_server: StartServer, engine: str) -> Stage:
+    """A server with topics, and threads that speak of them."""
+    return Stage(await start_topics(start_server), engine)
 
 
 def is_held(conn: TopicConnection) -> bool:
@@ -79,9 +38,7 @@ def waiting_count(conn: TopicConnection) -> int:
 # ---- one connection
 
 
-async def test_a_thread_hears_what_is_published(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_a_thread_hears_what_is_published(stage: Stage) -> None:
     def talk() -> TopicConnection:
         with stage.connect() as conn:
             assert isinstance(conn, TopicConnection)
@@ -110,11 +67,7 @@ async def test_a_thread_hears_what_is_published(start_server: StartServer, engin
     assert (await aside(talk)).close_code == 1000
 
 
-async def test_a_message_comes_to_a_thread_that_waits_for_it(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_a_message_comes_to_a_thread_that_waits_for_it(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect() as conn:
             conn.subscribe("room").result(PATIENCE_S)
@@ -130,9 +83,7 @@ async def test_a_message_comes_to_a_thread_that_waits_for_it(
     await aside(talk)
 
 
-async def test_deliveries_end_with_the_connection(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_deliveries_end_with_the_connection(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect() as conn:
             conn.subscribe("room").result(PATIENCE_S)
@@ -159,11 +110,7 @@ async def test_deliveries_end_with_the_connection(start_server: StartServer, eng
     await aside(talk)
 
 
-async def test_what_has_come_before_the_end_is_taken(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_what_has_come_before_the_end_is_taken(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect(queue_count=4) as conn:
             conn.subscribe("kept/a").result(PATIENCE_S)
@@ -175,8 +122,7 @@ async def test_what_has_come_before_the_end_is_taken(
     await aside(talk)
 
 
-async def test_ordinary_messages_go_their_own_way(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
+async def test_ordinary_messages_go_their_own_way(stage: Stage) -> None:
 
     @stage.server.on("connection")
     def connected(conn: sockwave.Connection) -> None:
@@ -208,9 +154,7 @@ async def test_ordinary_messages_go_their_own_way(start_server: StartServer, eng
     await aside(talk)
 
 
-async def test_a_stream_comes_as_deltas(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_a_stream_comes_as_deltas(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect() as conn, stage.connect() as late:
             conn.subscribe("answer").result(PATIENCE_S)
@@ -232,8 +176,7 @@ async def test_a_stream_comes_as_deltas(start_server: StartServer, engine: str) 
     await aside(talk)
 
 
-async def test_members_are_told(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
+async def test_members_are_told(stage: Stage) -> None:
     stage.server.topic("lobby", presence=True)
 
     def talk() -> None:
@@ -251,9 +194,98 @@ async def test_members_are_told(start_server: StartServer, engine: str) -> None:
     await aside(talk)
 
 
-async def test_patterns_hear_all_that_they_match(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
+async def test_who_comes_and_goes_is_told(stage: Stage) -> None:
+    stage.server.topic("lobby", presence=True)
 
+    def talk() -> None:
+        with stage.connect() as ann:
+            ann.subscribe("lobby", data={"name": "ann"}).result(PATIENCE_S)
+            heard: list[MemberChange] = []
+            thread = threading.Thread(target=lambda: heard.extend(ann.member_changes()))
+            thread.start()
+            stage.wait_until(lambda: len(heard) == 1)  # who is there already
+            with stage.connect() as bob:
+                bob.subscribe("lobby", data="bob").result(PATIENCE_S)
+                stage.wait_until(lambda: len(heard) == 2)
+                bob.subscribe("lobby", data="robert")
+                stage.wait_until(lambda: len(heard) == 3)
+                # Deliveries go their own way.
+                bob.publish("lobby", "hello").result(PATIENCE_S)
+                assert take(ann, 1) == ["hello"]
+            stage.wait_until(lambda: len(heard) == 4)
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()  # it ends with the connection
+        assert [(one.kind, one.data) for one in heard] == [
+            ("join", {"name": "ann"}),
+            ("join", "bob"),
+            ("join", "robert"),
+            ("leave", "robert"),
+        ]
+        assert {one.topic for one in heard} == {"lobby"}
+        assert len({one.key for one in heard}) == 2
+
+    await aside(talk)
+
+
+async def test_who_came_and_went_meanwhile_is_not_told_and_does_not_pile_up(stage: Stage) -> None:
+    stage.server.topic("lobby", presence=True)
+
+    def talk() -> None:
+        with stage.connect() as ann:
+            ann.subscribe("lobby", data="ann").result(PATIENCE_S)
+            assert ann.receive_member_change(PATIENCE_S).data == "ann"
+            changes = ann._dialogue.state.changes
+            members = ann._dialogue.state.subscriptions["lobby"].members
+            for number in range(3):
+                with stage.connect() as guest:
+                    guest.subscribe("lobby", data=number).result(PATIENCE_S)
+                    stage.wait_until(lambda: len(members) == 2)
+                    assert len(changes) == 1
+                stage.wait_until(lambda: len(members) == 1)
+                assert len(changes) == 0
+            with pytest.raises(TimeoutError, match="receive_member_change: expected changes of"):
+                ann.receive_member_change(0)
+            ann.subscribe("other").result(PATIENCE_S)
+            ann.subscribe("lobby", data="anna")
+            stage.wait_until(lambda: len(changes) == 1)
+            ann.unsubscribe("lobby")
+            assert len(changes) == 0
+
+    await aside(talk)
+
+
+async def test_who_came_and_went_between_two_connections_is_told(stage: Stage) -> None:
+    stage.server.topic("lobby", presence=True)
+
+    def talk() -> None:
+        with stage.connect() as bob:
+            bob.subscribe("lobby", data="bob").result(PATIENCE_S)
+            conns = iter(stage.connect())
+            ann = next(conns)
+            ann.subscribe("lobby", data="ann").result(PATIENCE_S)
+            here = {ann.receive_member_change(PATIENCE_S).data for _ in range(2)}
+            assert here == {"ann", "bob"}
+            ann.close()
+            with pytest.raises(ConnectionClosed):
+                ann.receive_member_change(PATIENCE_S)
+            bob.unsubscribe("lobby")
+            bob.subscribe("room").result(PATIENCE_S)  # it has left by then
+            ann = next(conns)
+            # As each connection is a member of its own, ours is another one now.
+            heard = [ann.receive_member_change(PATIENCE_S) for _ in range(3)]
+            assert sorted((one.kind, one.data) for one in heard) == [
+                ("join", "ann"),
+                ("leave", "ann"),
+                ("leave", "bob"),
+            ]
+            with stage.connect() as carl:
+                carl.subscribe("lobby", data="carl").result(PATIENCE_S)
+                assert ann.receive_member_change(PATIENCE_S).data == "carl"
+
+    await aside(talk)
+
+
+async def test_patterns_hear_all_that_they_match(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect() as conn:
             with pytest.raises(ValueError, match="since: expected with one topic"):
@@ -269,9 +301,7 @@ async def test_patterns_hear_all_that_they_match(start_server: StartServer, engi
 # ---- several threads at once
 
 
-async def test_threads_publish_and_receive_at_once(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_threads_publish_and_receive_at_once(stage: Stage) -> None:
     def talk() -> None:
         # A small queue, so that the socket is not read every now and then.
         with stage.connect(queue_count=16) as conn:
@@ -301,11 +331,7 @@ async def test_threads_publish_and_receive_at_once(start_server: StartServer, en
     await aside(talk)
 
 
-async def test_one_thread_at_a_time_takes_deliveries(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_one_thread_at_a_time_takes_deliveries(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect() as conn:
             conn.subscribe("room").result(PATIENCE_S)
@@ -404,8 +430,7 @@ async def test_what_is_refused_is_told(
     await wait_until(lambda: "subscribe 'secret': the server refuses it" in caplog.text)
 
 
-async def test_wrong_arguments_raise_at_once(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
+async def test_wrong_arguments_raise_at_once(stage: Stage) -> None:
     calls: dict[str, Callable[[Any], object]] = {
         "subscribe: expected a topic as str, given int": lambda conn: conn.subscribe(5),
         "since: expected a position as 'EPOCH": lambda conn: conn.subscribe("a", since="no"),
@@ -448,6 +473,7 @@ async def test_a_server_without_the_subprotocol_is_told_of(
                 "members": lambda: conn.members("a"),
                 "deliveries": conn.deliveries,
                 "receive_delivery": conn.receive_delivery,
+                "member_changes": conn.member_changes,
             }
             for name, call in calls.items():
                 sentence = f"conn.{name}: expected a server that speaks"
@@ -488,6 +514,7 @@ WAITING: list[Callable[[TopicConnection], object]] = [
     lambda conn: conn.publish("room", "x").result(),
     lambda conn: conn.members("room"),
     lambda conn: conn.receive_delivery(),
+    lambda conn: conn.receive_member_change(),
     lambda conn: conn.recv(),
 ]
 
@@ -509,7 +536,7 @@ async def test_threads_that_wait_hear_of_the_end(
     stage = Stage(server, engine)
 
     def talk() -> None:
-        conn = stage.connect()
+        conn = stage.connect().open()
         codes: list[int] = []
 
         def wait(call: Callable[[TopicConnection], object]) -> None:
@@ -539,11 +566,7 @@ async def test_threads_that_wait_hear_of_the_end(
 # ---- flow control
 
 
-async def test_a_client_that_takes_nothing_is_not_read(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_a_client_that_takes_nothing_is_not_read(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect(queue_count=8) as conn:
             conn.subscribe("kept/a").result(PATIENCE_S)
@@ -556,11 +579,7 @@ async def test_a_client_that_takes_nothing_is_not_read(
     await aside(talk)
 
 
-async def test_the_thread_that_takes_may_wait_for_answers(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_the_thread_that_takes_may_wait_for_answers(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect(queue_count=2) as conn:
             conn.subscribe("kept/a").result(PATIENCE_S)
@@ -573,11 +592,7 @@ async def test_the_thread_that_takes_may_wait_for_answers(
     await aside(talk)
 
 
-async def test_an_answer_behind_too_much_is_not_waited_for(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_an_answer_behind_too_much_is_not_waited_for(stage: Stage) -> None:
     def talk() -> None:
         with stage.connect(queue_size=4096) as conn:
             conn.subscribe("kept/a").result(PATIENCE_S)
@@ -631,11 +646,7 @@ async def test_much_that_is_published_waits_for_the_server(
 # ---- from connection to connection
 
 
-async def test_nothing_is_missed_and_nothing_comes_twice(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_nothing_is_missed_and_nothing_comes_twice(stage: Stage) -> None:
     def publish() -> None:
         for number in range(300):
             stage.publish("kept/a", str(number))
@@ -646,18 +657,18 @@ async def test_nothing_is_missed_and_nothing_comes_twice(
         thread = threading.Thread(target=publish)
         thread.start()
         heard: list[Any] = []
-        conn: TopicConnection | None = None
         connection_count = 0
-        while len(heard) < 300:
-            with stage.connect(resume=conn) as conn:
-                connection_count += 1
-                with contextlib.suppress(ConnectionClosed):  # it may be lost by now
-                    conn.subscribe("kept/a", since="0-0")
-                for delivery in conn.deliveries():
-                    assert delivery.kind == "message"
-                    heard.append(delivery.message)
-                    if len(heard) == 300:
-                        break
+        for conn in stage.connect():
+            connection_count += 1
+            with contextlib.suppress(ConnectionClosed):  # it may be lost by now
+                conn.subscribe("kept/a", since="0-0")
+            for delivery in conn.deliveries():
+                assert delivery.kind == "message"
+                heard.append(delivery.message)
+                if len(heard) == 300:
+                    break
+            if len(heard) == 300:
+                break
         thread.join(PATIENCE_S)
         assert heard == [str(number) for number in range(300)]
         return connection_count
@@ -665,20 +676,17 @@ async def test_nothing_is_missed_and_nothing_comes_twice(
     assert await aside(talk) > 1
 
 
-async def test_what_was_not_taken_comes_again(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_what_was_not_taken_comes_again(stage: Stage) -> None:
     def talk() -> None:
         stage.publish("kept/a", *map(str, range(10)))
         heard = []
-        conn: TopicConnection | None = None
-        while len(heard) < 9:
-            with stage.connect(resume=conn) as conn:
-                conn.subscribe("kept/a", since="0-0")
-                # The others have come, and are left with this connection.
-                heard += take(conn, 3)
-                if len(heard) < 9:
-                    stage.wait_until(lambda conn=conn: waiting_count(conn) > 0)  # type: ignore[misc]
+        for conn in stage.connect():
+            conn.subscribe("kept/a", since="0-0")
+            # The others have come, and are left with this connection.
+            heard += take(conn, 3)
+            if len(heard) == 9:
+                break
+            stage.wait_until(lambda conn=conn: waiting_count(conn) > 0)  # type: ignore[misc]
         assert heard == [str(number) for number in range(9)]
 
     await aside(talk)
@@ -699,14 +707,13 @@ async def test_a_publish_is_sent_until_it_is_acknowledged(
     stage = Stage(await start_topics(start_server, cut_first), engine)
 
     def talk() -> None:
-        conn = stage.connect()
+        conns = iter(stage.connect())
+        conn = next(conns)
         conn.subscribe("kept/a", since="0-0").result(PATIENCE_S)
         outcomes = [conn.publish("kept/a", "0")]
         with pytest.raises(ConnectionClosed):
             outcomes[0].result(PATIENCE_S)
-        while True:
-            conn.close()
-            conn = stage.connect(resume=conn)
+        for conn in conns:
             with contextlib.suppress(ConnectionClosed):
                 while len(outcomes) < 10:
                     outcomes.append(conn.publish("kept/a", str(len(outcomes))))
@@ -720,7 +727,8 @@ async def test_a_publish_is_sent_until_it_is_acknowledged(
         assert not conn._dialogue.state.pending
         conn.publish("kept/a", "end")
         assert take(conn, 11) == [*map(str, range(10)), "end"]
-        conn.close()
+        del conns
+        assert conn.close_code is not None
 
     await aside(talk)
     assert cuts == 3
@@ -736,46 +744,20 @@ async def test_a_publish_of_too_long_ago_fails(start_server: StartServer, engine
     stage = Stage(await start_topics(start_server, never), engine)
 
     def talk() -> None:
-        with stage.connect() as conn:
-            old, fresh = conn.publish("kept/a", "x"), conn.publish("kept/a", "y")
-            pending = conn._dialogue.state.pending[old.id]
-            assert pending.sent_at is not None
-            pending.sent_at -= RESEND_S + 1
-            stage.cut_all()
-            with pytest.raises(ConnectionClosed):
-                old.result(PATIENCE_S)
-        with stage.connect(resume=conn):
-            with pytest.raises(SockwaveError, match="it is published, or not"):
-                old.result(PATIENCE_S)
-            stage.call(silent.set)
-            assert fresh.result(PATIENCE_S).position is not None
-
-    await aside(talk)
-
-
-async def test_what_cannot_be_resumed_is_refused(start_server: StartServer, engine: str) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
-    def talk() -> None:
-        with stage.connect() as conn:
-            conn.subscribe("room").result(PATIENCE_S)
-            with pytest.raises(SockwaveError, match="connection that has ended, given one"):
-                stage.connect(resume=conn)
-        for wrong in ("conn", 5):
-            with pytest.raises(
-                TypeError, match=r"resume: expected a sync\.TopicConnection or None"
-            ):
-                stage.connect(resume=wrong)
-        with pytest.raises(TypeError, match=r"resume: expected with subprotocol='sockwave\.1'"):
-            sockwave.sync.connect(uri_of(stage.server), resume=conn)  # type: ignore[call-overload]
-        # An attempt that fails leaves it as it is.
-        with pytest.raises(OSError, match="refused"):
-            sockwave.sync.connect("ws://127.0.0.1:1", subprotocol="sockwave.1", resume=conn)
-        with stage.connect(resume=conn) as following:
-            assert following.topics == ["room"]
-            assert following.receive_delivery(PATIENCE_S).kind == "gap"
-        with pytest.raises(SockwaveError, match="given one that another goes on from"):
-            stage.connect(resume=conn)
+        conns = iter(stage.connect())
+        conn = next(conns)
+        old, fresh = conn.publish("kept/a", "x"), conn.publish("kept/a", "y")
+        pending = conn._dialogue.state.pending[old.id]
+        assert pending.sent_at is not None
+        pending.sent_at -= RESEND_S + 1
+        stage.cut_all()
+        with pytest.raises(ConnectionClosed):
+            old.result(PATIENCE_S)
+        next(conns)
+        with pytest.raises(SockwaveError, match="it is published, or not"):
+            old.result(PATIENCE_S)
+        stage.call(silent.set)
+        assert fresh.result(PATIENCE_S).position is not None
 
     await aside(talk)
 
@@ -783,18 +765,12 @@ async def test_what_cannot_be_resumed_is_refused(start_server: StartServer, engi
 # ---- nothing is left
 
 
-async def test_connections_with_topics_leave_nothing(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_connections_with_topics_leave_nothing(stage: Stage) -> None:
     def talk(count: int) -> None:
-        conn: TopicConnection | None = None
-        for _ in range(count):
-            with stage.connect(resume=conn) as conn:
-                conn.subscribe("kept/a", since="0-0")
-                conn.publish("kept/a", "x").result(PATIENCE_S)
-                conn.receive_delivery(PATIENCE_S)
+        for _, conn in zip(range(count), stage.connect(), strict=False):
+            conn.subscribe("kept/a", since="0-0")
+            conn.publish("kept/a", "x").result(PATIENCE_S)
+            conn.receive_delivery(PATIENCE_S)
 
     await aside(talk, 2)
     await wait_until(lambda: not stage.server.connections)
@@ -805,13 +781,9 @@ async def test_connections_with_topics_leave_nothing(
     assert count_threads() == threads
 
 
-async def test_a_connection_that_is_dropped_is_reset(
-    start_server: StartServer, engine: str
-) -> None:
-    stage = Stage(await start_topics(start_server), engine)
-
+async def test_a_connection_that_is_dropped_is_reset(stage: Stage) -> None:
     def talk() -> None:
-        conn: TopicConnection | None = stage.connect()
+        conn: TopicConnection | None = stage.connect().open()
         assert conn is not None
         conn.subscribe("room").result(PATIENCE_S)
         with pytest.warns(ResourceWarning, match="unclosed <Connection"):

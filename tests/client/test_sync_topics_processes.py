@@ -38,7 +38,7 @@ import sockwave
 from sockwave.sync import connect
 
 uri, engine, topic = sys.argv[1:]
-conn = connect(uri, subprotocol="sockwave.1", engine=engine)
+conn = connect(uri, subprotocol="sockwave.1", engine=engine).open()
 conn.subscribe(topic).result(30)
 conn.publish(topic, "before").result(30)
 assert conn.receive_delivery(30).message == "before"
@@ -177,7 +177,7 @@ def test_a_server_that_is_killed_is_told_of(engine: str) -> None:
     with started("-c", program) as process:
         assert process.stdout is not None
         uri = f"ws://127.0.0.1:{process.stdout.readline().strip()}/"
-        conn = connect(uri, subprotocol="sockwave.1", engine=engine)
+        conn = connect(uri, subprotocol="sockwave.1", engine=engine).open()
         conn.subscribe("kept/a").result(PATIENCE_S)
         process.send_signal(signal.SIGSTOP)  # so that it does not answer any more
         outcome = conn.publish("kept/a", "x")
@@ -190,5 +190,5 @@ def test_a_server_that_is_killed_is_told_of(engine: str) -> None:
         assert list(conn.deliveries()) == []
         conn.close()
         with pytest.raises(OSError, match="refused"):
-            connect(uri, subprotocol="sockwave.1", engine=engine, resume=conn)
+            connect(uri, subprotocol="sockwave.1", engine=engine).open()
         process.communicate()

@@ -1,5 +1,6 @@
 """When a client connects again, and when it does not."""
 
+import logging
 import math
 import re
 import time
@@ -9,7 +10,10 @@ from email.utils import parsedate_to_datetime
 from sockwave.client.errors import HandshakeError, HandshakeRefused
 from sockwave.close import CloseCode
 from sockwave.documented import describe_fields
+from sockwave.errors import ConnectionClosed
 from sockwave.waits import FullJitter
+
+logger = logging.getLogger("sockwave")
 
 # Of the 4xx, those that another attempt may not get (RFC 9110, 15.5.9, and RFC 8470, RFC 6585).
 _RETRIED_STATUSES = frozenset({408, 425, 429})
@@ -70,10 +74,33 @@ describe_fields(
 
 
 class Waits:
-    """The waits between the attempts of one client."""
+    """The waits between the attempts of one client, whoever waits, and what ends them for good."""
 
-    def __init__(self, backoff: Backoff) -> None:
+    def __init__(self, backoff: Backoff, name: object = "") -> None:
         self._waits = FullJitter(backoff.first, backoff.most, backoff.factor)
+        #: What is connected to, for logs.
+        self._name = name
+
+    def after_failure(self, error: Exception) -> float:
+        """Return how long to wait behind an attempt that has failed.
+
+        Raises the error itself, where another attempt would fail in the same way.
+        """
+        if is_final_error(error):
+            raise error
+        wait = self.next(read_retry_after(error))
+        logger.info("no connection to %s: %s; next attempt in %.1f s", self._name, error, wait)
+        return wait
+
+    def after_end(self, code: int | None, reason: str | None, lifetime: float) -> float:
+        """Return how long to wait behind a connection that has lasted so many seconds.
+
+        Raises ConnectionClosed with a code that says that the client need not come back.
+        """
+        if code is not None and is_final_code(code):
+            raise ConnectionClosed(code, reason or "")
+        self.note_lifetime(lifetime)
+        return self.next(read_hint(reason))
 
     def next(self, hint: float = 0.0) -> float:
         """Return how long to wait, in seconds: at least the server's hint."""

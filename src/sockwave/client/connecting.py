@@ -6,26 +6,21 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Generator, Iterable
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
-from sockwave.client.attempt import Attempt, Route
+from sockwave.client.attempt import Attempt
 from sockwave.client.backoff import Backoff
 from sockwave.client.host import find_host
-from sockwave.client.options import ClientOptions
-from sockwave.client.proxies import ProxyOption, check_proxy
+from sockwave.client.plan import Plan, TopicNames
+from sockwave.client.proxies import ProxyOption
 from sockwave.client.reconnecting import reconnect
 from sockwave.client.topics.connection import TopicConnection
 from sockwave.client.topics.state import TopicState
-from sockwave.client.topics.subprotocol import NAME
-from sockwave.client.uri import parse_uri
 from sockwave.core.session.client_connection import ClientConnection
 from sockwave.errors import code_at_exit
 
 #: What a connector gives.
 Opened = TypeVar("Opened", bound=ClientConnection, covariant=True)
-
-#: The subprotocols that give a connection with topics.
-TopicNames: TypeAlias = Literal["sockwave.1"] | list[Literal["sockwave.1"]]
 
 
 @overload
@@ -84,30 +79,31 @@ def connect(
     OSError (`ssl.SSLError` is one), TimeoutError after `open_timeout`, HandshakeRefused where the
     server answers with an error, and HandshakeError where it does not speak the protocol.
     """
-    route = Route(parse_uri(uri), path, sock, check_proxy(proxy), proxy_ssl)
-    checked = ClientOptions(subprotocol=subprotocol, **options)
-    return Connector(route, checked, backoff or Backoff())
+    plan = Plan(
+        uri,
+        subprotocol=subprotocol,
+        path=path,
+        sock=sock,
+        proxy=proxy,
+        proxy_ssl=proxy_ssl,
+        backoff=backoff,
+        options=options,
+    )
+    return Connector(plan)
 
 
 class Connector(Generic[Opened]):
     """A connection to be opened, or one after the other: what `connect` returns."""
 
-    def __init__(self, route: Route, options: ClientOptions, backoff: Backoff) -> None:
-        route.check_context(options.ssl)
-        if not isinstance(backoff, Backoff):
-            given = type(backoff).__name__
-            raise TypeError(f"backoff: expected sockwave.Backoff or None, given {given}")
-        self._route = route
-        self._options = options
-        self._backoff = backoff
-        self._has_topics = NAME in options.subprotocols
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self._connection: ClientConnection | None = None
 
     def __await__(self) -> Generator[Any, None, Opened]:
-        return self._open(self._make_topics()).__await__()
+        return self._open(self._plan.make_topics()).__await__()
 
     async def __aenter__(self) -> Opened:
-        opened: Opened = await self._open(self._make_topics())
+        opened: Opened = await self._open(self._plan.make_topics())
         self._connection = opened
         return opened
 
@@ -122,23 +118,18 @@ class Connector(Generic[Opened]):
             await connection._leave(code_at_exit(error))
 
     def __aiter__(self) -> AsyncIterator[Opened]:
-        if self._route.sock is not None:
-            raise TypeError("sock: expected None, to connect more than once")
-        topics = self._make_topics()
-        return reconnect(lambda: self._open(topics), self._backoff, str(self._route.uri))
+        waits, topics = self._plan.make_waits(), self._plan.make_topics()
+        return reconnect(lambda: self._open(topics), waits)
 
     def _without_topics(self) -> "Connector[ClientConnection]":
         """Hand each message to the application as it is, whatever the subprotocol."""
-        self._has_topics = False
+        self._plan.has_topics = False
         return self
-
-    def _make_topics(self) -> TopicState | None:
-        return TopicState(self._options.limits) if self._has_topics else None
 
     async def _open(self, topics: TopicState | None) -> Any:
         """Open a connection within `open_timeout`, which goes on with these topics."""
-        options = self._options
-        attempt = Attempt(self._route, options, topics)
+        options = self._plan.options
+        attempt = Attempt(self._plan.route, options, topics)
         try:
             async with asyncio.timeout(options.open_timeout) as timer:
                 with find_host(options) as host:

@@ -136,11 +136,6 @@ def _describe_unknown(name: str) -> str:
     known = sorted(names - {"limits", "subprotocols"})
     if name in OPTION_NAMES and name not in known:
         return f"unknown option {name!r}: it is one of servers"
-    if name == "backoff":
-        return (
-            "unknown option 'backoff': it is an argument of sockwave.connect alone, for "
-            "`async for conn in sockwave.connect(uri, backoff=...)`"
-        )
     nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     meant = _SYNONYMS.get(name.lower()) or (nearest[0] if nearest else None)
     if meant is not None:

@@ -6,13 +6,14 @@
         conn.send("hello")
         print(conn.recv(timeout=5))
 
-connect           opens a connection to a server
-Connection        what it gives: send, recv, iteration, ping, close
+connect           connects to a server: `with`, or `for conn in connect(...)` to come back
+Connector         what it gives: a connection, or one after the other
+Connection        one of them: send, recv, iteration, ping, close
 TopicConnection   the same with topics: subprotocol="sockwave.1"
 """
 
 from sockwave.core.sync.connection import Connection
-from sockwave.sync.connecting import connect
+from sockwave.sync.connecting import Connector, connect
 from sockwave.sync.topics import TopicConnection
 
-__all__ = ["Connection", "TopicConnection", "connect"]
+__all__ = ["Connection", "Connector", "TopicConnection", "connect"]

@@ -1,29 +1,28 @@
-"""`sockwave.sync.connect`: an attempt of the client, driven by the thread that calls."""
+"""`sockwave.sync.connect`: connections that are opened by us, for threads without asyncio."""
 
-import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from typing import Any, overload
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast, overload
 
-from sockwave.client import proxies as client_proxies
-from sockwave.client.attempt import Attempt, Route
-from sockwave.client.connecting import TopicNames
-from sockwave.client.dialing import adopt
-from sockwave.client.host import ClientHost
-from sockwave.client.options import ClientOptions
-from sockwave.client.proxies import ProxyOption, check_proxy, find_proxy, split_proxy
+from sockwave.client.backoff import Backoff, Waits
+from sockwave.client.plan import Plan, TopicNames
+from sockwave.client.proxies import ProxyOption
 from sockwave.client.topics.state import TopicState
-from sockwave.client.topics.subprotocol import NAME
-from sockwave.client.uri import Uri, parse_uri
+from sockwave.close import CloseCode, encode_close
 from sockwave.core.sync.connection import Connection
-from sockwave.core.sync.session import ThreadSession
-from sockwave.core.sync.shared_loop import SharedLoop
-from sockwave.sync.dialing import Deadline, dial, dial_by_proxy, dial_path
-from sockwave.sync.loops import check_may_wait, find_loop, find_thread_host
-from sockwave.sync.topic_session import TopicSession
+from sockwave.core.sync.shared_loop import Pause
+from sockwave.errors import code_at_exit
+from sockwave.sync.attempt import open_connection
+from sockwave.sync.loops import check_may_wait, find_loop
 from sockwave.sync.topics import TopicConnection
+
+#: What a connector gives.
+Opened = TypeVar("Opened", bound=Connection, covariant=True)
 
 
 @overload
@@ -31,13 +30,13 @@ def connect(
     uri: str,
     *,
     subprotocol: TopicNames,
-    resume: TopicConnection | None = None,
     path: str | os.PathLike[str] | None = None,
     sock: socket.socket | None = None,
     proxy: ProxyOption = True,
     proxy_ssl: ssl.SSLContext | None = None,
+    backoff: Backoff | None = None,
     **options: Any,
-) -> TopicConnection: ...
+) -> "Connector[TopicConnection]": ...
 @overload
 def connect(
     uri: str,
@@ -47,183 +46,148 @@ def connect(
     sock: socket.socket | None = None,
     proxy: ProxyOption = True,
     proxy_ssl: ssl.SSLContext | None = None,
+    backoff: Backoff | None = None,
     **options: Any,
-) -> Connection: ...
+) -> "Connector[Connection]": ...
 def connect(
     uri: str,
     *,
     subprotocol: str | Iterable[str] | None = None,
-    resume: TopicConnection | None = None,
     path: str | os.PathLike[str] | None = None,
     sock: socket.socket | None = None,
     proxy: ProxyOption = True,
     proxy_ssl: ssl.SSLContext | None = None,
+    backoff: Backoff | None = None,
     **options: Any,
-) -> Connection:
-    """Connect to a WebSocket server, and wait until the connection is open.
+) -> "Connector[Any]":
+    """Connect to a WebSocket server, in a thread that waits for it.
 
-    `with sockwave.sync.connect(uri) as conn` closes the connection at the end of the block.
+    `with sockwave.sync.connect(uri) as conn` closes the connection at the end of the block;
+    `conn = sockwave.sync.connect(uri).open()` leaves that to the caller;
+    `for conn in sockwave.sync.connect(uri)` connects again whenever the loop's body is done with
+    the connection, after waits that `backoff` describes.
 
-    With `subprotocol="sockwave.1"` it gives a `TopicConnection`, which hears topics. `resume` is
-    one that has ended: the new one subscribes to the same topics from the last delivery that was
-    taken, and sends again what was published and not acknowledged. Where the attempt fails, the
-    next one may be given the same `resume`. None: it goes on with nothing.
+    With `subprotocol="sockwave.1"` it gives a `TopicConnection`, which hears topics, and misses
+    nothing of them from one connection of the loop to the next.
 
-    The other options are those of `sockwave.connect`, but for `backoff`. Any thread may use the
-    connection; one thread of the process answers pings while no thread is in a call.
+    The other options are those of `sockwave.connect`. Any thread may use a connection; one thread
+    of the process answers pings while no thread is in a call.
 
-    Raises what `sockwave.connect` raises, and SockwaveError where the thread must not wait: in a
-    function that a connection calls itself, such as `conflate`; and for a `resume` that is open, or
-    that another connection has gone on from.
+    Raises what `sockwave.connect` raises; what opens a connection raises SockwaveError where the
+    thread must not wait: in a function that a connection calls itself, such as `conflate`.
     """
-    route = Route(parse_uri(uri), path, sock, check_proxy(proxy), proxy_ssl)
-    checked = ClientOptions(subprotocol=subprotocol, **options)
-    route.check_context(checked.ssl)
-    has_topics = NAME in checked.subprotocols
-    if resume is not None and not isinstance(resume, TopicConnection):
-        given = type(resume).__name__
-        raise TypeError(f"resume: expected a sync.TopicConnection or None, given {given}")
-    if resume is not None and not has_topics:
-        raise TypeError(f"resume: expected with subprotocol={NAME!r}, given without it")
-    check_may_wait("connect")
-    if resume is None:
-        topics = TopicState(checked.limits) if has_topics else None
-        return _connect(route, checked, topics)
-    topics = resume._begin_resuming()
-    try:
-        topics.limits = checked.limits
-        return _connect(route, checked, topics)
-    except BaseException:
-        resume._give_up_resuming()
-        raise
+    plan = Plan(
+        uri,
+        subprotocol=subprotocol,
+        path=path,
+        sock=sock,
+        proxy=proxy,
+        proxy_ssl=proxy_ssl,
+        backoff=backoff,
+        options=options,
+    )
+    return Connector(plan)
 
 
-def _connect(route: Route, options: ClientOptions, topics: TopicState | None) -> Connection:
-    """Connect, with topics to go on with where the server speaks `sockwave.1`."""
-    shared = find_loop(options.engine)
-    deadline = Deadline(options.open_timeout)
-    attempt = ThreadAttempt(route, options, deadline, topics)
-    with shared:
-        host = find_thread_host(shared, options).__enter__()
-    try:
-        session = _drive(attempt.run(host), shared, deadline)
-        assert isinstance(session, ThreadSession)
-        return (
-            TopicConnection(session) if isinstance(session, TopicSession) else Connection(session)
-        )
-    except Overdue:
-        raise attempt.late_error() from None
-    except BaseException:
-        # The handler of a signal has raised: nobody would close what has just been opened.
-        if attempt.opened is not None:
-            shared.end_later(attempt.opened)
-        raise
-    finally:
-        with shared:
-            host.__exit__()
+class Connector(Generic[Opened]):
+    """A connection to be opened, or one after the other: what `connect` returns."""
 
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        #: The connections of blocks, and of bodies of loops, that run now.
+        self._held: list[Connection] = []
+        #: How threads wait that open connections now.
+        self._pauses: list[Pause] = []
+        self._is_closed = False
 
-class Overdue(Exception):  # noqa: N818  (says what happened)
-    """`open_timeout` is over."""
+    def open(self) -> Opened:
+        """Open a connection, and wait until it is open; the caller closes it."""
+        with self._begin() as pause:
+            return self._open(self._plan.make_topics(), pause)
 
-
-class Aside:
-    """What an attempt awaits to have a function called while the loop's lock is free."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self.function = function
-        self.arguments = arguments
-
-    def __await__(self) -> Generator["Aside", Any, Any]:
-        return (yield self)
-
-
-class ThreadAttempt(Attempt):
-    """An attempt whose sockets are connected in the thread that calls."""
-
-    def __init__(
-        self,
-        route: Route,
-        options: ClientOptions,
-        deadline: Deadline,
-        topics: TopicState | None,
-    ) -> None:
-        super().__init__(route, options, topics)
-        self._deadline = deadline
-        #: The connection, from the moment at which it is open.
-        self.opened: ThreadSession | None = None
-
-    async def run(self, host: ClientHost) -> ThreadSession:
-        """Connect, and shake hands; follow redirects."""
-        opened = await super().run(host)
-        assert isinstance(opened, ThreadSession)
-        self.opened = opened
+    def __enter__(self) -> Opened:
+        opened = self.open()
+        self._held.append(opened)
         return opened
 
-    async def dial(self, uri: Uri) -> socket.socket:
-        """Return a socket that is connected."""
-        sock: socket.socket = await Aside(self._dial_here, uri)
-        return sock
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._held.pop().close(code_at_exit(error))
 
-    def _dial_here(self, uri: Uri) -> socket.socket:
-        write_timeout = self._options.limits.write_timeout
-        if self._route.sock is not None:
-            return adopt(self._route.sock, write_timeout)
-        if self._route.path is not None:
-            return dial_path(self._route.path, self._deadline)
-        proxy = find_proxy(self._route.proxy, uri)
-        if proxy is not None and split_proxy(proxy).scheme == "https":
-            return self._dial_in_tls(proxy, uri)
-        if proxy is not None:
-            return dial_by_proxy(proxy, uri, write_timeout, self._deadline)
-        return dial(uri.host, uri.port, write_timeout, self._deadline)
+    def __iter__(self) -> Iterator[Opened]:
+        return self._reconnect(self._plan.make_waits(), self._plan.make_topics())
 
-    def _dial_in_tls(self, proxy: str, uri: Uri) -> socket.socket:
-        """Have the thread with asyncio's loop connect, and pass on what goes through the tunnel."""
-        loop = find_loop("asyncio").loop
-        write_timeout = self._options.limits.write_timeout
-        dialing = client_proxies.dial_by_proxy(proxy, uri, write_timeout, self._route.proxy_ssl)
-        future = asyncio.run_coroutine_threadsafe(dialing, loop)
+    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """End the loops over connections, from any thread or the handler of a signal.
+
+        Their waits and attempts end, no further one begins, and the connections that a loop's body
+        or a `with` block has are closed: it returns when they have ended. Those of `open` stay.
+
+        Raises TypeError or ValueError for a code or reason that cannot be sent.
+        """
+        encode_close(code, reason)
+        self._is_closed = True
+        for pause in list(self._pauses):
+            pause.end()
+        for connection in list(self._held):
+            connection.close(code, reason)
+
+    @contextmanager
+    def _begin(self) -> Iterator[Pause]:
+        """Begin to open connections, until the block ends, or what it is given."""
+        check_may_wait("connect")
+        pause = Pause(find_loop(self._plan.options.engine))
+        self._pauses.append(pause)
         try:
-            return future.result(self._deadline.left())
-        except BaseException:
-            future.cancel()
-            raise
+            if self._is_closed:
+                pause.end()
+            yield pause
+        finally:
+            self._pauses.remove(pause)
+
+    def _open(self, topics: TopicState | None, pause: Pause) -> Opened:
+        """Open a connection, which goes on with these topics."""
+        return cast(Opened, open_connection(self._plan.route, self._plan.options, topics, pause))
+
+    def _reconnect(self, waits: Waits, topics: TopicState | None) -> Iterator[Opened]:
+        """Yield a connection, and another one when the loop's body is done with it.
+
+        Raises what ends it for good: see `client.reconnecting`, which is the same for asyncio.
+        """
+        with self._begin() as pause:
+            while not pause.has_ended:
+                try:
+                    connection = self._open(topics, pause)
+                except Exception as error:
+                    if not pause.has_ended:
+                        pause.wait(waits.after_failure(error))
+                    continue
+                begin = monotonic()
+                self._held.append(connection)
+                try:
+                    if not pause.has_ended:
+                        yield connection
+                except BaseException:  # GeneratorExit: the loop was left
+                    _leave(connection, CloseCode.GOING_AWAY)
+                    raise
+                finally:
+                    self._held.remove(connection)
+                _leave(connection, CloseCode.NORMAL_CLOSURE)
+                if isinstance(connection, TopicConnection):
+                    connection._await_finish()
+                if not pause.has_ended:
+                    code, reason = connection.close_code, connection.close_reason
+                    pause.wait(waits.after_end(code, reason, monotonic() - begin))
 
 
-def _drive(
-    coroutine: Coroutine[Any, Any, object], shared: SharedLoop, deadline: Deadline
-) -> object:
-    """Run a coroutine, and wait in this thread for what it awaits. Raises Overdue."""
-    value: object = None
-    error: BaseException | None = None
-    while True:
-        try:
-            if error is None:
-                awaited = shared.call(coroutine.send, value)
-            else:
-                awaited = shared.call(coroutine.throw, error)
-        except StopIteration as done:
-            return done.value
-        except asyncio.CancelledError:
-            raise Overdue from None
-        value, error = None, None
-        try:
-            if isinstance(awaited, Aside):
-                value = awaited.function(*awaited.arguments)
-            else:
-                shared.wait_for(awaited, deadline.left())
-                deadline.left()
-        except TimeoutError as late:
-            error = _as_cancelled(late, deadline)
-        except BaseException as failure:
-            error = failure
-
-
-def _as_cancelled(late: TimeoutError, deadline: Deadline) -> BaseException:
-    """Return the error to raise in an attempt: that it is over, if it is."""
+def _leave(connection: Connection, code: int) -> None:
+    """Close a connection, and wait until it has ended; reset it where the wait is interrupted."""
     try:
-        deadline.left()
-    except TimeoutError:
-        return asyncio.CancelledError()
-    return late
+        connection.close(code)
+    except BaseException:
+        connection.abort()
+        raise

@@ -1,5 +1,6 @@
 """Connected sockets, as those of `client.dialing` and `client.proxies`, for a thread that waits."""
 
+import math
 import os
 import selectors
 import socket
@@ -25,23 +26,43 @@ from sockwave.client.proxies import (
     tunnel_request,
 )
 from sockwave.client.uri import Uri
+from sockwave.core.sync.shared_loop import Pause
+from sockwave.errors import SockwaveError
 from sockwave.listening.binding import set_tcp_options, set_user_timeout
+
+#: No wait is longer: then it is waited again. A signal that comes just before a wait does not
+#: interrupt it, and a thread that waits for sockets is not woken when its connector is closed.
+LOOK_S = 1.0
 
 
 class Deadline:
-    """The time at which an attempt to connect is over."""
+    """The time at which an attempt to connect is over: earlier where its `pause` is ended."""
 
-    def __init__(self, seconds: float | None) -> None:
-        self._end = None if seconds is None else monotonic() + seconds
+    def __init__(self, seconds: float | None, pause: Pause) -> None:
+        self._end = math.inf if seconds is None else monotonic() + seconds
+        self._pause = pause
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return monotonic() >= self._end
 
     def left(self) -> float | None:
-        """Return how many seconds are left; None: without limit. Raises TimeoutError."""
-        if self._end is None:
-            return None
+        """Return how many seconds are left; None: without limit.
+
+        Raises TimeoutError, and SockwaveError where the attempt was ended.
+        """
+        if self._pause.has_ended:
+            raise SockwaveError("connect: expected a connector that was not closed")
         left = self._end - monotonic()
         if left <= 0:
             raise TimeoutError("expected to be open in time (open_timeout)")
-        return left
+        return None if left == math.inf else left
+
+    def next_wait(self) -> float:
+        """Return for how many seconds to wait before the next look. Raises what `left` does."""
+        left = self.left()
+        return LOOK_S if left is None else min(left, LOOK_S)
 
 
 def dial(host: str, port: int, write_timeout: float | None, deadline: Deadline) -> socket.socket:
@@ -105,9 +126,8 @@ def _resolve(host: str, port: int, deadline: Deadline) -> list[AddressInfo]:
 
     thread = threading.Thread(target=ask, name="sockwave-resolver", daemon=True)
     thread.start()
-    thread.join(deadline.left())
-    if not found:
-        raise TimeoutError(f"{host}: expected its addresses in time")
+    while thread.is_alive():
+        thread.join(deadline.next_wait())
     if isinstance(found[0], BaseException):
         raise found[0]
     if not found[0]:
@@ -129,11 +149,10 @@ def _race(addresses: list[AddressInfo], deadline: Deadline) -> socket.socket:
                 if waiting and (monotonic() >= next_at or not selector.get_map()):
                     _begin(selector, waiting.popleft(), errors)
                     next_at = monotonic() + ATTEMPT_DELAY_S
-                left = deadline.left()
+                wait = deadline.next_wait()
                 if waiting:
-                    delay = max(next_at - monotonic(), 0)
-                    left = delay if left is None else min(left, delay)
-                for key, _ in selector.select(left) if selector.get_map() else ():
+                    wait = min(wait, max(next_at - monotonic(), 0))
+                for key, _ in selector.select(wait) if selector.get_map() else ():
                     sock = _finish(selector, key, errors)
                     if sock is not None:
                         return sock

@@ -16,6 +16,7 @@ from sockwave.client.topics.subprotocol import (
     write_message,
 )
 from sockwave.close import CloseCode
+from sockwave.core.session.member_changes import MemberChanges
 from sockwave.core.topics.wildcards import is_pattern
 from sockwave.deliveries import Position, Published, Subscribed
 from sockwave.errors import ConnectionClosed, SockwaveError
@@ -103,7 +104,7 @@ class Dialogue:
         if known is None:
             known = Subscription(topic, position, data)
             self.reception.enter(known)
-            self.state.subscriptions[topic] = known
+            self.state.add(known)
         elif data is not None and data != known.data:
             self.reception.update(known, data)
         assert known.outcome is not None
@@ -113,7 +114,7 @@ class Dialogue:
         """Hear a topic, or what a pattern matches, no more; return whether it was heard."""
         self.check("unsubscribe")
         command = write_command("unsubscribe", topic)
-        subscription = self.state.subscriptions.pop(topic, None)
+        subscription = self.state.remove(topic)
         if subscription is None:
             return False
         self.reception.forget(subscription)
@@ -131,6 +132,12 @@ class Dialogue:
         """Ask who is there."""
         self._check_open("members")
         return self.reception.ask_members(topic)
+
+    def want_changes(self) -> MemberChanges:
+        """Have changes of members wait from now on; return where they do."""
+        self.check("member_changes")
+        self.state.changes.want(self.state.subscriptions.values())
+        return self.state.changes
 
     # ---- publishing
 

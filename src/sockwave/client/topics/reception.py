@@ -136,6 +136,7 @@ class Reception:
     def forget(self, subscription: Subscription) -> None:
         """Drop what waits of a topic that the client hears no more."""
         self.queue.drop(subscription)
+        self._state.changes.drop(subscription)
         self.balance()
 
     # ---- what is heard
@@ -195,7 +196,7 @@ class Reception:
         subscription = request.subscription
         what = f"{said['refused']} {said.get('topic')!r}"
         if subscription is not None and not request.is_update and self._is_current(subscription):
-            del self._state.subscriptions[subscription.topic]
+            self._state.remove(subscription.topic)
         self._refuse(request.outcome, f"{what}: the server refuses it: {reason}")
 
     def _refuse(self, outcome: Reply[Any], sentence: str) -> None:
@@ -274,17 +275,22 @@ class Reception:
         subscription = self._find(topic)
         if subscription is None:
             return []
-        known = subscription.members
+        known, changes = subscription.members, self._state.changes
         if here is not None:
             left = [key for key in known if key not in joined]
         waiting: Waiting = []
         for key in left:
             if key in known:
-                waiting += self.listeners.call("leave", key, known.pop(key), topic)
+                data = known.pop(key)
+                changes.note(subscription, key)
+                waiting += self.listeners.call("leave", key, data, topic)
         for key, data in joined.items():
             if key not in known or known[key] != data:
                 known[key] = data
+                changes.note(subscription, key)
                 waiting += self.listeners.call("join", key, data, topic)
+        if len(changes):
+            self._connection._tell_delivery()
         return waiting
 
     # ---- deliveries

@@ -4,8 +4,8 @@ import secrets
 from typing import Any
 
 from sockwave.client.topics.outcome import Reply, Speaker
-from sockwave.client.topics.subprotocol import matches
-from sockwave.core.topics.wildcards import is_pattern
+from sockwave.core.session.member_changes import MemberChanges
+from sockwave.core.topics.wildcards import Patterns, is_pattern
 from sockwave.deliveries import Position, Published, Subscribed
 from sockwave.errors import SockwaveError
 from sockwave.limits import Limits
@@ -32,6 +32,7 @@ class Subscription:
         "outcome",
         "request",
         "since",
+        "told",
         "topic",
     )
 
@@ -45,6 +46,8 @@ class Subscription:
         self.heard = since
         #: The members that are known, and what is told of them.
         self.members: dict[str, Any] = {}
+        #: Those of which the application was told by `TopicState.changes`, and what.
+        self.told: dict[str, Any] = {}
         #: What `subscribe` returns; None: nothing has subscribed yet.
         self.outcome: Reply[Subscribed] | None = None
         #: The number of the command by which this connection subscribes; None: it is answered.
@@ -83,8 +86,12 @@ class TopicState:
         self.limits = limits
         #: By topic.
         self.subscriptions: dict[str, Subscription] = {}
+        #: Those of patterns.
+        self._patterns = Patterns()
         #: By id, in the order of the calls.
         self.pending: dict[str, Pending] = {}
+        #: Who has come and gone, where the application takes it, and does not listen.
+        self.changes = MemberChanges()
         #: The connection that is open; None: there is none.
         self.connection: Speaker | None = None
 
@@ -95,10 +102,21 @@ class TopicState:
 
     def find_pattern(self, topic: str) -> Subscription | None:
         """Return the subscription of a pattern that matches a topic."""
-        for one in self.subscriptions.values():
-            if is_pattern(one.topic) and matches(one.topic, topic):
-                return one
-        return None
+        found: Subscription | None = self._patterns.best(topic)
+        return found
+
+    def add(self, subscription: Subscription) -> None:
+        """Note that the client hears a topic, or a pattern."""
+        self.subscriptions[subscription.topic] = subscription
+        if is_pattern(subscription.topic):
+            self._patterns.add(subscription.topic, subscription)
+
+    def remove(self, topic: str) -> Subscription | None:
+        """Note that the client hears it no more; return what made it do so; None: nothing did."""
+        subscription = self.subscriptions.pop(topic, None)
+        if subscription is not None and is_pattern(topic):
+            self._patterns.remove(topic)
+        return subscription
 
     def take_id(self, id: str | None) -> str:
         """Return the id of a message, made up where there is none.

@@ -110,16 +110,3 @@ def write_message(message: Message) -> dict[str, str]:
     except TypeError:
         given = type(message).__name__
         raise TypeError(f"publish: expected str or bytes-like, given {given}") from None
-
-
-def matches(pattern: str, topic: str) -> bool:
-    """Tell whether a pattern matches a topic: `*` is a level, `**` all levels from there on."""
-    levels, given = pattern.split("/"), topic.split("/")
-    if levels[-1] == "**":
-        levels = levels[:-1]
-        if len(given) <= len(levels):
-            return False
-        given = given[: len(levels)]
-    return len(levels) == len(given) and all(
-        level in ("*", one) for level, one in zip(levels, given, strict=True)
-    )

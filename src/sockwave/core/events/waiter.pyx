@@ -35,7 +35,7 @@ DONE = Done()
 cdef class WakeQueue:
     """Wakes tasks: all whose waiters are queued in one turn of the loop are woken by one call in
     the next turn. If the loop loses that call, for want of memory, the engine's next tick wakes
-    them."""
+    them. The epoll engine wakes those of a turn of its own at its end: see `finish_turn` there."""
 
     def __cinit__(self, loop):
         self.loop = loop

@@ -162,6 +162,7 @@ cdef class Engine:
     cdef int end_turn(self) except -1:
         """End a turn of the loop: begin the calls that it has led to, send what was queued, and
         notify the receivers whose transports are closed."""
+        cdef bint has_postponed
         self.cork.promised = True       # what is linked meanwhile is flushed below, too
         try:
             if self.has_calls:
@@ -169,12 +170,13 @@ cdef class Engine:
             self.cork.flush()
         finally:
             self.cork.promised = False
-            if not self.has_postponed():    # else `_next_turn` does, and serves them first
+            has_postponed = self.has_postponed()
+            if not has_postponed:       # else `_next_turn` does, and serves them first
                 refill(&self.budget)
             if self.cork.first_dirty is not None or self.has_calls:
                 # The application has ended the program, or calls have led to others.
                 self.cork.promise()
-        if (self.has_postponed() or self.wheel.has_passed()) and self.next_turn is None:
+        if (has_postponed or self.wheel.has_passed()) and self.next_turn is None:
             self.next_turn = self.loop.call_soon(self._next_turn)
         return 0
 

@@ -8,12 +8,18 @@ cdef class Entry:
     cdef readonly object delivery       # None: a position alone
     cdef Py_ssize_t size        # of its message, and what it takes besides, in bytes
 
-cdef class DeliveryQueue:
+cdef class TopicQueue:
+    """What topics have brought, until the application takes it."""
+    cdef unsigned long taker    # the thread that waits for it; 0: none
+    cdef readonly str noun      # what it has, for errors
+
+    cdef object take_next(self)         # None: nothing is there
+
+cdef class DeliveryQueue(TopicQueue):
     """The deliveries of one connection, in order."""
     cdef object entries         # a deque of Entry
     cdef readonly Py_ssize_t size       # of all that wait, in bytes
 
-    cpdef object take(self)
     cdef Py_ssize_t count_behind(self) except -1
     cdef Py_ssize_t size_behind(self) except -1
     cdef int note_taken(self, Entry entry) except -1

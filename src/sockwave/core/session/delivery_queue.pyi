@@ -13,7 +13,10 @@ class Entry:
         is_placed: bool,
     ) -> Self: ...
 
-class DeliveryQueue:
+class TopicQueue:
+    noun: str
+
+class DeliveryQueue(TopicQueue):
     size: int
     def __new__(cls) -> Self: ...
     def __len__(self) -> int: ...

@@ -22,11 +22,19 @@ cdef class Entry:
         self.size = OVERHEAD_SIZE + (0 if message is None else len(message))
 
 
-cdef class DeliveryQueue:
+cdef class TopicQueue:
+    """What topics have brought, until the application takes it."""
+
+    cdef object take_next(self):
+        raise NotImplementedError
+
+
+cdef class DeliveryQueue(TopicQueue):
     """The deliveries of one connection, in order."""
 
     def __cinit__(self):
         self.entries = deque()
+        self.noun = "deliveries"
 
     def __len__(self):
         return len(self.entries)
@@ -41,9 +49,12 @@ cdef class DeliveryQueue:
         self.note_taken(entry)
         return entry.delivery
 
-    cpdef object take(self):
+    def take(self):
         """Take out the delivery that has come first, and note where its subscription has come to;
         None: none waits."""
+        return self.take_next()
+
+    cdef object take_next(self):
         cdef Entry entry
         cdef object found = None
         while found is None and self.entries:

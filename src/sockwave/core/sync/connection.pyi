@@ -4,8 +4,8 @@ from typing import Any, Self
 from sockwave.address import Address
 from sockwave.core.http.headers import Headers
 from sockwave.core.http.request_head import RequestHead
+from sockwave.core.session.delivery_queue import TopicQueue
 from sockwave.core.sync.session import ThreadSession
-from sockwave.deliveries import Delivery
 from sockwave.messages import Message
 from sockwave.states import ReadyState
 from sockwave.tls_info import TLSInfo
@@ -63,7 +63,7 @@ class Connection:
     @property
     def close_reason(self) -> str | None: ...
 
-class Deliveries:
-    def __new__(cls, connection: Connection) -> Self: ...
+class Taken:
+    def __new__(cls, connection: Connection, queue: TopicQueue, call: str) -> Self: ...
     def __iter__(self) -> Self: ...
-    def __next__(self) -> Delivery: ...
+    def __next__(self) -> Any: ...

@@ -3,6 +3,7 @@
 import warnings
 
 from sockwave.core.session.closing cimport CONNECTED, ENDED
+from sockwave.core.session.delivery_queue cimport TopicQueue
 from sockwave.core.sync.session cimport seconds_of
 from sockwave.core.sync.shared_loop cimport SharedLoop
 
@@ -257,18 +258,20 @@ cdef class Connection:
         return self.session.close_reason
 
 
-cdef class Deliveries:
-    """What the topics of a connection bring: `for delivery in conn.deliveries()`."""
+cdef class Taken:
+    """What the topics of a connection bring, one after the other."""
 
-    def __cinit__(self, Connection connection not None):
+    def __cinit__(self, Connection connection not None, TopicQueue queue not None, str call):
         self.connection = connection
+        self.queue = queue
+        self.call = call
 
     def __iter__(self):
         return self
 
     def __next__(self):
         try:
-            delivery = self.connection.session._take_delivery("deliveries", None)
+            found = self.connection.session._take_of_topics(self.queue, self.call, None)
         except ConnectionClosed:
             raise StopIteration from None
-        return delivery
+        return found

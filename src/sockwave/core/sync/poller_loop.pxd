@@ -24,6 +24,7 @@ cdef class PollerLoop(SharedLoop):
     cdef object ready           # the calls that are due, in their order
     cdef object own_ready       # … and those that the poller thread makes itself
     cdef list timers            # a heap of (when, number, handle)
+    cdef double next_due        # the first of them: read each time that a thread leaves
     cdef uint64_t timer_count
     cdef dict readers           # descriptor → what is called when it can be read
     cdef double due             # until when the thread waits, while it waits
@@ -36,6 +37,7 @@ cdef class PollerLoop(SharedLoop):
     cdef void report(self, object error) noexcept
     cdef int report_all(self) except -1
     cdef int serve_readers(self, int count) except -1
+    cdef int note_first(self) except -1
     cdef int run_timers(self) except -1
     cdef int run_calls(self, object handles) except -1
     cdef int call(self, object callback, tuple arguments) except -1

@@ -68,6 +68,7 @@ cdef class PollerLoop(SharedLoop):
         self.ready = deque()
         self.own_ready = deque()
         self.timers = []
+        self.next_due = INFINITY
         self.readers = {}
         self.taken = []
 
@@ -114,7 +115,7 @@ cdef class PollerLoop(SharedLoop):
     cdef int find_wait(self) except -2:
         """Return how long to wait, in milliseconds."""
         cdef double now = monotonic()
-        self.due = now if self.ready else self.timers[0][0] if self.timers else INFINITY
+        self.due = now if self.ready else self.next_due
         return milliseconds_of(max(self.due - now, 0))
 
     cdef void report(self, object error) noexcept:
@@ -145,9 +146,15 @@ cdef class PollerLoop(SharedLoop):
         """Make the calls whose time has come."""
         cdef Handle handle
         cdef double now = monotonic()
-        while self.timers and self.timers[0][0] <= now:
+        while self.next_due <= now:
             handle = heappop(self.timers)[2]
+            self.note_first()
             self.ready.append(handle)
+        return 0
+
+    cdef int note_first(self) except -1:
+        """Note when the first of the timers is due."""
+        self.next_due = self.timers[0][0] if self.timers else INFINITY
         return 0
 
     cdef int run_calls(self, object handles) except -1:
@@ -174,12 +181,12 @@ cdef class PollerLoop(SharedLoop):
         """Do what the calling thread has scheduled, and wake the poller thread where that is to do
         the rest, or has to wait for a shorter time."""
         cdef int count = 0
-        if self.is_abandoned:
-            return 0
-        while self.ready and count < ROUND_COUNT:
+        cdef Py_ssize_t left = 0 if self.is_abandoned else len(self.ready)
+        while left and count < ROUND_COUNT:
             self.run_calls(self.ready)
             count += 1
-        if self.is_waiting and (self.ready or self.timers and self.timers[0][0] < self.due):
+            left = len(self.ready)
+        if self.is_waiting and (left or self.next_due < self.due):
             self.is_waiting = False
             bell_ring(self.bell)
         return 0
@@ -222,6 +229,7 @@ cdef class PollerLoop(SharedLoop):
         self.ready.clear()
         self.own_ready.clear()
         self.timers.clear()
+        self.next_due = INFINITY
         self.readers.clear()
         self.taken.clear()
 
@@ -272,6 +280,7 @@ cdef class PollerLoop(SharedLoop):
             heapify(self.timers)
         self.timer_count += 1
         heappush(self.timers, (when, self.timer_count, handle))
+        self.note_first()
         return handle
 
     def add_reader(self, int fd, callback):

@@ -1,7 +1,7 @@
 """A connection whose messages threads take."""
 
 from sockwave.core.session.client_connection cimport ClientConnection
-from sockwave.core.session.delivery_queue cimport DeliveryQueue
+from sockwave.core.session.delivery_queue cimport DeliveryQueue, TopicQueue
 from sockwave.core.sync.shared_loop cimport Reading, SharedLoop
 
 cdef double seconds_of(object timeout) except -2
@@ -23,7 +23,6 @@ cdef class ThreadSession(ClientConnection):
     # With topics:
     cdef DeliveryQueue deliveries    # what they have brought
     cdef object unheard         # a deque of what is said, and was read by another thread
-    cdef unsigned long taker    # the thread that waits for a delivery; 0: none
     cdef bint is_finished       # all has been heard, and nothing more will be
     # With `conflate`: (message, size, when it has come) of those whose keys are not known yet.
     cdef list unplaced
@@ -35,7 +34,7 @@ cdef class ThreadSession(ClientConnection):
     cdef Reading found_more     # how it waits
 
     cdef bint speaks(self) noexcept
-    cdef object take_delivery(self, str call, double end)
+    cdef object take_of_topics(self, TopicQueue queue, str call, double end)
     cdef int ask_to_balance(self) except -1
     cdef int await_in_time(self, str call, str what, double end) except -1
     cdef bint may_wait(self) except -1

@@ -9,7 +9,7 @@ from libc.math cimport INFINITY
 
 from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
 from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
-from sockwave.core.session.delivery_queue cimport DeliveryQueue
+from sockwave.core.session.delivery_queue cimport DeliveryQueue, TopicQueue
 from sockwave.core.session.flow_control cimport HELD, INBOX_FULL, KEYS_WANTED, UNHEARD
 from sockwave.core.session.inbox cimport Inbox
 from sockwave.core.sync.shared_loop cimport Reading, current_thread_id, time_left
@@ -161,41 +161,40 @@ cdef class ThreadSession(ClientConnection):
         """Whether all has been heard, and nothing more will be."""
         return self.is_finished
 
-    def _take_delivery(self, str call, timeout):
-        """Take the next delivery; wait for it for at most `timeout` seconds. Raises TimeoutError,
-        and ConnectionClosed if none comes."""
+    def _take_of_topics(self, TopicQueue queue not None, str call, timeout):
+        """Take what comes next of the topics; wait for it for at most `timeout` seconds. Raises
+        TimeoutError, and ConnectionClosed if nothing comes."""
         cdef double seconds = seconds_of(timeout)
         self.check_may_wait(call)
         self.shared.enter()
         try:
-            delivery = self.take_delivery(
-                call, INFINITY if seconds < 0 else <double>monotonic() + seconds
+            found = self.take_of_topics(
+                queue, call, INFINITY if seconds < 0 else <double>monotonic() + seconds
             )
         finally:
             self.shared.leave()
-        return delivery
+        return found
 
-    cdef object take_delivery(self, str call, double end):
-        cdef DeliveryQueue deliveries = self.deliveries
+    cdef object take_of_topics(self, TopicQueue queue, str call, double end):
         self.ask_to_balance()
-        delivery = deliveries.take()
-        if delivery is not None:
-            return delivery
-        if self.taker:
+        found = queue.take_next()
+        if found is not None:
+            return found
+        if queue.taker:
             raise SockwaveError(
-                f"{call}: expected one thread at a time that takes deliveries, given a second one"
+                f"{call}: expected one thread at a time that takes {queue.noun}, given a second one"
             )
-        self.taker = current_thread_id()
+        queue.taker = current_thread_id()
         try:
-            while delivery is None:
+            while found is None:
                 if self.is_finished:
                     raise closed_error(self)
                 self.ask_to_balance()
-                self.await_in_time(call, "a delivery", end)
-                delivery = deliveries.take()
+                self.await_in_time(call, queue.noun, end)
+                found = queue.take_next()
         finally:
-            self.taker = 0
-        return delivery
+            queue.taker = 0
+        return found
 
     cdef int ask_to_balance(self) except -1:
         """Have the loop's own thread read again, once few deliveries will wait behind the one that

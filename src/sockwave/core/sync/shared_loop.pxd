@@ -26,6 +26,7 @@ cdef class SharedLoop:
     cdef readonly object loop   # what engines know as their loop
     cdef list reports           # calls that log something, once the lock is free
 
+    cpdef int check_may_wait(self, str call) except -1
     cdef int enter(self) except -1
     cdef int await_lock(self) except -1
     cdef bint may_wait(self) noexcept
@@ -41,6 +42,11 @@ cdef class SharedLoop:
     cdef bint is_lent(self) except -1       # the same, for a caller that holds the lock
     cdef object call_there(self, object function, tuple arguments)
     cdef Reading make_reading(self, Transport transport)
+
+cdef class Pause:
+    """How a thread waits that opens connections, until another one ends that."""
+    cdef Reading reading
+    cdef readonly bint has_ended
 
 cdef class Job:
     """A call that the loop's own thread makes for another one."""

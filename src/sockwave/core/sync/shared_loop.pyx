@@ -110,7 +110,7 @@ cdef class SharedLoop:
         """Tell whether the loop's own thread is none of this process, or will never run again."""
         return self.is_abandoned or is_finalizing()
 
-    def check_may_wait(self, str call):
+    cpdef int check_may_wait(self, str call) except -1:
         """Raise SockwaveError where the calling thread must not wait: it holds the lock, or is the
         loop's own, and would wait for itself."""
         if self.is_inside() or current_thread_id() == self.own_id:
@@ -118,6 +118,7 @@ cdef class SharedLoop:
                 f"{call}: expected a thread that may wait, given one in a function that a "
                 "connection calls itself"
             )
+        return 0
 
     cdef int leave(self) except -1:
         """Drop the lock, when what this thread has scheduled is done, or will be."""
@@ -250,21 +251,6 @@ cdef class SharedLoop:
         finally:
             self.leave()
 
-    def wait_for(self, future, timeout):
-        """Wait until a future of the loop is done, for at most `timeout` seconds (None: without
-        limit). Raises TimeoutError."""
-        cdef Reading waiter = Reading.__new__(Reading, self)
-        cdef double end = INFINITY if timeout is None else <double>monotonic() + <double>timeout
-        self.enter()
-        try:
-            future.add_done_callback(lambda _: waiter.ring())
-            while not future.done():
-                waiter.wait(time_left(end))
-                if time_left(end) == 0 and not future.done():
-                    raise TimeoutError("expected to be open in time (open_timeout)")
-        finally:
-            self.leave()
-
     def own(self):
         """Note that the calling thread is the loop's own."""
         self.own_id = current_thread_id()
@@ -276,6 +262,41 @@ cdef class SharedLoop:
 
 def nothing():
     """Do nothing: to be called wakes a loop."""
+
+
+cdef class Pause:
+    """How a thread waits that opens connections, until another one ends that."""
+
+    def __cinit__(self, SharedLoop shared):
+        self.reading = Reading.__new__(Reading, shared)
+
+    def wait(self, double seconds, future=None):
+        """Wait for so many seconds, or until it is ended, or a future of the loop is done."""
+        cdef double end = <double>monotonic() + seconds
+        self.reading.shared.enter()
+        try:
+            if future is not None:
+                future.add_done_callback(self._ring)
+            while not self.has_ended and time_left(end) != 0:
+                if future is not None and future.done():
+                    break
+                self.reading.wait(time_left(end))
+            if future is not None:
+                future.remove_done_callback(self._ring)
+        finally:
+            self.reading.shared.leave()
+
+    def _ring(self, _):
+        self.reading.ring()
+
+    def end(self):
+        """End it, from any thread or the handler of a signal."""
+        self.reading.shared.enter()
+        try:
+            self.has_ended = True
+            self.reading.ring()
+        finally:
+            self.reading.shared.leave()
 
 
 cdef class Job:

@@ -20,6 +20,7 @@ cdef class SharedLogs:
     cdef Buffer scratch         # of a message that is put together
     cdef readonly uint64_t heard_count, bad_count
 
+    cdef list find_readings(self, list names, bint are_streams)
     cdef int begin_read(self, OrderedTopic topic, bint is_whole) except -1
     cdef int ask_page(self, OrderedTopic topic, SharedLog log) except -1
     cdef int keep_subscription(self, OrderedTopic topic, Link link, const Head* head) except -1

@@ -85,34 +85,28 @@ cdef class SharedLogs:
     def take_reads(self):
         """Return of which logs a page is wanted, as tuples: name, number, epoch and offset behind
         which it begins, and what is to be kept of the log."""
-        cdef OrderedTopic topic
-        cdef SharedLog log
-        cdef list taken = []
-        reads, self.reads = self.reads, []
-        for name in reads:
-            topic = self.registry.names.get(name)
-            if topic is None or topic.shared is None:
-                continue
-            log = topic.shared
-            if log.is_reading:
-                taken.append(
-                    (name, log.read_number, topic.epoch, log.place, bounds_of(topic))
-                )
-        return taken
+        names, self.reads = self.reads, []
+        return self.find_readings(names, False)
 
     def take_stream_reads(self):
         """Return of which streams a page is wanted, as tuples: name, number, and epoch and offset
         behind which it begins."""
+        names, self.stream_reads = self.stream_reads, []
+        return self.find_readings(names, True)
+
+    cdef list find_readings(self, list names, bint are_streams):
+        """List what is wanted of those of these logs, or streams, that are read yet."""
         cdef OrderedTopic topic
         cdef SharedLog log
-        cdef list taken = []
-        reads, self.stream_reads = self.stream_reads, []
-        for name in reads:
+        cdef list found = []
+        for name in names:
             topic = self.registry.names.get(name)
-            log = None if topic is None or topic.stream is None else topic.shared
-            if log is not None and log.is_reading:
-                taken.append((name, log.read_number, topic.epoch, log.place))
-        return taken
+            log = None if topic is None else topic.shared
+            if log is None or not log.is_reading or are_streams and topic.stream is None:
+                continue
+            page = (name, log.read_number, topic.epoch, log.place)
+            found.append(page if are_streams else (*page, bounds_of(topic)))
+        return found
 
     def read(
         self, bytes name, uint64_t number, uint64_t epoch, uint64_t top, double now_ms, list entries

@@ -93,6 +93,11 @@ cdef class Poller(Engine):
         cdef bint has_lost_ticks = has_no_ticks and self.transport_count
         if has_lost_ticks:
             seconds = tick_s
+        if self.wake_queue.queued_count and seconds > 0:
+            # The application runs the loop within a turn, whose end would wake these tasks.
+            self.wake_queue.is_scheduled = False
+            self.wake_queue.schedule()
+            seconds = 0
         if current_task(self.loop) is not None:
             return self.wait_in_task(seconds)
         self.cork.has_called_out = False
@@ -157,11 +162,11 @@ cdef class Poller(Engine):
         cdef uint64_t mark
         cdef uint32_t what
         cdef void* who
+        cdef bint wakes
         self.is_nested_ready = False
         if self.position == self.batch_size:
             self.take_events(timeout_ms)
-        refill_messages(&self.budget)
-        self.cork.promised = True
+        wakes = begin_turn(self)
         try:
             while self.position < self.batch_size and has_messages(&self.budget):
                 mark = poller_mark(&self.batch[self.position])
@@ -174,7 +179,7 @@ cdef class Poller(Engine):
                     self.is_nested_ready = True
                 # else: the socket was closed earlier in this batch
         finally:
-            self.end_turn()
+            finish_turn(self, wakes)
         return 0
 
     cdef int take_events(self, int timeout_ms) except -1:
@@ -202,12 +207,11 @@ cdef class Poller(Engine):
 
     cdef int serve_one(self, void* who, uint32_t events) except -1:
         """Serve one socket that can be read, in a turn of its own."""
-        refill_messages(&self.budget)
-        self.cork.promised = True
+        cdef bint wakes = begin_turn(self)
         try:
             self.serve_event(who, events)
         finally:
-            self.end_turn()
+            finish_turn(self, wakes)
         return 0
 
     cdef int serve_event(self, void* who, uint32_t events) except -1:
@@ -259,3 +263,39 @@ cdef class Poller(Engine):
     cdef int abandon_one(self, void* who) except -1:
         """Close the descriptor of the object `who`, and do nothing else to it."""
         return 0
+
+
+cdef bint begin_turn(Poller engine) except -1:
+    """Begin a turn of the engine's. Returns whether its end wakes the tasks that are queued in it:
+    a round of the loop, by which others are woken, takes longer than a message does."""
+    refill_messages(&engine.budget)
+    engine.cork.promised = True
+    if engine.wake_queue.is_scheduled:
+        return False                # the loop wakes some anyway, and these behind them
+    engine.wake_queue.is_scheduled = True
+    return True
+
+
+cdef int finish_turn(Poller engine, bint wakes) except -1:
+    """Wake the tasks that were queued in a turn, if its end is to, and end it."""
+    if wakes:
+        engine.wake_queue.is_scheduled = False      # those queued meanwhile are woken by the loop
+        if engine.wake_queue.queued_count:
+            return wake_tasks(engine)
+    return engine.end_turn()
+
+
+cdef int wake_tasks(Poller engine) except -1:
+    """Wake the tasks that are queued, and end the turn: what they send leaves with it."""
+    try:
+        engine.wake_queue.wake_all()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # A task raises nothing; what other code has added as a callback may, as with a future.
+        engine.loop.call_exception_handler(
+            {"message": "error in a callback of what tasks wait for", "exception": error}
+        )
+    finally:
+        engine.end_turn()
+    return 0
