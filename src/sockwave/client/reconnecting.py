@@ -17,7 +17,7 @@ async def reconnect(
     """Yield a connection, and another one when the loop's body is done with it.
 
     Raises what ends it for good: ConnectionClosed with a code that says so, HandshakeRefused with
-    such a status. `sync.reconnecting` is the same for threads.
+    such a status. `sync.connecting` is the same for threads.
     """
     loop = asyncio.get_running_loop()
     while True:
