@@ -174,6 +174,7 @@ async def deafening(valkey: ValkeyServer) -> AsyncIterator[tuple[str, Any]]:
     """Give the URL of what swallows, when it is told to, what the broker sends to subscribers."""
     swallows = False
     writers: list[asyncio.StreamWriter] = []
+    serving: list[asyncio.Task[None] | None] = []
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -183,12 +184,14 @@ async def deafening(valkey: ValkeyServer) -> AsyncIterator[tuple[str, Any]]:
             writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        writers.append(writer)
         try:
             above, below = await asyncio.open_connection("127.0.0.1", valkey.port)
         except OSError:  # it has been killed
             writer.close()
             return
-        writers.extend((writer, below))
+        writers.append(below)
         await asyncio.gather(carry(reader, below), carry(above, writer))
 
     def swallow(is_on: bool) -> None:
@@ -202,7 +205,7 @@ async def deafening(valkey: ValkeyServer) -> AsyncIterator[tuple[str, Any]]:
         server.close()
         for writer in writers:
             writer.close()
-        await asyncio.sleep(0)
+        await asyncio.gather(*filter(None, serving))  # one may just have begun to connect
 
 
 async def until(condition: Callable[[], object]) -> None:
