@@ -84,6 +84,10 @@ class Service:
             self._has_ended = True
             self._changed.notify_all()
 
+    def join_reader(self) -> None:
+        """Wait until all that has been logged is read."""
+        self._thread.join(PATIENCE_S)
+
     @property
     def log(self) -> str:
         return "\n".join(self.lines)
@@ -122,7 +126,7 @@ class Service:
     def wait(self) -> int:
         """Wait for the end, and give the status."""
         status = self.process.wait(PATIENCE_S)
-        self._thread.join(PATIENCE_S)
+        self.join_reader()
         return status
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -242,6 +246,7 @@ def started_service(
                         process.wait(PATIENCE_S / 3)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            service.join_reader()  # which must not find its pipe closed
 
 
 @contextlib.contextmanager
