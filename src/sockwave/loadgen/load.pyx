@@ -49,7 +49,7 @@ cdef class Load:
         self.clients = [None] * connection_count
         self.timeout_s = timeout_s
         self.latencies = Latencies()
-        # Until there is something to say: whoever comes early may have to answer pings by then.
+        # Until `begin` there is nothing to say: pings are answered, and all else is an error.
         self.exchange = Exchange(0, 1, False, 1)
         self.timer = -1
         self.poller = poller_create()
@@ -223,11 +223,6 @@ cdef class Load:
                 self.prepare(client, True)
                 self.send_batch(client)
             self.await_all()
-
-    def hold(self, Exchange exchange):
-        """Send nothing from now on: `run` answers pings, and raises LoadError for all else that
-        comes."""
-        self.exchange = exchange
 
     def check_silence(self):
         """Raise LoadError if anything has come, or a connection has ended, since the last reply."""

@@ -206,9 +206,7 @@ def run(plan: Plan) -> None:
             times = {"ramp_s": plan.ramp, "warmup_s": plan.warmup}
             load.begin_at(exchange, plan.rate, one_sends=one_sends, **times)
             load.run(plan.ramp + plan.warmup)
-        elif plan.mode == "idle":
-            load.hold(exchange)
-        else:
+        elif plan.mode != "idle":
             load.begin(exchange, one_sends=plan.mode == "broadcast")
             load.run(plan.warmup)
     recorder = Recorder(load, exchange)
