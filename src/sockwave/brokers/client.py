@@ -156,7 +156,7 @@ class ServerClient(Generic[Way]):
             self._set_state("down")
         self.bridge.lose()
         if not self._keeps:
-            self._dropped_count += self._outgoing.drop()
+            self._dropped_count += len(self._outgoing.take())
             self.bridge.drop_waiting()
         self._came()
         self._timer = self._loop.call_later(self._waits.take(), self._connect)

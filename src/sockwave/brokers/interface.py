@@ -27,6 +27,9 @@ Appended: TypeAlias = tuple[Key, bytes, bytes, bytes, int, int, bool, bool, byte
 #: time, and the message.
 Page: TypeAlias = tuple[int, int, float, list[tuple[int, float, bytes]]]
 
+#: The last delta of a stream that nobody produces any more, as hosts hear it.
+ABORTED_MESSAGE = b'1t - {"end":"aborted"}\n'
+
 
 class Timer(Protocol):
     """A call that is due later."""

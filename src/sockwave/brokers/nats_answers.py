@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer
+from sockwave.brokers.nats_wire import find_header
 
 #: Times of JetStream are in nanoseconds.
 SECOND = 1_000_000_000
@@ -94,6 +95,17 @@ def find_refusal(answer: Answer) -> str | None:
     if answer.status == TIMED_OUT:
         return None
     return _NOT_THERE if read_answer(answer)[1] in _NO_ACCOUNT else None
+
+
+def may_pass(answer: Answer, error: int) -> bool:
+    """Tell whether what was asked may be answered a moment later: `error` is what it says now."""
+    return answer.status not in (0, FORBIDDEN) or error in PASSING_ERRORS
+
+
+def read_stamp(answer: Answer) -> tuple[int, float]:
+    """Return sequence and time of a message that JetStream gives as it is."""
+    sequence = int(find_header(answer.head, b"Nats-Sequence") or 0)
+    return sequence, read_time(find_header(answer.head, b"Nats-Time-Stamp").decode())
 
 
 def read_time(text: str) -> float:

@@ -10,17 +10,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from sockwave.brokers.interface import Appended, Bounds, Key
-from sockwave.brokers.nats_answers import (
-    NO_MESSAGE,
-    NO_STREAM,
-    PASSING_ERRORS,
-    read_answer,
-)
+from sockwave.brokers.nats_answers import NO_MESSAGE, NO_STREAM, may_pass, read_answer
 from sockwave.brokers.nats_deltas import DeltaStream, bounds_of_parts
 from sockwave.brokers.nats_ends import NatsEnds
 from sockwave.brokers.nats_logs import Log, Logs
 from sockwave.brokers.nats_placing import Placing
-from sockwave.brokers.nats_requests import FORBIDDEN, Answer, NatsRequests
+from sockwave.brokers.nats_requests import Answer, NatsRequests
 from sockwave.brokers.nats_stored import DeltaState, draw_epoch, read_told_delta
 from sockwave.brokers.nats_stream import LogStream, Then
 from sockwave.brokers.nats_uploads import NatsUploads
@@ -122,7 +117,7 @@ class NatsAppends(Placing[Appended]):
     def _learned_free(self, log: Log[Appended], answer: Answer) -> None:
         """Begin a stream, unless the topic has a history."""
         _, error = read_answer(answer)
-        if (answer.status and answer.status != FORBIDDEN) or error in PASSING_ERRORS:
+        if may_pass(answer, error):
             self._wait(log)
         elif answer.status or error in (NO_STREAM, NO_MESSAGE):
             log.is_free = True
@@ -144,9 +139,7 @@ class NatsAppends(Placing[Appended]):
             return
         if not log.epoch:
             self._ends.tell_lost(log.name)
-        elif (
-            log.epoch == message[4]
-        ):  # it has less than we knew: a part of it is lost, and so is it
+        elif log.epoch == message[4]:  # a part that we knew of is lost, and so is all of it
             self._ends.purge_lost(log.name, log.sequence)
         log.is_known = False
         self._outcomes.not_appended(message[0], code)
@@ -155,7 +148,7 @@ class NatsAppends(Placing[Appended]):
     def _asked(self, log: Log[Appended], message: Appended, code: bytes, answer: Answer) -> None:
         """Take whether the server knows a delta that cannot follow."""
         found, error = read_answer(answer)
-        if (answer.status and answer.status != FORBIDDEN) or error in PASSING_ERRORS:
+        if may_pass(answer, error):
             log.waiting.appendleft(message)
             self._wait(log)
         elif found.get("duplicate"):

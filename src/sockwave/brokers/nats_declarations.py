@@ -21,12 +21,12 @@ from sockwave.brokers.nats_answers import (
     find_refusal,
     forbidden,
     read_answer,
-    read_time,
+    read_stamp,
 )
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
 from sockwave.brokers.nats_state import find_largest
 from sockwave.brokers.nats_stream import KeptStream, LogStream
-from sockwave.brokers.nats_wire import find_header, pack_message
+from sockwave.brokers.nats_wire import pack_message
 from sockwave.core.topics.wildcards import Patterns, check_pattern
 
 # What no host has said for so long counts no more.
@@ -235,8 +235,7 @@ class Declared:
     def _take(self, answer: Answer) -> None:
         if not answer.status:
             self._came = True
-            self._sequence = int(find_header(answer.head, b"Nats-Sequence") or 0)
-            said_ms = read_time(find_header(answer.head, b"Nats-Time-Stamp").decode())
+            self._sequence, said_ms = read_stamp(answer)
             age_s = max(self._stream.now_ms() - said_ms, 0) / 1000
             self._note(answer.message, age_s, is_newer=False)
         elif answer.status in (204, 404):

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from sockwave.brokers.interface import ABORTED_MESSAGE
 from sockwave.brokers.nats_answers import CONFLICTS, PASSING_ERRORS, read_answer
 from sockwave.brokers.nats_deltas import DeltaStream
 from sockwave.brokers.nats_newest import NatsNewest
@@ -24,8 +25,6 @@ _PURGE_S = 90.0
 
 # About so often all streams are looked at.
 _SWEEP_S = 3600.0
-
-_LAST_MESSAGE = b'1t - {"end":"aborted"}\n'
 
 
 def _draw_sweep() -> float:
@@ -148,7 +147,7 @@ class NatsEnds:
         reply = self._requests.expect(subject, partial(self._aborted, name, delta.state.host))
         state = delta.state._replace(end=b"a")
         head = state.pack() + b"Nats-Expected-Last-Subject-Sequence: %d\r\n" % delta.sequence
-        message = b"1s %016x %d\n%b" % (delta.epoch, delta.offset + 1, _LAST_MESSAGE)
+        message = b"1s %016x %d\n%b" % (delta.epoch, delta.offset + 1, ABORTED_MESSAGE)
         self._requests.write(pack_message(subject, message, reply, head))
 
     def _aborted(self, name: bytes, host: bytes, answer: Answer) -> None:

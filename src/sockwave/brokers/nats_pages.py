@@ -14,6 +14,7 @@ from sockwave.brokers.nats_answers import (
     describe,
     find_refusal,
     read_answer,
+    read_stamp,
     read_time,
 )
 from sockwave.brokers.nats_downloads import NatsDownloads
@@ -22,7 +23,7 @@ from sockwave.brokers.nats_parts import LARGE, Reference, read_reference
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, Answer, NatsRequests
 from sockwave.brokers.nats_stored import read_place
 from sockwave.brokers.nats_stream import HeardStream, Then
-from sockwave.brokers.nats_wire import find_header, pack_message
+from sockwave.brokers.nats_wire import pack_message
 
 # Of one page, about; of one answer of the server.
 _PAGE_SIZE = 1 << 20
@@ -229,12 +230,7 @@ class NatsPages:
         """Take a message of a page, or its end."""
         if not answer.status:
             one.came = True
-            self._take_message(
-                one,
-                int(find_header(answer.head, b"Nats-Sequence") or 0),
-                read_time(find_header(answer.head, b"Nats-Time-Stamp").decode()),
-                answer.message,
-            )
+            self._take_message(one, *read_stamp(answer), answer.message)
             return
         if answer.status == FORBIDDEN:
             self._check(one, answer)

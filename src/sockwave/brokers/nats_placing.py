@@ -12,6 +12,7 @@ tell which of them are messages that are lost.)
 import hashlib
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -26,6 +27,7 @@ from sockwave.brokers.nats_answers import (
     describe,
     find_refusal,
     forbidden,
+    may_pass,
     read_answer,
 )
 from sockwave.brokers.nats_logs import Log, Logs, Message, learn
@@ -65,7 +67,7 @@ _BATCH_ERRORS = frozenset({10174, 10175, 10176, 10177, 10179, 10199, 10200, 1020
 _NO_BATCHES = frozenset({10174, 10177})
 
 
-class Placing(Generic[Message]):
+class Placing(ABC, Generic[Message]):
     """The messages that are on their way to a stream."""
 
     _stream: HeardStream
@@ -330,7 +332,7 @@ class Placing(Generic[Message]):
     def _found_earlier(self, log: Log[Message], message: Message, answer: Answer) -> None:
         """Tell where a message stands that was stored before; it may be gone."""
         found, error = read_answer(answer)
-        if (answer.status and answer.status != FORBIDDEN) or error in PASSING_ERRORS:
+        if may_pass(answer, error):
             log.waiting.appendleft(message)
             self._wait(log)
             return
@@ -339,36 +341,37 @@ class Placing(Generic[Message]):
 
     # ---- what each kind of messages is
 
+    @abstractmethod
     def _prepare(self, message: Message, then: Then) -> None:
         """Have the stream there for a message, and call `then`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _bounds_of(self, message: Message) -> Bounds:
         """Return what is to be kept of the parts of a message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _replace(self, message: Message, parcel: bytes) -> Message:
         """Return what is stored in place of a message."""
-        raise NotImplementedError
 
     def _follow(self, log: Log[Message], message: Message, unit: list[Message]) -> bool:
         """Tell whether a message may be sent behind those of a unit; the first one always is."""
         return True
 
+    @abstractmethod
     def _introduce(self, log: Log[Message], index: int) -> tuple[bytes, bytes]:
         """Return headers of the message at this place of a unit, and what its line begins with."""
-        raise NotImplementedError
 
     def _note_stored(self, log: Log[Message], epoch: int, offset: int, sequence: int) -> None:
         """Note the place of the last message of a unit."""
         log.note(epoch, offset, sequence)
 
+    @abstractmethod
     def _placed(
         self, log: Log[Message], message: Message, epoch: int, offset: int, index: int
     ) -> None:
         """Tell where the message at a place of its unit stands."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _placed_earlier(
         self, log: Log[Message], message: Message, stored: dict[str, Any] | None
     ) -> None:
@@ -376,8 +379,7 @@ class Placing(Generic[Message]):
 
         None: it has gone; it had its place, which is not known.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _refused(self, message: Message, error: str) -> None:
         """Tell that a message was not taken, and why."""
-        raise NotImplementedError

@@ -11,7 +11,7 @@ import re
 import secrets
 from typing import Any, NamedTuple
 
-from sockwave.brokers.nats_answers import data_of, read_time
+from sockwave.brokers.nats_answers import data_of, read_stamp, read_time
 from sockwave.brokers.nats_requests import Answer
 from sockwave.brokers.nats_wire import find_header
 
@@ -98,6 +98,4 @@ def read_told_delta(message: dict[str, Any]) -> Delta | None:
 
 def read_given_delta(answer: Answer) -> Delta | None:
     """Return what a delta says that JetStream gives as it is; None: it is none."""
-    sequence = int(find_header(answer.head, b"Nats-Sequence") or 0)
-    time_ms = read_time(find_header(answer.head, b"Nats-Time-Stamp").decode())
-    return read_delta(answer.head, answer.message, sequence, time_ms)
+    return read_delta(answer.head, answer.message, *read_stamp(answer))

@@ -5,6 +5,7 @@ https://docs.nats.io/nats-concepts/jetstream/streams
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
@@ -48,7 +49,7 @@ _NEWEST_SIZE = 1 << 20
 Then: TypeAlias = Callable[[str | None], object]
 
 
-class KeptStream:
+class KeptStream(ABC):
     """A stream of a service: it is made, and it grows, when a host needs it to."""
 
     #: What its name, and its subjects, have behind the prefix of the service; and what it is for.
@@ -166,9 +167,9 @@ class KeptStream:
             **self._other_fields(),
         }
 
+    @abstractmethod
     def bound_fields(self, bounds: Bounds) -> dict[str, int]:
         """Return what of its configuration bounds what it keeps."""
-        raise NotImplementedError
 
     def _other_fields(self) -> dict[str, Any]:
         return {}

@@ -48,12 +48,6 @@ class Outgoing:
         """Drop what is left of a large message: half of one is none."""
         self._parts = None
 
-    def drop(self) -> int:
-        """Drop the messages that have not left; return how many that were."""
-        count = len(self._waiting)
-        self._waiting.clear()
-        return count
-
     def take(self) -> list[tuple[bytes, bytes]]:
         """Return the messages that have not left: they are the caller's from then on."""
         waiting = [*self._waiting]

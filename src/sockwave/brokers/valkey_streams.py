@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from sockwave.brokers.interface import Appended, Key
+from sockwave.brokers.interface import ABORTED_MESSAGE, Appended, Key
 from sockwave.brokers.valkey_logs import (
     READ_PAGE,
     draw_epoch,
@@ -188,8 +188,6 @@ return #names
 
 _SCRIPTS = (_APPEND, _READ, _ABORT)
 
-_LAST_MESSAGE = b'1t - {"end":"aborted"}\n'
-
 
 class Asking(Protocol):
     """What a session has for those who ask its server something."""
@@ -284,7 +282,7 @@ class ValkeyStreams:
     def _abort(self, host: bytes, begin: bytes) -> None:
         self._aborting.setdefault(host, set()).add(begin)
         command = pack_command(
-            b"EVALSHA", self._abort_name, b"1", begin + b":f:" + host, begin, host, _LAST_MESSAGE
+            b"EVALSHA", self._abort_name, b"1", begin + b":f:" + host, begin, host, ABORTED_MESSAGE
         )
         self._session.retries.change(begin, command, partial(self._take_aborted, host, begin))
 
