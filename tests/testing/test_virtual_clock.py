@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import random
 import threading
 import time
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from certificates import client_context, server_context
+from conftest import ErrorLog
 from websockets.asyncio.client import connect
 
 import sockwave
@@ -252,7 +254,9 @@ def test_thread_that_waits_for_what_only_time_brings_is_given_up(
 
 
 @pytest.mark.parametrize("has_end", [False, True], ids=["wait", "end"])
-def test_loop_in_which_nothing_is_left_raises_by_itself(*, has_end: bool) -> None:
+def test_loop_in_which_nothing_is_left_raises_by_itself(
+    error_log: ErrorLog, *, has_end: bool
+) -> None:
     async def wait() -> None:
         try:
             await asyncio.Event().wait()
@@ -265,6 +269,10 @@ def test_loop_in_which_nothing_is_left_raises_by_itself(*, has_end: bool) -> Non
         asyncio.Runner(loop_factory=testing.VirtualLoop) as runner,
     ):
         runner.run(wait())
+    # A task that does not end when it is cancelled is complained of when it is freed: here.
+    gc.collect()
+    assert ["pending" in record.getMessage() for record in error_log.records] == [True] * has_end
+    error_log.records.clear()
 
 
 @testing.virtual_clock
