@@ -12,6 +12,7 @@ from conftest import StartServer, echo
 from wire import PATIENCE_S, case, count_descriptors, wait_until
 
 import sockwave
+import sockwave.sync
 from sockwave import ClientConnection, Connection, ReadyState
 
 
@@ -488,6 +489,20 @@ WRONG = [
     ({"path": "a", "sock": socket}, TypeError, "expected one of path and sock"),
     ({"max_size": 0}, ValueError, "max_size: expected"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("connect", "way"),
+    [(sockwave.connect, r"await connect\(...\)"), (sockwave.sync.connect, r"\.open\(\)")],
+)
+def test_who_takes_a_connector_for_a_connection_is_told(connect: Any, way: str) -> None:
+    connector = connect("ws://127.0.0.1:1")
+    for name in ("send", "subscribe"):
+        expected = f"no attribute '{name}': .* gives one, by .*{way}"
+        with pytest.raises(AttributeError, match=expected):
+            getattr(connector, name)("hello")
+    with pytest.raises(AttributeError, match=r"no attribute 'sent'$"):
+        _ = connector.sent
 
 
 def test_wrong_arguments_are_refused_at_once() -> None:

@@ -6,12 +6,12 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Generator, Iterable
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
 
 from sockwave.client.attempt import Attempt
 from sockwave.client.backoff import Backoff
 from sockwave.client.host import find_host
-from sockwave.client.plan import Plan, TopicNames
+from sockwave.client.plan import Plan, TopicNames, is_no_connection
 from sockwave.client.proxies import ProxyOption
 from sockwave.client.reconnecting import reconnect
 from sockwave.client.topics.connection import TopicConnection
@@ -98,6 +98,12 @@ class Connector(Generic[Opened]):
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._connection: ClientConnection | None = None
+
+    if not TYPE_CHECKING:  # which says so itself
+
+        def __getattr__(self, name: str) -> Never:
+            ways = "`async with connect(...) as conn` or `await connect(...)`"
+            raise is_no_connection(self, name, TopicConnection, ways)
 
     def __await__(self) -> Generator[Any, None, Opened]:
         return self._open(self._plan.make_topics()).__await__()

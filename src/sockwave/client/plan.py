@@ -55,3 +55,15 @@ class Plan:
         if self.route.sock is not None:
             raise TypeError("sock: expected None, to connect more than once")
         return Waits(self._backoff, self.route.uri)
+
+
+def is_no_connection(connector: object, name: str, kind: type, ways: str) -> AttributeError:
+    """Return what says that a connector has no such attribute.
+
+    Where connections of this `kind` have it, somebody has taken it for one: `ways` tells how it
+    gives one.
+    """
+    sentence = f"{type(connector).__name__!r} object has no attribute {name!r}"
+    if not name.startswith("_") and hasattr(kind, name):
+        sentence += f": it is no connection yet; it gives one, by {ways}"
+    return AttributeError(sentence)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast, overload
 
 from sockwave.client.backoff import Backoff, Waits
-from sockwave.client.plan import Plan, TopicNames
+from sockwave.client.plan import Plan, TopicNames, is_no_connection
 from sockwave.client.proxies import ProxyOption
 from sockwave.client.topics.state import TopicState
 from sockwave.close import CloseCode, encode_close
@@ -99,6 +99,12 @@ class Connector(Generic[Opened]):
         #: How threads wait that open connections now.
         self._pauses: list[Pause] = []
         self._is_closed = False
+
+    if not TYPE_CHECKING:  # which says so itself
+
+        def __getattr__(self, name: str) -> Never:
+            ways = "`with connect(...) as conn` or `connect(...).open()`"
+            raise is_no_connection(self, name, TopicConnection, ways)
 
     def open(self) -> Opened:
         """Open a connection, and wait until it is open; the caller closes it."""
