@@ -493,3 +493,33 @@ def test_what_a_stream_has_lost_is_seen(script: Script) -> None:
     script.answer(NO_STREAM)
     assert looked == [True]
     assert not script.stream.is_used
+    script.stream.look(looked.append)  # it is told once
+    assert (looked, script.sent) == ([True], [])
+
+
+def test_what_a_stream_has_lost_before_it_was_looked_at_is_seen(script: Script) -> None:
+    script.stream.look([].append)
+    assert script.sent == []  # nobody has heard of it
+    script.stream.heard(9)
+    assert look(script, last_seq=9, first_seq=3, messages=2) == [False]
+    script.stream.heard(10)
+    assert look(script, last_seq=10, first_seq=11, messages=0) == [True]
+    script.stream.heard(11)  # nothing was there when it was looked at
+    assert look(script, last_seq=11, first_seq=12, messages=0) == [True]
+
+
+@pytest.mark.parametrize("is_found", [False, True])
+def test_a_stream_that_goes_before_it_is_looked_at_is_missed(
+    script: Script, *, is_found: bool
+) -> None:
+    if is_found:
+        script.submit("a")
+        script.have_stream()
+        script.sent.clear()
+        script.stream.forget()  # somebody has asked it for something else
+    else:
+        script.stream.heard(9)
+    looked: list[bool] = []
+    script.stream.look(looked.append)
+    script.answer(NO_STREAM, expected="STREAM.INFO")
+    assert looked == [True]

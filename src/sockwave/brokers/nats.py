@@ -34,8 +34,8 @@ from sockwave.brokers.nats_subjects import name_of, subject_of
 from sockwave.brokers.nats_uploads import NatsUploads
 from sockwave.brokers.nats_wire import (
     NatsReader,
-    find_header,
     find_refused,
+    find_sequence,
     pack_message,
 )
 from sockwave.brokers.sockets import BrokerSocket
@@ -264,7 +264,7 @@ class NatsSession:
         self._places.tick()
         self._pages.tick()
         self.streams.tick()
-        if self._stream.is_used:
+        if self._stream.is_there:
             self._stream.look(self._looked)
         else:
             del self._fresh[:-_FRESH_COUNT]
@@ -398,10 +398,11 @@ class NatsSession:
         is something to read.
         """
         place = read_place(message)
-        sequence = find_header(head, b"Nats-Sequence")
-        if place is None or not sequence.isdigit():
+        sequence = find_sequence(head)
+        if place is None or not sequence:
             return message
-        is_other = self._logs.heard(name, *place, int(sequence))
+        self._stream.heard(sequence)
+        is_other = self._logs.heard(name, *place, sequence)
         if place[1]:
             begin = message.index(b"\n") + 1
             return message[:begin] if message.startswith(LARGE, begin) else message

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sockwave.brokers.nats_requests import FORBIDDEN, NOBODY, TIMED_OUT, Answer
-from sockwave.brokers.nats_wire import find_header
+from sockwave.brokers.nats_wire import find_header, find_sequence
 
 #: Times of JetStream are in nanoseconds.
 SECOND = 1_000_000_000
@@ -104,8 +104,8 @@ def may_pass(answer: Answer, error: int) -> bool:
 
 def read_stamp(answer: Answer) -> tuple[int, float]:
     """Return sequence and time of a message that JetStream gives as it is."""
-    sequence = int(find_header(answer.head, b"Nats-Sequence") or 0)
-    return sequence, read_time(find_header(answer.head, b"Nats-Time-Stamp").decode())
+    time = find_header(answer.head, b"Nats-Time-Stamp").decode()
+    return find_sequence(answer.head), read_time(time)
 
 
 def read_time(text: str) -> float:

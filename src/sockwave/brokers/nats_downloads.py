@@ -18,7 +18,7 @@ from sockwave.brokers.nats_answers import (
 )
 from sockwave.brokers.nats_parts import PartStream, Reference
 from sockwave.brokers.nats_requests import NOBODY, Answer
-from sockwave.brokers.nats_wire import find_header
+from sockwave.brokers.nats_wire import find_sequence
 
 # So much is asked for at a time: the server never keeps more of it for us.
 _WINDOW_SIZE = 1 << 20
@@ -115,7 +115,7 @@ class NatsDownloads:
     def _take(self, one: _Download, answer: Answer) -> None:
         """Take a part, or the end of those that were asked for."""
         if not answer.status:
-            one.take(int(find_header(answer.head, b"Nats-Sequence") or 0), answer.message)
+            one.take(find_sequence(answer.head), answer.message)
             return
         if answer.status in (204, 404):
             if one.rows and not one.has_gap and not one.came:

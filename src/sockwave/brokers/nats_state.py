@@ -28,11 +28,28 @@ def find_state(found: dict[str, Any]) -> State:
     return State(found["created"], state["first_seq"], state["last_seq"], state["messages"], leader)
 
 
-def has_lost(before: State, now: State) -> bool:
-    """Tell whether a stream may have lost something that it had, or had to tell."""
+def note_heard(before: State | None, sequence: int) -> State | None:
+    """Return what a stream had, of which a message with this sequence was heard since; 0: none.
+
+    Of a stream that was not looked at before, no more is known than that.
+    """
+    if not sequence or (before is not None and before.last_sequence >= sequence):
+        return before
+    if before is None:
+        return State("", sequence, sequence, 1, "")
+    return before._replace(last_sequence=sequence, message_count=before.message_count + 1)
+
+
+def has_lost(before: State, now: State | None) -> bool:
+    """Tell whether a stream may have lost something that it had, or had to tell.
+
+    `now` is None where it has gone.
+    """
+    if now is None:
+        return True
+    is_other = before.created != now.created or before.leader != now.leader
     return (
-        before.created != now.created
-        or before.leader != now.leader
+        (is_other and before.created != "")
         or now.last_sequence < before.last_sequence
         or (before.message_count > 0 and now.first_sequence > before.last_sequence)
     )

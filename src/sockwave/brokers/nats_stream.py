@@ -31,6 +31,7 @@ from sockwave.brokers.nats_state import (
     has_lost,
     has_room,
     larger,
+    note_heard,
 )
 from sockwave.brokers.nats_subjects import subject_of
 
@@ -90,8 +91,10 @@ class KeptStream(ABC):
         self._is_asking = False
         self._later = False
         self._is_looking = self._is_doubtful = False
-        #: What the stream had when it was last looked at.
+        #: What the stream had when it was last looked at; None: it was not there.
         self._seen: State | None = None
+        #: The sequence of the last message that was heard since; 0: none was.
+        self._heard_sequence = 0
         self._clock_ms = 0.0
         #: Whether messages that are to be stored together are stored in one step.
         self.has_batches = False
@@ -100,6 +103,11 @@ class KeptStream(ABC):
     def is_used(self) -> bool:
         """Whether the stream was found, or made."""
         return self._config is not None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the stream was there a moment ago: then its end is to be seen."""
+        return self._seen is not None or self._heard_sequence > 0
 
     def now_ms(self) -> float:
         """Return the server's time in milliseconds."""
@@ -327,6 +335,10 @@ class KeptStream(ABC):
 
     # ---- whether it is still the same
 
+    def heard(self, sequence: int) -> None:
+        """Note that a message was heard, which the stream had when it published it anew."""
+        self._heard_sequence = sequence
+
     def doubt(self) -> None:
         """Note that something may have been lost on its way to us: a cluster has changed."""
         self._is_doubtful = True
@@ -335,10 +347,13 @@ class KeptStream(ABC):
         """See how the stream is; `looked` is called with whether logs are to be read again.
 
         They are where it has lost what it had, and where it has another leader: what is stored
-        while one follows the other is perhaps published by neither.
+        while one follows the other is perhaps published by neither. That it has gone may have been
+        found out before, by whoever asked it for something else, and is told all the same.
         """
-        if self._config is not None and not self._is_looking:
+        if self.is_there and not self._is_looking:
             self._is_looking = True
+            self._seen = note_heard(self._seen, self._heard_sequence)
+            self._heard_sequence = 0
             self._ask(b"INFO", b"", partial(self._compare, looked))
 
     def _compare(self, looked: Callable[[bool], object], answer: Answer) -> None:
@@ -347,9 +362,9 @@ class KeptStream(ABC):
         if answer.status or (error and error != NO_STREAM):
             return
         before = self._seen
+        assert before is not None
         if error:
-            self._config = None
-            self._seen = State("", 0, 0, 0, "")
+            self._config = self._seen = None
         else:
             is_ours = self._is_ours(found["config"])
             self._is_doubtful |= not is_ours
@@ -357,7 +372,7 @@ class KeptStream(ABC):
             self._note_clock(found)
             self._seen = find_state(found)
         is_doubtful, self._is_doubtful = self._is_doubtful, False
-        looked(is_doubtful or (before is not None and has_lost(before, self._seen)))
+        looked(is_doubtful or has_lost(before, self._seen))
 
 
 class HeardStream(KeptStream):

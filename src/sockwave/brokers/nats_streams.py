@@ -22,7 +22,7 @@ from sockwave.brokers.nats_requests import NatsRequests
 from sockwave.brokers.nats_stored import Delta, read_delta
 from sockwave.brokers.nats_stream import LogStream
 from sockwave.brokers.nats_uploads import NatsUploads
-from sockwave.brokers.nats_wire import find_header
+from sockwave.brokers.nats_wire import find_sequence
 from sockwave.core.topics.bridge import Bridge
 
 # So long a connection waits for whether its topic is a stream, where the server does not tell now:
@@ -138,8 +138,7 @@ class NatsStreams:
         for name in self._fresh:
             self._bridge.logs.read_again(name)
         self._fresh.clear()
-        if self._stream.is_used:
-            self._stream.look(self._looked)
+        self._stream.look(self._looked)
 
     def _looked(self, is_to_read: bool) -> None:
         """Read streams again that may have less than was there, or more than has come."""
@@ -191,12 +190,13 @@ class NatsStreams:
 
         Where it has its parts elsewhere, that is the news that there is something to read.
         """
+        sequence = find_sequence(head)
+        self._stream.heard(sequence)
         if not self._stream.is_used:
             self._stream.find(_ignore)
         log = self._logs.find(name)
-        sequence = find_header(head, b"Nats-Sequence")
-        if log is not None and sequence.isdigit():
-            delta = read_delta(head, message, int(sequence), self._stream.now_ms())
+        if log is not None and sequence:
+            delta = read_delta(head, message, sequence, self._stream.now_ms())
             if delta is not None:
                 log.note_delta(delta)
         begin = message.find(b"\n") + 1

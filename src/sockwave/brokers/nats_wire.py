@@ -14,6 +14,9 @@ MAX_LINE_SIZE = 64 << 10
 # A message of another program may be larger than any of ours, as far as the server lets it.
 MAX_RECEIVED_SIZE = 65 << 20
 
+# A sequence of JetStream has 64 bits.
+_MOST_DIGITS = 20
+
 # What the server says of a subject that we may not publish on, or not hear.
 _REFUSED_SUBJECT = re.compile(rb'(?:Publish|Subscription) to "([^"]*)"', re.IGNORECASE)
 
@@ -113,6 +116,13 @@ def find_header(head: bytes, name: bytes) -> bytes:
         return b""
     begin += len(name) + 4
     return head[begin : head.find(b"\r\n", begin)]
+
+
+def find_sequence(head: bytes) -> int:
+    """Return the sequence of a message in its stream; 0: none. Anybody may send headers."""
+    digits = find_header(head, b"Nats-Sequence")
+    sequence = int(digits) if digits.isdigit() and len(digits) <= _MOST_DIGITS else 0
+    return sequence if sequence < 1 << 64 else 0
 
 
 def find_refused(error: bytes) -> bytes:
