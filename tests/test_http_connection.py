@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -814,3 +815,42 @@ async def test_large_last_answer_arrives_whole_at_a_slow_reader(start_server: An
             received += len(await wire.receive(10_000))
             await asyncio.sleep(0.05)
         assert received + len(await wire.receive_rest()) == size
+
+
+async def test_pipelined_requests_of_many_leave_the_loop_to_others(start_server: Any) -> None:
+    """A few of their calls begin in a turn, not one of each connection."""
+    server = await start_server()
+    loop = asyncio.get_running_loop()
+    begun_count = 0
+    rounds: list[int] = []
+
+    @server.on("request")
+    async def request(req: sockwave.Request, res: sockwave.Response) -> None:
+        nonlocal begun_count
+        begun_count += 1
+        end = time.perf_counter() + 1e-4  # what an application has to do
+        while time.perf_counter() < end:
+            pass
+        res.end()
+
+    def look() -> None:
+        nonlocal begun_count, looking
+        rounds.append(begun_count)
+        begun_count = 0
+        looking = loop.call_soon(look)
+
+    async with contextlib.AsyncExitStack() as stack:
+        wires = [
+            await stack.enter_async_context(await Wire.open(server.addresses[0])) for _ in range(40)
+        ]
+        for wire in wires:
+            wire.write(GET * 20)
+        for wire in wires:
+            await receive_answer(wire)
+        rounds.clear()
+        looking = loop.call_soon(look)
+        for wire in wires:
+            for _ in range(19):
+                await receive_answer(wire)
+        looking.cancel()
+    assert max(rounds) <= 16

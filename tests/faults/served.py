@@ -95,6 +95,26 @@ def collect() -> None:
     ctypes.CDLL(None).malloc_trim(0)
 
 
+class Mallinfo(ctypes.Structure):
+    """What glibc tells of its heap: mallinfo(3)."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks"),
+            *("fordblks", "keepcost"),
+        )
+    ]
+
+
+def count_malloc() -> int:
+    """Count the bytes that glibc has given out; those of CPython's own allocator are not in it."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Mallinfo
+    told = mallinfo()
+    return int(told.uordblks + told.hblkhd)
+
+
 def is_stranded(task: Any) -> bool:
     """Tell whether a task waits for what is done: asyncio has lost its wake-up, for want of memory.
 
@@ -194,6 +214,8 @@ class Echo:
             "kinds": {kind: kinds[kind] for kind in KINDS if kind in kinds},
             "failures": collections.Counter(failures),
             "survived": Survivor.count,
+            "blocks": sys.getallocatedblocks(),
+            "malloc": count_malloc(),
         }
 
     def count_timers(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import mimetypes
 import os
 import stat
@@ -28,10 +29,8 @@ _PIECE_SIZE = 256 * 1024
 # Opening a FIFO would block until a process writes to it; with O_NONBLOCK it opens, and is refused.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
-# The table of the standard library, without the system's own files of types, and with types that
-# older versions of the library lack.
-_TYPES = mimetypes.MimeTypes()
-for _suffix, _type in {
+# Types that older versions of the standard library lack.
+_NEWER_TYPES = {
     ".avif": "image/avif",
     ".flac": "audio/flac",
     ".js": "text/javascript",
@@ -49,9 +48,7 @@ for _suffix, _type in {
     ".woff2": "font/woff2",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
-}.items():
-    _TYPES.add_type(_type, _suffix)
-
+}
 
 # What opening a path fails with where no file can be: for a client, it does not exist.
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
@@ -92,10 +89,23 @@ class Representation:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@functools.cache
+def _make_types() -> mimetypes.MimeTypes:
+    """Return the table of the standard library, without the system's own files of types.
+
+    Made when it is needed: the library reads those all the same, which takes longer than to import
+    anything of ours.
+    """
+    types = mimetypes.MimeTypes()
+    for suffix, kind in _NEWER_TYPES.items():
+        types.add_type(kind, suffix)
+    return types
+
+
 def guess_type(name: str) -> str:
     """Return the media type for a file name; with a charset for text."""
     # `guess_type` of the standard library takes a URL: "file/" makes sure that it sees a path.
-    kind, encoding = _TYPES.guess_type("file/" + PurePath(name).name)
+    kind, encoding = _make_types().guess_type("file/" + PurePath(name).name)
     if encoding is not None:
         return {"gzip": "application/gzip"}.get(encoding, "application/octet-stream")
     if kind is None:

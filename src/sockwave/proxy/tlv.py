@@ -1,6 +1,7 @@
 """The TLVs behind the addresses of a PROXY header of version 2: proxy-protocol.txt, 2.2."""
 
 import enum
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ _MAX_NAME_SIZE = 255
 _CASTAGNOLI = 0x82F63B78  # RFC 3385, 4: the polynomial of CRC32C, its lowest bit first
 
 
+@functools.cache
 def _fill_table() -> tuple[int, ...]:
     """Compute the table of CRC32C for one byte at a time."""
     table = []
@@ -44,9 +46,6 @@ def _fill_table() -> tuple[int, ...]:
             value = value >> 1 ^ (_CASTAGNOLI if value & 1 else 0)
         table.append(value)
     return tuple(table)
-
-
-_TABLE = _fill_table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ NO_FACTS = Facts()
 
 def crc32c(data: bytes) -> int:
     """Return the checksum of RFC 9260, appendix A."""
-    crc, table = 0xFFFFFFFF, _TABLE
+    crc, table = 0xFFFFFFFF, _fill_table()
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF

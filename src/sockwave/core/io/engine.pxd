@@ -50,7 +50,7 @@ cdef class Engine:
     cdef float close_timeout    # seconds to wait for the peer's close frame; 0: for ever
     cdef public Acceptor acceptor     # welcomes each new transport
     cdef list beginners
-    cdef bint has_calls         # one of them has calls to begin at the end of this turn
+    cdef int call_count         # so many calls begin at the end of this turn
     cdef object complain        # called with (error, transport) if no caller sees the error
     cdef tuple ticks            # the handles of scheduled ticks; (): no transport needs any
     cdef double tick_due

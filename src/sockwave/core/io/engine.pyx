@@ -17,10 +17,14 @@ from sockwave.core.io.timers import TICK_S
 # next turn, after the other connections.
 cdef double SLICE_S = 0.1e-3
 
-# For how long a turn goes on with requests that were pipelined, each of which is read once the one
-# before it is answered. It is the application that takes most of it, and other callbacks of the
-# loop wait.
-cdef double BEGINNING_S = 1e-3
+# A turn goes on with requests that were pipelined, each of which is read once the one before it is
+# answered, until its calls have taken so long. It is the application that takes most of it, while
+# the other connections and callbacks of the loop wait.
+cdef double BEGINNING_S = 0.25e-3
+
+cdef enum:
+    # Once so many calls wait to begin, no further transport that was postponed leads to more.
+    MANY_CALLS = 8
 
 
 cdef class Acceptor:
@@ -129,6 +133,8 @@ cdef class Engine:
         while left and waiting and has_messages(&self.budget) and has_inflatable(&self.budget):
             left -= 1               # a transport that is postponed again is added behind these
             (<Writer>waiting.popleft()).go_on()
+            if self.call_count >= MANY_CALLS:
+                break
         return 0
 
     def _end_turn(self):
@@ -136,25 +142,22 @@ cdef class Engine:
 
     cdef int ask_to_begin(self) except -1:
         """Have the calls that wait begun at the end of this turn."""
-        self.has_calls = True
+        self.call_count += 1
         return self.cork.promise()
 
     cdef int begin_calls(self) except -1:
         """Begin the calls that wait, and those of the requests that have waited, on their
         connections, until these calls had answered: as many as a turn has time for."""
-        cdef double end = 0
+        cdef double end = self.clock() + BEGINNING_S
         cdef bint goes_on = True
         self.cork.has_called_out = True
-        while self.has_calls and goes_on:
-            self.has_calls = False
+        while self.call_count and goes_on:
+            self.call_count = 0
             for beginner in self.beginners:
                 (<Beginner>beginner).begin_calls()
-            goes_on = len(self.postponed) > 0 and has_messages(&self.budget)
-            if goes_on:
-                if not end:
-                    end = self.clock() + BEGINNING_S
-                else:
-                    goes_on = self.clock() < end
+            goes_on = (
+                len(self.postponed) > 0 and has_messages(&self.budget) and self.clock() < end
+            )
             if goes_on:
                 self.serve_some(self.postponed)
         return 0
@@ -165,7 +168,7 @@ cdef class Engine:
         cdef bint has_postponed
         self.cork.promised = True       # what is linked meanwhile is flushed below, too
         try:
-            if self.has_calls:
+            if self.call_count:
                 self.begin_calls()
             self.cork.flush()
         finally:
@@ -173,7 +176,7 @@ cdef class Engine:
             has_postponed = self.has_postponed()
             if not has_postponed:       # else `_next_turn` does, and serves them first
                 refill(&self.budget)
-            if self.cork.first_dirty is not None or self.has_calls:
+            if self.cork.first_dirty is not None or self.call_count:
                 # The application has ended the program, or calls have led to others.
                 self.cork.promise()
         if (has_postponed or self.wheel.has_passed()) and self.next_turn is None:
@@ -304,7 +307,7 @@ cdef class Engine:
         self.cork.forget_all()
         for beginner in self.beginners:
             (<Beginner>beginner).forget_tasks()
-        self.has_calls = False
+        self.call_count = 0
         self.postponed.clear()
         self.inflating.clear()
         self.budget.message_count = 0
