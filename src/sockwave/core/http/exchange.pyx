@@ -318,7 +318,7 @@ cdef class Exchange:
         """Run what a listener has returned as a task; `is_plain`: an awaitable of a plain function.
         """
         # A task of the coroutine itself, so that a cancel before its first step is seen, too.
-        task = self.settings.engine.loop.create_task(coroutine)
+        task = self.settings.engine.create_task(coroutine)
         if not is_plain:
             self.plain_count -= 1
         self.running_count += 1

@@ -416,7 +416,7 @@ cdef class Response:
     def _stream_file(self, coroutine, file):
         """Run the coroutine that sends a big file; the task closes it at its end."""
         cdef Exchange exchange = self.exchange
-        task = self.settings.engine.loop.create_task(coroutine)
+        task = self.settings.engine.create_task(coroutine)
         task.add_done_callback(lambda _: self._end_file(file))
         exchange.add_task(task)
         exchange.sends_file = True
@@ -536,7 +536,7 @@ cdef class Response:
         cdef bytes line = None
         cdef bytes connection
         cdef bytes head = None
-        cdef char framing[FRAMING_SIZE]
+        cdef uint8_t framing[FRAMING_SIZE]
         cdef int framing_size
         cdef bytes added
         cdef bint has_date

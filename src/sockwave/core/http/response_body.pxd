@@ -32,7 +32,7 @@ cdef inline uint8_t* put(uint8_t* to, const void* data, size_t size) noexcept:
 cdef object as_payload(object data, Payload* payload)
 cdef bint may_have_body(const Framing* framing, int status) noexcept
 cdef int choose_framing(
-    Framing* framing, HeaderFields fields, int status, bint is_1_0, Py_ssize_t length, char* line
+    Framing* framing, HeaderFields fields, int status, bint is_1_0, Py_ssize_t length, uint8_t* line
 ) except -1
 cdef bytes choose_connection(Framing* framing, HeaderFields fields, bint is_1_0)
 cdef int send_body(

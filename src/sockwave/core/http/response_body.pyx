@@ -1,15 +1,12 @@
 """Bodies of responses: how they are framed, and how they leave. RFC 9112, sections 6 and 7."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdio cimport snprintf
 
+from sockwave.core.digits cimport put_digits
 from sockwave.core.http.response_head cimport NOT_GIVEN, has_content
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
-
-cdef enum:
-    CHUNK_LINE_SIZE = 18        # a size of 16 digits, and CRLF
 
 
 cdef object as_payload(object data, Payload* payload):
@@ -38,11 +35,11 @@ cdef bint may_have_body(const Framing* framing, int status) noexcept:
 
 
 cdef int choose_framing(
-    Framing* framing, HeaderFields fields, int status, bint is_1_0, Py_ssize_t length, char* line
+    Framing* framing, HeaderFields fields, int status, bint is_1_0, Py_ssize_t length, uint8_t* line
 ) except -1:
     """Choose how the body is framed, and write the field that says it to `line`; returns the size
     of that. `length` is the body's, NOT_GIVEN if it is not known."""
-    cdef int size = 0
+    cdef uint8_t* end = line
     framing.skips_body = not may_have_body(framing, status)
     if fields is not None and fields.length != NOT_GIVEN:
         length = fields.length
@@ -53,15 +50,16 @@ cdef int choose_framing(
     if status == 204:
         pass
     elif length != NOT_GIVEN:
-        size = snprintf(line, FRAMING_SIZE, b"Content-Length: %zd\r\n", length)
+        end = put_digits(put(end, b"Content-Length: ", 16), length, 10)
+        end = put(end, b"\r\n", 2)
     elif status == 304:
         pass
     elif not is_1_0:
-        size = snprintf(line, FRAMING_SIZE, b"Transfer-Encoding: chunked\r\n")
+        end = put(end, b"Transfer-Encoding: chunked\r\n", 28)
         framing.is_chunked = not framing.skips_body
     else:
         framing.closes = framing.closes or not framing.skips_body
-    return size
+    return end - line
 
 
 cdef bytes choose_connection(Framing* framing, HeaderFields fields, bint is_1_0):
@@ -111,7 +109,7 @@ cdef int send_body(
     cdef char tail[8]
     if is_chunk:
         # RFC 9112, 7.1: a chunk of no bytes would be the last one.
-        used += snprintf(<char*>scratch + used, CHUNK_LINE_SIZE + 1, b"%zx\r\n", size)
+        used = put(put_digits(scratch + used, size, 16), b"\r\n", 2) - scratch
         memcpy(tail, b"\r\n", 2)
         tail_size = 2
     if last and framing.is_chunked:

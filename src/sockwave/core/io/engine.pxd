@@ -50,7 +50,8 @@ cdef class Engine:
     cdef float close_timeout    # seconds to wait for the peer's close frame; 0: for ever
     cdef public Acceptor acceptor     # welcomes each new transport
     cdef list beginners
-    cdef int call_count         # so many calls begin at the end of this turn
+    cdef bint has_calls         # one of them has calls to begin at the end of this turn
+    cdef unsigned int call_count    # so many calls of the application were made, modulo 2^32
     cdef object complain        # called with (error, transport) if no caller sees the error
     cdef tuple ticks            # the handles of scheduled ticks; (): no transport needs any
     cdef double tick_due
@@ -73,6 +74,7 @@ cdef class Engine:
     cdef int serve_postponed(self) except -1
     cdef int serve_some(self, object waiting) except -1
     cdef int ask_to_begin(self) except -1
+    cdef object create_task(self, object coroutine)
     cdef int begin_calls(self) except -1
     cdef bint has_postponed(self) except -1
     cdef bint has_time_for_slow_request(self) except -1

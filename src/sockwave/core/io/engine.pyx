@@ -23,7 +23,7 @@ cdef double SLICE_S = 0.1e-3
 cdef double BEGINNING_S = 0.25e-3
 
 cdef enum:
-    # Once so many calls wait to begin, no further transport that was postponed leads to more.
+    # So many calls of the application may the transports that were postponed lead to in a turn.
     MANY_CALLS = 8
 
 
@@ -130,10 +130,11 @@ cdef class Engine:
 
     cdef int serve_some(self, object waiting) except -1:
         cdef Py_ssize_t left = len(waiting)
+        cdef unsigned int before = self.call_count
         while left and waiting and has_messages(&self.budget) and has_inflatable(&self.budget):
             left -= 1               # a transport that is postponed again is added behind these
             (<Writer>waiting.popleft()).go_on()
-            if self.call_count >= MANY_CALLS:
+            if self.call_count - before >= MANY_CALLS:
                 break
         return 0
 
@@ -142,8 +143,13 @@ cdef class Engine:
 
     cdef int ask_to_begin(self) except -1:
         """Have the calls that wait begun at the end of this turn."""
-        self.call_count += 1
+        self.has_calls = True
         return self.cork.promise()
+
+    cdef object create_task(self, object coroutine):
+        """Return a task in which a call begins, in the loop's next round."""
+        self.call_count += 1
+        return self.loop.create_task(coroutine)
 
     cdef int begin_calls(self) except -1:
         """Begin the calls that wait, and those of the requests that have waited, on their
@@ -151,8 +157,8 @@ cdef class Engine:
         cdef double end = self.clock() + BEGINNING_S
         cdef bint goes_on = True
         self.cork.has_called_out = True
-        while self.call_count and goes_on:
-            self.call_count = 0
+        while self.has_calls and goes_on:
+            self.has_calls = False
             for beginner in self.beginners:
                 (<Beginner>beginner).begin_calls()
             goes_on = (
@@ -168,7 +174,7 @@ cdef class Engine:
         cdef bint has_postponed
         self.cork.promised = True       # what is linked meanwhile is flushed below, too
         try:
-            if self.call_count:
+            if self.has_calls:
                 self.begin_calls()
             self.cork.flush()
         finally:
@@ -176,7 +182,7 @@ cdef class Engine:
             has_postponed = self.has_postponed()
             if not has_postponed:       # else `_next_turn` does, and serves them first
                 refill(&self.budget)
-            if self.cork.first_dirty is not None or self.call_count:
+            if self.cork.first_dirty is not None or self.has_calls:
                 # The application has ended the program, or calls have led to others.
                 self.cork.promise()
         if (has_postponed or self.wheel.has_passed()) and self.next_turn is None:
@@ -307,7 +313,7 @@ cdef class Engine:
         self.cork.forget_all()
         for beginner in self.beginners:
             (<Beginner>beginner).forget_tasks()
-        self.call_count = 0
+        self.has_calls = False
         self.postponed.clear()
         self.inflating.clear()
         self.budget.message_count = 0

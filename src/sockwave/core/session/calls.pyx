@@ -41,6 +41,7 @@ cdef class Calls(Beginner):
     cdef int start(self, object coroutine, Session connection, Kind kind) except -1:
         """Run the coroutine that a listener returned as a task, from the loop's next turn on."""
         cdef Call call = Call.__new__(Call)
+        self.engine.call_count += 1
         call.calls = self
         call.coroutine = coroutine
         call.connection = connection

@@ -6,11 +6,13 @@ to wrap it by objects of Python would cost more than to send it.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdio cimport snprintf
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
+from sockwave.core.digits cimport put_digits
+
 cdef enum:
-    NUMBERS_SIZE = 64           # of what snprintf writes here, at most
+    POSITION_SIZE = 64          # room for `,"position":""`, and both numbers with what is between
     MAX_DIGIT_COUNT = 20        # of a number of 64 bits
 
 cdef const char* HEX = b"0123456789abcdef"
@@ -18,13 +20,13 @@ cdef const char* HEX = b"0123456789abcdef"
 
 cdef bytes wrap_compact(uint64_t offset, const char* text, size_t size):
     """Return `[offset,"text"]`; `text` is UTF-8."""
-    cdef char digits[MAX_DIGIT_COUNT]
-    cdef size_t digit_count = write_digits(digits, offset)
+    cdef uint8_t digits[MAX_DIGIT_COUNT]
+    cdef size_t digit_count = put_digits(digits, offset, 10) - digits
     cdef size_t quoted = quoted_size(text, size)
     cdef bytes wrapped = PyBytes_FromStringAndSize(NULL, digit_count + quoted + 3)
     cdef char* to = PyBytes_AS_STRING(wrapped)
     to[0] = b"["
-    to = write(to + 1, digits + MAX_DIGIT_COUNT - digit_count, digit_count)
+    to = write(to + 1, <const char*>digits, digit_count)
     to[0] = b","
     to = write_quoted(to + 1, text, size, quoted)
     to[0] = b"]"
@@ -43,13 +45,13 @@ cdef bytes wrap_json(
     cdef size_t quoted_name = quoted_size(name, name_size)
     cdef size_t quoted_text = quoted_size(text, size)
     cdef size_t quoted_id = 0 if id is None else quoted_size(given, id_size)
-    cdef char position[NUMBERS_SIZE]
-    cdef size_t position_size = 0
+    cdef char position[POSITION_SIZE]
+    cdef char* end = position
     if epoch:
-        position_size = snprintf(
-            position, NUMBERS_SIZE, b',"position":"%llx-%llu"', <unsigned long long>epoch,
-            <unsigned long long>offset,
-        )
+        end = <char*>put_digits(<uint8_t*>write(end, b',"position":"', 13), epoch, 16)
+        end = <char*>put_digits(<uint8_t*>write(end, b"-", 1), offset, 10)
+        end = write(end, b'"', 1)
+    cdef size_t position_size = end - position
     cdef bytes wrapped = PyBytes_FromStringAndSize(
         NULL, 9 + quoted_name + position_size + field_size + quoted_text
         + (0 if id is None else 6 + quoted_id) + 1
@@ -65,17 +67,6 @@ cdef bytes wrap_json(
         to = write_quoted(to, given, id_size, quoted_id)
     to[0] = b"}"
     return wrapped
-
-
-cdef inline size_t write_digits(char* digits, uint64_t number) noexcept:
-    """Write a number to the end of room for MAX_DIGIT_COUNT; return how many digits it has."""
-    cdef size_t at = MAX_DIGIT_COUNT
-    while True:
-        at -= 1
-        digits[at] = <char>(48 + number % 10)
-        number //= 10
-        if not number:
-            return MAX_DIGIT_COUNT - at
 
 
 cdef inline char* write(char* to, const char* data, size_t size) noexcept:
