@@ -181,9 +181,11 @@ def growth(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, int
     grown = {name: after[name] - before[name] for name in COUNTED}
     kinds = {*before["kinds"], *after["kinds"]}
     grown |= {kind: after["kinds"].get(kind, 0) - before["kinds"].get(kind, 0) for kind in kinds}
-    # What asyncio has stranded holds its connection and that one's transport, whatever we do.
+    # What asyncio has stranded holds its connection and that one's transport, whatever we do. A
+    # task that is just being woken looks like it: there may have been more of them before.
+    stranded = max(0, after["stranded"] - before["stranded"])
     for held in ("tasks", "Connection", "EpollSocket", "TransportProtocol"):
-        grown[held] = grown.get(held, 0) - (after["stranded"] - before["stranded"])
+        grown[held] = grown.get(held, 0) - stranded
     return {name: count for name, count in grown.items() if count > 0}
 
 

@@ -213,14 +213,14 @@ async def run(
     server_core, client_core = choose_cores() if paced else (None, None)
     options = {"compression": True, **(options or {})}
     async with Served.start(engine, *arguments, options=options, core=server_core) as served:
-        await served.settle()
+        new = await served.settle()
         new_size = served.resident_size
         # A flood of the same length first, with good clients: it makes what is made once. What
         # stays is judged by what the allocators have given out. Resident memory, told beside it,
         # has their habits in it: CPython's keeps an arena of a mebibyte for one small object.
         async with Crowd(verdict, served.port, make_good):
             await attack(served.port, counts, seconds, patience_s, server_core)
-        idle = await served.settle()
+        idle = await served.settle(new)
         idle_size = served.resident_size
         before_ms: list[float] = []
         during_ms: list[float] = []
