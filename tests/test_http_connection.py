@@ -853,4 +853,4 @@ async def test_pipelined_requests_of_many_leave_the_loop_to_others(start_server:
             for _ in range(19):
                 await receive_answer(wire)
         looking.cancel()
-    assert max(rounds) <= 16
+    assert max(rounds) <= 8

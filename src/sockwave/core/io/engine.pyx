@@ -20,11 +20,11 @@ cdef double SLICE_S = 0.1e-3
 # A turn goes on with requests that were pipelined, each of which is read once the one before it is
 # answered, until its calls have taken so long. It is the application that takes most of it, while
 # the other connections and callbacks of the loop wait.
-cdef double BEGINNING_S = 0.25e-3
+cdef double BEGINNING_S = 0.1e-3
 
 cdef enum:
     # So many calls of the application may the transports that were postponed lead to in a turn.
-    MANY_CALLS = 8
+    MANY_CALLS = 4
 
 
 cdef class Acceptor:
