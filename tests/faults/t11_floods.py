@@ -215,9 +215,10 @@ async def run(
     async with Served.start(engine, *arguments, options=options, core=server_core) as served:
         new = await served.settle()
         new_size = served.resident_size
-        # A flood of the same length first, with good clients: it makes what is made once. What
-        # stays is judged by what the allocators have given out. Resident memory, told beside it,
-        # has their habits in it: CPython's keeps an arena of a mebibyte for one small object.
+        # A flood of the same length first, with good clients: it makes what is made once, and the
+        # heap as large as a flood makes it. What the allocators have given out tells whether
+        # anything stays of the attackers; resident memory has the allocators' habits in it, too:
+        # CPython's keeps an arena of a mebibyte for one small object.
         async with Crowd(verdict, served.port, make_good):
             await attack(served.port, counts, seconds, patience_s, server_core)
         idle = await served.settle(new)
@@ -262,6 +263,7 @@ async def run(
         median_ms = statistics.median(during_ms)
         bar_ms = SLOWER_FACTOR * statistics.median(before_ms)
         verdict.require(median_ms < bar_ms, f"p99 {median_ms:.2f} ms, over {bar_ms:.2f}")
+        verdict.require(size < idle_size * MEMORY_FACTOR, f"{size >> 10} KB stay")
     return verdict.close(
         f"good p99 {list_ms(before_ms)} ms before, {list_ms(during_ms)} during; "
         f"{sum(counts.values())} attackers a flood, {outcome['opened']} attacks, "

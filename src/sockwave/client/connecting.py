@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
 from sockwave.client.attempt import Attempt
 from sockwave.client.backoff import Backoff
 from sockwave.client.host import find_host
-from sockwave.client.plan import Plan, TopicNames, is_no_connection
+from sockwave.client.plan import Plan, TopicNames, no_such_attribute
 from sockwave.client.proxies import ProxyOption
 from sockwave.client.reconnecting import reconnect
 from sockwave.client.topics.connection import TopicConnection
@@ -103,7 +103,7 @@ class Connector(Generic[Opened]):
 
         def __getattr__(self, name: str) -> Never:
             ways = "`async with connect(...) as conn` or `await connect(...)`"
-            raise is_no_connection(self, name, TopicConnection, ways)
+            raise no_such_attribute(self, name, TopicConnection, ways)
 
     def __await__(self) -> Generator[Any, None, Opened]:
         return self._open(self._plan.make_topics()).__await__()

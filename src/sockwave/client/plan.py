@@ -57,7 +57,7 @@ class Plan:
         return Waits(self._backoff, self.route.uri)
 
 
-def is_no_connection(connector: object, name: str, kind: type, ways: str) -> AttributeError:
+def no_such_attribute(connector: object, name: str, kind: type, ways: str) -> AttributeError:
     """Return what says that a connector has no such attribute.
 
     Where connections of this `kind` have it, somebody has taken it for one: `ways` tells how it

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast, overload
 
 from sockwave.client.backoff import Backoff, Waits
-from sockwave.client.plan import Plan, TopicNames, is_no_connection
+from sockwave.client.plan import Plan, TopicNames, no_such_attribute
 from sockwave.client.proxies import ProxyOption
 from sockwave.client.topics.state import TopicState
 from sockwave.close import CloseCode, encode_close
@@ -104,7 +104,7 @@ class Connector(Generic[Opened]):
 
         def __getattr__(self, name: str) -> Never:
             ways = "`with connect(...) as conn` or `connect(...).open()`"
-            raise is_no_connection(self, name, TopicConnection, ways)
+            raise no_such_attribute(self, name, TopicConnection, ways)
 
     def open(self) -> Opened:
         """Open a connection, and wait until it is open; the caller closes it."""
