@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 # The suite gives these to every server: RFC 6455 leaves open what they probe.
 INFORMATIONAL = ("7.1.6", "7.13.*")
 
-# A violation follows a message, mostly in one segment. A thread that receives has the message when
-# the connection has failed already, and cannot answer: the suite says NON-STRICT.
-FAST_FAILING = ("3.[2-7]", "4.[12].[3-5]", "5.15")
-
 # 8 and 11 are empty in the suite. 12 and 13 are permessage-deflate, RFC 7692.
 ALL_SECTIONS = (1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 13)
 
@@ -109,13 +105,11 @@ async def run_cases(address: str, patterns: Sequence[str]) -> "list[CaseResult]"
     return await ask_twice(partial(ask, address), patterns)
 
 
-async def ask_twice(
-    ask_once: "Asking", patterns: Sequence[str], lenient: Sequence[str] = ()
-) -> "list[CaseResult]":
+async def ask_twice(ask_once: "Asking", patterns: Sequence[str]) -> "list[CaseResult]":
     """Run the cases matching the patterns, and those that fail once more."""
     results = await ask_once(patterns)
     for place, result in enumerate(results):
-        if not is_allowed(result, lenient):
+        if not is_allowed(result):
             print(f"  {result.case_id} {judge(result)}: asked again")
             results[place] = (await ask_once([result.case_id]))[0]
     return results
@@ -140,13 +134,15 @@ def judge(result: "CaseResult") -> str:
     return "FAILED"
 
 
-def is_allowed(result: "CaseResult", lenient: Sequence[str]) -> bool:
-    """Tell whether a case is OK, or may be informational, or is one of those that may be less."""
-    allowed = {"INFORMATIONAL": INFORMATIONAL, "NON-STRICT": lenient}.get(judge(result), ())
-    return judge(result) == "OK" or any(fnmatch(result.case_id, pattern) for pattern in allowed)
+def is_allowed(result: "CaseResult") -> bool:
+    """Tell whether a case is OK, or is informational and may be that."""
+    return judge(result) == "OK" or (
+        judge(result) == "INFORMATIONAL"
+        and any(fnmatch(result.case_id, pattern) for pattern in INFORMATIONAL)
+    )
 
 
-def report(title: str, results: "Sequence[CaseResult]", lenient: Sequence[str] = ()) -> bool:
+def report(title: str, results: "Sequence[CaseResult]") -> bool:
     """Print the totals and each case that is not as it should be; True if there is none."""
     verdicts = {result.case_id: judge(result) for result in results}
     totals = {
@@ -156,7 +152,7 @@ def report(title: str, results: "Sequence[CaseResult]", lenient: Sequence[str] =
     expected = len(results) - totals["INFORMATIONAL"]
     wrong = 0
     for result in results:
-        if is_allowed(result, lenient):
+        if is_allowed(result):
             continue
         wrong += 1
         verdict = verdicts[result.case_id]
@@ -187,11 +183,11 @@ async def run(
 async def run_client(engines: Sequence[str], patterns: Sequence[str], *, is_sync: bool) -> bool:
     """Run the cases against our client on each engine; True if all is well."""
     passed = True
-    title, lenient = ("sync client", FAST_FAILING) if is_sync else ("client", ())
+    title = "sync client" if is_sync else "client"
     for engine in engines:
         ask_once = partial(ask_client, engine, max_size=MAX_SIZE, is_sync=is_sync)
-        results = await ask_twice(ask_once, patterns, lenient)
-        passed &= report(f"{engine}, {title}", results, lenient)
+        results = await ask_twice(ask_once, patterns)
+        passed &= report(f"{engine}, {title}", results)
     return passed
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import reference
 from conftest import ErrorLog, StartServer
 from raw_servers import RawPeer, raw_server
-from reference import CONTINUATION, PING, PONG, TEXT
+from reference import CONTINUATION, PING, PONG, TEXT, Frame
 from threads import aside, uri_of
 from wire import PATIENCE_S, settle, wait_until
 
@@ -604,6 +605,68 @@ async def test_messages_behind_the_servers_end_are_received(
             assert [str(number) for number in range(1000)] == list(conn)
 
     await aside(talk)
+
+
+VIOLATIONS = {
+    "reserved bits": (b"\xf1\x00", 1002),
+    "unknown opcode": (b"\x83\x00", 1002),
+    "continuation of nothing": (b"\x80\x00", 1002),
+    "no UTF-8": (b"\x81\x01\xff", 1007),
+    "over the limit": (b"\x81\x7e\x03\xe9" + b"x" * 1001, 1009),
+}
+
+
+@pytest.mark.parametrize("violation", VIOLATIONS)
+async def test_messages_before_a_violation_are_answered(engine: str, violation: str) -> None:
+    data, code = VIOLATIONS[violation]
+
+    async def answering(peer: RawPeer) -> None:
+        await peer.open()
+        peer.write_frame(TEXT, b"a")
+        assert await peer.receive_text() == "a"
+        peer.write(
+            reference.serialize(Frame(TEXT, b"b"), None)
+            + data
+            + reference.serialize(Frame(TEXT, b"c"), None)
+        )
+        assert await peer.receive_text() == "b"
+        assert (await peer.receive_close())[0] == code
+
+    def talk(uri: str) -> None:
+        received = []
+        with connect(uri, engine=engine, max_size=1000, close_timeout=0.1) as conn:
+            for message in conn:
+                conn.send(message)
+                received.append(message)
+            assert conn.close_code == code
+        assert received == ["a", "b"]
+
+    async with raw_server(answering) as uri:
+        await aside(talk, uri)
+
+
+@pytest.mark.parametrize("after", ["a wait", "the server's end", "our close"])
+async def test_violation_waits_briefly_for_an_answer(engine: str, after: str) -> None:
+    closed = threading.Event()
+
+    async def answering(peer: RawPeer) -> None:
+        await peer.open(reference.serialize(Frame(TEXT, b"a"), None) + b"\x83\x00")
+        if after != "the server's end":
+            assert (await peer.receive_close())[0] == (1000 if after == "our close" else 1002)
+        closed.set()
+
+    def talk(uri: str) -> None:
+        with connect(uri, engine=engine, close_timeout=5) as conn:
+            assert conn.recv() == "a"
+            if after == "our close":
+                conn.close()
+            assert closed.wait(PATIENCE_S)
+            with pytest.raises(ConnectionClosed) as caught:
+                conn.recv()
+            assert caught.value.code == 1002
+
+    async with raw_server(answering) as uri:
+        await aside(talk, uri)
 
 
 async def test_message_over_the_limit_ends_the_connection(

@@ -18,6 +18,7 @@ cdef enum PauseReason:
     HELD = 16                   # a client's deliveries of topics wait
     KEYS_WANTED = 32            # a client's messages wait whose keys are not known yet
     UNHEARD = 64                # what is said of topics waits for the thread that hears it
+    FAILS_LATER = 128           # a violation waits until the messages before it are answered
 
 cdef class FlowControl(Sender):
     """A session that reads its socket while neither the application nor the peer is behind."""

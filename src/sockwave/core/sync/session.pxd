@@ -1,5 +1,6 @@
 """A connection whose messages threads take."""
 
+from sockwave.core.protocol.frames cimport Violation
 from sockwave.core.session.client_connection cimport ClientConnection
 from sockwave.core.session.delivery_queue cimport DeliveryQueue, TopicQueue
 from sockwave.core.sync.shared_loop cimport Reading, SharedLoop
@@ -20,6 +21,8 @@ cdef class ThreadSession(ClientConnection):
     cdef Reading reading        # how the thread that receives waits; None: none has received yet
     cdef list watchers          # Readings of the threads that wait for anything else
     cdef unsigned long receiver  # the thread that is in `take_next`; 0: none
+    cdef bint is_answering      # it has taken a message, and not asked for the next one yet
+    cdef Violation violation    # found behind a message that may yet be answered
     # With topics:
     cdef DeliveryQueue deliveries    # what they have brought
     cdef object unheard         # a deque of what is said, and was read by another thread
@@ -34,6 +37,8 @@ cdef class ThreadSession(ClientConnection):
     cdef Reading found_more     # how it waits
 
     cdef bint speaks(self) noexcept
+    cdef int fail_later(self, Violation violation) except -1
+    cdef int fail_now(self) except -1
     cdef object take_of_topics(self, TopicQueue queue, str call, double end)
     cdef int ask_to_balance(self) except -1
     cdef int await_in_time(self, str call, str what, double end) except -1

@@ -8,9 +8,13 @@ from time import monotonic
 from libc.math cimport INFINITY
 
 from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
+from sockwave.core.protocol.frames cimport NO_VIOLATION, TOO_SLOW, Violation
+from sockwave.core.protocol.input_buffer cimport Span
 from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
 from sockwave.core.session.delivery_queue cimport DeliveryQueue, TopicQueue
-from sockwave.core.session.flow_control cimport HELD, INBOX_FULL, KEYS_WANTED, UNHEARD
+from sockwave.core.session.flow_control cimport (
+    FAILS_LATER, HELD, INBOX_FULL, KEYS_WANTED, UNHEARD, FlowControl,
+)
 from sockwave.core.session.inbox cimport Inbox
 from sockwave.core.sync.shared_loop cimport Reading, current_thread_id, time_left
 
@@ -18,6 +22,9 @@ from sockwave.errors import SockwaveError
 
 # A thread that finds keys ends when there was nothing to do for so long.
 cdef double FINDER_REST_S = 1.0
+
+# How long a thread may take to answer the messages that came before a violation.
+cdef double ANSWER_S = 0.1
 
 
 cdef double seconds_of(object timeout) except -2:
@@ -109,6 +116,54 @@ cdef class ThreadSession(ClientConnection):
         for watcher in self.watchers:
             watcher.ring()
         return 0
+
+    # ---- a violation behind messages that the thread has yet to answer. A server sends both in one
+    # segment: were the connection to fail when that is read, no answer could be sent.
+
+    cdef int fail(self, Violation violation) except -1:
+        if (
+            self.state == CONNECTED and violation < TOO_SLOW and not self.speaks()
+            and (self.is_answering or self.inbox.count or self.unplaced_count)
+        ):
+            return self.fail_later(violation)
+        return ClientConnection.fail(self, violation)
+
+    cdef int fail_later(self, Violation violation) except -1:
+        """Read nothing more, and fail when the thread asks for the next message, or in `ANSWER_S`.
+        """
+        if self.violation == NO_VIOLATION:
+            self.violation = violation
+            self.pause_reasons |= FAILS_LATER
+            FlowControl.forget_received(self)
+            self.set_reading()
+            self.shared.loop.call_later(ANSWER_S, self._fail_now)
+        return 0
+
+    def _fail_now(self):
+        self.fail_now()
+
+    cdef int fail_now(self) except -1:
+        """Fail for the violation that has been found, if there is one."""
+        cdef Violation violation = self.violation
+        if violation == NO_VIOLATION:
+            return 0
+        self.violation = NO_VIOLATION
+        self.pause_reasons &= ~<int>FAILS_LATER
+        self.set_reading()
+        return ClientConnection.fail(self, violation)
+
+    cdef int read_messages(self, Span* given) except -1:
+        if self.violation != NO_VIOLATION:
+            return 0        # where the next frame begins, nobody knows
+        return ClientConnection.read_messages(self, given)
+
+    cdef int notify_eof(self) except -1:
+        self.fail_now()
+        return ClientConnection.notify_eof(self)
+
+    cdef int notify_closed(self, object error) except -1:
+        self.fail_now()
+        return ClientConnection.notify_closed(self, error)
 
     # ---- topics: what is said of them is heard by the loop's own thread alone. It is Python, in
     # which the handler of a signal could raise between any two steps.
@@ -395,6 +450,7 @@ cdef class ThreadSession(ClientConnection):
 
     cdef object take_next(self, double seconds):
         """Take the next message; wait for it for at most so many seconds. Raises TimeoutError."""
+        self.is_answering = False
         if not self.inbox.count:
             if self.receiver:
                 raise SockwaveError(
@@ -410,6 +466,7 @@ cdef class ThreadSession(ClientConnection):
                     self.reading.give_back()        # the loop reads what other threads wait for
                 if self.state == ENDED and self.reading is not None:
                     self.reading.end()
+        self.is_answering = True
         return self.take_placed()
 
     cdef object take_placed(self):
@@ -438,6 +495,8 @@ cdef class ThreadSession(ClientConnection):
             if self.state == ENDED and not self.unplaced_count:
                 self.inbox.is_told = True
                 raise closed_error(self)
+            if self.violation != NO_VIOLATION and not self.unplaced_count:
+                self.shared.loop.call_soon_threadsafe(self._fail_now)
             left = time_left(end)
             self.reading.wait(left)
             if left == 0 and not self.inbox.count and (
