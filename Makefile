@@ -60,6 +60,8 @@ help:
 chat: $(VENV)/install.stamp
 	@$(VENV)/bin/python -m sockwave chat $(ARGS)
 
+# Each process collects all tests for itself, which takes as long as many of the sample.
+check: WORKERS = $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 check: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

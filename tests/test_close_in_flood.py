@@ -98,6 +98,7 @@ async def test_server_closes_while_the_client_floods(
         assert conn.close_code == 4000
 
 
+@pytest.mark.slow
 async def test_both_flood_and_one_closes(
     engine: str, contexts: tuple[ssl.SSLContext | None, ...], error_log: ErrorLog
 ) -> None:

@@ -315,6 +315,7 @@ OFFERS = st.lists(
 ).map(lambda chosen: "; ".join(["permessage-deflate", *chosen]))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -14,6 +14,7 @@ import sockwave
 CAP = 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", ["drop_new", "drop_old", "conflate"])
 async def test_dropped_messages_take_no_context_with_them(
     start_server: StartServer, slow: str

@@ -87,6 +87,7 @@ async def test_a_few_clients_do_not_have_to_wait(start_server: StartServer) -> N
     await closing
 
 
+@pytest.mark.slow
 async def test_without_jitter_all_are_told_at_once(start_server: StartServer) -> None:
     server = await start_server()
     conns = [(await connect_both(server))[1] for _ in range(300)]
@@ -380,6 +381,7 @@ async def test_messages_that_a_drain_leaves_behind_are_counted(
 # ---- signals -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "asyncio"])
 def test_sigterm_tells_everybody_and_ends_with_status_0(engine: str) -> None:
     with serving("echo", "--port", "0", "--engine", engine) as (process, url):

@@ -92,6 +92,7 @@ async def test_none_lifts_the_bound(start_server: StartServer) -> None:
     await wait_until(lambda: not worker.running)
 
 
+@pytest.mark.slow
 async def test_a_flood_of_small_messages_is_worked_off_in_order(
     start_server: StartServer,
 ) -> None:

@@ -256,6 +256,7 @@ def test_every_byte_in_every_header_is_answered_or_refused(
             expect_answer_or_refusal(f"GET / HTTP/1.1\r\n{block}\r\n".encode("latin-1"))
 
 
+@pytest.mark.slow
 @VERSIONS
 def test_every_byte_in_the_request_line_is_answered_or_refused(headers: dict[str, str]) -> None:
     raw = parse(headers, target="/path").raw

@@ -166,6 +166,7 @@ async def test_others_are_served_while_many_inflate_what_is_costly(
 # ---- the connection itself --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [EVERYTHING, FULL], ids=["forgets", "remembers"])
 async def test_nothing_overtakes_a_costly_message_of_the_same_connection(
     start_server: StartServer, library: Any, compression: sockwave.Deflate
@@ -234,6 +235,7 @@ async def test_costly_message_in_fragments_is_heard_whole(
     await client.wire.close()
 
 
+@pytest.mark.slow
 async def test_client_that_does_not_read_is_not_heard_on_until_it_does(
     start_server: StartServer,
 ) -> None:

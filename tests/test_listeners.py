@@ -112,6 +112,7 @@ async def test_async_function_that_cython_has_compiled_runs(
     assert heard == ["hello", "waited"]
 
 
+@pytest.mark.slow
 async def test_compiled_listener_that_raises_closes_its_connection(
     both_ends: BothEnds, compiled: types.ModuleType, error_log: ErrorLog
 ) -> None:

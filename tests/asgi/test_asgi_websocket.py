@@ -310,6 +310,7 @@ async def test_hooks_and_origin_come_before_the_application(start_server: StartS
 # ---- flow
 
 
+@pytest.mark.slow
 async def test_client_is_not_read_while_the_application_receives_nothing(
     start_server: StartServer,
 ) -> None:

@@ -169,6 +169,7 @@ def test_no_bytes_do_harm_to_a_log(seed: int) -> None:
     assert worker.hear() == [(MSG, b"at last")]
 
 
+@pytest.mark.slow
 def test_parts_that_never_end_are_bounded() -> None:
     worker = Worker()
     worker.subscribe(1, b"room/1")

@@ -101,6 +101,7 @@ async def test_workers_of_two_hosts_hear_everything_once(
         await wire.close()
 
 
+@pytest.mark.slow
 async def test_a_worker_hears_how_the_broker_is(
     start_host: StartService, valkey: ValkeyServer, request: pytest.FixtureRequest
 ) -> None:

@@ -154,6 +154,7 @@ async def test_64_mib_kill_no_subscriber_of_the_broker(
 # ---- what breaks off
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deed", ["cut", "kill"])
 async def test_an_upload_that_is_broken_off_goes_on(
     start_server: StartServer, small: JetStream, deed: str
@@ -175,6 +176,7 @@ async def test_an_upload_that_is_broken_off_goes_on(
     assert find_state(small)["messages"] == 97  # each part once
 
 
+@pytest.mark.slow
 async def test_of_a_publisher_that_dies_nobody_hears_half_a_message(
     start_server: StartServer, small: JetStream
 ) -> None:

@@ -123,6 +123,7 @@ async def test_a_stream_whose_producer_is_never_heard_is_aborted(
     assert asyncio.get_running_loop().time() - begin < 5.0
 
 
+@pytest.mark.slow
 async def test_streams_that_nobody_reads_are_looked_at_from_time_to_time(
     start_server: StartServer,
     shared_jetstream: JetStream,
@@ -280,6 +281,7 @@ async def test_a_user_without_rights_for_streams_hears_plain_topics(
 SEQUENCES = [b"Nats-Sequence: %b\r\n" % one for one in (b"", b"x", b"9" * 20, b"9" * 5000)]
 
 
+@pytest.mark.slow
 async def test_what_others_put_into_a_stream_costs_itself(
     start_server: StartServer, shared_jetstream: JetStream, jetstream_url: str
 ) -> None:

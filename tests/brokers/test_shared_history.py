@@ -195,6 +195,7 @@ async def test_a_large_message_is_read_from_the_log(
         assert await receive_all(host.wire, "c") == count_from(1, "a", large, "b", "c")
 
 
+@pytest.mark.slow
 async def test_a_long_history_comes_in_pages(start_server: StartServer, log_url: str) -> None:
     one, other = await start_pair(start_server, log_url, history=History(count=5000, size=None))
     texts = [f"{number}" for number in range(2500)]

@@ -125,6 +125,7 @@ async def test_who_hears_by_a_pattern_hears_streams(
     assert await receive_to(wire, None) == [(3, "abc"), (4, None)]
 
 
+@pytest.mark.slow
 async def test_a_large_delta_and_a_long_stream_come_whole(
     start_server: StartServer, log_url: str
 ) -> None:

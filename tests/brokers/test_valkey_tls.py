@@ -75,6 +75,7 @@ def tls_cluster(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield found
 
 
+@pytest.mark.slow
 @needs_redis
 async def test_a_server_is_reached_by_tls(
     start_server: StartServer, server: ValkeyServer, files: Files

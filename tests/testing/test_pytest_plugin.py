@@ -262,6 +262,7 @@ def test_mark_is_for_every_async_test(tmp_path: Path) -> None:
     assert "not gone on within 0.01 s" in said, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["timout=1", "", "1, 2", "timeout='1'", "timeout=0"])
 def test_mark_that_says_something_else_is_refused(given: str, tmp_path: Path) -> None:
     source = f"import pytest\n@pytest.mark.sockwave({given})\ndef test_nothing(): pass"

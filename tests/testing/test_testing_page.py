@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "testing.md"
 
 
+@pytest.mark.slow
 def test_tests_of_the_page_pass(tmp_path: Path) -> None:
     programs = re.findall(r"```py\n(.+?)```", PAGE.read_text("utf-8"), re.DOTALL)
     for number, program in enumerate(programs):

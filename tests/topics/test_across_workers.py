@@ -171,6 +171,7 @@ async def test_all_workers_agree_on_the_order_of_a_history(start_service: StartS
         await late.wire.close()
 
 
+@pytest.mark.slow
 async def test_members_are_those_of_all_workers(start_service: StartService) -> None:
     service = start_service(2)
     async with clients_of(service) as ((one,), (two,)):
