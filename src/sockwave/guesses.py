@@ -1,6 +1,5 @@
 """What a name that does not exist may have meant: of options, and of events."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -104,8 +103,7 @@ def describe_unknown_option(
         if event is not None:
             example = _show_event(event, is_server=events is server)
             return f"unknown option {name!r}: {event!r} is an event of the {example}"
-    nearest = difflib.get_close_matches(name.lower(), options, n=1, cutoff=0.5)
-    meant = _OPTION_SYNONYMS.get(_spell(name)) or (nearest[0] if nearest else None)
+    meant = _OPTION_SYNONYMS.get(_spell(name)) or _find_nearest(name.lower(), options, 0.5)
     if meant is not None:
         return f"unknown option {name!r}; did you mean {meant!r}?"
     return f"unknown option {name!r}; the options are {', '.join(options)}"
@@ -137,5 +135,12 @@ def _find_event(name: str, events: Events) -> str | None:
 
 def _find_near_event(name: str, events: Events) -> str | None:
     """Return the event whose name is most like this one; None: none is like it."""
-    nearest = difflib.get_close_matches(name, events, 1)
+    return _find_nearest(name, events, 0.6)
+
+
+def _find_nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
+    """Return which name is most like this one; None: none is as like as `cutoff`, from 0 to 1."""
+    from difflib import get_close_matches  # what is rarely needed is not imported with all else
+
+    nearest = get_close_matches(name, list(known), 1, cutoff)
     return nearest[0] if nearest else None

@@ -104,10 +104,11 @@ def test_commands_of_a_terminal_are_listed() -> None:
 
 
 @pytest.mark.parametrize("imported", ["sockwave", "sockwave.cli"])
-def test_import_brings_neither_an_extra_nor_the_load_generator(imported: str) -> None:
+def test_import_brings_no_extra_no_load_generator_and_no_client(imported: str) -> None:
     program = (
         f"import sys, {imported}\n"
-        "heavy = ('rich', 'prompt_toolkit', 'sockwave.loadgen', 'sockwave.cli.bench.program')\n"
+        "heavy = ('rich', 'prompt_toolkit', 'sockwave.loadgen', 'sockwave.cli.bench.program',\n"
+        "    'sockwave.client', 'sockwave.sync')\n"
         "assert not any(name in sys.modules for name in heavy)\n"
         "if sys.argv[1:]: assert 'sockwave.cli' not in sys.modules\n"
     )
