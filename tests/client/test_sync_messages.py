@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -645,19 +647,24 @@ async def test_messages_before_a_violation_are_answered(engine: str, violation: 
         await aside(talk, uri)
 
 
-@pytest.mark.parametrize("after", ["a wait", "the server's end", "our close"])
+@pytest.mark.parametrize("after", ["a wait", "the server's end", "the server's reset", "our close"])
 async def test_violation_waits_briefly_for_an_answer(engine: str, after: str) -> None:
-    closed = threading.Event()
+    received, closed = threading.Event(), threading.Event()
 
     async def answering(peer: RawPeer) -> None:
         await peer.open(reference.serialize(Frame(TEXT, b"a"), None) + b"\x83\x00")
-        if after != "the server's end":
+        if after == "the server's reset":
+            await asyncio.to_thread(received.wait, PATIENCE_S)
+            sock = peer.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif after != "the server's end":
             assert (await peer.receive_close())[0] == (1000 if after == "our close" else 1002)
         closed.set()
 
     def talk(uri: str) -> None:
         with connect(uri, engine=engine, close_timeout=5) as conn:
             assert conn.recv() == "a"
+            received.set()
             if after == "our close":
                 conn.close()
             assert closed.wait(PATIENCE_S)
