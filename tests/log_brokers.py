@@ -32,6 +32,12 @@ no_auth_user: app
 """
 
 
+#: Headers of no sequence, as the server sends them of one, and anybody can.
+FORGED_SEQUENCES = [
+    b"Nats-Sequence: %b\r\n" % one for one in (b"", b"x", b"-1", b"9" * 20, b"9" * 21, b"9" * 5000)
+]
+
+
 class JetStream(NatsServer):
     """A server of NATS with JetStream, which keeps what it has in a directory."""
 
@@ -151,8 +157,8 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySer
         yield server
 
 
-#: Runs a test that takes `log_url` with Redis as well, where that is installed.
-by_redis_as_well = pytest.mark.parametrize(
+#: Runs a test that takes `log_url` with Redis beside the others, where that is installed.
+by_all_log_brokers = pytest.mark.parametrize(
     "shared_log_broker",
     [
         pytest.param("shared_valkey", id="valkey"),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host
-from log_brokers import JetStream
+from log_brokers import FORGED_SEQUENCES, JetStream
 from nats_server import NatsServer
 from test_shared_history import count_from, receive_all, start_kept, start_pair
 from valkey_server import until
@@ -347,10 +347,6 @@ BAD = [
 ]  # fmt: skip
 
 
-# What is no sequence, in a header that the server sends, and anybody can.
-SEQUENCES = (b"", b"x", b"-1", b"9" * 20, b"9" * 21, b"9" * 5000)
-
-
 @pytest.mark.parametrize("message", BAD, ids=range(len(BAD)))
 def test_what_is_no_place_is_found_to_be_none(message: bytes) -> None:
     assert read_place(message) is None
@@ -366,8 +362,8 @@ async def test_what_others_publish_where_messages_come_costs_itself(
     epoch = b"%016x" % place.epoch
     for forged in (*BAD[:-1], b"1o %b 999\n1t\nx" % epoch, b"1o %b 2\n1x\n" % epoch):
         shared_jetstream.publish(subject, forged)
-        for sequence in SEQUENCES:
-            shared_jetstream.publish(subject, forged, b"Nats-Sequence: %b\r\n" % sequence)
+        for head in FORGED_SEQUENCES:
+            shared_jetstream.publish(subject, forged, head)
     shared_jetstream.publish(subject, b"1o 00000000000000ab 7\n1t\nx")
     await one.server.publish("kept/1", "second")
     assert await receive_all(other.wire, "second") == count_from(1, "first", "second")

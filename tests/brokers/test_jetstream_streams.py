@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host
-from log_brokers import JetStream
+from log_brokers import FORGED_SEQUENCES, JetStream
 from nats_server import NatsServer
 from test_shared_streams import receive_to, start_streaming
 from valkey_server import until
@@ -277,10 +277,6 @@ async def test_a_user_without_rights_for_streams_hears_plain_topics(
         server.kill()
 
 
-# What is no sequence, in a header that the server sends, and anybody can.
-SEQUENCES = [b"Nats-Sequence: %b\r\n" % one for one in (b"", b"x", b"9" * 20, b"9" * 5000)]
-
-
 @pytest.mark.slow
 async def test_what_others_put_into_a_stream_costs_itself(
     start_server: StartServer, shared_jetstream: JetStream, jetstream_url: str
@@ -292,7 +288,7 @@ async def test_what_others_put_into_a_stream_costs_itself(
     prefix = prefix_of(jetstream_url).encode()
     state = DeltaState(1, b"t", b"", DEAD, 7)
     for subject in (b".t.answer.1", b".a.answer.2"):
-        for head in (b"", state.pack(), b"Sockwave-Stream: x\r\n", *SEQUENCES):
+        for head in (b"", state.pack(), b"Sockwave-Stream: x\r\n", *FORGED_SEQUENCES):
             for message in (b"1s", b"1s %016x 9\n" % place.epoch, b"1s 0 1\n1t\nx", b"1t\nx"):
                 shared_jetstream.publish(prefix + subject, message, head)
     await topic.append("b")

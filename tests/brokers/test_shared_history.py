@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from log_brokers import LogBroker, by_redis_as_well
+from log_brokers import LogBroker, by_all_log_brokers
 from valkey_server import ValkeyServer, needs_valkey, until
 from wire import Wire, connect_both
 
@@ -62,7 +62,7 @@ async def test_hosts_agree_on_places(start_server: StartServer, log_url: str) ->
         await host.wire.receive_nothing()
 
 
-@by_redis_as_well
+@by_all_log_brokers
 async def test_who_comes_later_to_another_host_recovers(
     start_server: StartServer, log_url: str
 ) -> None:
@@ -95,7 +95,7 @@ async def test_the_publisher_does_not_get_its_message_where_it_is_excluded(
     assert await receive_all(other.wire, "to all") == count_from(1, "hello", "to all")
 
 
-@by_redis_as_well
+@by_all_log_brokers
 async def test_an_id_is_published_once_on_all_hosts(
     start_server: StartServer, log_url: str
 ) -> None:

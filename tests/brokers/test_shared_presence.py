@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from log_brokers import LogBroker, by_redis_as_well
+from log_brokers import LogBroker, by_all_log_brokers
 from valkey_server import needs_valkey, until
 from wire import connect_both
 
@@ -33,7 +33,7 @@ async def wait_for_members(host: Host, expected: dict[str, Any], topic: str = "l
         await asyncio.sleep(0.01)
 
 
-@by_redis_as_well
+@by_all_log_brokers
 async def test_members_are_those_of_all_hosts(start_server: StartServer, log_url: str) -> None:
     one, other = [await start_lobby(start_server, log_url) for _ in range(2)]
     await one.conn.subscribe("lobby/1", member="ann", data={"n": 1})

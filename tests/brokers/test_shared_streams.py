@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import StartServer
 from hosts import Host, start_host
-from log_brokers import LogBroker, by_redis_as_well
+from log_brokers import LogBroker, by_all_log_brokers
 from valkey_server import ValkeyServer, needs_valkey, until
 from wire import Wire, connect_both
 
@@ -52,7 +52,7 @@ async def test_subscribers_of_all_hosts_get_the_deltas_in_order(
         await host.wire.receive_nothing()
 
 
-@by_redis_as_well
+@by_all_log_brokers
 async def test_who_joins_late_on_any_host_gets_one_snapshot_and_then_deltas(
     start_server: StartServer, log_url: str
 ) -> None:
