@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import find_port
 from services import Service, needs_workers, serving_application
 from wire import wait_until
 
@@ -78,8 +79,8 @@ async def test_a_server_that_comes_back_without_its_history_is_told_of(
     rounds = 0
     kinds: list[tuple[str, Any]] = []
     with contextlib.ExitStack() as stack:
-        service = stack.enter_context(run_server())
-        port = service.port
+        port = find_port()
+        service = stack.enter_context(run_server("--port", str(port)))
         async for conn in sockwave.connect(
             f"ws://127.0.0.1:{port}/", subprotocol="sockwave.1", engine=engine, backoff=SOON
         ):
@@ -107,8 +108,8 @@ async def test_a_server_that_comes_back_without_its_history_is_told_of(
 async def test_messages_of_another_log_come_behind_the_gap(run_server: Any, engine: str) -> None:
     rounds = 0
     with contextlib.ExitStack() as stack:
-        service = stack.enter_context(run_server())
-        port = service.port
+        port = find_port()
+        service = stack.enter_context(run_server("--port", str(port)))
         uri = f"ws://127.0.0.1:{port}/"
         options: dict[str, Any] = {"subprotocol": "sockwave.1", "engine": engine}
         async for conn in sockwave.connect(uri, backoff=SOON, **options):

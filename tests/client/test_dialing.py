@@ -5,6 +5,7 @@ import socket
 from typing import Any
 
 import pytest
+from commands import find_port
 
 from sockwave.client import dialing
 from sockwave.client.dialing import dial, order_addresses, read_literal
@@ -29,11 +30,6 @@ class Resolver:
         return self.found
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def test_families_take_turns_beginning_with_the_resolvers_first() -> None:
     found = [info("::1", 1), info("::2", 1), info("::3", 1), info("10.0.0.1", 1)]
     ordered = [one[4][0] for one in order_addresses(found)]
@@ -52,7 +48,7 @@ async def test_address_that_fails_is_followed_by_the_next(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        Resolver(monkeypatch, info("127.0.0.1", free_port()), info("127.0.0.1", port))
+        Resolver(monkeypatch, info("127.0.0.1", find_port()), info("127.0.0.1", port))
         with await dial("example.com", port, None) as sock:
             assert sock.getpeername() == ("127.0.0.1", port)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -76,7 +72,7 @@ async def test_address_that_does_not_answer_is_passed_by(monkeypatch: pytest.Mon
 
 
 async def test_all_that_failed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    ports = [free_port(), free_port()]
+    ports = [find_port(), find_port()]
     Resolver(monkeypatch, *(info("127.0.0.1", port) for port in ports))
     with pytest.raises(OSError, match=r"all addresses failed: .*; ") as caught:
         await dial("example.com", 1, None)

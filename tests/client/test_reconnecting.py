@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from commands import find_port
 from raw_servers import RawPeer, answer, raw_server
 from reference import CLOSE, close_payload
 from wire import case, count_descriptors, wait_until
@@ -82,11 +83,7 @@ async def test_body_that_is_done_closes_its_connection(engine: str) -> None:
 
 
 async def test_nobody_listens_and_then_somebody_does(engine: str) -> None:
-    server = sockwave.create_server(engine=engine)
-    server.listen(0, "127.0.0.1")
-    port = server.addresses[0][1]
-    await server.start()
-    await server.close()
+    port = find_port()
 
     async def run() -> str:
         async for conn in sockwave.connect(f"ws://127.0.0.1:{port}", engine=engine, backoff=SOON):

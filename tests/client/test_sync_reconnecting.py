@@ -5,6 +5,7 @@ import gc
 import threading
 
 import pytest
+from commands import find_port
 from conftest import StartServer
 from raw_servers import RawPeer, answer, raw_server
 from reference import CLOSE, close_payload
@@ -85,12 +86,9 @@ async def test_body_that_is_done_closes_its_connection(engine: str) -> None:
     assert told == [(1000, ""), (1000, ""), (1001, ""), (1001, "")]
 
 
-async def test_nobody_listens_and_then_somebody_does(
-    start_server: StartServer, engine: str
-) -> None:
-    server = await start_server()
-    uri = uri_of(server)
-    await server.close()
+async def test_nobody_listens_and_then_somebody_does(engine: str) -> None:
+    port = find_port()
+    uri = f"ws://127.0.0.1:{port}/"
 
     def talk() -> str | bytes:
         for conn in connect(uri, engine=engine, backoff=SOON):
@@ -102,7 +100,7 @@ async def test_nobody_listens_and_then_somebody_does(
     await asyncio.sleep(0.01)
     again = sockwave.create_server(engine=engine)
     again.on("connection", lambda conn: conn.on("message", conn.send))
-    again.listen(server.addresses[0][1] if server.addresses else int(uri[:-1].split(":")[2]))
+    again.listen(port, "127.0.0.1")
     async with again:
         assert await talking == "back"
 

@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 from typing import Any
 
@@ -62,10 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--engine", default="epoll")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
     child = 0
 
     def end(*_: Any) -> None:
@@ -74,13 +71,13 @@ def main() -> None:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
-    print(json.dumps({"port": port}), flush=True)
+    print(json.dumps({"port": arguments.port}), flush=True)
     seeds = random.Random(arguments.seed)
     while True:
         seed = seeds.random()
         child = os.fork()
         if child == 0:
-            serve(port, arguments.engine, random.Random(seed))
+            serve(arguments.port, arguments.engine, random.Random(seed))
             os._exit(1)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):

@@ -14,6 +14,8 @@ import signal
 import time
 from typing import Any
 
+from commands import find_port
+
 import sockwave
 from faults.ledger import Ledger, Stream, Verdict
 from faults.processes import Process
@@ -127,9 +129,11 @@ async def settle(before: dict[str, int]) -> dict[str, int]:
 async def run(engine: str, seed: int, *, kill_count: int) -> Verdict:
     """Kill a server so many times."""
     verdict = Verdict("T29", engine, seed)
-    arguments = ("--engine", engine, "--seed", str(seed))
+    port = find_port()
+    arguments = ("--engine", engine, "--seed", str(seed), "--port", str(port))
     async with Process.run("mortal.py", *arguments) as mortal:
-        clients = Clients(engine, (await mortal.hear())["port"], verdict.ledger)
+        await mortal.hear()
+        clients = Clients(engine, port, verdict.ledger)
         deaths = asyncio.create_task(count_deaths(mortal))
         await clients.run(WARM_COUNT)
         await asyncio.sleep(0.2)  # the last connections of the first few end
