@@ -154,7 +154,7 @@ cdef class ThreadSession(ClientConnection):
 
     cdef int read_messages(self, Span* given) except -1:
         if self.violation != NO_VIOLATION:
-            return 0        # where the next frame begins, nobody knows
+            return 0        # behind a violation, it is not known where the next frame begins
         return ClientConnection.read_messages(self, given)
 
     cdef int notify_eof(self) except -1:
