@@ -162,8 +162,11 @@ cdef class ThreadSession(ClientConnection):
         return ClientConnection.notify_eof(self)
 
     cdef int notify_closed(self, object error) except -1:
-        self.fail_now()
-        return ClientConnection.notify_closed(self, error)
+        try:
+            self.fail_now()
+        finally:
+            ClientConnection.notify_closed(self, error)
+        return 0
 
     # ---- topics: what is said of them is heard by the loop's own thread alone. It is Python, in
     # which the handler of a signal could raise between any two steps.
