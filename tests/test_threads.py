@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib
 import importlib.util
 import signal
 import threading
@@ -17,6 +18,7 @@ from http_wire import receive_answer
 from wire import Wire, connect_both, wait_until
 
 import sockwave
+from sockwave.runtime.thread_calls import ThreadCalls
 
 LOOPS = ["asyncio"] + (["uvloop"] if importlib.util.find_spec("uvloop") else [])
 
@@ -435,6 +437,35 @@ async def test_any_thread_may_close_a_server(start_server: StartServer) -> None:
     for future in futures:
         assert await in_thread(future.result, PATIENCE_S) is None
     assert server.addresses == []
+
+
+@pytest.mark.parametrize("loop_name", LOOPS)
+def test_a_thread_that_is_slow_to_close_a_server_hears_that_it_has_ended(
+    engine: str, loop_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = sockwave.create_server(engine=engine)
+    server.listen(0, "127.0.0.1")
+    listening = threading.Event()
+    server.on("listening", listening.set)
+    make_loop = importlib.import_module(loop_name).new_event_loop
+
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            runner.run(server.serve_forever())
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    assert listening.wait(PATIENCE_S)
+    call = ThreadCalls.call
+
+    def call_late(calls: ThreadCalls, function: Callable[..., object], *rest: Any) -> Any:
+        if function == server._wait_closed:  # the end has begun, and is there before this goes on
+            serving.join(PATIENCE_S)
+        return call(calls, function, *rest)
+
+    monkeypatch.setattr(ThreadCalls, "call", call_late)
+    assert server.close().result(PATIENCE_S) is None  # type: ignore[union-attr]
+    assert not serving.is_alive()
 
 
 async def test_a_server_that_does_not_run_may_be_closed_by_any_thread(engine: str) -> None:

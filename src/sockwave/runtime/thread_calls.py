@@ -109,12 +109,17 @@ class Call:
     """The job of calling a function, whose result the submitting thread gets by `future`."""
 
     def __init__(
-        self, calls: "ThreadCalls", function: Callable[..., object], args: tuple[object, ...]
+        self,
+        calls: "ThreadCalls",
+        function: Callable[..., object],
+        args: tuple[object, ...],
+        has_happened: Callable[[], bool],
     ) -> None:
         self.future: ThreadFuture[Any] = ThreadFuture()
         self._calls = calls
         self._function = function
         self._args = args
+        self._has_happened = has_happened
 
     def run(self) -> None:
         """Make the call, and await its result if that is awaitable."""
@@ -145,7 +150,9 @@ class Call:
 
     def _end(self, task: "asyncio.Future[object]") -> None:
         self._calls.untrack(self)
-        if task.cancelled():
+        if task.cancelled() and self._has_happened():
+            self._set_outcome(None, None)
+        elif task.cancelled():
             self.future.cancel()
             self.future.set_running_or_notify_cancel()
         else:
@@ -162,8 +169,8 @@ class Call:
             self.future.set_exception(error)
 
     def loop_ended(self) -> None:
-        """Fail the future with LoopEnded."""
-        self._set_outcome(None, LoopEnded())
+        """Fail the future with LoopEnded, unless what it stands for has happened."""
+        self._set_outcome(None, None if self._has_happened() else LoopEnded())
 
 
 class AwaitedCalls:
@@ -214,13 +221,24 @@ class ThreadCalls:
         self._awaited: weakref.ref[AwaitedCalls] | None = None
         self._timer: weakref.ref[asyncio.TimerHandle] | None = None
 
-    def call(self, function: Callable[..., object], args: tuple[object, ...]) -> ThreadFuture[Any]:
+    def call(
+        self,
+        function: Callable[..., object],
+        args: tuple[object, ...],
+        has_happened: Callable[[], bool] = lambda: False,
+    ) -> ThreadFuture[Any]:
         """Call `function(*args)` in the next turn of the loop; return the future of its result.
 
-        Raises SockwaveError when the loop has been closed.
+        That is None where the loop ends first, and `has_happened()` says that what the call is to
+        wait for has come all the same. Otherwise raises SockwaveError when the loop has been
+        closed.
         """
-        call = Call(self, function, args)
-        self.submit(call)
+        call = Call(self, function, args, has_happened)
+        try:
+            self.submit(call)
+        except LoopEnded:
+            if not has_happened():
+                raise
         return call.future
 
     def submit(self, job: Job) -> None:

@@ -140,7 +140,8 @@ class Closing(Audience):
         if is_here:
             # Shielded: a task that is cancelled while it waits does not cancel the end.
             return ServerEnd.shielding(shutdown.done, self._host.excuse)
-        return calls.call(self._wait_closed, ())
+        # Where this thread is slow, the loop may have ended meanwhile, with the server.
+        return calls.call(self._wait_closed, (), shutdown.done.done)
 
     def _closed_already(self) -> "Awaitable[None] | ThreadFuture[None]":
         """Return an awaitable that is done, or a done future in a thread without a loop."""
@@ -177,11 +178,7 @@ class Closing(Audience):
 
     async def _wait_closed(self) -> None:
         assert self._shutdown is not None
-        try:
-            await asyncio.shield(self._shutdown.done)
-        except asyncio.CancelledError:
-            if not self._shutdown.done.done():  # else the loop itself ends, after the server
-                raise
+        await asyncio.shield(self._shutdown.done)
 
     # ---- signals
 
