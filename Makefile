@@ -17,8 +17,9 @@
 
 PYTHON ?= python3
 VENV := .venv
-# Four for each core: more than half of the time a test waits, for a process or a deadline.
-WORKERS ?= $(shell echo $$((4 * $$(getconf _NPROCESSORS_ONLN))))
+# How many processes run tests, so many for each core unless WORKERS says it: more than half of the
+# time a test waits, for a process or a deadline.
+workers = $(or $(WORKERS),$(shell echo $$(($(1) * $$(getconf _NPROCESSORS_ONLN)))))
 DIST := --dist loadfile --no-loadscope-reorder
 BUILD := $(VENV)/build
 PYTEST := $(VENV)/bin/python -m pytest -o cache_dir=$(VENV)/pytest-cache
@@ -61,12 +62,11 @@ chat: $(VENV)/install.stamp
 	@$(VENV)/bin/python -m sockwave chat $(ARGS)
 
 # Each process collects all tests for itself, which takes as long as many of the sample.
-check: WORKERS = $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 check: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict src
-	$(PYTEST) --numprocesses $(WORKERS) $(DIST) --sample $(ARGS) || \
+	$(PYTEST) --numprocesses $(call workers,3) $(DIST) --sample $(ARGS) || \
 		{ [ $$? = 1 ] && $(JUDGE_AGAIN) --sample $(ARGS); }
 
 # A file's tests stay together, as they share servers; the files are taken in order, which begins
@@ -78,7 +78,7 @@ test: $(VENV)/install.stamp $(VENV)/test.stamp
 		$(PYTEST) "$$@" $(ARGS); one=$$?; \
 		case $$status:$$one in 5:* | 0:[!5]*) status=$$one ;; esac; \
 	}; \
-	run --numprocesses $(WORKERS) $(DIST) -m 'not alone'; \
+	run --numprocesses $(call workers,4) $(DIST) -m 'not alone'; \
 	if [ $$status = 1 ]; then $(JUDGE_AGAIN) -m 'not alone' $(ARGS); status=$$?; fi; \
 	run -m alone; \
 	exit $$status
