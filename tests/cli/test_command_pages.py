@@ -110,6 +110,7 @@ def test_import_brings_no_extra_no_load_generator_and_no_client(imported: str) -
         "heavy = ('rich', 'prompt_toolkit', 'sockwave.loadgen', 'sockwave.cli.bench.program',\n"
         "    'sockwave.client', 'sockwave.sync')\n"
         "assert not any(name in sys.modules for name in heavy)\n"
+        "assert set(sockwave.__all__) <= set(dir(sockwave))\n"  # what comes late is told of, too
         "if sys.argv[1:]: assert 'sockwave.cli' not in sys.modules\n"
     )
     words = [imported] if imported == "sockwave" else []
