@@ -7,7 +7,7 @@ from time import monotonic
 
 from libc.math cimport INFINITY
 
-from sockwave.core.limits.counters cimport QUEUE_COUNT, QUEUE_SIZE
+from sockwave.core.limits.counters cimport NO_LIMIT, QUEUE_COUNT, QUEUE_SIZE
 from sockwave.core.protocol.frames cimport NO_VIOLATION, TOO_SLOW, Violation
 from sockwave.core.protocol.input_buffer cimport Span
 from sockwave.core.session.closing cimport CONNECTED, ENDED, closed_error
@@ -133,9 +133,8 @@ cdef class ThreadSession(ClientConnection):
         """
         if self.violation == NO_VIOLATION:
             self.violation = violation
-            self.pause_reasons |= FAILS_LATER
             FlowControl.forget_received(self)
-            self.set_reading()
+            self.pause(FAILS_LATER, NO_LIMIT)
             self.shared.loop.call_later(ANSWER_S, self._fail_now)
         return 0
 
@@ -148,8 +147,7 @@ cdef class ThreadSession(ClientConnection):
         if violation == NO_VIOLATION:
             return 0
         self.violation = NO_VIOLATION
-        self.pause_reasons &= ~<int>FAILS_LATER
-        self.set_reading()
+        self.resume(FAILS_LATER)
         return ClientConnection.fail(self, violation)
 
     cdef int read_messages(self, Span* given) except -1:
@@ -181,8 +179,7 @@ cdef class ThreadSession(ClientConnection):
         ):
             return ClientConnection.heard_message(self, message, size)
         self.unheard.append(message)
-        self.pause_reasons |= UNHEARD       # so that one waits, and the others with their bytes
-        self.set_reading()
+        self.pause(UNHEARD, NO_LIMIT)       # so that one waits, and the others with their bytes
         self.shared.loop.call_soon_threadsafe(self._hear)
         return 0
 
