@@ -332,9 +332,6 @@ async def test_a_client_that_is_not_read_and_resets_is_gone(
             server.addresses[0], behind=reference.serialize(Frame(TEXT, b"not taken"))
         )
     await wait_until(lambda: server.limit_hits["queue_count"])
-    wire.writer.get_extra_info("socket").setsockopt(
-        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-    )
     wire.reset()
     await wait_until(lambda: not len(server.connections))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import StartServer, echo
-from wire import Wire, connect_both, count_descriptors, wait_until
+from wire import Wire, connect_both, count_descriptors, reset_at_close, wait_until
 
 import sockwave
 
@@ -140,7 +140,7 @@ async def test_a_client_that_resets_as_the_server_closes_does_no_harm(
     before = count_descriptors()
     client = socket.create_connection(address)
     await wait_until(lambda: accepted)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(client)
     client.close()  # with RST, of which the loop has not heard when the server closes
     await server.close()
     assert not server.connections

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import struct
 import sys
 
 import pytest
@@ -10,7 +9,15 @@ from certificates import server_context
 from conftest import BothEnds, StartServer
 from kernel import find_accepted, measure_unsent
 from tls_wire import TlsWire
-from wire import PATIENCE_S, Wire, build_request, connect_both, upgrade_headers, wait_until
+from wire import (
+    PATIENCE_S,
+    Wire,
+    build_request,
+    connect_both,
+    reset_at_close,
+    upgrade_headers,
+    wait_until,
+)
 
 import sockwave
 
@@ -174,7 +181,7 @@ async def test_task_that_sends_for_ever_hears_of_a_reset(start_server: StartServ
     with socket.create_connection(server.addresses[0]) as sock:
         sock.sendall(build_request(upgrade_headers()))
         await wait_until(lambda: accepted)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_at_close(sock)
 
     async def send_very_often() -> None:
         for _ in range(1000):

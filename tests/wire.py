@@ -358,9 +358,13 @@ class Wire:
 
     def reset(self) -> None:
         """Drop the connection with RST."""
-        sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_at_close(self.writer.get_extra_info("socket"))
         self.writer.transport.abort()
+
+
+def reset_at_close(sock: socket.socket) -> None:
+    """Have a socket send RST when it is closed, and no FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def connect_both(

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from conftest import ErrorLog, StartServer
 from raw_servers import RawPeer, raw_server
 from reference import CONTINUATION, PING, PONG, TEXT, Frame
 from threads import aside, uri_of
-from wire import PATIENCE_S, settle, wait_until
+from wire import PATIENCE_S, reset_at_close, settle, wait_until
 
 import sockwave
 from sockwave import ConnectionClosed, ReadyState, SockwaveError
@@ -655,8 +653,7 @@ async def test_violation_waits_briefly_for_an_answer(engine: str, after: str) ->
         await peer.open(reference.serialize(Frame(TEXT, b"a"), None) + b"\x83\x00")
         if after == "the server's reset":
             await asyncio.to_thread(received.wait, PATIENCE_S)
-            sock = peer.writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(peer.writer.get_extra_info("socket"))
         elif after != "the server's end":
             assert (await peer.receive_close())[0] == (1000 if after == "our close" else 1002)
         closed.set()

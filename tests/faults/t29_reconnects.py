@@ -129,11 +129,9 @@ async def settle(before: dict[str, int]) -> dict[str, int]:
 async def run(engine: str, seed: int, *, kill_count: int) -> Verdict:
     """Kill a server so many times."""
     verdict = Verdict("T29", engine, seed)
-    port = find_port()
-    arguments = ("--engine", engine, "--seed", str(seed), "--port", str(port))
+    arguments = ("--engine", engine, "--seed", str(seed), "--port", str(find_port()))
     async with Process.run("mortal.py", *arguments) as mortal:
-        await mortal.hear()
-        clients = Clients(engine, port, verdict.ledger)
+        clients = Clients(engine, (await mortal.hear())["port"], verdict.ledger)
         deaths = asyncio.create_task(count_deaths(mortal))
         await clients.run(WARM_COUNT)
         await asyncio.sleep(0.2)  # the last connections of the first few end
