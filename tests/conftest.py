@@ -7,13 +7,13 @@ import logging
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from prepared import prepared
 from wire import Wire, connect_both
 
 import sockwave
@@ -58,38 +58,6 @@ LONG_FILES = (
     "faults/test_asgi_requests.py",
     "topics/test_sequencer_process.py",
 )
-
-# Their tests start a program each, which takes a quarter of a processor's second: the sample takes
-# one of four of them.
-PROGRAM_FILES = (
-    "cli/test_command_pages.py",
-    "cli/test_connect_pipes.py",
-    "cli/test_in_terminal.py",
-    "cli/test_interrupted.py",
-    "cli/test_outputs.py",
-    "client/test_client_loops.py",
-    "client/test_client_topics_killed.py",
-    "client/test_sync_processes.py",
-    "client/test_sync_topics_processes.py",
-    "test_cli.py",
-    "test_examples.py",
-    "test_forking.py",
-    "test_json_codec.py",
-    "test_load.py",
-    "test_rounds.py",
-    "test_running.py",
-    "test_serve.py",
-    "test_signals.py",
-    "test_socket_activation.py",
-    "test_threads.py",
-    "test_tls_cli.py",
-    "test_workers.py",
-    "topics/test_documented.py",
-    "topics/test_publisher.py",
-    "topics/test_sequencer_process.py",
-)
-PROGRAM_SHARE = 4
-
 
 # What starts servers is set up last: they end while the brokers that they use are still there.
 SERVERS = ("start_server", "both_ends", "echo_server")
@@ -161,13 +129,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # The engines take turns, from test to test of a file.
     turns: dict[Path, Iterator[int]] = {}
     sample = set()
-    program_paths = {Path(__file__).parent / name for name in PROGRAM_FILES}
-    program_counts = Counter[Path]()
     for (path, _), by_engine in cases.items():
-        if path in program_paths:
-            program_counts[path] += 1
-            if program_counts[path] % PROGRAM_SHARE != 1:
-                continue
         turn = next(turns.setdefault(path, itertools.count())) if len(by_engine) > 1 else 0
         sample.add(list(by_engine.values())[turn % len(by_engine)])
     others = [item for item in items if item not in sample]
@@ -188,6 +150,13 @@ def pytest_configure() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the programs of the tests start quickly, in a process that will run some."""
+    stack = contextlib.ExitStack()
+    stack.enter_context(prepared())
+    session.config.add_cleanup(stack.close)
 
 
 @pytest.fixture(params=ENGINES)

@@ -1,5 +1,6 @@
 """The chat's page in a real browser: tabs talk, servers go and come back, workers are killed."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from browser import start_browser
 from commands import freeze
-from playwright.sync_api import Browser, Page, WebSocket, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocket, expect
 from services import Service, needs_workers, started_service
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -70,51 +71,82 @@ def server() -> Iterator[ChatServer]:
     server.process.communicate(timeout=PATIENCE_S)
 
 
-OpenTab = Callable[..., Page]
+class Tabs:
+    """Pages of a browser, used again by one test after another: a new one takes two seconds of a
+    processor's time, most of it to start a process for it."""
 
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[tuple[bool, bool], list[Page]] = {}
+        #: What went wrong in any of them.
+        self.errors: list[str] = []
 
-@pytest.fixture
-def open_tab(browser: Browser, server: ChatServer) -> Iterator[OpenTab]:
-    """`open_tab("Ada")`: a page that has joined; any error in it fails the test."""
-    errors: list[str] = []
-    contexts = []
-
-    def open_page(
-        name: str | None,
-        *,
-        room: str = "",
-        url: str | None = None,
-        phone: bool = False,
-        dark: bool = False,
-        prepare: Callable[[Page], object] = lambda page: None,
-    ) -> Page:
-        context = browser.new_context(
+    def take(self, *, phone: bool, dark: bool) -> Page:
+        """Give a page that nobody uses."""
+        if free := self._free.get((phone, dark)):
+            return free.pop()
+        page = self._browser.new_context(
             viewport=PHONE if phone else {"width": 1100, "height": 700},
             is_mobile=phone,
             has_touch=phone,
             color_scheme="dark" if dark else "light",
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                errors.append(message.text)
-                if message.type == "error" and not EXPECTED_ERRORS.search(message.text)
-                else None
-            ),
-        )
-        prepare(page)
-        page.goto(f"{url or server.url}#{room}")
-        if name is not None:
-            join(page, name)
+        ).new_page()
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._note)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not EXPECTED_ERRORS.search(message.text):
+            self.errors.append(message.text)
+
+    def give_back(self, page: Page, *, phone: bool, dark: bool) -> None:
+        """Let others use a page, which then remembers nothing of it."""
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        page.goto("about:blank")
+        self._free.setdefault((phone, dark), []).append(page)
+
+
+@pytest.fixture(scope="module")
+def tabs(browser: Browser) -> Tabs:
+    return Tabs(browser)
+
+
+OpenTab = Callable[..., Page]
+
+
+@pytest.fixture
+def open_tab(tabs: Tabs, server: ChatServer) -> Iterator[OpenTab]:
+    """`open_tab("Ada")`: a page that has joined; any error in it fails the test."""
+    tabs.errors.clear()
+    with contextlib.ExitStack() as ends:
+
+        def open_page(
+            name: str | None,
+            *,
+            room: str = "",
+            url: str | None = None,
+            phone: bool = False,
+            dark: bool = False,
+            prepare: Callable[[Page], object] | None = None,
+        ) -> Page:
+            page = tabs.take(phone=phone, dark=dark)
+
+            def end() -> None:
+                if prepare is not None:  # what it has done to the page stays
+                    page.context.close()
+                elif not page.is_closed():
+                    tabs.give_back(page, phone=phone, dark=dark)
+
+            ends.callback(end)
+            if prepare is not None:
+                prepare(page)
+            page.goto(f"{url or server.url}#{room}")
+            if name is not None:
+                join(page, name)
+            return page
+
+        yield open_page
+    assert tabs.errors == []
 
 
 def join(page: Page, name: str) -> None:

@@ -178,21 +178,46 @@ def host() -> Iterator[Host]:
     host.stop()
 
 
+class Tab:
+    """A page that one test after another uses: a new one takes a second of a processor's time."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.page = browser.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    @contextlib.contextmanager
+    def client(self, url: str) -> Iterator[Client]:
+        """Give the client of a page for the length of a block; any error in it fails the test."""
+        self.errors.clear()
+        self.page.goto(url)
+        self.page.wait_for_function("window.isReady", polling=10)
+        yield Client(self.page)
+        self.page.goto("about:blank")
+        assert self.errors == []
+
+
+@pytest.fixture(scope="module")
+def still_tab(browser: Browser) -> Tab:
+    """A page whose clock stands still."""
+    tab = Tab(browser)
+    tab.page.clock.install()
+    tab.page.clock.pause_at("2100-01-01")
+    return tab
+
+
+@pytest.fixture(scope="module")
+def tabs(browser: Browser) -> list[Tab]:
+    return [Tab(browser) for _ in range(3)]
+
+
 @pytest.fixture
-def client(browser: Browser, host: Host) -> Iterator[Client]:
+def client(still_tab: Tab, host: Host) -> Iterator[Client]:
     """A client that has begun to connect; its clock stands still, and its dice show 0.5."""
-    page = browser.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"http://127.0.0.1:{host.port}/page")
-    page.wait_for_function("window.isReady")
-    page.clock.install()
-    page.clock.pause_at("2100-01-01")
-    page.evaluate("() => { Math.random = () => 0.5; begin('/socket'); }")
-    page.clock.run_for(1)
-    yield Client(page)
-    page.close()
-    assert errors == []
+    with still_tab.client(f"http://127.0.0.1:{host.port}/page") as client:
+        client.page.evaluate("() => { Math.random = () => 0.5; begin('/socket'); }")
+        client.page.clock.run_for(1)
+        yield client
 
 
 def opened(client: Client, host: Host) -> Peer:
@@ -722,23 +747,15 @@ server.run()
 
 
 @pytest.fixture
-def clients(browser: Browser) -> Iterator[list[Client]]:
+def clients(tabs: list[Tab]) -> Iterator[list[Client]]:
     """Three clients of the real server, each in a page of its own."""
-    with running(SERVED) as address:
-        pages = [browser.new_page() for _ in range(3)]
-        errors: list[str] = []
-        for page in pages:
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            page.goto(f"http://{address}/")
-            page.wait_for_function("window.isReady")
-            page.evaluate("() => { Math.random = () => 0; begin('/'); }")
-        clients = [Client(page) for page in pages]
+    with running(SERVED) as address, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(tab.client(f"http://{address}/")) for tab in tabs]
+        for client in clients:
+            client.page.evaluate("() => { Math.random = () => 0; begin('/'); }")
         for client in clients:
             assert [client.hear(), client.hear()] == [["connecting", {}], ["open", {}]]
         yield clients
-        for page in pages:
-            page.close()
-        assert errors == []
 
 
 def drop(client: Client) -> None:

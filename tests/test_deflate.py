@@ -1,6 +1,7 @@
 """What a server and a client agree on about compression (RFC 7692, section 7.1)."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 from costs import Costs
 from hypothesis import given
 from hypothesis import strategies as st
+from prepared import EXECUTED
 from together import together
 
 from sockwave import Deflate
@@ -58,7 +60,9 @@ sys.modules["zlib_ng"] = None  # what Python makes of a package that is not ther
 import sockwave.deflate
 print(sockwave.deflate.library is zlib)
 """
-    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    environment = os.environ | EXECUTED
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, check=True, capture_output=True, env=environment)
     assert said.stdout.split() == [b"True"]
 
 

@@ -1,11 +1,13 @@
 """JSON is the same, whichever library reads and writes it: orjson, msgspec, or Python alone."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from prepared import EXECUTED
 from wire import case
 
 LIBRARIES = ["orjson", "msgspec"]
@@ -110,7 +112,10 @@ print(json.dumps(found))
 def run(program: str, installed: list[str]) -> Any:
     hidden = [name for name in LIBRARIES if name not in installed]
     command = [sys.executable, "-c", HIDE.format(hidden=hidden) + program]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    environment = os.environ | EXECUTED
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, env=environment).stdout
+    )
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
+from prepared import EXECUTED
 
 from sockwave.cli.commands import outline
 
@@ -114,7 +115,8 @@ def test_import_brings_no_extra_no_load_generator_and_no_client(imported: str) -
         "if sys.argv[1:]: assert 'sockwave.cli' not in sys.modules\n"
     )
     words = [imported] if imported == "sockwave" else []
-    subprocess.run([sys.executable, "-c", program, *words], check=True, timeout=30)
+    command = [sys.executable, "-c", program, *words]
+    subprocess.run(command, check=True, timeout=30, env=os.environ | EXECUTED)
 
 
 @pytest.mark.parametrize("command", ["connect", "bench"])
@@ -130,7 +132,7 @@ def test_without_its_extra_a_command_says_in_one_line_how_to_get_it(
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"HOME": str(tmp_path)},
+        env=os.environ | {"HOME": str(tmp_path)} | EXECUTED,
         timeout=30,
     )
     assert (ended.returncode, ended.stdout) == (1, "")

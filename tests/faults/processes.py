@@ -44,13 +44,6 @@ class Process:
         """
         wanted = {**os.environ, **(environment or {})}
 
-        def settle() -> None:
-            if core is not None:
-                os.sched_setaffinity(0, {core})
-            if gives_way:
-                # To whoever else wants the core, at once: the nicest process keeps it for some ms.
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
         with tempfile.TemporaryFile() as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -60,9 +53,13 @@ class Process:
                 stderr=log,
                 stdin=asyncio.subprocess.DEVNULL,
                 env={name: value for name, value in wanted.items() if value is not None},
-                preexec_fn=settle,
                 limit=2**24,
             )
+            if core is not None:
+                os.sched_setaffinity(process.pid, {core})
+            if gives_way:
+                # To whoever else wants the core, at once: the nicest process keeps it for some ms.
+                os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
             self = cls(process, log)
             try:
                 yield self

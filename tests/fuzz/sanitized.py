@@ -35,6 +35,7 @@ def environment() -> dict[str, str]:
         "UBSAN_OPTIONS": ":".join(f"{name}={value}" for name, value in UBSAN.items()),
         # AddressSanitizer sees what is wrong inside Python's objects only where malloc made them.
         "PYTHONMALLOC": "malloc",
+        "SOCKWAVE_PREPARED": "0",  # they see what a fresh process does
     }
 
 

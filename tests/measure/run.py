@@ -43,6 +43,7 @@ def run_tests(arguments: list[str]) -> int:
     environment = os.environ | {
         "PYTHONPATH": str(SITE),
         "COVERAGE_FILE": str(DATA / "coverage"),
+        "SOCKWAVE_PREPARED": "0",  # a program is counted from its first moment on
     }
     command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
     status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prepared import EXECUTED
 
 TESTS = """
 import asyncio
@@ -77,7 +78,7 @@ def run_pytest(folder: Path, source: str, *options: str, finds_plugins: bool = F
     """Run pytest in a process of its own; give what it says. To find all plugins takes a second."""
     (folder / "test_application.py").write_text(source, "utf-8")
     command = [sys.executable, "-m", "pytest", "-c", "/dev/null", "-p", "no:cacheprovider"]
-    environment = dict(os.environ)
+    environment = os.environ | EXECUTED  # what brings sockwave into a test run is asked for, too
     if not finds_plugins:
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         command += ["-p", "pytest_sockwave"]
