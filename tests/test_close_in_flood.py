@@ -102,7 +102,12 @@ async def test_server_closes_while_the_client_floods(
 async def test_both_flood_and_one_closes(
     engine: str, contexts: tuple[ssl.SSLContext | None, ...], error_log: ErrorLog
 ) -> None:
-    async with listening(engine, contexts[0], flood_by_a_task) as server:
+    async def flood_and_take(conn: sockwave.Connection) -> None:
+        # Who takes nothing hears of no close behind it before its `listen_timeout`.
+        conn.on("message", bytes.__len__)
+        await flood_by_a_task(conn)
+
+    async with listening(engine, contexts[0], flood_and_take) as server:
         async with connect(server, engine, contexts[1], **PATIENT) as conn:
             conn.create_task(flood_by_a_task(conn))
             await wait_until(lambda: all(one.backlog_size > 65_536 for one in server.connections))

@@ -35,10 +35,17 @@ engine, transport, place, cert, key = sys.argv[1:]
 libc = ctypes.PyDLL(None)
 children = []
 
+parent = os.getpid()
+
+def end_with_parent():
+    libc.prctl(1, 9)            # PR_SET_PDEATHSIG, which tells nothing of a parent that has gone
+    if os.getppid() != parent:
+        os._exit(0)
+
 def fork(how):
     pid = libc.fork() if how == "raw" else os.fork()
     if pid == 0:
-        libc.prctl(1, 9)        # PR_SET_PDEATHSIG
+        end_with_parent()
         while True:
             time.sleep(60)
     children.append(pid)
@@ -666,7 +673,7 @@ address = server.addresses[0]
 for _ in range(2):
     pid = os.fork()
     if pid == 0:
-        libc.prctl(1, 9)
+        end_with_parent()
         server.run()
         print("left", os.getpid(), flush=True)
         os._exit(0)
@@ -709,7 +716,7 @@ listen()
 place = server.addresses[0]
 pid = os.fork()
 if pid == 0:
-    libc.prctl(1, 9)
+    end_with_parent()
     server.run()
     os._exit(0)
 announce()

@@ -28,9 +28,11 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def serve(port: int, engine: str, chance: random.Random) -> None:
-    """Serve until death."""
+def serve(port: int, engine: str, chance: random.Random, parent: int) -> None:
+    """Serve until death, that of the parent too."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before it was asked for
+        return
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     fate = chance.randrange(ODDS)
     server = sockwave.create_server(engine=engine, subprotocol="sockwave.1", max_backlog=None)
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
-    child = 0
+    child, parent = 0, os.getpid()
 
     def end(*_: Any) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -77,7 +79,7 @@ def main() -> None:
         seed = seeds.random()
         child = os.fork()
         if child == 0:
-            serve(arguments.port, arguments.engine, random.Random(seed))
+            serve(arguments.port, arguments.engine, random.Random(seed), parent)
             os._exit(1)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
