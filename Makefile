@@ -1,6 +1,6 @@
 # make chat    serve the chat and print its address
 # make check   see in a minute what a change has broken: style, types, a sample of the tests
-# make test    run all the tests, four at a time for each core
+# make test    run all the tests, three at a time for each core
 #              (ARGS="-k close" runs some of them, WORKERS=0 one after the other)
 # make lint    check style and types, those of the compiled core too
 # make coverage      measure what the tests reach, of the compiled core too
@@ -17,9 +17,9 @@
 
 PYTHON ?= python3
 VENV := .venv
-# How many processes run tests, so many for each core unless WORKERS says it: more than half of the
-# time a test waits, for a process or a deadline.
-workers = $(or $(WORKERS),$(shell echo $$(($(1) * $$(getconf _NPROCESSORS_ONLN)))))
+# How many processes run tests, unless WORKERS says it, three for each core: half of the time a test
+# waits, for a process or a deadline. Each of them collects all tests, which takes 5 s.
+workers = $(or $(WORKERS),$(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN)))))
 DIST := --dist loadfile --no-loadscope-reorder
 BUILD := $(VENV)/build
 PYTEST := $(VENV)/bin/python -m pytest -o cache_dir=$(VENV)/pytest-cache
@@ -61,12 +61,11 @@ help:
 chat: $(VENV)/install.stamp
 	@$(VENV)/bin/python -m sockwave chat $(ARGS)
 
-# Each process collects all tests for itself, which takes as long as many of the sample.
 check: $(VENV)/install.stamp $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict src
-	$(PYTEST) --numprocesses $(call workers,3) $(DIST) --sample $(ARGS) || \
+	$(PYTEST) --numprocesses $(workers) $(DIST) --sample $(ARGS) || \
 		{ [ $$? = 1 ] && $(JUDGE_AGAIN) --sample $(ARGS); }
 
 # A file's tests stay together, as they share servers; the files are taken in order, which begins
@@ -78,7 +77,7 @@ test: $(VENV)/install.stamp $(VENV)/test.stamp
 		$(PYTEST) "$$@" $(ARGS); one=$$?; \
 		case $$status:$$one in 5:* | 0:[!5]*) status=$$one ;; esac; \
 	}; \
-	run --numprocesses $(call workers,4) $(DIST) -m 'not alone'; \
+	run --numprocesses $(workers) $(DIST) -m 'not alone'; \
 	if [ $$status = 1 ]; then $(JUDGE_AGAIN) -m 'not alone' $(ARGS); status=$$?; fi; \
 	run -m alone; \
 	exit $$status
