@@ -79,7 +79,7 @@ class Preparation:
 
     def __init__(self) -> None:
         self._fork_exec = subprocess._fork_exec  # type: ignore[attr-defined]
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # an interpreter is started under it, by `subprocess`
         self._pid = os.getpid()
         #: None: such a program was started once, and may be the only one.
         self._interpreters: dict[object, Interpreter | None] = {}
@@ -114,24 +114,23 @@ class Preparation:
                 "process_group": process_group,
             }
         ).encode()
-        interpreter = None
-        with self._lock:
-            if (
-                self._pid == os.getpid()
-                and paths[0] == os.fsencode(sys.executable)
-                and program
-                and b"SOCKWAVE_PREPARED=0" not in environment
-                and close_fds
-                and restore_signals
-                and all(one in (None, -1) for one in others)
-                and len(request) <= MOST_BYTES
-                and len(descriptors) <= MOST_DESCRIPTORS
-                and not any(map(is_terminal, streams))
-            ):
-                read = sorted(pair for pair in environment if pair.startswith(PREFIXES))
-                interpreter = self._find(options, read)
-            if interpreter is not None:
-                return interpreter.fork(request, list(descriptors.values()))
+        can_be_forked = (
+            self._pid == os.getpid()
+            and paths[0] == os.fsencode(sys.executable)
+            and program
+            and b"SOCKWAVE_PREPARED=0" not in environment
+            and close_fds
+            and restore_signals
+            and all(one in (None, -1) for one in others)
+            and len(request) <= MOST_BYTES
+            and len(descriptors) <= MOST_DESCRIPTORS
+            and not any(map(is_terminal, streams))
+        )
+        if can_be_forked:
+            heeded = sorted(pair for pair in environment if pair.startswith(PREFIXES))
+            with self._lock:
+                if interpreter := self._find(options, heeded):
+                    return interpreter.fork(request, list(descriptors.values()))
         return int(self._fork_exec(*call))
 
     def _find(self, options: Sequence[str], environment: Sequence[bytes]) -> Interpreter | None:
