@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +432,20 @@ async def test_date_in_the_future_is_not_told(start_server: Any, path: Path) -> 
         assert sent is not None
         assert told <= sent
         assert (await ask(wire, f"If-None-Match: {answer.headers['etag']}")).status == 304
+
+
+@pytest.mark.slow
+async def test_no_second_is_told_before_it_has_come(start_server: Any, path: Path) -> None:
+    """One clock says what is now: there are two, and one of them is some milliseconds behind."""
+    os.utime(path, (10**11, 10**11))
+    async with await serve(start_server, path) as wire:
+        second = int(time.time()) + 1
+        await asyncio.sleep(second - 0.001 - time.time())
+        sent = 0.0
+        while sent < second:
+            headers = (await ask(wire)).headers
+            told, sent = (parse_date(headers[name]) or 0.0 for name in ("last-modified", "date"))
+            assert told <= sent
 
 
 # Fields, where {tag} is the file's and {date} its own, and the status: RFC 9110, 13.2.2.

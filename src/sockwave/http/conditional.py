@@ -2,10 +2,10 @@
 
 import os
 import re
-import time
 from dataclasses import dataclass
 
 from sockwave.core.http.headers import Headers
+from sockwave.core.http.response_head import present_second
 from sockwave.http.dates import format_date, parse_date
 
 # Tools that make every build alike set the time of each file to the beginning of the epoch, or one
@@ -33,8 +33,8 @@ class Validators:
         if found.st_mtime_ns < _FIRST_TIME_S * 10**9:
             return cls(None, None)
         # RFC 9110, 8.8.2.1: a date in the future "MUST [be replaced] with the message origination
-        # date".
-        modified = min(found.st_mtime_ns // 10**9, int(time.time()))
+        # date", which the Date field tells.
+        modified = min(found.st_mtime_ns // 10**9, present_second())
         return cls(f'"{found.st_size:x}-{found.st_mtime_ns:x}{tail}"', modified)
 
     def fields(self) -> list[tuple[str, str]]:

@@ -64,6 +64,15 @@ def format_now():
     return (<const char*>date_line() + 6)[:DATE_LINE_SIZE - 8].decode("ascii")
 
 
+def present_second():
+    """Return the second that the Date field tells now, in seconds since the epoch.
+
+    `time.time()` may have the next one already: the kernel has a quicker clock for whole seconds,
+    which is some milliseconds behind.
+    """
+    return time(NULL)
+
+
 cdef bytes status_line(int status, object reason):
     """Return the line with the reason phrase of the application, None: with the usual one."""
     cdef bytes line
