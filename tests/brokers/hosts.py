@@ -1,6 +1,7 @@
 """Hosts, of one process or each with workers, which share topics by a broker alone."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeAlias
 from conftest import StartServer
 from services import Service
 from valkey_server import until
-from wire import Wire, connect_both
+from wire import PATIENCE_S, Wire, connect_both
 
 import sockwave
 
@@ -60,7 +61,9 @@ def starting_services(
 async def connect_to_each(host: Service) -> list[Wire]:
     """Connect a client to each of two workers; each says first which it is."""
     found: dict[str | bytes, Wire] = {}
+    end = time.monotonic() + PATIENCE_S
     while len(found) < 2:
+        assert time.monotonic() < end, f"only {list(found)} serves; the host says:\n{host.log}"
         wire = await Wire.connect(("127.0.0.1", host.port))
         pid = await wire.receive_message()
         if pid in found:
@@ -68,3 +71,19 @@ async def connect_to_each(host: Service) -> list[Wire]:
         else:
             found[pid] = wire
     return list(found.values())
+
+
+async def ask(wire: Wire, command: str) -> str:
+    """Send a command to a worker, and give its answer."""
+    wire.send(command)
+    return str(await wire.receive_message())
+
+
+async def connect_heard(host: Service) -> list[Wire]:
+    """Connect a client to each worker of a host, once the broker is heard."""
+    wires = await connect_to_each(host)
+    end = time.monotonic() + PATIENCE_S
+    for wire in wires:
+        while (health := await ask(wire, "health")) != "up":
+            assert time.monotonic() < end, f"its broker is {health}; the host says:\n{host.log}"
+    return wires

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import StartService, connect_to_each, starting_services
+from hosts import StartService, ask, connect_heard, starting_services
 from log_brokers import LogBroker
 from services import FORKING, Service, needs_workers, started_service
 from valkey_server import needs_valkey
@@ -60,20 +60,6 @@ def start_host(tmp_path: Path, log_broker: LogBroker) -> Iterator[StartService]:
 
     with starting_services(tmp_path, serve) as start:
         yield start
-
-
-async def ask(wire: Wire, command: str) -> str:
-    wire.send(command)
-    return str(await wire.receive_message())
-
-
-async def connect_heard(host: Service) -> list[Wire]:
-    """Connect a client to each worker of a host, once the broker is heard."""
-    wires = await connect_to_each(host)
-    for wire in wires:
-        while await ask(wire, "health") != "up":
-            pass
-    return wires
 
 
 async def receive(wire: Wire) -> tuple[int, Any]:

@@ -214,6 +214,20 @@ def test_a_stream_of_another_host_does_not_end_with_a_worker_that_appends() -> N
     assert host.bridge.streams.take_deltas() == []
 
 
+@pytest.mark.parametrize("is_producer", [True, False])
+def test_a_delta_that_comes_before_the_answer_says_whose_stream_it_is(is_producer: bool) -> None:
+    """As the next sequencer of a worker: it hears the stream, and does not know who began it."""
+    host = Host()
+    host.subscribe()
+    host.come(1, b"a")
+    host.append(b"b")
+    ((key, _, parcel, *_),) = host.bridge.streams.take_deltas()
+    assert host.bridge.take(b"answer/1", b"1s %b 2\n%b" % (EPOCH, parcel))
+    host.bridge.streams.answered(key, int(EPOCH, 16), 2, is_producer=is_producer)
+    host.link.end()
+    assert [one[-1] for one in host.bridge.streams.take_deltas()] == [b"a"] * is_producer
+
+
 def test_hosts_that_are_not_heard_are_told_of_to_the_broker() -> None:
     host = Host()
     host.subscribe()

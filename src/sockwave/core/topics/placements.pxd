@@ -28,6 +28,7 @@ cdef class Placements:
     cdef object note            # called when there is something for the broker's client
     cdef object is_away         # of a topic's name, whether its shard is; None: there is one
     cdef dict submissions       # (incarnation, sequence) → Submission, in order
+    cdef dict heard             # deltas that have come, and have no answer yet: the same
     cdef list unsent            # the keys of those that have not been sent in this session
     cdef list unsent_deltas     # the same, of streams
     cdef uint64_t last_number   # of those that have no sequence

@@ -58,6 +58,7 @@ cdef class Placements:
         self.note = note
         self.queue_size = queue_size
         self.submissions = {}
+        self.heard = {}
         self.unsent = []
         self.unsent_deltas = []
 
@@ -268,6 +269,7 @@ cdef class Placements:
     cdef int lose(self) except -1:
         """The broker has gone: all is sent again that has no place."""
         cdef Submission submission
+        self.heard.clear()
         self.unsent, self.unsent_deltas = [], []
         for key, submission in self.submissions.items():
             if not submission.offset:
@@ -278,6 +280,9 @@ cdef class Placements:
         """A part of the broker has gone: the same of its topics, in the order of all."""
         cdef Submission submission
         cdef set unsent = {*self.unsent, *self.unsent_deltas}
+        for key, submission in list(self.heard.items()):
+            if is_lost(submission.name):
+                del self.heard[key]
         self.unsent, self.unsent_deltas = [], []
         for key, submission in self.submissions.items():
             if key in unsent or not submission.offset and is_lost(submission.name):

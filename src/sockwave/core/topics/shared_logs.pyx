@@ -385,6 +385,8 @@ cdef class SharedLogs:
                 want_current(registry, topic)
                 has_echo = relay_to_all(topic, &head, payload, size, link)
         if link is not None:
+            if submission.is_delta and not submission.offset:
+                self.placements.heard[key] = submission
             submission.epoch, submission.offset = topic.epoch, offset
             if has_echo:
                 self.placements.remove(key)

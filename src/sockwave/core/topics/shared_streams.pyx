@@ -181,6 +181,8 @@ cdef class SharedStreams:
         cdef Submission submission = self.placements.submissions.get(key)
         cdef OrderedTopic topic
         cdef Stream stream
+        if submission is None:
+            submission = self.placements.heard.pop(key, None)   # its message was quicker
         if submission is not None:
             topic = self.registry.names.get(submission.name)
             stream = None if topic is None else topic.stream
@@ -201,6 +203,7 @@ cdef class SharedStreams:
         cdef Submission submission = self.placements.submissions.get(key)
         cdef OrderedTopic topic
         if submission is None:
+            self.placements.heard.pop(key, None)
             return
         topic = self.registry.names.get(submission.name)
         if topic is not None and topic.stream is not None:
