@@ -79,6 +79,7 @@ class Preparation:
 
     def __init__(self) -> None:
         self._fork_exec = subprocess._fork_exec  # type: ignore[attr-defined]
+        self._use_posix_spawn = subprocess._USE_POSIX_SPAWN  # type: ignore[attr-defined]
         self._lock = threading.RLock()  # an interpreter is started under it, by `subprocess`
         self._pid = os.getpid()
         #: None: such a program was started once, and may be the only one.
@@ -87,10 +88,13 @@ class Preparation:
     def install(self) -> None:
         """Let `subprocess` start this Python from prepared interpreters."""
         subprocess._fork_exec = self.fork_exec  # type: ignore[attr-defined]
+        # From CPython 3.13 on, posix_spawn(3) would take its place where it can.
+        subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
 
     def remove(self) -> None:
         """Let `subprocess` execute everything again, and end the interpreters."""
         subprocess._fork_exec = self._fork_exec  # type: ignore[attr-defined]
+        subprocess._USE_POSIX_SPAWN = self._use_posix_spawn  # type: ignore[attr-defined]
         for interpreter in filter(None, self._interpreters.values()):
             interpreter.close()
 
