@@ -19,7 +19,6 @@ import contextlib
 import json
 import os
 import platform
-import resource
 import signal
 import socket
 import subprocess
@@ -38,8 +37,6 @@ CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine()) if sys.platform =
 
 #: What the interpreter, and the libraries under it, read of the environment when they start.
 PREFIXES = (b"PYTHON", b"LANG", b"LC_", b"LD_", b"TZ", b"MALLOC_", b"GLIBC_", b"OPENSSL_", b"SSL_")
-
-LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 #: What is sent at once, at most: half of what a socket takes (unix(7)).
 MOST_BYTES = 100_000
@@ -179,7 +176,10 @@ def is_terminal(descriptor: int) -> bool:
 
 def describe_inherited() -> Iterator[object]:
     """Give what a process has from its parent, and no request says."""
-    yield tuple(map(resource.getrlimit, LIMITS))
+    import resource  # Windows has none
+
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    yield tuple(resource.getrlimit(getattr(resource, name)) for name in names)
     yield frozenset(os.sched_getaffinity(0))
     yield os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
     yield frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
