@@ -13,7 +13,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from prepared import prepared
+from prepared import CLONE, Preparation
 from wire import Wire, connect_both
 
 import sockwave
@@ -154,9 +154,10 @@ def pytest_configure() -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Let the programs of the tests start quickly, in a process that will run some."""
-    stack = contextlib.ExitStack()
-    stack.enter_context(prepared())
-    session.config.add_cleanup(stack.close)
+    if CLONE is not None:
+        preparation = Preparation()
+        preparation.install()
+        session.config.add_cleanup(preparation.remove)
 
 
 @pytest.fixture(params=ENGINES)

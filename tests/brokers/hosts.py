@@ -79,11 +79,17 @@ async def ask(wire: Wire, command: str) -> str:
     return str(await wire.receive_message())
 
 
+async def ask_until(wire: Wire, command: str, expected: str, host: Service | None = None) -> None:
+    """Send a command to a worker until the answer is as expected."""
+    end = time.monotonic() + PATIENCE_S
+    while (answer := await ask(wire, command)) != expected:
+        said = f"; the host says:\n{host.log}" if host else ""
+        assert time.monotonic() < end, f"{command}: expected {expected!r}, got {answer!r}{said}"
+
+
 async def connect_heard(host: Service) -> list[Wire]:
     """Connect a client to each worker of a host, once the broker is heard."""
     wires = await connect_to_each(host)
-    end = time.monotonic() + PATIENCE_S
     for wire in wires:
-        while (health := await ask(wire, "health")) != "up":
-            assert time.monotonic() < end, f"its broker is {health}; the host says:\n{host.log}"
+        await ask_until(wire, "health", "up", host)
     return wires

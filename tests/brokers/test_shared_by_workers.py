@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from hosts import StartService, ask, connect_heard, starting_services
+from hosts import StartService, ask, ask_until, connect_heard, starting_services
 from log_brokers import LogBroker
 from services import FORKING, Service, needs_workers, started_service
 from valkey_server import needs_valkey, until
@@ -64,11 +64,6 @@ def start_host(tmp_path: Path, log_broker: LogBroker) -> Iterator[StartService]:
         yield start
 
 
-async def wait_for_members(wire: Wire, expected: str) -> None:
-    while await ask(wire, "members") != expected:
-        pass
-
-
 async def receive_places(wire: Wire, count: int) -> list[tuple[int, str]]:
     return [tuple(json.loads(await wire.receive_message())) for _ in range(count)]
 
@@ -119,19 +114,19 @@ async def test_members_of_all_hosts_are_known_whatever_dies(start_host: StartSer
     for name, wire in zip("abcd", wires, strict=True):
         assert await ask(wire, f"join {name}") == "joined"
     for wire in wires:
-        await wait_for_members(wire, "a b c d")
+        await ask_until(wire, "members", "a b c d")
     # A sequencer, whose workers come again; and then a host, with all of its processes.
     started = hosts[0].wait_for(r"the sequencer is started \(pid (\d+)\)")
     os.kill(int(started[1]), signal.SIGKILL)
     hosts[0].wait_for(r"the sequencer is started \(pid (\d+)\)", 2)
     for wire in wires:
-        await wait_for_members(wire, "a b c d")
+        await ask_until(wire, "members", "a b c d")
     pids = [hosts[0].process.pid, *hosts[0].ready_pids()]
     pids.append(int(hosts[0].wait_for(r"the sequencer is started \(pid (\d+)\)", 2)[1]))
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     begin = time.monotonic()
     for wire in wires[2:]:
-        await wait_for_members(wire, "c d")
+        await ask_until(wire, "members", "c d")
     assert time.monotonic() - begin < 5.0
     await Wire.close_all()

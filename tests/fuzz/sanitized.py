@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from prepared import EXECUTED
+
 ASAN = {
     # Python ends without freeing what its modules own, so all of that would be reported as leaks.
     # That nothing grows from run to run is shown by tests/test_fuzz.py.
@@ -35,7 +37,7 @@ def environment() -> dict[str, str]:
         "UBSAN_OPTIONS": ":".join(f"{name}={value}" for name, value in UBSAN.items()),
         # AddressSanitizer sees what is wrong inside Python's objects only where malloc made them.
         "PYTHONMALLOC": "malloc",
-        "SOCKWAVE_PREPARED": "0",  # they see what a fresh process does
+        **EXECUTED,  # they see what a fresh process does
     }
 
 

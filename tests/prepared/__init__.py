@@ -15,7 +15,6 @@ runs before the program. A test of what an import does asks for that too, with `
 program's environment; with that in the environment of pytest, all are executed.
 """
 
-import contextlib
 import json
 import os
 import platform
@@ -105,6 +104,18 @@ class Preparation:
         options, program = split_command([os.fsdecode(word) for word in command])
         streams = [own if end == -1 else end for own, end in enumerate((stdin, stdout, stderr))]
         descriptors = dict(enumerate(streams)) | {one: one for one in kept if one != failure_pipe}
+        if not (
+            self._pid == os.getpid()
+            and paths[0] == os.fsencode(sys.executable)
+            and program
+            and b"SOCKWAVE_PREPARED=0" not in environment
+            and close_fds
+            and restore_signals
+            and all(one in (None, -1) for one in others)
+            and len(descriptors) <= MOST_DESCRIPTORS
+            and not any(map(is_terminal, streams))
+        ):
+            return int(self._fork_exec(*call))
         request = json.dumps(
             {
                 "program": program,
@@ -115,19 +126,7 @@ class Preparation:
                 "process_group": process_group,
             }
         ).encode()
-        can_be_forked = (
-            self._pid == os.getpid()
-            and paths[0] == os.fsencode(sys.executable)
-            and program
-            and b"SOCKWAVE_PREPARED=0" not in environment
-            and close_fds
-            and restore_signals
-            and all(one in (None, -1) for one in others)
-            and len(request) <= MOST_BYTES
-            and len(descriptors) <= MOST_DESCRIPTORS
-            and not any(map(is_terminal, streams))
-        )
-        if can_be_forked:
+        if len(request) <= MOST_BYTES:
             heeded = sorted(pair for pair in environment if pair.startswith(PREFIXES))
             with self._lock:
                 if interpreter := self._find(options, heeded):
@@ -185,17 +184,3 @@ def describe_inherited() -> Iterator[object]:
     yield frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
     with open("/proc/self/status") as status:
         yield tuple(line for line in status if line.startswith(("SigIgn", "Umask")))
-
-
-@contextlib.contextmanager
-def prepared() -> Iterator[None]:
-    """Start programs from prepared interpreters for the length of a block, where that can be."""
-    if CLONE is None:
-        yield
-        return
-    preparation = Preparation()
-    preparation.install()
-    try:
-        yield
-    finally:
-        preparation.remove()

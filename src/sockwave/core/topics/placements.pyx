@@ -198,6 +198,7 @@ cdef class Placements:
         """Note that a message has no place, and why."""
         cdef Submission submission = self.submissions.get(key)
         if submission is None:
+            self.heard.pop(key, None)
             return 0
         self.remove(key)
         return refuse(

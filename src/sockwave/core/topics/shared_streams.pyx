@@ -201,11 +201,9 @@ cdef class SharedStreams:
     def refused(self, tuple key, bytes code):
         """Note that a delta cannot be appended, and why, in a word."""
         cdef Submission submission = self.placements.submissions.get(key)
-        cdef OrderedTopic topic
-        if submission is None:
-            self.placements.heard.pop(key, None)
-            return
-        topic = self.registry.names.get(submission.name)
+        cdef OrderedTopic topic = (
+            None if submission is None else self.registry.names.get(submission.name)
+        )
         if topic is not None and topic.stream is not None:
             self.registry.look_at_clock()
             if code == b"lost":
