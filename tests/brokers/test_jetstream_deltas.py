@@ -57,14 +57,21 @@ class Deltas(Script):
         found = {"config": config, "created": NOW, "ts": NOW, "state": state}
         self.answer(found, expected="STREAM.INFO.p+streams")
 
-    def append(self, *numbers: int, epoch: int = 5, begins: bool = True, **fields: Any) -> None:
+    def append(
+        self,
+        *numbers: int,
+        epoch: int = 5,
+        begins: bool = True,
+        has_come: bool = False,
+        **fields: Any,
+    ) -> None:
         deltas: list[Appended] = []
         for number in numbers:
             delta = {"placed": 0, "joins": True, "kind": b"t", "size": 1, "end": b"", **fields}
             placed, joins, kind, size, end = delta.values()
             key = (WORKER, number)
             is_first = begins and number == 1
-            parcel = b"1t %016x.%d\nx" % key
+            parcel = b"" if has_come else b"1t %016x.%d\nx" % key
             deltas.append((key, b"a", parcel, b"", epoch, placed, joins, is_first, kind, size, end))
         self.appends.submit(deltas)
 
@@ -155,6 +162,33 @@ def test_what_cannot_follow_is_refused_unless_it_was_taken(
     script.answer({"seq": 1, "duplicate": True})
     script.answer(NO_MESSAGE, expected="MSG.GET")
     assert script.appended_[1:] == [((WORKER, 3), 9, 0, False)]
+
+
+def test_of_a_delta_that_has_come_only_its_producer_is_told(script: Deltas) -> None:
+    script.append(1, 2, epoch=9, placed=3, joins=False, has_come=True)
+    script.append(3, epoch=8, placed=3, joins=False, has_come=True)
+    script.have_deltas()
+    script.answer(tell(9, 4, 12, worker=WORKER))
+    assert script.appended_ == [((WORKER, 1), 9, 3, True), ((WORKER, 2), 9, 3, True)]
+    assert script.codes == [b"lost"]
+    assert not script.sent
+    script.append(4, epoch=9, joins=False)
+    assert b"Nats-Expected-Last-Subject-Sequence: 12\r\n" in script.next()[1]
+
+
+def test_a_delta_that_has_come_goes_in_no_batch(script: Deltas) -> None:
+    script.append(1, epoch=9)
+    for number in range(2, 80):
+        script.append(number, epoch=9, placed=3, begins=False, has_come=number == 60)
+    script.have_deltas()
+    script.deltas.has_batches = True
+    script.answer(tell(9, 4, 12))
+    assert len(script.sent) == 59
+    script.sent[:-1] = []
+    script.answer({"seq": 71, "batch": "x", "count": 59})
+    assert [one[1] for one in script.appended_] == [9] * 60
+    assert [one[2] for one in script.appended_] == [*range(5, 64), 3]
+    assert all(message for *_, message in script.sent)
 
 
 @pytest.mark.parametrize("is_allowed", [True, False])

@@ -20,7 +20,8 @@ Submitted: TypeAlias = tuple[Key, bytes, bytes, bytes, Bounds]
 
 #: A delta of a stream: its key, the topic, the message, its id, the epoch of the stream and the
 #: highest offset that is known of it, whether another epoch will do, whether it may begin the
-#: stream, its kind (text or binary), its size, and how it ends the stream.
+#: stream, its kind (text or binary), its size, and how it ends the stream. The message is empty
+#: where the delta has that place, and only whether its worker is the producer is to be told.
 Appended: TypeAlias = tuple[Key, bytes, bytes, bytes, int, int, bool, bool, bytes, int, bytes]
 
 #: Of a log: its epoch, its last offset, the broker's time in milliseconds, and messages: offset,

@@ -81,6 +81,8 @@ class NatsAppends(Placing[Appended]):
 
     def _propose(self, log: Log[Appended]) -> None:
         """Send what waits, as far as it goes in one step, or refuse the first one."""
+        while log.waiting and not log.waiting[0][2]:
+            self._tell_producer(log, log.waiting.popleft())
         if not log.waiting:
             self._go_on(log)
             return
@@ -100,6 +102,15 @@ class NatsAppends(Placing[Appended]):
         else:
             log.is_learned = False
             super()._propose(log)
+
+    def _tell_producer(self, log: Log[Appended], message: Appended) -> None:
+        """Answer for a delta that has its place: each delta of a stream says who produces that."""
+        key, _, _, _, epoch, offset, *_ = message
+        if epoch == log.epoch:
+            is_ours = is_producer(log.state, message)
+            self._outcomes.appended(key, epoch, offset, is_producer=is_ours)
+        else:
+            self._outcomes.not_appended(key, b"lost")
 
     def _find_objection(self, log: Log[Appended], message: Appended, state: DeltaState) -> bytes:
         """Return why a delta cannot follow what a stream is, in a word; b"": it can."""
@@ -172,7 +183,7 @@ class NatsAppends(Placing[Appended]):
         worker = message[0][0]
         if unit:
             state = log.proposed[-1]
-            if self._find_objection(log, message, state):
+            if not message[2] or self._find_objection(log, message, state):
                 return False
         else:
             log.proposed.clear()

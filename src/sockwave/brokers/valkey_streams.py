@@ -48,7 +48,7 @@ _ABORT_COUNT = 200
 # none), the kind, its size, most bytes, how it ends the stream, the host, the topic, and an epoch
 # that there is not: by that hosts hear of a stream that is lost, and look; and the number of the
 # delta that its worker has sent before, where that is not answered: without a place of that, this
-# one gets none.
+# one gets none. An empty message has its place already, and only asks whose the stream is.
 _APPEND = b"""
 local found = redis.call(
   'HMGET', KEYS[1], 'e', 'p', 'o', 'b', 'k', 'x', 'r', 'w' .. ARGV[8], 'q'
@@ -103,6 +103,7 @@ if number > 0 and done >= number then
   end
   return {epoch, '0', owner}
 end
+if ARGV[2] == '' then return {'', 'lost'} end
 if found[6] then return {'', 'ended'} end
 if ARGV[10] ~= '' and found[5] and found[5] ~= ARGV[10] then return {'', 'kind'} end
 if tonumber(ARGV[11]) > tonumber(ARGV[12]) - tonumber(found[4]) then return {'', 'size'} end

@@ -29,7 +29,7 @@ cdef class Placements:
     cdef object is_away         # of a topic's name, whether its shard is; None: there is one
     cdef dict submissions       # (incarnation, sequence) → Submission, in order
     cdef dict heard             # deltas that have come, and have no answer yet: the same
-    cdef list unsent            # the keys of those that have not been sent in this session
+    cdef list unsent            # the keys of those that are to be sent in this session
     cdef list unsent_deltas     # the same, of streams
     cdef uint64_t last_number   # of those that have no sequence
     cdef size_t queue_size
@@ -50,10 +50,12 @@ cdef class Placements:
         dict meta, const Parts* parts,
     ) except -1
     cdef list take_unsent(self, bint is_delta)
+    cdef int note_heard(self, tuple key, Submission submission) except -1
     cdef int refuse_with(self, tuple key, bytes reason) except -1
     cdef Submission find(self, OrderedTopic topic, tuple key)
     cdef int remove(self, tuple key) except -1
     cdef int finish(self, tuple key) except -1
+    cdef int tell_place(self, Submission submission) except -1
     cdef int settle(self, OrderedTopic topic, SharedLog log, bint is_left) except -1
     cdef int lose(self) except -1
     cdef int lose_shard(self, object is_lost) except -1

@@ -139,7 +139,7 @@ cdef class Placements:
         cdef list taken = []
         cdef list left = []
         for key in self.unsent_deltas if is_delta else self.unsent:
-            submission = self.submissions.get(key)
+            submission = self.submissions.get(key) or self.heard.get(key)
             if submission is None:
                 continue
             topic = self.registry.names.get(submission.name)
@@ -210,9 +210,14 @@ cdef class Placements:
     cdef bint has(self, Link link, tuple key) except -1:
         """Tell whether a message waits already: then the old link of its worker has broken."""
         cdef Submission submission = self.submissions.get(key)
+        if submission is not None:
+            submission.link = link
+            return True
+        submission = self.heard.get(key)
         if submission is None:
             return False
         submission.link = link
+        self.tell_place(submission)
         return True
 
     cdef bint is_full(self, size_t size) noexcept:
@@ -231,6 +236,13 @@ cdef class Placements:
         submission.end = submission.end or b""
         return self.keep(link, topic, head, key, submission, said, parts, self.unsent_deltas)
 
+    cdef int note_heard(self, tuple key, Submission submission) except -1:
+        """Note that a delta has come that the broker has not answered: if that answer is lost, the
+        broker is asked whose stream it is, without what is in the delta."""
+        submission.parcel = b""
+        self.heard[key] = submission
+        return 0
+
     cdef Submission find(self, OrderedTopic topic, tuple key):
         """Return the message of a topic that has a key; None: it is none of ours, or has its place.
         """
@@ -246,8 +258,11 @@ cdef class Placements:
     cdef int finish(self, tuple key) except -1:
         """Tell the publisher where its message stands."""
         cdef Submission submission = self.submissions[key]
-        cdef OrderedTopic topic = self.registry.names.get(submission.name)
         self.remove(key)
+        return self.tell_place(submission)
+
+    cdef int tell_place(self, Submission submission) except -1:
+        cdef OrderedTopic topic = self.registry.names.get(submission.name)
         return acknowledge(
             submission.link, 1 if topic is None else topic.number, submission.epoch,
             submission.offset, submission.head.sequence, 0,
@@ -268,10 +283,9 @@ cdef class Placements:
         return 0
 
     cdef int lose(self) except -1:
-        """The broker has gone: all is sent again that has no place."""
+        """The broker has gone: all is sent again that has no place, or no answer."""
         cdef Submission submission
-        self.heard.clear()
-        self.unsent, self.unsent_deltas = [], []
+        self.unsent, self.unsent_deltas = [], list(self.heard)
         for key, submission in self.submissions.items():
             if not submission.offset:
                 (self.unsent_deltas if submission.is_delta else self.unsent).append(key)
@@ -281,10 +295,10 @@ cdef class Placements:
         """A part of the broker has gone: the same of its topics, in the order of all."""
         cdef Submission submission
         cdef set unsent = {*self.unsent, *self.unsent_deltas}
-        for key, submission in list(self.heard.items()):
-            if is_lost(submission.name):
-                del self.heard[key]
         self.unsent, self.unsent_deltas = [], []
+        for key, submission in self.heard.items():
+            if key in unsent or is_lost(submission.name):
+                self.unsent_deltas.append(key)
         for key, submission in self.submissions.items():
             if key in unsent or not submission.offset and is_lost(submission.name):
                 (self.unsent_deltas if submission.is_delta else self.unsent).append(key)

@@ -346,7 +346,7 @@ cdef class SharedLogs:
         cdef Head head
         cdef uint64_t incarnation, sequence
         cdef const uint8_t* payload
-        cdef bint has_echo = False
+        cdef bint has_echo = False, is_answered
         cdef tuple key = None
         memset(&head, 0, sizeof(head))
         if not read_parcel(data, size, &parcel) or not is_sound(&parcel) or write_payload(
@@ -385,13 +385,14 @@ cdef class SharedLogs:
                 want_current(registry, topic)
                 has_echo = relay_to_all(topic, &head, payload, size, link)
         if link is not None:
-            if submission.is_delta and not submission.offset:
-                self.placements.heard[key] = submission
+            is_answered = submission.offset != 0
             submission.epoch, submission.offset = topic.epoch, offset
             if has_echo:
                 self.placements.remove(key)
             else:
                 self.placements.finish(key)
+            if submission.is_delta and not is_answered:
+                self.placements.note_heard(key, submission)
         if log.unheard:
             self.placements.settle(topic, log, False)
         return True

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from sockwave.core.topics.links cimport Link
 from sockwave.core.topics.ordered_topic cimport OrderedTopic
-from sockwave.core.topics.placements cimport Placements
+from sockwave.core.topics.placements cimport Placements, Submission
 from sockwave.core.topics.records cimport Head
 from sockwave.core.topics.registry cimport Registry
 from sockwave.core.topics.shared_logs cimport SharedLogs
@@ -31,6 +31,8 @@ cdef class SharedStreams:
     cdef int submit(
         self, Link link, OrderedTopic topic, const Head* head, const uint8_t* payload, size_t size
     ) except -1
+    cdef OrderedTopic find_topic(self, Submission submission, bint is_producer)
+    cdef int take_over(self, OrderedTopic topic, Link link) except -1
     cdef int abort(self, OrderedTopic topic) except -1
     cdef bint keeps_subscription(
         self, OrderedTopic topic, Link link, const Head* head, bint is_confirmed, bint is_expected

@@ -14,9 +14,8 @@ import json
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memset
 
-from sockwave.core.topics.ordered_topic cimport is_wanted_by_name
+from sockwave.core.topics.ordered_topic cimport is_sequenced, is_wanted_by_name
 from sockwave.core.topics.parcels cimport BAD_CONTENT
-from sockwave.core.topics.placements cimport Submission
 from sockwave.core.topics.records cimport (
     ABORTED, DELTA, ID, LAST, Parts, SINCE, TEXT, split_payload,
 )
@@ -150,23 +149,27 @@ cdef class SharedStreams:
         """Return the deltas that leave now, as tuples: key, name, parcel, id, the epoch that the
         stream has (if it is the first, and there is none) and the highest offset that is known of
         it, whether another epoch will do, whether it may begin the stream, its kind, the size of
-        its message, and how it ends the stream."""
+        its message, and how it ends the stream. The parcel of one that has come is empty: it has
+        this place, and only its producer is asked for."""
         cdef Submission submission
         cdef OrderedTopic topic
         cdef Stream stream
         cdef list taken = []
         for key in self.placements.take_unsent(True):
-            submission = self.placements.submissions[key]
+            submission = self.placements.submissions.get(key) or self.placements.heard[key]
             topic = self.registry.names.get(submission.name)
             stream = None if topic is None else topic.stream
             epoch, placed, joins = 0, 0, True
-            if stream is not None and stream.epoch:
+            if submission.offset:
+                epoch, placed, joins = submission.epoch, submission.offset, False
+            elif stream is not None and stream.epoch:
                 epoch, placed, joins = stream.epoch, stream.placed, not stream.is_placed
             elif topic is not None and topic.epoch:
                 epoch, placed, joins = topic.epoch, topic.top, False
             taken.append((
                 key, submission.name, submission.parcel, submission.id, epoch, placed, joins,
-                submission.is_first, submission.kind, submission.size, submission.end,
+                submission.is_first and not submission.offset, submission.kind, submission.size,
+                submission.end,
             ))
         return taken
 
@@ -184,19 +187,45 @@ cdef class SharedStreams:
         if submission is None:
             submission = self.placements.heard.pop(key, None)   # its message was quicker
         if submission is not None:
-            topic = self.registry.names.get(submission.name)
+            topic = self.find_topic(submission, is_producer)
             stream = None if topic is None else topic.stream
             if stream is not None:
                 stream.note_place(epoch, offset)
                 if submission.is_first and not is_producer:
                     stream.let_go(topic)            # another one has begun it
-                elif is_producer and stream.producer is None and not submission.link.is_ended:
-                    stream.producer = submission.link   # it has had another sequencer
-                    submission.link.streams.add(topic)
                 if submission.end and not stream.is_ended:
                     self.registry.look_at_clock()
                     note_end(self.registry, topic, stream, submission.end == b"a", 0)
+                elif is_producer and stream.producer is None and not stream.is_ended:
+                    self.take_over(topic, submission.link)
         self.placements.answered(key, epoch, offset)
+
+    cdef OrderedTopic find_topic(self, Submission submission, bint is_producer):
+        """Return the topic of a delta that has its place; None: there is none. A stream that has
+        been forgotten here, as no link wanted it, begins again where its producer is a worker of
+        ours: it has to end with that."""
+        cdef OrderedTopic topic = self.registry.names.get(submission.name)
+        if not is_producer or submission.end or topic is not None and topic.stream is not None:
+            return topic
+        topic = self.registry.intern(submission.name)
+        if topic is None:
+            return None
+        if is_sequenced(topic):             # it has been declared with a history since
+            self.registry.forget_if_unused(topic)
+            return None
+        self.registry.look_at_clock()
+        self.begin(topic)
+        if topic.name in self.looked:
+            self.logs.begin_read(topic, True)
+        return topic
+
+    cdef int take_over(self, OrderedTopic topic, Link link) except -1:
+        """Note that a link of ours produces a stream, as it has had another sequencer; if the link
+        has ended meanwhile, so does the stream."""
+        cdef Stream stream = topic.stream
+        stream.producer = link
+        link.streams.add(topic)
+        return self.abort(topic) if link.is_ended else 0
 
     def refused(self, tuple key, bytes code):
         """Note that a delta cannot be appended, and why, in a word."""
@@ -215,6 +244,8 @@ cdef class SharedStreams:
             elif submission.is_first:
                 (<Stream>topic.stream).let_go(topic)
                 dissolve_stream(self.registry, topic)
+            elif code != b"ended" and submission.end == b"a":
+                (<Stream>topic.stream).is_aborting = False
         self.placements.refuse_with(key, objection_of(code, self.registry.append_size))
 
     cdef int abort(self, OrderedTopic topic) except -1:
@@ -223,8 +254,9 @@ cdef class SharedStreams:
         cdef Link link = stream.producer
         cdef Head head
         stream.let_go(topic)
-        if stream.is_ended:
+        if stream.is_ended or stream.is_aborting:
             return 0
+        stream.is_aborting = True
         memset(&head, 0, sizeof(head))
         head.flags = DELTA | LAST | ABORTED
         return self.submit(link, topic, &head, NULL, 0)

@@ -26,6 +26,7 @@ cdef class Stream:
     cdef flag is_begun          # a delta of ours may be its first one
     cdef flag is_placed         # the broker has taken one of ours, so that `epoch` is the stream's
     cdef flag is_told           # to be unwatched
+    cdef flag is_aborting       # its producer has gone: the broker is handed its end
     cdef int ask_count          # how often other hosts were asked who watches it
     cdef uint64_t epoch, placed     # of the newest delta of ours that has its place
 
