@@ -26,6 +26,7 @@ from sockwave.core.topics.records import (
     PUB,
     REFUSED,
     SETTINGS,
+    SUB,
     TEXT,
     UNSUB,
     UNWATCHED,
@@ -78,6 +79,9 @@ class NextHost(Host):
     def unsubscribe(self) -> None:
         self.link.take(pack_record(UNSUB, topic=1))
 
+    def subscribe_again(self) -> None:
+        self.link.take(pack_record(SUB, topic=1, request=2))
+
     def reconnect(self) -> Link:
         """Connect the same worker once more."""
         link = self.sequencer.connect()
@@ -89,6 +93,15 @@ class NextHost(Host):
     def ends(self) -> list[bytes]:
         """Return how the deltas that leave now end the stream."""
         return [one[-1] for one in self.bridge.streams.take_deltas()]
+
+
+def connect_other(host: Host, incarnation: int = 8) -> Link:
+    """Connect another worker, which appends a delta."""
+    link = host.sequencer.connect()
+    link.take(pack_record(HELLO, request=1, epoch=incarnation, payload=ABOUT))
+    link.take(pack_record(NAME, topic=2, payload=b"answer/1"))
+    link.take(pack_record(PUB, DELTA | TEXT, topic=2, sequence=1, payload=b"b"))
+    return link
 
 
 @pytest.fixture
@@ -173,6 +186,65 @@ def test_nobody_is_told_that_an_ended_stream_is_unwatched(host: NextHost) -> Non
     assert not host.told(UNWATCHED)
 
 
+@pytest.mark.parametrize("is_producer", [True, False])
+def test_the_answer_to_its_first_delta_tells_whether_a_stream_ends_with_a_worker(
+    is_producer: bool,
+) -> None:
+    """Its host does not read the stream: another host may have begun it."""
+    host = Host()
+    host.append(b"a")
+    ((key, *_),) = host.bridge.streams.take_deltas()
+    host.link.end()
+    assert host.bridge.streams.take_deltas() == []
+    host.bridge.streams.answered(key, NUMBER, 5, is_producer=is_producer)
+    aborts = host.bridge.streams.take_deltas()
+    assert [(one[4:7], one[-1]) for one in aborts] == [((NUMBER, 5, False), b"a")] * is_producer
+
+
+def test_the_broker_tells_which_of_two_workers_produces_a_stream() -> None:
+    """While it is away, the first one dies, and the second one begins what is the same stream."""
+    host = Host()
+    host.append(b"a")
+    host.bridge.lose()
+    host.link.end()
+    host.wait(15)
+    link = connect_other(host)
+    first, second = [one[0] for one in host.bridge.streams.take_deltas()]
+    host.bridge.streams.answered(first, NUMBER, 1, is_producer=True)
+    host.bridge.streams.answered(second, NUMBER, 2, is_producer=False)
+    link.end()
+    assert [one[-1] for one in host.bridge.streams.take_deltas()] == [b"a"]
+
+
+def test_the_answer_to_another_worker_does_not_tell_whose_a_stream_is() -> None:
+    host = Host()
+    host.append(b"a")
+    host.bridge.lose()
+    host.link.end()
+    host.wait(15)
+    link = connect_other(host)
+    first, _ = [one[0] for one in host.bridge.streams.take_deltas()]
+    host.bridge.streams.answered(first, NUMBER, 5, is_producer=False)
+    link.end()
+    assert host.bridge.streams.take_deltas() == []
+
+
+def test_a_stream_is_ours_where_the_first_delta_of_another_worker_is_refused() -> None:
+    host = Host()
+    host.append(b"a")
+    host.bridge.lose()
+    host.link.end()
+    host.wait(15)
+    connect_other(host)
+    first, second = [one[0] for one in host.bridge.streams.take_deltas()]
+    host.bridge.streams.answered(first, NUMBER, 1, is_producer=True)
+    host.bridge.streams.refused(second, b"kind")
+    ((abort, *_),) = host.bridge.streams.take_deltas()
+    host.bridge.streams.answered(abort, NUMBER, 2, is_producer=False)
+    link = connect_other(host, 9)
+    assert REFUSED in [one[0] for one in unpack_records(link.read())[0]]
+
+
 # ---- the broker is lost
 
 
@@ -244,13 +316,62 @@ def test_a_stream_that_was_given_up_here_ends_with_its_worker(
     host.bridge.lose()
     host.wait(15)
     assert host.sequencer.stats["topics"] == (not is_dead)
-    assert host.bridge.streams.take_deltas()[0][0] == key
+    ((again, *_, epoch, placed, joins, begins, _, _, _),) = host.bridge.streams.take_deltas()
+    assert (again, epoch, placed, joins, begins) == (key, 0, 0, True, False)
     host.answer(key)
     host.link.end()
     ((abort, *_),) = host.bridge.streams.take_deltas()
     host.answer(abort, 3, is_producer=False)
     host.wait(100)
     assert host.sequencer.stats["topics"] == 0
+
+
+def test_the_end_of_a_stream_that_was_given_up_here_ends_no_other(host: NextHost) -> None:
+    host.answer(host.leave()[0])
+    host.bridge.lose()
+    host.link.end()
+    host.wait(15)
+    assert host.sequencer.stats["topics"] == 0
+    link = connect_other(host)
+    (abort, *_, epoch, placed, joins, _, _, _, end), (other, *_) = host.bridge.streams.take_deltas()
+    assert (epoch, placed, joins, end) == (NUMBER, 0, False, b"a")
+    host.bridge.streams.answered(other, 5, 1, is_producer=True)
+    host.bridge.streams.refused(abort, b"lost")
+    link.end()
+    ((*_, epoch, _, _, _, _, _, _),) = host.bridge.streams.take_deltas()
+    assert epoch == 5
+
+
+def test_who_appends_does_not_wait_for_a_stream_that_is_given_up_here(host: NextHost) -> None:
+    key, _ = host.leave()
+    host.answer(key, is_producer=False)
+    assert not host.told(ACK)  # before it comes
+    host.bridge.lose()
+    host.unsubscribe()
+    host.wait(15)
+    assert len(host.told(ACK)) == 1
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_stream_that_is_wanted_here_is_read_when_it_is_found_to_be_ours(is_told: bool) -> None:
+    """Where the first delta is refused, nothing is known of the stream; the next one is taken."""
+    host = NextHost()
+    host.unsubscribe()
+    host.bridge.unconfirm(b"answer/1")
+    host.wait(15)
+    for delta in (b"b", b"c"):
+        host.append(delta)
+    keys = [one[0] for one in host.bridge.streams.take_deltas()]
+    host.subscribe_again()
+    host.bridge.streams.refused(keys[0], b"kind")
+    assert host.bridge.streams.take_looks() == [b"answer/1"]
+    if is_told:
+        host.bridge.streams.seen([b"answer/1"], [True])
+    host.answer(keys[1])
+    parcel = b"1t 0000000000000007.2\nc"
+    host.read(parcel)
+    host.link.end()
+    assert host.ends() == [b"a"]
 
 
 # ---- a worker that comes back
@@ -356,3 +477,32 @@ def test_a_server_says_whose_a_delta_is_that_has_come(sessions: list[Session]) -
     assert then.find(b"XLEN", b"s") == 2
     assert [one[-1] for one in then.append()] == [b"a"]
     assert then.find(b"HGET", b"m", b"x") == b"a"
+
+
+@needs_valkey
+@by_redis_too("shared_valkey")
+def test_a_worker_takes_its_stream_along_by_a_delta_that_is_taken(sessions: list[Session]) -> None:
+    """The next sequencer does not learn from a refusal whose stream it is: others end it then."""
+    first, then = sessions
+    then.host.link.take(pack_record(PUB, DELTA, topic=2, sequence=2, payload=b"binary"))
+    then.append()
+    ((_, reason),) = then.host.told(REFUSED)
+    assert b"all text" in reason
+    assert then.find(b"HGET", b"m", b"p") == first.host.bridge.host.encode()
+    then.host.sequence = 2
+    then.host.append(b"b")
+    then.append()
+    assert then.find(b"HGET", b"m", b"p") == then.host.bridge.host.encode()
+
+
+@needs_valkey
+@by_redis_too("shared_valkey")
+def test_a_delta_that_is_too_large_begins_no_stream(
+    shared_valkey: ValkeyServer, request: pytest.FixtureRequest
+) -> None:
+    session = Session(Host(append_size=5), shared_valkey, request.node.name)
+    session.host.append(b"too long")
+    session.append()
+    ((_, reason),) = session.host.told(REFUSED)
+    assert b"append_size" in reason
+    assert session.find(b"EXISTS", b"m") == 0

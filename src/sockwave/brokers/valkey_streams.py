@@ -4,7 +4,8 @@ A stream of deltas stands in the same keys as the log of a topic with a history 
 nothing of it is trimmed. Its hash has besides: the host that produces it (`p`), and which worker of
 that does (`q`), the kind of its deltas (`k`), how it has ended (`x`), when it was last said how
 long it is kept (`r`), and the number of the last delta of each worker (`w` and its incarnation).
-A worker that has another sequencer takes its streams with it, as it appends.
+A worker that has another sequencer takes its streams with it, as it appends: by a delta that is
+taken, as that sequencer does not learn from a refusal whose stream it is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -68,6 +69,7 @@ if not epoch then
     redis.call('PUBLISH', ARGV[1], '1s ' .. ARGV[16] .. ' 2\\n')
     return {'', 'lost'}
   end
+  if tonumber(ARGV[11]) > tonumber(ARGV[12]) then return {'', 'size'} end
   epoch = ARGV[3]
   found = {epoch, ARGV[14], '0', '0', false, false, '0', false, ARGV[8]}
   redis.call('DEL', KEYS[2])
@@ -76,10 +78,9 @@ if not epoch then
 elseif epoch ~= ARGV[3] and ARGV[4] ~= '1' then
   return {'', 'lost'}
 end
-local owner = '0'
-if found[9] == ARGV[8] then
-  owner = '1'
-  if found[2] ~= ARGV[14] then
+local owner = found[9] == ARGV[8] and '1' or '0'
+local function take_over()
+  if owner == '1' and found[2] ~= ARGV[14] then
     redis.call('HSET', KEYS[1], 'p', ARGV[14])
     redis.call('SADD', KEYS[5], ARGV[15])
     redis.call('EXPIRE', KEYS[5], %d)
@@ -88,11 +89,13 @@ end
 if ARGV[7] == '1' then
   local known = redis.call('GET', KEYS[4])
   if known then
+    take_over()
     if number > done then redis.call('HSET', KEYS[1], 'w' .. ARGV[8], ARGV[9]) end
     return {string.sub(known, 1, 16), string.sub(known, 18), owner}
   end
 end
 if number > 0 and done >= number then
+  take_over()
   local origin = ARGV[8] .. '.' .. ARGV[9]
   local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', %d)
   for _, entry in ipairs(newest) do
@@ -107,6 +110,7 @@ if ARGV[2] == '' then return {'', 'lost'} end
 if found[6] then return {'', 'ended'} end
 if ARGV[10] ~= '' and found[5] and found[5] ~= ARGV[10] then return {'', 'kind'} end
 if tonumber(ARGV[11]) > tonumber(ARGV[12]) - tonumber(found[4]) then return {'', 'size'} end
+take_over()
 local place = string.format('%%.0f', redis.call('HINCRBY', KEYS[1], 'o', 1))
 local now = string.format('%%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('XADD', KEYS[2], place .. '-0', 't', now, 'm', ARGV[2])

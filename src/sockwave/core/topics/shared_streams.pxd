@@ -34,6 +34,7 @@ cdef class SharedStreams:
     cdef OrderedTopic find_topic(self, Submission submission, bint is_producer)
     cdef int take_over(self, OrderedTopic topic, Link link) except -1
     cdef int abort(self, OrderedTopic topic) except -1
+    cdef int dissolve(self, OrderedTopic topic) except -1
     cdef bint keeps_subscription(
         self, OrderedTopic topic, Link link, const Head* head, bint is_confirmed, bint is_expected
     ) except -1

@@ -137,6 +137,7 @@ cdef class SharedStreams:
             meta["id"] = submission.id.decode("utf-8", "replace")
         if head.flags & LAST:
             submission.end = b"a" if head.flags & ABORTED else b"f"
+            submission.epoch = stream.epoch if head.flags & ABORTED else 0
             meta["end"] = "aborted" if head.flags & ABORTED else "finished"
         if parts.message_size:
             submission.kind = b"t" if head.flags & TEXT else b"b"
@@ -160,11 +161,13 @@ cdef class SharedStreams:
             topic = self.registry.names.get(submission.name)
             stream = None if topic is None else topic.stream
             epoch, placed, joins = 0, 0, True
-            if submission.offset:
+            if submission.epoch:            # it has come, or is the end of this stream alone
                 epoch, placed, joins = submission.epoch, submission.offset, False
+                if stream is not None and stream.epoch == epoch:
+                    placed = max(placed, stream.placed)
             elif stream is not None and stream.epoch:
                 epoch, placed, joins = stream.epoch, stream.placed, not stream.is_placed
-            elif topic is not None and topic.epoch:
+            elif stream is not None and topic.epoch:
                 epoch, placed, joins = topic.epoch, topic.top, False
             taken.append((
                 key, submission.name, submission.parcel, submission.id, epoch, placed, joins,
@@ -191,12 +194,12 @@ cdef class SharedStreams:
             stream = None if topic is None else topic.stream
             if stream is not None:
                 stream.note_place(epoch, offset)
-                if submission.is_first and not is_producer:
+                if submission.is_first and not is_producer and stream.is_of(submission.link):
                     stream.let_go(topic)            # another one has begun it
                 if submission.end and not stream.is_ended:
                     self.registry.look_at_clock()
                     note_end(self.registry, topic, stream, submission.end == b"a", 0)
-                elif is_producer and stream.producer is None and not stream.is_ended:
+                elif is_producer and not stream.is_ended:
                     self.take_over(topic, submission.link)
         self.placements.answered(key, epoch, offset)
 
@@ -215,14 +218,18 @@ cdef class SharedStreams:
             return None
         self.registry.look_at_clock()
         self.begin(topic)
-        if topic.name in self.looked:
+        if is_wanted_by_name(topic):
             self.logs.begin_read(topic, True)
         return topic
 
     cdef int take_over(self, OrderedTopic topic, Link link) except -1:
-        """Note that a link of ours produces a stream, as it has had another sequencer; if the link
-        has ended meanwhile, so does the stream."""
+        """Note that the worker of a link produces a stream: it may have had another sequencer. If
+        the link has ended meanwhile, so does the stream."""
         cdef Stream stream = topic.stream
+        stream.is_ours = True
+        if stream.is_of(link):
+            return 0
+        stream.let_go(topic)                # of another worker, which might have begun it
         stream.producer = link
         link.streams.add(topic)
         return self.abort(topic) if link.is_ended else 0
@@ -233,19 +240,19 @@ cdef class SharedStreams:
         cdef OrderedTopic topic = (
             None if submission is None else self.registry.names.get(submission.name)
         )
-        if topic is not None and topic.stream is not None:
+        cdef Stream stream = None if topic is None else topic.stream
+        if stream is not None and submission.epoch in (0, stream.epoch):
             self.registry.look_at_clock()
             if code == b"lost":
                 self.logs.lose_stream(topic)
-            elif code == b"ended" and not (<Stream>topic.stream).is_ended and not (
+            elif code == b"ended" and not stream.is_ended and not (
                 (<SharedLog>topic.shared).is_live
             ):
-                note_end(self.registry, topic, topic.stream, True, 0)
-            elif submission.is_first:
-                (<Stream>topic.stream).let_go(topic)
-                dissolve_stream(self.registry, topic)
+                note_end(self.registry, topic, stream, True, 0)
+            elif submission.is_first and not stream.is_placed:
+                self.dissolve(topic)
             elif code != b"ended" and submission.end == b"a":
-                (<Stream>topic.stream).is_aborting = False
+                stream.is_aborting = False
         self.placements.refuse_with(key, objection_of(code, self.registry.append_size))
 
     cdef int abort(self, OrderedTopic topic) except -1:
@@ -254,12 +261,20 @@ cdef class SharedStreams:
         cdef Link link = stream.producer
         cdef Head head
         stream.let_go(topic)
-        if stream.is_ended or stream.is_aborting:
-            return 0
+        if stream.is_ended or stream.is_aborting or not stream.is_ours:
+            return 0    # before the broker tells whose it is, another host may have begun it
         stream.is_aborting = True
         memset(&head, 0, sizeof(head))
         head.flags = DELTA | LAST | ABORTED
         return self.submit(link, topic, &head, NULL, 0)
+
+    cdef int dissolve(self, OrderedTopic topic) except -1:
+        """Have a topic be a plain one again: publishers do not wait until their deltas come, and
+        where links want it, the broker is asked whether it is a stream all the same."""
+        self.placements.settle(topic, topic.shared, True)
+        if is_wanted_by_name(topic):
+            self.look(topic.name)
+        return dissolve_stream(self.registry, topic)
 
     # ---- whether a topic is a stream
 
@@ -401,7 +416,7 @@ cdef class SharedStreams:
         cdef Registry registry = self.registry
         cdef Stream stream = topic.stream
         if stream.producer is None:
-            return dissolve_stream(registry, topic)
+            return self.dissolve(topic)
         if not self.presence.is_connected:
             stream.ask_count = 0            # other hosts cannot say anything
             return registry.arm(topic, UNWATCHED_DUE, registry.now_s + UNWATCHED_S)

@@ -25,12 +25,14 @@ cdef class Stream:
     cdef flag is_partial        # there was no room for it, or something of it is missing
     cdef flag is_begun          # a delta of ours may be its first one
     cdef flag is_placed         # the broker has taken one of ours, so that `epoch` is the stream's
+    cdef flag is_ours           # the broker has told that a worker of ours produces it
     cdef flag is_told           # to be unwatched
     cdef flag is_aborting       # its producer has gone: the broker is handed its end
     cdef int ask_count          # how often other hosts were asked who watches it
     cdef uint64_t epoch, placed     # of the newest delta of ours that has its place
 
     cdef int note_place(self, uint64_t epoch, uint64_t offset) except -1
+    cdef bint is_of(self, Link link) noexcept
     cdef int let_go(self, OrderedTopic topic) except -1
     cdef uint32_t end_of(self, uint64_t offset) noexcept
 

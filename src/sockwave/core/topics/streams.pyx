@@ -30,6 +30,10 @@ cdef class Stream:
         self.placed = max(self.placed, offset)
         return 0
 
+    cdef bint is_of(self, Link link) noexcept:
+        """Tell whether the worker of a link produces it, as far as is known."""
+        return self.producer is not None and self.producer.incarnation == link.incarnation
+
     cdef int let_go(self, OrderedTopic topic) except -1:
         """Have it be no stream that a link of ours produces."""
         if self.producer is not None:
