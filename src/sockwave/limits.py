@@ -220,8 +220,10 @@ class Limits:
     append_size: int = _mark(1 << 20)
 
     def __post_init__(self) -> None:
-        for limit in fields(self):
-            _check_limit(limit, getattr(self, limit.name))
+        for limit in _FIELDS:
+            value = getattr(self, limit.name)
+            if value is not limit.default:  # which is right, and is what most servers have
+                _check_limit(limit, value)
         if self.low_water > self.high_water:
             raise ValueError(
                 f"low_water: expected at most high_water ({self.high_water}), "
@@ -277,9 +279,10 @@ def _check_limit(limit: Field[Any], value: object) -> None:
             )
 
 
-LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
+_FIELDS = fields(Limits)
+LIMIT_NAMES = frozenset(limit.name for limit in _FIELDS)
 #: The limits that `Server.limit_hits` counts.
-COUNTED_LIMITS = tuple(limit.name for limit in fields(Limits) if limit.metadata["metric"])
+COUNTED_LIMITS = tuple(limit.name for limit in _FIELDS if limit.metadata["metric"])
 
 
 _RETRY_LATER = (("Retry-After", "1"),)

@@ -79,11 +79,17 @@ def handles_signal() -> bool:
     """
     if threading.current_thread() is not threading.main_thread():
         return False  # "Python signal handlers are always executed in the main Python thread"
-    handlers = {code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    handlers = {code_of(signal.getsignal(number)) for number in _list_signals()} - {None}
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code not in handlers:
         frame = frame.f_back
     return frame is not None
+
+
+@functools.cache
+def _list_signals() -> tuple[int, ...]:
+    """Return the numbers of all signals: to make `signal.Signals` of them each time takes long."""
+    return tuple(map(int, signal.valid_signals()))
 
 
 def code_of(handler: object) -> CodeType | None:
