@@ -4,7 +4,7 @@ import math
 import statistics
 
 # So often both are measured, in turns, and on and on to the last while their ratio is too large.
-LEAST_COUNT, MOST_COUNT = 5, 30
+LEAST_COUNT, MOST_COUNT = 3, 30
 
 
 class Costs:

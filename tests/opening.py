@@ -21,10 +21,16 @@ def parse(headers: Headers, *, target: str = "/", method: str = "GET") -> Reques
 
 
 def open_handshake(
-    head: RequestHead, *, secure: bool = False, key3: bytes = KEY3, **options: Any
+    head: RequestHead,
+    *,
+    secure: bool = False,
+    key3: bytes = KEY3,
+    checked: Options | None = None,
+    **options: Any,
 ) -> tuple[str, str | None, bytes]:
     """Take a request from its head to the answer: version, subprotocol, response."""
-    checked = Options(**options)
+    if checked is None:
+        checked = Options(**options)
     version = identify(head, checked.version)
     check(head, version, checked.version, checked.origin, secure=secure)
     subprotocol = choose_subprotocol(head, checked.subprotocol)

@@ -319,7 +319,7 @@ async def test_messages_that_an_abort_takes_along_are_counted(
     wire.pause_reading()
 
     def send_many() -> None:
-        for _ in range(8_000_000 // size):
+        for _ in range(4_000_000 // size):
             if by_share:
                 server.broadcast("m" * size)
             else:

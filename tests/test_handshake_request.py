@@ -14,6 +14,7 @@ from sockwave.handshake import check, identify
 from sockwave.handshake.request import contains_token, split_list
 from sockwave.http import RequestHead, parse_head
 from sockwave.limits import Limits
+from sockwave.options import Options
 from sockwave.versions import VERSIONS as VERSION_NAMES
 
 VERSIONS = pytest.mark.parametrize(
@@ -228,11 +229,16 @@ FIELDS = [
 SAMPLES = {"Origin": "http://example.com", "Cookie": "a=b", "Sec-WebSocket-Protocol": "chat"}
 
 
+# Thousands of requests are judged by the same ones.
+LIMITS = Limits()
+CHAT = Options(subprotocol="chat")
+
+
 def expect_answer_or_refusal(raw: bytes) -> None:
     """Check that a request is answered with 101 or refused with a status of the right class."""
     response, status = b"", 101
     try:
-        response = open_handshake(parse_head(raw, Limits()), subprotocol="chat")[2]
+        response = open_handshake(parse_head(raw, LIMITS), checked=CHAT)[2]
     except Refused as refused:
         status = refused.status
     assert status in (400, 426, 501, 505) or response.startswith(b"HTTP/1.1 101 ")

@@ -3,6 +3,7 @@
 `import`, `cimport` and imports for type checkers count alike. ARCHITECTURE.md draws the floors.
 """
 
+import functools
 import re
 from pathlib import Path
 
@@ -118,6 +119,7 @@ def find_imports(text: str) -> set[Module]:
     return found
 
 
+@functools.cache
 def read_modules(*suffixes: str) -> dict[Module, set[Module]]:
     """Give each module with what it imports, as its files with these suffixes say."""
     imports: dict[Module, set[Module]] = {}

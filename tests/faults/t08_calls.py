@@ -87,7 +87,8 @@ class Campaign:
         )
         strangers: list[Client] = []
         try:
-            self.verdict.require(await load.wait(0.2), f"{fault}: nothing is echoed before it")
+            is_heard = await load.wait(min(0.2, seconds))
+            self.verdict.require(is_heard, f"{fault}: nothing is echoed before it")
             self.shim.befall(fault.call, fault.error, fault.permille)
             if fault.shuts_door:
                 await load.stop()

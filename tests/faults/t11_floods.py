@@ -25,7 +25,8 @@ from faults.client import BINARY, Client
 from faults.ledger import Stream, Verdict
 from faults.processes import Process, Served, choose_cores, growth
 
-GOOD_COUNT = 100
+#: In the short run, fewer are enough to see that none is lost.
+GOOD_COUNT, FEW_GOOD_COUNT = 100, 25
 #: Each good client sends so often.
 INTERVAL_S = 0.1
 SLOWER_FACTOR = 2.0
@@ -123,11 +124,12 @@ class Crowd:
         port: int,
         make_good: Callable[[Verdict, int], Bystander],
         *,
+        count: int,
         core: int | None = None,
     ) -> None:
         self.port = port
         self.core = core
-        self.good = [make_good(verdict, sender) for sender in range(1, GOOD_COUNT + 1)]
+        self.good = [make_good(verdict, sender) for sender in range(1, count + 1)]
         self.lost_count = 0
 
     async def __aenter__(self) -> None:
@@ -135,7 +137,7 @@ class Crowd:
         if self.core is not None:
             os.sched_setaffinity(0, {self.core})
         self.talking = [
-            asyncio.ensure_future(one.talk(self.port, INTERVAL_S * i / GOOD_COUNT))
+            asyncio.ensure_future(one.talk(self.port, INTERVAL_S * i / len(self.good)))
             for i, one in enumerate(self.good)
         ]
 
@@ -206,11 +208,12 @@ async def run(
 ) -> Verdict:
     """Measure the good clients for so many seconds, before and during each flood.
 
-    `paced` judges what they measure, and gives each process its core for that. `arguments` are the
-    server's.
+    `paced` judges what they measure, and gives each process its core for that; it is the long run.
+    `arguments` are the server's.
     """
     verdict = Verdict(fault, engine, seed)
     server_core, client_core = choose_cores() if paced else (None, None)
+    good_count = GOOD_COUNT if paced else FEW_GOOD_COUNT
     options = {"compression": True, **(options or {})}
     async with Served.start(engine, *arguments, options=options, core=server_core) as served:
         new = await served.settle()
@@ -219,7 +222,7 @@ async def run(
         # heap as large as a flood makes it. What the allocators have given out tells whether
         # anything stays of the attackers; resident memory has the allocators' habits in it, too:
         # CPython's keeps an arena of a mebibyte for one small object.
-        async with Crowd(verdict, served.port, make_good):
+        async with Crowd(verdict, served.port, make_good, count=good_count):
             await attack(served.port, counts, seconds, patience_s, server_core)
         idle = await served.settle(new)
         idle_size = served.resident_size
@@ -228,7 +231,7 @@ async def run(
         cores: list[float] = []
         peak_size = 0
         outcome: Counter[str] = Counter()
-        crowd = Crowd(verdict, served.port, make_good, core=client_core)
+        crowd = Crowd(verdict, served.port, make_good, count=good_count, core=client_core)
         async with crowd:
             await asyncio.sleep(1)
             for _ in range(rounds):
