@@ -97,6 +97,9 @@ cdef class Bridge(Outside):
         if not is_wanted:
             self.release(topic.name)
             self.streams.unwanted(topic.name)
+            if topic.shared is not None and topic.name not in self.confirmed:
+                # The broker's client has no topic to leave, after which publishers do not wait.
+                self.placements.settle(topic, topic.shared, True)
         return self.note()
 
     cdef int pattern_wanted(self, str pattern, bint is_wanted) except -1:
@@ -207,6 +210,10 @@ cdef class Bridge(Outside):
         topic.shared = SharedLog()
         topic.epoch = 0
         return 0
+
+    cdef int drop_log(self, OrderedTopic topic, object log) except -1:
+        self.placements.settle(topic, log, True)
+        return self.logs.answer_waiting(topic, log)
 
     cdef bint keeps_subscription(
         self, OrderedTopic topic, Link link, const Head* head

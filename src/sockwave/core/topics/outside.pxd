@@ -16,6 +16,7 @@ cdef class Outside:
         self, bytes name, const Head* head, const uint8_t* payload, size_t size
     ) except -1
     cdef int share_log(self, OrderedTopic topic) except -1
+    cdef int drop_log(self, OrderedTopic topic, object log) except -1
     cdef bint keeps_subscription(
         self, OrderedTopic topic, Link link, const Head* head
     ) except -1

@@ -30,6 +30,11 @@ cdef class Outside:
         """Have the places of a topic be those that it has on all hosts."""
         raise NotImplementedError
 
+    cdef int drop_log(self, OrderedTopic topic, object log) except -1:
+        """Note that a topic has no such places any more, or others, or is about to be forgotten:
+        no link waits for what comes of `log`, which was its SharedLog."""
+        raise NotImplementedError
+
     cdef bint keeps_subscription(
         self, OrderedTopic topic, Link link, const Head* head
     ) except -1:

@@ -140,10 +140,11 @@ cdef class Registry:
         """Apply the settings that hold for a topic."""
         cdef TopicSettings settings = self.settings.best(topic.name.decode()) or PLAIN
         cdef bint was_sequenced = is_sequenced(topic)
+        cdef object log = None
         if topic.has_history and not settings.has_history:
             clear_history(&self.store, &topic.history)
         if not (settings.has_history or settings.has_presence) and topic.stream is None:
-            topic.shared = None
+            log, topic.shared = topic.shared, None
         topic.has_history = settings.has_history
         topic.has_presence = settings.has_presence
         topic.grace_s = settings.grace_s
@@ -158,10 +159,13 @@ cdef class Registry:
             )
         if is_sequenced(topic) and not was_sequenced:
             self.begin_log(topic)   # of the messages before, none knew its place
+        if log is not None:
+            self.outside.drop_log(topic, log)
         return 0
 
     cdef int begin_log(self, OrderedTopic topic) except -1:
         """Have the topic's places begin anew, under an epoch that none has seen."""
+        cdef object log = topic.shared
         clear_history(&self.store, &topic.history)
         topic.epoch = draw_epoch()
         topic.top = 0
@@ -169,6 +173,8 @@ cdef class Registry:
         topic.shared = None
         if self.outside is not None and (topic.has_history or topic.has_presence):
             self.outside.share_log(topic)
+        if log is not None:
+            self.outside.drop_log(topic, log)
         return 0
 
     cdef int forget_if_unused(self, OrderedTopic topic) except -1:
@@ -182,6 +188,8 @@ cdef class Registry:
             or self.topic_at(topic.number) is not topic
         ):
             return 0
+        if topic.shared is not None:
+            self.outside.drop_log(topic, topic.shared)
         self.topics[topic.number] = None
         self.free_numbers.append(topic.number)
         del self.names[topic.name]

@@ -183,14 +183,7 @@ cdef class SharedLogs:
             abort_replica(self.registry, topic)
             self.answer_waiting(topic, log)
             return self.placements.settle(topic, log, True)
-        self.placements.settle(topic, log, True)
-        waiting, log.waiting = log.waiting, []
-        dissolve_stream(self.registry, topic)
-        for link, head in waiting:
-            subscribe(
-                self.registry, <Link>link, topic, <const Head*>PyBytes_AS_STRING(<bytes>head)
-            )
-        return 0
+        return dissolve_stream(self.registry, topic)
 
     cdef int take_page(
         self, OrderedTopic topic, SharedLog log, uint64_t top, double now_ms, list entries
@@ -465,6 +458,8 @@ cdef class SharedLogs:
         log.ahead_size = 0
         if not topic.want_count:
             return self.leave(topic)
+        if not is_wanted_by_name(topic):
+            self.placements.settle(topic, log, True)    # by a pattern, it may be read no more
         return self.answer_waiting(topic, log)
 
 

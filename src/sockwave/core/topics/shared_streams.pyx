@@ -269,9 +269,8 @@ cdef class SharedStreams:
         return self.submit(link, topic, &head, NULL, 0)
 
     cdef int dissolve(self, OrderedTopic topic) except -1:
-        """Have a topic be a plain one again: publishers do not wait until their deltas come, and
-        where links want it, the broker is asked whether it is a stream all the same."""
-        self.placements.settle(topic, topic.shared, True)
+        """Have a topic be a plain one again; where links want it, the broker is asked whether it is
+        a stream all the same."""
         if is_wanted_by_name(topic):
             self.look(topic.name)
         return dissolve_stream(self.registry, topic)

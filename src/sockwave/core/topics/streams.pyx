@@ -219,7 +219,7 @@ cdef int forget_stream(Registry registry, OrderedTopic topic) except -1:
 
 
 cdef int dissolve_stream(Registry registry, OrderedTopic topic) except -1:
-    """Have a topic be a plain one again."""
+    """Have a topic be a plain one again: links do not wait for what comes of the stream."""
     cdef Stream stream = topic.stream
     stream.let_go(topic)
     clear_stream(registry, stream)
