@@ -209,6 +209,24 @@ def test_a_topic_that_has_a_history_is_no_stream(script: Deltas, is_allowed: boo
         assert len(script.appended_) == 1
 
 
+@pytest.mark.parametrize("size", [100, 101])
+def test_a_stream_does_not_begin_with_a_delta_that_is_too_large(script: Deltas, size: int) -> None:
+    script.append(1, size=size)
+    script.append(2, begins=False)
+    script.have_deltas()
+    script.answer(NO_MESSAGE, expected="MSG.GET.p+streams")
+    if size <= script.append_size:
+        script.answer(NO_MESSAGE, expected="MSG.GET.p")
+        script.answer({"seq": 10}, expected="p.a.a")
+        assert script.appended_ == [((WORKER, 1), 5, 1, True)]
+    else:
+        unknown = {"err_code": 10070, "description": "wrong last msg ID: a"}
+        script.answer({"error": unknown}, expected="p.a.a")
+        script.answer(NO_MESSAGE, expected="MSG.GET.p+streams")
+        assert script.codes == [b"size", b"lost"]
+        assert not script.appended_
+
+
 def test_a_stream_that_the_server_does_not_take_has_not_begun(script: Deltas) -> None:
     script.append(1)
     begin(script)

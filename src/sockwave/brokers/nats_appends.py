@@ -116,8 +116,12 @@ class NatsAppends(Placing[Appended]):
         """Return why a delta cannot follow what a stream is, in a word; b"": it can."""
         _, _, _, _, epoch, placed, joins, begins, kind, size, _ = message
         if not log.epoch:
-            return b"" if begins else b"lost"
-        if (log.top < placed) if epoch == log.epoch else not joins:
+            is_lost = not begins
+        elif epoch == log.epoch:
+            is_lost = log.top < placed
+        else:
+            is_lost = not joins
+        if is_lost:
             return b"lost"
         if state.end:
             return b"ended"
