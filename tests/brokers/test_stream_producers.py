@@ -90,6 +90,17 @@ class NextHost(Host):
         link.read()
         return link
 
+    def have_stream(self) -> None:
+        """Learn that the worker produces the stream, by a delta that comes as well."""
+        key, parcel = self.leave()
+        self.echo(parcel)
+        self.answer(key)
+
+    def beat(self, count: int) -> None:
+        """Do as the broker's client, which tells others so often that this host is there."""
+        for _ in range(count):
+            self.bridge.presence.beat()
+
     def ends(self) -> list[bytes]:
         """Return how the deltas that leave now end the stream."""
         return [one[-1] for one in self.bridge.streams.take_deltas()]
@@ -157,7 +168,54 @@ def test_a_stream_is_aborted_again_where_the_broker_has_refused_that(host: NextH
     ((abort, *_),) = host.bridge.streams.take_deltas()
     host.bridge.streams.refused(abort, b"OOM no memory")
     host.answer(keys[1], 3)
+    assert host.ends() == []
+    host.beat(5)
+    assert host.ends() == []
+    host.beat(1)
+    ((again, *_, epoch, _, joins, _, _, _, end),) = host.bridge.streams.take_deltas()
+    assert (again, epoch, joins, end) == (abort, NUMBER, False, b"a")
+    host.answer(again, 4, is_producer=False)
+    host.beat(100)
+    assert host.ends() == []
+
+
+@pytest.mark.parametrize("is_shard", [False, True])
+def test_an_end_that_the_broker_has_refused_is_sent_once_when_it_is_back(
+    host: NextHost, is_shard: bool
+) -> None:
+    host.answer(host.leave()[0])
+    host.unsubscribe()
+    host.link.end()
+    ((abort, *_),) = host.bridge.streams.take_deltas()
+    host.bridge.streams.refused(abort, b"OOM no memory")
+    host.lose_broker(shard=is_shard)
     assert host.ends() == [b"a"]
+    host.beat(100)
+    assert host.ends() == []
+
+
+def test_an_end_that_the_broker_refuses_for_minutes_is_given_up(host: NextHost) -> None:
+    """It may be that this host is not allowed to append: that costs no memory for ever."""
+    host.have_stream()
+    host.link.end()
+    count = 0
+    while deltas := host.bridge.streams.take_deltas():
+        count += 1
+        host.bridge.streams.refused(deltas[0][0], b"NOPERM")
+        host.beat(6)
+    assert count == 60
+    assert host.bridge.queued_size == 0
+
+
+@pytest.mark.parametrize("code", [b"ended", b"lost"])
+def test_an_end_is_not_sent_again_to_a_stream_that_has_ended(host: NextHost, code: bytes) -> None:
+    host.have_stream()
+    host.link.end()
+    ((abort, *_),) = host.bridge.streams.take_deltas()
+    host.bridge.streams.refused(abort, code)
+    host.beat(100)
+    assert host.ends() == []
+    assert host.bridge.queued_size == 0
 
 
 @pytest.mark.parametrize("is_heard", [False, True])

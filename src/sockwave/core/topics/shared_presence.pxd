@@ -22,6 +22,7 @@ cdef class SharedPresence:
     cdef object note            # called when there is something for the broker's client
     cdef object connect         # returns a new link of the sequencer
     cdef object gone            # called with the name of a host that has gone; None: nobody asks
+    cdef object beaten          # called at each beat; None: nobody asks
     cdef bytes host
     cdef dict own               # (topic, key) → data, of the members that are here
     cdef dict changes           # the same, of those to be told of; None: it has left

@@ -130,6 +130,8 @@ cdef class SharedPresence:
             other.is_asked = False
             if other.silent_count > MAX_SILENT_COUNT:
                 self.forget(name)
+        if self.beaten is not None:
+            self.beaten()
         if self.is_to_show:
             self.note()
         return b"1m %b %d h\n" % (self.host, self.number)

@@ -24,6 +24,9 @@ cdef class SharedStreams:
     cdef list asked             # names of our streams: other hosts are asked who watches them
     cdef dict watched           # name → seconds since it had a subscriber here, to be told
     cdef list gone_hosts        # whose streams are to be aborted
+    cdef dict refusals          # key of a stream's end → how often the broker has refused it
+    cdef list refused_ends      # the keys of those that are to be sent again
+    cdef int beat_count
     cdef readonly uint64_t bad_count
 
     cdef int begin(self, OrderedTopic topic) except -1
@@ -33,6 +36,7 @@ cdef class SharedStreams:
     ) except -1
     cdef OrderedTopic find_topic(self, Submission submission, bint is_producer)
     cdef int take_over(self, OrderedTopic topic, Link link) except -1
+    cdef bint keeps_end(self, tuple key, Submission submission, bytes code) except -1
     cdef int abort(self, OrderedTopic topic) except -1
     cdef int dissolve(self, OrderedTopic topic) except -1
     cdef bint keeps_subscription(

@@ -34,6 +34,10 @@ cdef enum:
     NAMES_COUNT = 200
     # So often other hosts are asked whether they watch a stream before it counts as unwatched.
     ASK_COUNT = 3
+    # The end of a stream that the broker refuses is sent again every five seconds, for five
+    # minutes: by then there may be memory, and a broker that allows none is not asked for ever.
+    END_BEAT_COUNT = 6
+    END_COUNT = 60
 
 # Other hosts have so long to say that they watch a stream.
 cdef double ASK_S = 0.7
@@ -57,7 +61,10 @@ cdef class SharedStreams:
         self.asked = []
         self.watched = {}
         self.gone_hosts = []
+        self.refusals = {}
+        self.refused_ends = []
         presence.gone = self.host_gone
+        presence.beaten = self.send_ends_again
 
     # ---- beginning
 
@@ -189,6 +196,7 @@ cdef class SharedStreams:
         cdef Stream stream
         if submission is None:
             submission = self.placements.heard.pop(key, None)   # its message was quicker
+        self.refusals.pop(key, None)
         if submission is not None:
             topic = self.find_topic(submission, is_producer)
             stream = None if topic is None else topic.stream
@@ -251,9 +259,33 @@ cdef class SharedStreams:
                 note_end(self.registry, topic, stream, True, 0)
             elif submission.is_first and not stream.is_placed:
                 self.dissolve(topic)
-            elif code != b"ended" and submission.end == b"a":
-                stream.is_aborting = False
+        if submission is not None and self.keeps_end(key, submission, code):
+            return
+        self.refusals.pop(key, None)
+        if code != b"ended" and stream is not None and submission.end == b"a" and (
+            submission.epoch == stream.epoch
+        ):
+            stream.is_aborting = False
         self.placements.refuse_with(key, objection_of(code, self.registry.append_size))
+
+    cdef bint keeps_end(self, tuple key, Submission submission, bytes code) except -1:
+        """Tell whether the end of a stream whose producer has gone is sent again, as the broker has
+        refused it for a reason of its own: nobody else sends it while this host is there."""
+        cdef int count = self.refusals.get(key, 0) + 1
+        if submission.end != b"a" or code in (b"ended", b"lost") or count >= END_COUNT:
+            return False
+        self.refusals[key] = count
+        self.refused_ends.append(key)
+        return True
+
+    def send_ends_again(self):
+        """Hand the broker what it has refused of the ends of streams, at every few beats."""
+        self.beat_count += 1
+        if self.beat_count % END_BEAT_COUNT or not self.refused_ends:
+            return
+        ends, self.refused_ends = self.refused_ends, []
+        self.placements.unsent_deltas += ends
+        self.note()
 
     cdef int abort(self, OrderedTopic topic) except -1:
         """End a stream of ours whose producer has gone."""
@@ -356,6 +388,7 @@ cdef class SharedStreams:
 
     cdef int lose(self) except -1:
         """The broker has gone: nobody waits for it, and all is asked again."""
+        self.refused_ends.clear()           # all is sent again that has no place
         self.looked.clear()
         self.looks.clear()
         self.asked.clear()
@@ -366,6 +399,9 @@ cdef class SharedStreams:
 
     cdef int lose_shard(self, object is_lost) except -1:
         """A part of the broker has gone: the same of its topics."""
+        self.refused_ends = [
+            key for key in self.refused_ends if key not in self.placements.unsent_deltas
+        ]
         for name in [name for name in self.looked if is_lost(name)]:
             self.looked.discard(name)
         for name in [name for name in self.looks if is_lost(name)]:
