@@ -318,7 +318,8 @@ async def test_a_shard_that_is_not_heard_is_found(
         one, other = await start_two(start_server, cluster.url, here)
         await other.conn.subscribe(elsewhere)
         swallow(True)
-        await until(lambda: other.server.health().is_deaf)
+        for host in (one, other):
+            await until(lambda host=host: host.server.health().is_deaf)
         await one.server.publish(elsewhere, "meanwhile")
         assert await other.wire.receive_message() == "meanwhile"
         assert any("is not heard" in record.getMessage() for record in caplog.records)

@@ -1,8 +1,8 @@
 """A proxy that delays, slices, resets and swallows what goes through it, as its seed says.
 
-Says its port on stdout, and at SIGTERM how much it has cut. Each connection has a temper of its
-own: most are only slow and cut small; some end with RST, or pass nothing on from some byte on, for
-ever.
+Says its port on stdout, then the port of each client for whom it falls silent, and at SIGTERM how
+much it has cut. Each connection has a temper of its own: most are only slow and cut small; some end
+with RST, or pass nothing on from some byte on, for ever.
 """
 
 import argparse
@@ -53,10 +53,11 @@ class Proxy:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Connect a client to the server, until one of them ends."""
         temper = self.draw_temper()
+        client_port = writer.get_extra_info("peername")[1]
         there, back = await asyncio.open_connection("127.0.0.1", self.target)
         ways = [
-            asyncio.ensure_future(self.carry(reader, back, temper)),
-            asyncio.ensure_future(self.carry(there, writer, temper)),
+            asyncio.ensure_future(self.carry(reader, back, temper, client_port)),
+            asyncio.ensure_future(self.carry(there, writer, temper, client_port)),
         ]
         self.tasks.update(ways)
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -73,7 +74,11 @@ class Proxy:
         back.close()
 
     async def carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, temper: Temper
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        temper: Temper,
+        client_port: int,
     ) -> bool:
         """Pass on one way; True if it ends with RST."""
         size = 0
@@ -84,6 +89,7 @@ class Proxy:
                 if temper.ends_after is not None and size > temper.ends_after:
                     if temper.swallows:
                         self.swallowed_count += 1
+                        say(silent=client_port)
                         await asyncio.Event().wait()
                     self.reset_count += 1
                     return True
