@@ -1,6 +1,7 @@
 """Threads without asyncio beside a server in the loop of the test."""
 
 import asyncio
+import ctypes
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -25,9 +26,27 @@ ASIDE_S = 110.0
 
 
 async def aside(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a thread of its own, while this one serves."""
-    async with asyncio.timeout(ASIDE_S):
-        return await asyncio.to_thread(function, *arguments)
+    """Call a function in a thread of its own, while this one serves.
+
+    Where it takes too long it is ended: a client that comes back for ever would keep its thread,
+    and that the process.
+    """
+    at_work: list[int] = []
+
+    def run() -> T:
+        at_work.append(threading.get_ident())
+        try:
+            return function(*arguments)
+        finally:
+            at_work.clear()
+
+    try:
+        async with asyncio.timeout(ASIDE_S):
+            return await asyncio.to_thread(run)
+    finally:
+        for thread in at_work:
+            set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
+            set_error(ctypes.c_ulong(thread), ctypes.py_object(SystemExit))
 
 
 def count_threads() -> int:
