@@ -284,7 +284,8 @@ async def test_wrong_reply_ends_it_with_the_figures_so_far(start_server: StartSe
     ended = await bench(url_of(server), *SHORT, "--duration=9")
     assert ended.status == 1
     assert "differs from its message" in ended.errors
-    assert 90 <= ended.figures["count"] <= 100
+    # Each of the other three may have its next reply before the wrong one.
+    assert 90 <= ended.figures["count"] <= 103
     assert ended.figures["error"] in ended.errors
 
 
