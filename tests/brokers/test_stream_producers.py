@@ -115,6 +115,19 @@ def connect_other(host: Host, incarnation: int = 8) -> Link:
     return link
 
 
+def begin_twice() -> tuple[Host, Link, Key, Key]:
+    """Have a worker begin a stream while the broker is away, and die, and another one begin the
+    same; return the other one's link, and the keys of both deltas, which leave then."""
+    host = Host()
+    host.append(b"a")
+    host.bridge.lose()
+    host.link.end()
+    host.wait(15)
+    link = connect_other(host)
+    first, second = [one[0] for one in host.bridge.streams.take_deltas()]
+    return host, link, first, second
+
+
 @pytest.fixture
 def host() -> NextHost:
     return NextHost()
@@ -260,14 +273,7 @@ def test_the_answer_to_its_first_delta_tells_whether_a_stream_ends_with_a_worker
 
 
 def test_the_broker_tells_which_of_two_workers_produces_a_stream() -> None:
-    """While it is away, the first one dies, and the second one begins what is the same stream."""
-    host = Host()
-    host.append(b"a")
-    host.bridge.lose()
-    host.link.end()
-    host.wait(15)
-    link = connect_other(host)
-    first, second = [one[0] for one in host.bridge.streams.take_deltas()]
+    host, link, first, second = begin_twice()
     host.bridge.streams.answered(first, NUMBER, 1, is_producer=True)
     host.bridge.streams.answered(second, NUMBER, 2, is_producer=False)
     link.end()
@@ -275,26 +281,14 @@ def test_the_broker_tells_which_of_two_workers_produces_a_stream() -> None:
 
 
 def test_the_answer_to_another_worker_does_not_tell_whose_a_stream_is() -> None:
-    host = Host()
-    host.append(b"a")
-    host.bridge.lose()
-    host.link.end()
-    host.wait(15)
-    link = connect_other(host)
-    first, _ = [one[0] for one in host.bridge.streams.take_deltas()]
+    host, link, first, _ = begin_twice()
     host.bridge.streams.answered(first, NUMBER, 5, is_producer=False)
     link.end()
     assert host.bridge.streams.take_deltas() == []
 
 
 def test_a_stream_is_ours_where_the_first_delta_of_another_worker_is_refused() -> None:
-    host = Host()
-    host.append(b"a")
-    host.bridge.lose()
-    host.link.end()
-    host.wait(15)
-    connect_other(host)
-    first, second = [one[0] for one in host.bridge.streams.take_deltas()]
+    host, _, first, second = begin_twice()
     host.bridge.streams.answered(first, NUMBER, 1, is_producer=True)
     host.bridge.streams.refused(second, b"kind")
     ((abort, *_),) = host.bridge.streams.take_deltas()
