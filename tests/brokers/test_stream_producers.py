@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import pytest
-from test_streams_of_bridge import ABOUT, EPOCH, Host
+from test_streams_of_bridge import EPOCH, Host
 from valkey_server import ValkeyServer, by_redis_too, needs_valkey
 
 from sockwave.brokers.valkey_names import ValkeyNames
@@ -19,7 +19,6 @@ from sockwave.core.topics.links import Link
 from sockwave.core.topics.records import (
     ACK,
     DELTA,
-    HELLO,
     LAST,
     MSG,
     NAME,
@@ -28,7 +27,6 @@ from sockwave.core.topics.records import (
     SETTINGS,
     SUB,
     TEXT,
-    UNSUB,
     UNWATCHED,
     pack_record,
     unpack_records,
@@ -76,19 +74,8 @@ class NextHost(Host):
         self.bridge.expect()
         self.bridge.presence.connected()
 
-    def unsubscribe(self) -> None:
-        self.link.take(pack_record(UNSUB, topic=1))
-
     def subscribe_again(self) -> None:
         self.link.take(pack_record(SUB, topic=1, request=2))
-
-    def reconnect(self) -> Link:
-        """Connect the same worker once more."""
-        link = self.sequencer.connect()
-        link.take(pack_record(HELLO, request=1, epoch=7, payload=ABOUT))
-        link.take(pack_record(NAME, topic=2, payload=b"answer/1"))
-        link.read()
-        return link
 
     def have_stream(self) -> None:
         """Learn that the worker produces the stream, by a delta that comes as well."""
@@ -108,9 +95,7 @@ class NextHost(Host):
 
 def connect_other(host: Host, incarnation: int = 8) -> Link:
     """Connect another worker, which appends a delta."""
-    link = host.sequencer.connect()
-    link.take(pack_record(HELLO, request=1, epoch=incarnation, payload=ABOUT))
-    link.take(pack_record(NAME, topic=2, payload=b"answer/1"))
+    link = host.connect(incarnation=incarnation)
     link.take(pack_record(PUB, DELTA | TEXT, topic=2, sequence=1, payload=b"b"))
     return link
 
@@ -433,7 +418,7 @@ def test_a_worker_that_comes_back_is_told_where_its_delta_stands(host: NextHost)
     key, parcel = host.leave()
     host.echo(parcel)
     host.link.end()
-    link = host.reconnect()
+    link = host.connect()
     link.take(pack_record(PUB, DELTA | TEXT, topic=2, sequence=1, payload=b"b"))
     ((type, *_, offset, sequence, _),) = unpack_records(link.read())[0]
     assert (type, offset, sequence) == (ACK, 2, 1)
@@ -450,7 +435,7 @@ def test_a_topic_that_has_a_history_by_now_is_no_stream(host: NextHost) -> None:
     host.link.end()
     host.wait(15)
     settings = json.dumps([["answer/*", {"history_count": 5}]]).encode()
-    link = host.reconnect()
+    link = host.connect()
     link.take(pack_record(SETTINGS, payload=settings))
     link.end()
     host.answer(key)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sockwave.core.topics.bridge import Bridge
+from sockwave.core.topics.links import Link
 from sockwave.core.topics.records import (
     ABORTED,
     DELTA,
@@ -45,6 +46,17 @@ class Host:
         self.sequence = 0
         self.bridge.presence.connected()
         self.hear()
+
+    def connect(self, name: bytes = b"answer/1", number: int = 2, incarnation: int = 7) -> Link:
+        """Connect the same worker once more, or another one, which names a topic."""
+        link = self.sequencer.connect()
+        link.take(pack_record(HELLO, request=1, epoch=incarnation, payload=ABOUT))
+        link.take(pack_record(NAME, topic=number, payload=name))
+        link.read()
+        return link
+
+    def unsubscribe(self) -> None:
+        self.link.take(pack_record(UNSUB, topic=1))
 
     def subscribe(self, name: bytes = b"answer/1") -> None:
         """Subscribe to a topic, or a pattern, that is no stream; the broker confirms it."""

@@ -5,14 +5,12 @@ there is something here by which they can come.
 import json
 
 import pytest
-from test_streams_of_bridge import ABOUT, EPOCH, Host
+from test_streams_of_bridge import EPOCH, Host
 
-from sockwave.core.topics.links import Link
 from sockwave.core.topics.records import (
     ACK,
     END,
     FORGET,
-    HELLO,
     IS_PATTERN,
     MSG,
     NAME,
@@ -20,7 +18,6 @@ from sockwave.core.topics.records import (
     SETTINGS,
     SUB,
     TEXT,
-    UNSUB,
     pack_record,
     unpack_records,
 )
@@ -45,9 +42,6 @@ class LogHost(Host):
 
     def subscribe_log(self) -> None:
         self.link.take(pack_record(SUB, topic=1, request=1))
-
-    def unsubscribe(self) -> None:
-        self.link.take(pack_record(UNSUB, topic=1))
 
     def confirm(self) -> None:
         self.bridge.confirm(b"kept/1")
@@ -78,15 +72,6 @@ class LogHost(Host):
 @pytest.fixture
 def host() -> LogHost:
     return LogHost()
-
-
-def reconnect(host: Host) -> Link:
-    """Connect the same worker once more."""
-    link = host.sequencer.connect()
-    link.take(pack_record(HELLO, request=1, epoch=7, payload=ABOUT))
-    link.take(pack_record(NAME, topic=1, payload=b"kept/1"))
-    link.read()
-    return link
 
 
 # ---- the last subscriber leaves
@@ -170,7 +155,7 @@ def test_a_worker_that_comes_back_is_answered_though_its_topic_was_forgotten(
 ) -> None:
     host.publish()
     host.link.end()
-    link = reconnect(host)
+    link = host.connect(b"kept/1", 1)
     link.take(pack_record(PUB, TEXT, topic=1, sequence=1, payload=b"x"))
     ((key, *_),) = host.bridge.placements.take_submissions()
     host.bridge.placements.answered(key, NUMBER, 1)
